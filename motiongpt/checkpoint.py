@@ -1,0 +1,106 @@
+"""Training state that survives: atomic saves, one previous generation kept, loud loads.
+
+A training state is a folder with `tensors.safetensors` (parameters, buffers, optimizer moments, RNG) and
+`state.json` (step, best score, everything that is not a tensor). It is written beside its place and renamed,
+so a full disk or a kill leaves the old one as it was:
+
+    state/last       the newest save            state/previous   the one before, used where `last` is damaged
+
+It knows folders and tensors; what they mean is the caller's business.
+"""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from motiongpt.files import read_json, read_tensors, write_json, write_tensors
+
+TENSORS, STATE = "tensors.safetensors", "state.json"
+
+
+def save_state(folder: Path, tensors: dict[str, Tensor], state: dict) -> None:
+    """Write `folder/last`, keeping the former one as `folder/previous`."""
+    folder = Path(folder)
+    fresh, last, previous = folder / f".new.{os.getpid()}", folder / "last", folder / "previous"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    try:
+        write_tensors(fresh / TENSORS, tensors)
+        write_json(fresh / STATE, state)
+        if last.exists():
+            shutil.rmtree(previous, ignore_errors=True)
+            os.replace(last, previous)
+        os.replace(fresh, last)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def load_state(folder: Path, warn: Callable[[str], None]) -> tuple[dict[str, Tensor], dict] | None:
+    """The newest readable state under `folder`, or None where there is none.
+
+    A damaged `last` is named through `warn` and `previous` is used. Raises ValueError where both are damaged.
+    """
+    problems = []
+    for name in ("last", "previous"):
+        if not (Path(folder) / name).is_dir():
+            continue
+        try:
+            tensors, state = read_tensors(Path(folder) / name / TENSORS), read_json(Path(folder) / name / STATE)
+        except (ValueError, FileNotFoundError) as error:
+            problems.append(str(error))
+            continue
+        for problem in problems:
+            warn(f"{problem}; going on from the save before it, step {state.get('step')}")
+        return tensors, state
+    if problems:
+        raise ValueError(f"no readable checkpoint under {folder}: {'; '.join(problems)}; --fresh starts over")
+    return None
+
+
+def pack(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Trainable parameters, buffers, optimizer moments and the RNG as one flat dict of tensors.
+
+    Frozen parameters are left out: they are the backbone's, which is on disk already.
+    """
+    named = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    tensors = {f"model/{name}": p for name, p in named.items()}
+    tensors |= {f"buffer/{name}": b for name, b in module.named_buffers()}
+    for name, p in named.items():
+        for key, value in optimizer.state.get(p, {}).items():
+            tensors[f"optimizer/{name}/{key}"] = torch.as_tensor(value)
+    tensors["rng/cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["rng/cuda"] = torch.cuda.get_rng_state()
+    # the clones cut ties: tied or sliced tensors share memory, which safetensors refuses to write
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
+
+
+def unpack(tensors: dict[str, Tensor], module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Inverse of `pack`, total: a tensor too many, too few or of another shape is a ValueError."""
+    named = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    targets = {f"model/{name}": p.data for name, p in named.items()}
+    targets |= {f"buffer/{name}": b for name, b in module.named_buffers()}
+    found = {name for name in tensors if name.startswith(("model/", "buffer/"))}
+    if found != set(targets):
+        odd = sorted(found ^ set(targets))
+        raise ValueError(f"the saved state has other tensors than this model, {len(odd)} of them, first {odd[0]}")
+    for name, target in targets.items():
+        if tensors[name].shape != target.shape:
+            raise ValueError(f"{name}: saved shape {tuple(tensors[name].shape)}, model {tuple(target.shape)}")
+        target.copy_(tensors[name])
+    for name, p in named.items():
+        prefix = f"optimizer/{name}/"
+        moments = {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
+        if moments:
+            # the step counter stays on the CPU unless the optimizer is fused on a GPU
+            optimizer.state[p] = {
+                key: value.clone() if key == "step" and p.device.type == "cpu" else value.to(p.device)
+                for key, value in moments.items()
+            }
+    torch.set_rng_state(tensors["rng/cpu"].cpu())
+    if "rng/cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["rng/cuda"].cpu())

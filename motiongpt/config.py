@@ -1,0 +1,226 @@
+"""Every number a run is made of: five frozen dataclasses, their presets, and JSON in both directions.
+
+A config is data and nothing else: no paths, no devices, no repo ids. Fields become command-line flags in
+`motiongpt.cli`, so a field's `help` metadata is the flag's help text, with units. A bad value is refused
+here, at construction, with the flag's name in the message.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+def flag(default: Any, text: str, **extra: Any) -> Any:
+    """A dataclass field whose `text` is also the help of its command-line flag."""
+    return field(default=default, metadata={"help": text, **extra})
+
+
+def flag_name(field_name: str) -> str:
+    """`batch_size` -> `--batch-size`."""
+    return "--" + field_name.replace("_", "-")
+
+
+def require(condition: bool, name: str, value: Any, expected: str) -> None:
+    """Refuse a bad field value in the words of the flag that sets it."""
+    if not condition:
+        raise ValueError(f"{flag_name(name)} must be {expected}, got {value!r}")
+
+
+class JSONConfig:
+    """`to_dict` / `from_dict` / `save` / `load` for the frozen dataclasses below; unknown keys are an error."""
+
+    def to_dict(self) -> dict:
+        return {
+            name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "JSONConfig":
+        known = {f.name: f for f in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise ValueError(f"{cls.__name__} has no field {', '.join(unknown)}; known fields: {', '.join(known)}")
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+    def save(self, path: Path | str) -> None:
+        Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n")
+
+    @classmethod
+    def load(cls, path: Path | str) -> "JSONConfig":
+        return cls.from_dict(json.loads(Path(path).read_text()))
+
+
+@dataclass(frozen=True)
+class LLMConfig(JSONConfig):
+    """A decoder language model. Families are flags, never names: Qwen2 = qkv_bias, Qwen3 = qk_norm.
+
+    queries  | | | | | | | |        num_heads    = 8
+    keys     |   |   |   |          num_kv_heads = 4: grouped-query attention; 8 is multi-head, 1 multi-query
+    """
+
+    vocab_size: int = 1024
+    """Rows of the base embedding table (padded tables have more rows than the tokenizer has tokens)."""
+    hidden_size: int = 256
+    intermediate_size: int = 768
+    num_layers: int = 4
+    num_heads: int = 4
+    num_kv_heads: int = 2
+    head_dim: int = 64
+    max_positions: int = 1024
+    rope_theta: float = 1_000_000.0
+    norm_eps: float = 1e-6
+    tie_embeddings: bool = True
+    qkv_bias: bool = False
+    """Qwen2 and Qwen2.5 add a bias to the query, key and value projections."""
+    qk_norm: bool = True
+    """Qwen3 normalises queries and keys per head, before the rotary embedding."""
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "hidden_size", "intermediate_size", "num_layers", "num_heads", "num_kv_heads"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(
+            self.num_heads % self.num_kv_heads == 0, "num_kv_heads", self.num_kv_heads, f"a divisor of {self.num_heads}"
+        )
+        require(self.head_dim % 2 == 0, "head_dim", self.head_dim, "even, for the rotary embedding")
+
+
+LLM_PRESETS = {
+    "demo": LLMConfig(),
+    "tiny": LLMConfig(vocab_size=300, hidden_size=32, intermediate_size=64, num_layers=2, num_heads=4, head_dim=8),
+}
+
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@dataclass(frozen=True)
+class LoRAConfig(JSONConfig):
+    """Low-rank adaptation (Hu et al. 2021): W + (alpha / r) B A on the named linear layers."""
+
+    lora_r: int = flag(16, "rank of the adapter matrices")
+    lora_alpha: float = flag(16.0, "scale numerator: the update is (alpha / r) B A x")
+    lora_dropout: float = flag(0.0, "dropout on the adapter's input, 0 to 1")
+    lora_targets: tuple[str, ...] = flag(PROJECTIONS, "names of the linear layers that get an adapter")
+
+    def __post_init__(self) -> None:
+        require(self.lora_r >= 1, "lora_r", self.lora_r, "at least 1")
+        require(self.lora_alpha > 0, "lora_alpha", self.lora_alpha, "positive")
+        require(0 <= self.lora_dropout < 1, "lora_dropout", self.lora_dropout, "in [0, 1)")
+        require(len(self.lora_targets) > 0, "lora_targets", self.lora_targets, "at least one layer name")
+
+
+@dataclass(frozen=True)
+class VQVAEConfig(JSONConfig):
+    """The motion tokenizer of T2M-GPT (Zhang et al. 2023): convolutions, 4x shorter in time, EMA codebook."""
+
+    feature_dim: int = flag(263, "width of a motion feature frame (263 HumanML3D, 251 KIT-ML)")
+    joint_dim: int = flag(63, "how many of the features, from index 4, are joint positions: 3 (J - 1)")
+    codes: int = flag(512, "codebook entries N")
+    code_dim: int = flag(512, "width of a codebook entry")
+    width: int = flag(512, "channels of the convolutions")
+    depth: int = flag(3, "residual blocks per stage")
+    dilation_growth: int = flag(3, "dilation of the i-th residual block is growth ** i")
+    down: int = flag(2, "halvings of the frame rate: 2 makes a code of 4 frames")
+    ema_decay: float = flag(0.99, "decay of the codebook's moving averages")
+    dead_below: float = flag(1.0, "a code whose moving count per batch falls below this is drawn anew")
+    commit_weight: float = flag(0.02, "weight of the commitment loss")
+    joint_weight: float = flag(0.5, "weight of the extra smooth-L1 on the joint-position features")
+    feature_bias: float = flag(5.0, "how much larger root and contact features are once normalised (MoMask: 5)")
+
+    def __post_init__(self) -> None:
+        for name in ("feature_dim", "codes", "code_dim", "width", "depth", "dilation_growth", "down"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(self.feature_bias > 0, "feature_bias", self.feature_bias, "positive")
+        require(0 < self.ema_decay < 1, "ema_decay", self.ema_decay, "in (0, 1)")
+        require(
+            0 <= self.joint_dim <= self.feature_dim - 4, "joint_dim", self.joint_dim, f"0 to {self.feature_dim - 4}"
+        )
+
+    @property
+    def frames_per_code(self) -> int:
+        return 2**self.down
+
+
+PRECISIONS = ("auto", "bf16", "fp16", "fp32")
+SCHEDULES = ("cosine", "constant")
+
+
+@dataclass(frozen=True)
+class TrainConfig(JSONConfig):
+    """One training run: optimiser, schedule, batch, precision, and how often to look and to save."""
+
+    lr: float = flag(2e-4, "peak learning rate")
+    min_lr: float = flag(0.0, "learning rate at the end of the cosine, as a share of --lr")
+    schedule: str = flag("cosine", "cosine or constant, after the warm-up", choices=SCHEDULES)
+    warmup: float = flag(0.1, "warm-up: below 1 a share of all steps, from 1 a number of steps")
+    epochs: float = flag(1.0, "passes over the training data (ignored where --max-steps is given)")
+    max_steps: int = flag(0, "optimiser steps; 0 = --epochs decides")
+    batch_size: int = flag(8, "examples per forward pass")
+    grad_accum: int = flag(1, "forward passes per optimiser step; equal to one batch of their union")
+    max_seq_len: int = flag(512, "longest sequence in tokens; a longer example is an error")
+    weight_decay: float = flag(0.0, "AdamW weight decay, on matrices only")
+    beta1: float = flag(0.9, "AdamW beta 1")
+    beta2: float = flag(0.999, "AdamW beta 2")
+    clip: float = flag(1.0, "gradient norm limit; 0 = none")
+    label_smoothing: float = flag(0.0, "label smoothing of the language-model loss, 0 to 1")
+    window: int = flag(64, "VQ-VAE: training window in frames; shorter clips are masked")
+    seed: int = flag(42, "seed of data order, masks and dropout")
+    precision: str = flag("auto", "auto, bf16, fp16 or fp32", choices=PRECISIONS)
+    eval_every: int = flag(200, "optimiser steps between validations")
+    save_every: int = flag(200, "optimiser steps between resumable saves")
+    log_every: int = flag(10, "optimiser steps between log lines")
+    max_minutes: float = flag(0.0, "save and stop after this many minutes, to be resumed; 0 = no limit")
+
+    def __post_init__(self) -> None:
+        require(self.lr > 0, "lr", self.lr, "positive")
+        require(0 <= self.min_lr <= 1, "min_lr", self.min_lr, "a share of --lr in [0, 1]")
+        require(self.schedule in SCHEDULES, "schedule", self.schedule, f"one of {', '.join(SCHEDULES)}")
+        require(self.warmup >= 0, "warmup", self.warmup, "0 or more")
+        require(self.epochs > 0, "epochs", self.epochs, "positive")
+        require(self.max_steps >= 0, "max_steps", self.max_steps, "0 or more")
+        for name in ("batch_size", "grad_accum", "max_seq_len", "window", "eval_every", "save_every", "log_every"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(self.clip >= 0, "clip", self.clip, "0 or more")
+        require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "in [0, 1)")
+        require(self.precision in PRECISIONS, "precision", self.precision, f"one of {', '.join(PRECISIONS)}")
+        require(self.max_minutes >= 0, "max_minutes", self.max_minutes, "0 or more")
+
+    def run_identity(self) -> dict:
+        """What must be equal for one run to go on from another's state: all but how often to look and when to stop."""
+        free = ("eval_every", "save_every", "log_every", "max_minutes")
+        return {name: value for name, value in self.to_dict().items() if name not in free}
+
+
+PENALTY_SCOPES = ("all", "motion")
+
+
+@dataclass(frozen=True)
+class SampleConfig(JSONConfig):
+    """How the next code is drawn. The order of the filters is stated and kept in `sampling.py`."""
+
+    temperature: float = flag(0.7, "0 = always the most likely code; 1 = the model's own distribution")
+    top_k: int = flag(0, "keep the k most likely codes; 0 = all")
+    top_p: float = flag(0.9, "keep the smallest set of codes with this much probability, in (0, 1]")
+    repetition_penalty: float = flag(1.0, "above 1 makes codes already written less likely")
+    penalty_scope: str = flag(
+        "all", "all: prompt and output count as written; motion: only the output", choices=PENALTY_SCOPES
+    )
+    no_repeat_ngram: int = flag(0, "forbid repeating n codes in a row; 0 = off (a walk cycle repeats)")
+    end_logit_slope: float = flag(0.25, "added to the end's logit for every code past the target length")
+    max_new_tokens: int = flag(256, "hard limit on new tokens, the two markers not counted")
+
+    def __post_init__(self) -> None:
+        require(self.temperature >= 0, "temperature", self.temperature, "0 or more")
+        require(self.top_k >= 0, "top_k", self.top_k, "0 or more")
+        require(0 < self.top_p <= 1, "top_p", self.top_p, "in (0, 1]")
+        require(self.repetition_penalty > 0, "repetition_penalty", self.repetition_penalty, "positive")
+        require(
+            self.penalty_scope in PENALTY_SCOPES,
+            "penalty_scope",
+            self.penalty_scope,
+            f"one of {', '.join(PENALTY_SCOPES)}",
+        )
+        require(self.no_repeat_ngram >= 0, "no_repeat_ngram", self.no_repeat_ngram, "0 or more")
+        require(self.end_logit_slope >= 0, "end_logit_slope", self.end_logit_slope, "0 or more")
+        require(self.max_new_tokens >= 1, "max_new_tokens", self.max_new_tokens, "at least 1")

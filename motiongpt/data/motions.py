@@ -1,0 +1,159 @@
+"""The dataset folder: HumanML3D's own layout, read as it is and written the same way.
+
+    new_joint_vecs/ID.npy (F, D) float32      features, one frame fewer than the joints
+    new_joints/ID.npy     (F, J, 3)           what the features recover to
+    texts/ID.txt          caption#token/POS token/POS#start#end        one line a caption, seconds
+    train.txt val.txt test.txt                one id a line
+    Mean.npy Std.npy      (D,)                of the training split
+    dataset.json          skeleton, fps, source, counts; absent from a plain HumanML3D or KIT-ML download
+
+It hands out arrays and captions; windows and batches are `data/batches.py`, features are `features.py`.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from motiongpt.features import Normalizer
+from motiongpt.files import file_hash, read_json
+from motiongpt.skeletons import HUMANML3D, KIT, Skeleton, get_skeleton
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Caption:
+    """One line of texts/ID.txt. `start` and `end` in seconds; 0 and 0 mean the whole clip."""
+
+    text: str
+    start: float = 0.0
+    end: float = 0.0
+    tokens: str = ""  # "a/DET person/NOUN walk/VERB": words and part-of-speech tags, for the evaluators
+
+    def line(self) -> str:
+        return f"{self.text}#{self.tokens}#{self.start}#{self.end}"
+
+
+def parse_captions(path: Path) -> list[Caption]:
+    """The captions of one text file. NaN times count as 0, as in the field's loaders.
+
+    Raises:
+        ValueError: a line without the three `#` fields, or with times that are no numbers; names file and line.
+    """
+    captions = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        # a caption may hold '#' itself: the last three fields are ours
+        parts = line.rsplit("#", 3)
+        if len(parts) == 1:
+            captions.append(Caption(line.strip()))
+            continue
+        try:
+            text, tokens, start, end = parts
+            times = [0.0 if np.isnan(float(t)) else float(t) for t in (start, end)]
+        except ValueError:
+            raise ValueError(
+                f"{path}, line {number}: expected caption#token/POS ...#start#end, got {line[:80]!r}"
+            ) from None
+        captions.append(Caption(text.strip(), times[0], times[1], tokens))
+    return captions
+
+
+def load_array(path: Path, ndim: int, width: int | None = None) -> np.ndarray:
+    """A float32 array from .npy, never a pickle. Raises ValueError naming file, expected and found."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise ValueError(f"{path} is not a readable .npy array ({error})") from error
+    if not isinstance(array, np.ndarray) or array.ndim != ndim or not np.issubdtype(array.dtype, np.number):
+        found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise ValueError(f"{path}: expected a numeric array of {ndim} dimensions, got {found}")
+    if width is not None and array.shape[-1] != width:
+        raise ValueError(f"{path}: expected width {width}, got {array.shape[-1]} (shape {array.shape})")
+    return array.astype(np.float32, copy=False)
+
+
+def read_ids(path: Path) -> list[str]:
+    return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+
+
+class MotionDataset:
+    """A dataset folder opened for reading.
+
+    Raises:
+        FileNotFoundError: the folder, its features, its splits or its statistics are missing; says which.
+        ValueError: statistics or skeleton of another width.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise FileNotFoundError(f"no dataset folder at {folder}; `python scripts/prepare.py --help` makes one")
+        if not (self.folder / "new_joint_vecs").is_dir():
+            here = ", ".join(sorted(p.name for p in self.folder.iterdir())[:8]) or "nothing"
+            raise FileNotFoundError(
+                f"{folder} has no new_joint_vecs/ (it holds: {here}); make one with scripts/prepare.py"
+            )
+        for name in ("Mean.npy", "Std.npy", "train.txt"):
+            if not (self.folder / name).is_file():
+                raise FileNotFoundError(f"{self.folder / name} is missing; scripts/prepare.py writes it")
+        self.normalizer = Normalizer.load(self.folder)
+        self.feature_dim = len(self.normalizer.mean)
+        info = self.folder / "dataset.json"
+        self.info = read_json(info) if info.is_file() else {}
+        self.skeleton = get_skeleton(self.info["skeleton"]) if self.info else self._guess_skeleton()
+        self.fps = float(self.info.get("fps", self.skeleton.fps))
+        if self.skeleton.feature_dim != self.feature_dim:
+            raise ValueError(
+                f"{folder}: Mean.npy has width {self.feature_dim}, skeleton {self.skeleton.name} needs "
+                f"{self.skeleton.feature_dim}"
+            )
+
+    def _guess_skeleton(self) -> Skeleton:
+        for skeleton in (HUMANML3D, KIT):
+            if skeleton.feature_dim == self.feature_dim:
+                return skeleton
+        raise ValueError(
+            f"{self.folder}/Mean.npy has width {self.feature_dim}: neither HumanML3D (263) nor KIT-ML (251), "
+            "and there is no dataset.json that names the skeleton"
+        )
+
+    def ids(self, split: str) -> list[str]:
+        """Clip ids of a split whose features are on disk, in the file's order."""
+        path = self.folder / f"{split}.txt"
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing: the {split} split lists one clip id a line")
+        return [clip for clip in read_ids(path) if (self.folder / "new_joint_vecs" / f"{clip}.npy").is_file()]
+
+    def hash(self) -> str:
+        """16 hex digits over the statistics and the split files: tells two data sets apart, cheaply."""
+        files = [self.folder / name for name in ("Mean.npy", "Std.npy", *(f"{split}.txt" for split in SPLITS))]
+        return hashlib.sha256("".join(file_hash(file) for file in files if file.is_file()).encode()).hexdigest()[:16]
+
+    def features(self, clip: str) -> np.ndarray:
+        """(F, D) float32, not normalised. Raises ValueError naming a malformed file or a NaN frame."""
+        path = self.folder / "new_joint_vecs" / f"{clip}.npy"
+        array = load_array(path, 2, self.feature_dim)
+        if not np.isfinite(array).all():
+            frame = int(np.argwhere(~np.isfinite(array).all(-1))[0, 0])
+            raise ValueError(f"{path}: frame {frame} is not finite")
+        return array
+
+    def captions(self, clip: str) -> list[Caption]:
+        path = self.folder / "texts" / f"{clip}.txt"
+        return parse_captions(path) if path.is_file() else []
+
+    def load_split(self, split: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+        """Features of every sound clip of a split, in their own units, and why the others were dropped (id -> reason)."""
+        clips, dropped = {}, {}
+        for clip in self.ids(split):
+            try:
+                clips[clip] = self.features(clip)
+            except ValueError as error:
+                dropped[clip] = str(error)
+        return clips, dropped

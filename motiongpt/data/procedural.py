@@ -1,0 +1,143 @@
+"""The embedded dataset: captioned motions computed from kinematics, so that everything runs without a download.
+
+`generate_clips(4000, seed=0)` yields clips of a 22-joint HumanML3D body at 20 fps: about 80 % one action (`ACTIONS`),
+20 % two in a row, in eight body styles, slowly, normally or quickly. Clip i depends on (seed, i) alone. Motions are
+made of planted footsteps, pelvis and arm curves and inverse kinematics; nothing is captured and nothing is learned.
+
+What it does not know: physics beyond ballistic jumps, hands and faces, objects, other people. It teaches a model the
+difference between actions, sides, counts and speeds, not the richness of captured motion. Captions come from a small
+grammar (`captions.py`), so scores on this dataset say nothing about free language.
+"""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from .actions import ACTIONS
+from .captions import family, write_captions
+from .kinematics import Track, join, smooth, solve
+from .performer import FPS, STYLES, TEMPOS, Director, Style
+
+MIN_FRAMES, MAX_FRAMES = 40, 196
+
+# how often a family of actions is drawn; both sides of a sided one are equally likely
+WEIGHTS = {"walk_forward": 4.0, "wave": 2.0, "walk_circle": 1.5, "run": 1.5, "jump": 1.5, "turn": 1.5, "kneel": 0.6}
+WEIGHTS |= {"kneel_and_rise": 0.6, "pick_up": 0.6, "pick_up_both": 0.6, "sit_and_stand": 0.6, "turn_around": 0.8}
+ONLY_FIRST = ("stand_up",)
+ONLY_LAST = ("sit_down", "kneel")
+ONLY_ALONE = ("walk_circle", "sit_and_stand", "kneel_and_rise", "balance")
+SEQUENCES = 0.2  # share of clips with two actions
+
+
+@dataclass(frozen=True)
+class Performed:
+    """One action of a clip: its name in `ACTIONS`, its frames [start, end) and the facts the captions rely on."""
+
+    name: str
+    start: int
+    end: int
+    facts: dict  # tempo always; side, count where the action has them
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A captioned motion: joints (F, 22, 3) float32 metres at 20 fps, 40 <= F <= 196, facing +z at the first frame."""
+
+    id: str
+    joints: np.ndarray
+    captions: list[str]
+    participant: str  # name of the body style
+    split: str  # train, val or test
+    actions: tuple[str, ...]
+    performed: tuple[Performed, ...]
+    planted: np.ndarray  # (F, 2) bool: the left, right toe carries weight (it does not move)
+
+
+def _choose(rng: np.random.Generator, names: list[str]) -> str:
+    """An action by the weight of its family, sides evenly."""
+    families = [family(name) for name in names]
+    weights = np.array([WEIGHTS.get(f, 1.0) / families.count(f) for f in families])
+    return names[int(rng.choice(len(names), p=weights / weights.sum()))]
+
+
+def _perform(actions, tempos, rng: np.random.Generator, style: Style) -> tuple[Track, tuple[Performed, ...]]:
+    """The actions one after another, whatever their length; two actions get half of a clip's time each."""
+    seconds = MAX_FRAMES / FPS * (0.995 if len(actions) == 1 else 0.9 / len(actions))
+    tracks, performed, start = [], [], 0
+    for name, tempo in zip(actions, tempos, strict=True):
+        director = Director(rng, style, tempo, seconds)
+        tracks.append(ACTIONS[name](director))
+        end = start + len(tracks[-1])
+        performed.append(Performed(name, start, end, {"tempo": tempo, **director.facts}))
+        start = end
+    return join(tracks), tuple(performed)
+
+
+def _finish(track: Track, performed: tuple[Performed, ...], rng: np.random.Generator, **known) -> Clip:
+    """Breath, joints, captions."""
+    t = np.arange(len(track)) / FPS
+    breath = np.sin(2 * np.pi * (t / rng.uniform(3.2, 4.5) + rng.random()))
+    track.spine[:, 0] += 0.008 * breath
+    track.arms[:, :, 0] += 0.006 * breath[:, None]
+    track.arms = smooth(track.arms, 0.7)
+    joints = solve(track)
+    joints[..., [0, 2]] -= joints[0, 0, [0, 2]]
+    captions = write_captions([(p.name, p.facts) for p in performed], rng)
+    actions = tuple(p.name for p in performed)
+    return Clip(joints=joints, captions=captions, actions=actions, performed=performed, planted=track.planted, **known)
+
+
+def make_clip(
+    actions: tuple[str, ...],
+    rng: np.random.Generator,
+    style: Style = STYLES[0],
+    tempos: tuple[str, ...] | None = None,
+    id: str = "clip",
+    split: str = "train",
+) -> Clip:
+    """Perform `actions` (names in `ACTIONS`) one after another; `tempos` is "slow", "normal" or "quick" for each.
+
+    Raises ValueError for an unknown action or tempo, and where the actions do not fit into 196 frames.
+    """
+    unknown = [name for name in actions if name not in ACTIONS]
+    if unknown or not actions:
+        raise ValueError(f"unknown action {', '.join(unknown) or '(none given)'}; known: {', '.join(ACTIONS)}")
+    tempos = tempos or ("normal",) * len(actions)
+    if len(tempos) != len(actions) or not set(tempos) <= set(TEMPOS):
+        raise ValueError(f"tempos must be one of {', '.join(TEMPOS)} for each of {len(actions)} actions, got {tempos}")
+    track, performed = _perform(actions, tempos, rng, style)
+    if len(track) > MAX_FRAMES:
+        raise ValueError(f"{' + '.join(actions)} took {len(track)} frames, a clip has at most {MAX_FRAMES}")
+    return _finish(track, performed, rng, id=id, participant=style.name, split=split)
+
+
+def generate_clips(count: int, seed: int = 0) -> Iterator[Clip]:
+    """Yield `count` clips; clip i is a function of (seed, i), whatever `count` is.
+
+    The split is by a hash of the index: about 90 % train, 5 % val, 5 % test. Raises ValueError for a negative count.
+    """
+    if count < 0:
+        raise ValueError(f"count must be 0 or more, got {count}")
+    names = list(ACTIONS)
+    firsts = [name for name in names if family(name) not in ONLY_LAST + ONLY_ALONE]
+    lasts = [name for name in names if family(name) not in ONLY_FIRST + ONLY_ALONE]
+    for index in range(count):
+        rng = np.random.default_rng([seed, index])
+        bucket = zlib.crc32(f"split {index}".encode()) % 20
+        split = "val" if bucket == 18 else "test" if bucket == 19 else "train"
+        style = STYLES[int(rng.integers(len(STYLES)))]
+        pair = rng.random() < SEQUENCES
+        while True:  # slow pairs may be too long: draw again
+            if pair:
+                first = _choose(rng, firsts)
+                actions = (first, _choose(rng, [name for name in lasts if name != first]))
+            else:
+                actions = (_choose(rng, names),)
+            shares = (0.06, 0.84, 0.1) if pair else (0.17, 0.66, 0.17)
+            tempos = tuple(str(tempo) for tempo in rng.choice(list(TEMPOS), len(actions), p=shares))
+            track, performed = _perform(actions, tempos, rng, style)
+            if len(track) <= MAX_FRAMES:
+                break
+        yield _finish(track, performed, rng, id=f"p{seed:02d}_{index:06d}", participant=style.name, split=split)

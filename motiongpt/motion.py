@@ -1,0 +1,173 @@
+"""A motion as people handle it: joints, frame rate, tokens and text together, saved by file suffix.
+
+`Motion.save` picks the writer: `.npy` `.npz` `.json` `.txt` here, `.gif` and `.png` in `render.skeleton`. A motion may
+have tokens and no joints (a language model run without a motion tokenizer); it saves what it has. Made-up or missing
+joints are never drawn.
+
+What this module does not know: how tokens become joints (`vqvae.py`, `features.py`), and which model made them.
+"""
+
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from motiongpt.files import write_atomic
+from motiongpt.render.skeleton import render_gif, render_png
+from motiongpt.skeletons import HUMANML3D, KIT, Skeleton
+
+
+class Codes(tuple):
+    """Motion codes, a tuple of ints whose `str` is the field's text form: `print(motion.tokens)` gives 42 18 91."""
+
+    __slots__ = ()
+
+    def __new__(cls, codes=()):
+        return super().__new__(cls, (int(code) for code in codes))
+
+    def __str__(self) -> str:
+        return " ".join(map(str, self))
+
+
+@dataclass
+class Motion:
+    """One motion. Raises ValueError where joints, skeleton and fps contradict each other.
+
+    Joints and features are kept as float32, tokens as `Codes`; any array or sequence of ints may be given.
+    """
+
+    joints: np.ndarray | None  # (F, J, 3) metres, y up; None where there are only tokens
+    fps: float  # frames, not tokens, per second
+    tokens: Codes = Codes()  # S = F / 4 codes
+    text: str = ""
+    skeleton: Skeleton | None = None  # needed where there are joints
+    features: np.ndarray | None = None  # (F, D) or (F - 1, D), not normalised
+
+    def __post_init__(self):
+        self.tokens, self.fps = Codes(self.tokens), float(self.fps)
+        if not 0 < self.fps < np.inf:
+            raise ValueError(f"fps must be a positive number, got {self.fps}")
+        if self.features is not None:
+            self.features = np.asarray(self.features, dtype=np.float32)
+        if self.joints is None:
+            return
+        self.joints = np.asarray(self.joints, dtype=np.float32)
+        if self.joints.ndim != 3 or self.joints.shape[2] != 3 or len(self.joints) == 0:
+            raise ValueError(f"joints must have shape (F, J, 3) with F > 0, got {self.joints.shape}")
+        if self.skeleton is None:
+            raise ValueError(f"a motion of {self.joints.shape[1]} joints needs its skeleton")
+        if self.joints.shape[1] != self.skeleton.num_joints:
+            name, J = self.skeleton.name, self.skeleton.num_joints
+            raise ValueError(f"got {self.joints.shape[1]} joints, but skeleton {name} has {J}")
+
+    @property
+    def tokens_text(self) -> str:
+        """The codes as text, "42 18 91"."""
+        return str(self.tokens)
+
+    @property
+    def seconds(self) -> float:
+        """Duration; 0 where there are only tokens, because how long a token lasts is the tokenizer's business."""
+        return 0.0 if self.joints is None else len(self.joints) / self.fps
+
+    def save(self, path: str | Path, *, title: str = "", size: int | None = None) -> list[Path]:
+        """Writes the format named by the suffix and returns the paths written; parent folders are made.
+
+        A path without a suffix, or an existing folder, becomes a folder with motion.npy, motion.gif and motion.txt
+        (without joints: motion.txt). `title` and `size` (pixels) are for pictures. Each file appears whole or not
+        at all.
+
+        Raises ValueError for an unknown suffix, and for a format that needs joints where there are none.
+        """
+        path = Path(path)
+        if path.is_dir() or not path.suffix:
+            suffixes = (".txt",) if self.joints is None else (".npy", ".gif", ".txt")
+            return [out for end in suffixes for out in self.save(path / f"motion{end}", title=title, size=size)]
+        suffix = path.suffix.lower()
+        if suffix not in _WRITERS:
+            raise ValueError(f"cannot save {path.name}: supported are {' '.join(_WRITERS)}, or no suffix for a folder")
+        if self.joints is None and suffix in (".npy", ".gif", ".png"):
+            raise ValueError(f"cannot save {path.name}: there are tokens only; joints need a VQ-VAE (flag --vqvae)")
+        if suffix in (".gif", ".png"):
+            look = {"size": size} if size else {}
+            _WRITERS[suffix](self.joints, self.skeleton, path, fps=self.fps, title=title, caption=self.text, **look)
+        else:
+            write_atomic(path, lambda temporary: _WRITERS[suffix](self, temporary))
+        return [path]
+
+    @classmethod
+    def load(cls, path: str | Path, *, skeleton: Skeleton | None = None, fps: float | None = None) -> "Motion":
+        """Reads a `.npz` written by `save`, or a `.npy` of joints (F, J, 3), metres.
+
+        A `.npy` says neither skeleton nor fps: without `skeleton`, 22 joints are HumanML3D's and 21 are KIT-ML's,
+        and without `fps` it is the skeleton's. What is given here goes before what a `.npz` says.
+
+        Raises FileNotFoundError, and ValueError naming the file where it is damaged or does not fit.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"no motion file {path}")
+        if path.suffix.lower() not in (".npy", ".npz"):
+            raise ValueError(f"{path}: a motion is read from .npy or .npz")
+        try:
+            loaded = np.load(path, allow_pickle=False)
+            record = {"joints": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded}
+            if skeleton is None and "skeleton" in record:
+                skeleton = Skeleton.from_json(str(record["skeleton"]))
+            if skeleton is None and record.get("joints") is not None:
+                skeleton = _guess_skeleton(record["joints"].shape)
+            if fps is None:
+                fps = float(record["fps"]) if "fps" in record or skeleton is None else skeleton.fps
+            text, tokens = str(record.get("text", "")), record.get("tokens", ())
+            return cls(record.get("joints"), fps, tokens, text, skeleton, record.get("features"))
+        except KeyError as error:
+            raise ValueError(f"{path}: a motion .npz must have {error}") from error
+        except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path}: not a motion ({error})") from error
+
+
+def _guess_skeleton(shape: tuple[int, ...]) -> Skeleton:
+    for skeleton in (HUMANML3D, KIT):
+        if len(shape) == 3 and shape[1] == skeleton.num_joints:
+            return skeleton
+    raise ValueError(f"shape {shape} fits (F, J, 3) of no built-in skeleton; say which skeleton it is")
+
+
+def _write_npy(motion: Motion, path: Path) -> None:
+    with open(path, "wb") as file:  # a path would get another suffix
+        np.save(file, motion.joints)
+
+
+def _write_npz(motion: Motion, path: Path) -> None:
+    record = {"fps": motion.fps, "tokens": np.array(motion.tokens, dtype=np.int64), "text": motion.text}
+    if motion.skeleton is not None:
+        record["skeleton"] = motion.skeleton.to_json()
+    record |= {name: getattr(motion, name) for name in ("joints", "features") if getattr(motion, name) is not None}
+    with open(path, "wb") as file:
+        np.savez_compressed(file, **record)
+
+
+def _write_json(motion: Motion, path: Path) -> None:
+    """Everything but the features, and the skeleton by name; joints to a micrometre."""
+    joints = None if motion.joints is None else motion.joints.astype(np.float64).round(6).tolist()
+    skeleton = motion.skeleton.name if motion.skeleton else None
+    record = {"text": motion.text, "fps": motion.fps, "tokens": list(motion.tokens), "skeleton": skeleton}
+    path.write_text(json.dumps(record | {"joints": joints}, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _write_txt(motion: Motion, path: Path) -> None:
+    from motiongpt.vocab import format_motion
+
+    path.write_text(format_motion(motion.tokens) + "\n", encoding="utf-8")
+
+
+_WRITERS = {
+    ".npy": _write_npy,
+    ".npz": _write_npz,
+    ".txt": _write_txt,
+    ".json": _write_json,
+    ".gif": render_gif,
+    ".png": render_png,
+}

@@ -1,0 +1,396 @@
+"""The length-aware masked sampler: from next-token logits to motion codes (or, for captions, to text ids).
+
+Motion is written inside one contiguous span of ids, and only the logits of that span are ever computed:
+
+    id      begin_id      begin_id + 1   begin_id + 2  ...  begin_id + 1 + N
+    word    <MOT_BEGIN>   <MOT_END>      <motion_0>    ...  <motion_{N-1}>
+    column  0             1              2             ...  N + 1
+
+<MOT_BEGIN> is forced, so it is appended to the prompt and costs no model step. Then come codes until `hard_min`
+are written, then codes or <MOT_END>, whose logit grows by `end_logit_slope` for every code past `target`, and
+<MOT_END> is forced at `hard_max`. The idea of the three limits is SignMotionGPT's; here they are (B,) tensors
+and one (B, N + 2) mask per step, without a loop over rows.
+
+The order of the filters is fixed: repetition penalty, no-repeat n-gram, mask and slope, temperature, top-k, top-p.
+
+Every row draws from its own seed by inverse CDF, so a motion does not depend on who shared its batch.
+
+What this module does not know: text, tokenizers, files, devices. It takes ids as ints and a `Model` (below).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from motiongpt.config import SampleConfig
+
+BEGIN, END, FIRST = 0, 1, 2  # columns of the motion span
+
+
+class Model(Protocol):
+    """What the sampler needs of a language model. `training` must be False: dropout would defeat the seeds."""
+
+    training: bool
+
+    def new_cache(self, B: int, T: int) -> Any:
+        """Room for T positions of B rows."""
+
+    def hidden(self, ids: Tensor, cache: Any, start: Tensor | None) -> Tensor:
+        """ids (B, T), the next ones of the cache -> (B, T, C); row b is padding before index start[b] (None = 0)."""
+
+    def logits(self, hidden: Tensor, span: tuple[int, int]) -> Tensor:
+        """hidden (B, C) -> (B, last - first), the logits of ids first .. last - 1."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many codes one row may write: at least `hard_min`, at most `hard_max`, pushed to end past `target`."""
+
+    hard_min: int
+    target: int
+    hard_max: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.hard_min <= self.target <= self.hard_max:
+            raise ValueError(f"limits must satisfy 1 <= hard_min <= target <= hard_max, got {self}")
+
+    def capped(self, most: int) -> "Limits":
+        """The same limits with none above `most` codes."""
+        return Limits(min(self.hard_min, most), min(self.target, most), min(self.hard_max, most))
+
+
+def limits_from_median(median: int) -> Limits:
+    """Limits around a median length: 0.6, 1 and 1.4 of it, SignMotionGPT's window. 10 -> Limits(6, 10, 14)."""
+    if median < 1:
+        raise ValueError(f"a median length must be at least 1 code, got {median}")
+    hard_min = max(1, int(0.6 * median))
+    return Limits(hard_min, median, max(hard_min + 4, int(1.4 * median)))
+
+
+def limits_from_length(codes: int, exact: bool = False) -> Limits:
+    """Limits for a wanted length: 5 % either way, but at least one code; `exact` leaves no room at all.
+
+    100 -> Limits(95, 100, 105); 10 -> Limits(9, 10, 11); 10, exact -> Limits(10, 10, 10).
+    """
+    if codes < 1:
+        raise ValueError(f"a wanted length must be at least 1 code, got {codes}")
+    slack = 0 if exact else max(1, codes // 20)
+    return Limits(max(1, codes - slack), codes, codes + slack)
+
+
+def codes_for_seconds(seconds: float, fps: float, frames_per_code: int) -> int:
+    """Seconds of motion as the nearest number of codes, at least 1. 4 s at 20 fps, 4 frames per code -> 20."""
+    if not (0 < seconds < math.inf and 0 < fps < math.inf and frames_per_code >= 1):
+        raise ValueError(f"seconds, fps and frames per code must be positive, got {seconds}, {fps}, {frames_per_code}")
+    return max(1, int(seconds * fps / frames_per_code + 0.5))
+
+
+def median_length(lengths: Sequence[int]) -> int:
+    """The median in whole codes: the mean of the two middle values, rounded down. [4, 7] -> 5."""
+    upper = global_median(lengths)
+    return (sorted(lengths)[(len(lengths) - 1) // 2] + upper) // 2
+
+
+def global_median(lengths: Sequence[int]) -> int:
+    """The upper median, used where a prompt was never seen in training. [4, 7] -> 7."""
+    if not lengths:
+        raise ValueError("the median of no lengths is undefined: give at least one")
+    return sorted(lengths)[len(lengths) // 2]
+
+
+def repetition_penalty(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
+    """Make `seen` ids less likely (penalty > 1): positive logits divided, negative multiplied (CTRL, Keskar 2019).
+
+    [2, -2, 2], seen [yes, yes, no], penalty 2 -> [1, -4, 2]. As transformers' RepetitionPenaltyLogitsProcessor.
+    """
+    return torch.where(seen, torch.where(logits < 0, logits * penalty, logits / penalty), logits)
+
+
+def ngram_ban(tokens: Tensor, n: int, span: tuple[int, int]) -> Tensor:
+    """Ids of the span that would complete an n-gram which is already in `tokens`: (B, T) -> (B, last - first) bool.
+
+    tokens [5, 6, 7, 5, 6], n 3 -> id 7 is banned. Negative tokens (padding) belong to no n-gram.
+    As transformers' NoRepeatNGramLogitsProcessor.
+    """
+    (B, T), (first, last) = tokens.shape, span
+    W = last - first
+    banned = tokens.new_zeros(B, W + 1, dtype=torch.bool)  # the spare column takes everything outside the span
+    if T >= n:
+        prefix = tokens[:, T - n + 1 :]  # (B, n - 1)
+        windows = tokens.unfold(1, n, 1)  # (B, T - n + 1, n)
+        match = (windows[..., :-1] == prefix[:, None]).all(-1) & (windows >= 0).all(-1)
+        column = windows[..., -1] - first
+        inside = match & (column >= 0) & (column < W)
+        banned.scatter_(1, torch.where(inside, column, W), True)
+    return banned[:, :W]
+
+
+def length_mask(codes: Tensor, written: Tensor, limits: Tensor, done: Tensor) -> Tensor:
+    """Which columns of the motion span may come next: codes (B, N) bool, written (B,), limits (B, 3) -> (B, N + 2).
+
+    written  0 .. hard_min - 1   only codes          begin 0   end 0   codes as given
+             .. hard_max - 1     codes or the end    begin 0   end 1   codes as given
+             hard_max, or done   only the end        begin 0   end 1   codes 0
+    """
+    closed = done | (written >= limits[:, 2])
+    end = closed | (written >= limits[:, 0])
+    return torch.cat([torch.zeros_like(end)[:, None], end[:, None], codes & ~closed[:, None]], dim=1)
+
+
+def top_k_keep(scores: Tensor, k: int) -> Tensor:
+    """The k largest of each row, (B, W) -> (B, W) bool; what ties with the k-th stays, as transformers' TopK."""
+    return scores >= scores.topk(min(k, scores.shape[-1])).values[:, -1:]
+
+
+def top_p_keep(p: Tensor, top_p: float) -> Tensor:
+    """The smallest set of most likely ids that holds `top_p` of each row's sum, (B, W) -> (B, W) bool; never empty.
+
+    [.5, .3, .2], top_p .7 -> the first two. As transformers' TopP: dropped is the tail whose sum is <= 1 - top_p.
+    """
+    ascending, order = p.sort(dim=-1, stable=True)
+    tail = ascending.cumsum(-1)
+    drop = tail <= (1 - top_p) * tail[:, -1:]
+    drop[:, -1] = False
+    return ~torch.zeros_like(drop).scatter(1, order, drop)
+
+
+def sample_next(logits: Tensor, uniform: Tensor, allowed: Tensor, config: SampleConfig) -> Tensor:
+    """Draw one column per row after temperature, top-k and top-p; temperature 0 takes the largest.
+
+    Inverse CDF in id order, in float64: the first column whose cumulative probability exceeds uniform * total.
+    p [.25, 0, .75]: u 0 -> 0, u .24 -> 0, u .25 -> 2, u .99 -> 2.
+
+    Args:
+        logits: (B, W), penalties and slope already applied.
+        uniform: (B,) float64 in [0, 1).
+        allowed: (B, W) bool; what is False is never drawn.
+
+    Returns: (B,) long.
+    Raises ValueError where a row allows nothing, or where the logits leave nothing to draw (NaN, infinity).
+    """
+    scores = logits.double().masked_fill(~allowed, -math.inf)
+    best = scores.max(dim=-1, keepdim=True)  # NaN wins a max, so one check sees every broken row
+    if not best.values.isfinite().all():
+        if not allowed.any(-1).all():
+            raise ValueError("nothing is allowed in at least one row: every row needs one id that may be drawn")
+        raise ValueError("the model's logits are NaN or infinite: its weights or the precision are broken")
+    if config.temperature == 0:
+        return best.indices[:, 0]
+
+    scores = (scores - best.values) / config.temperature  # largest is 0: no temperature can overflow it
+    if config.top_k:
+        scores = scores.masked_fill(~top_k_keep(scores, config.top_k), -math.inf)
+    p = scores.softmax(dim=-1)
+    if config.top_p < 1:
+        p = p.masked_fill(~top_p_keep(p, config.top_p), 0.0)
+
+    cdf = p.cumsum(-1)
+    point = uniform.to(cdf)[:, None] * cdf[:, -1:]
+    index = torch.searchsorted(cdf, point, right=True)[:, 0]
+    # a uniform that was rounded to 1 points past every column: the last one that has any probability takes it
+    columns = torch.arange(p.shape[1], device=p.device)
+    return index.minimum(torch.where(p > 0, columns, -1).amax(-1))
+
+
+def left_pad(prompts: Sequence[Sequence[int]], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+    """[[7], [8, 9]] -> ids [[0, 7], [8, 9]], start [1, 0]: the last prompt id of every row is in one column."""
+    T = max(map(len, prompts))
+    ids = torch.tensor([[0] * (T - len(prompt)) + list(prompt) for prompt in prompts], device=device)
+    return ids, torch.tensor([T - len(prompt) for prompt in prompts], device=device)
+
+
+def row_uniforms(seeds: Sequence[int], steps: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
+    """Row b: steps[b] numbers in [0, 1) from seeds[b], zeros after -> (B, max(steps)) float64.
+
+    Drawn on the CPU whatever the device, and for each row alone: neither hardware nor neighbours change them.
+    """
+    uniform = torch.zeros(len(seeds), max(steps), dtype=torch.float64)
+    for row, seed, n in zip(uniform, seeds, steps, strict=True):
+        row[:n] = torch.rand(n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return uniform.to(device)
+
+
+class _Rows:
+    """The rows in flight: the model's cache, what was written (not padding, nor the prompt where penalty_scope is
+    "motion": -1 in `tokens`), and the filters that depend on it."""
+
+    def __init__(
+        self, model: Model, prompts: Sequence[Sequence[int]], span: tuple[int, int], steps: int, config: SampleConfig,
+        device: torch.device | str, autocast: torch.dtype | None,
+    ) -> None:  # fmt: skip
+        self.model, self.span, self.config = model, span, config
+        self.ids, start = left_pad(prompts, device)
+        B, P = self.ids.shape
+        self.P, self.length = P, P
+        self.start = start if start.any() else None  # without padding a model may use its faster attention
+        self.precision = torch.autocast(self.ids.device.type, dtype=autocast, enabled=autocast is not None)
+        with self.precision:
+            self.cache = model.new_cache(B, P + steps - 1)  # the last id drawn is never fed
+        self.written = torch.zeros(B, dtype=torch.long, device=device)
+        self.done = torch.zeros(B, dtype=torch.bool, device=device)
+        real = torch.arange(P, device=device) >= start[:, None]  # (B, P)
+        counted = real if config.penalty_scope == "all" else torch.zeros_like(real)
+        self.tokens = self.ids.new_full((B, P + steps), -1)
+        self.tokens[:, :P] = self.ids.where(counted, -1)
+        self.seen = ngram_ban(self.tokens[:, :P], 1, span)  # (B, W): the 1-grams of the prompt
+
+    def logits(self) -> Tensor:
+        """One model step -> (B, W) float32, repetition penalty applied."""
+        with self.precision:
+            hidden = self.model.hidden(self.ids, cache=self.cache, start=self.start)  # (B, T, C)
+            logits = self.model.logits(hidden[:, -1], span=self.span)  # (B, W)
+        return repetition_penalty(logits.float(), self.seen, self.config.repetition_penalty)
+
+    def without_repeats(self, allowed: Tensor) -> Tensor:
+        """`allowed` less the banned n-grams. A ban that would leave a row nothing is lifted there for this step:
+        the length limits and the vocabulary are promises, the ban is a wish."""
+        if not self.config.no_repeat_ngram:
+            return allowed
+        kept = allowed & ~ngram_ban(self.tokens[:, : self.length], self.config.no_repeat_ngram, self.span)
+        return torch.where(kept.any(-1, keepdim=True), kept, allowed)
+
+    def append(self, index: Tensor, stop: Tensor) -> None:
+        """index (B,) columns of the span to feed next; stop (B,) bool, this one ends its row and is not output."""
+        self.ids = (index + self.span[0])[:, None]  # (B, 1)
+        self.tokens[:, self.length] = self.ids[:, 0]
+        self.seen.scatter_(1, index[:, None], True)
+        self.length += 1
+        self.done = self.done | stop
+        self.written = self.written + (~self.done).long()
+
+    def output(self) -> list[list[int]]:
+        """The ids of every row; a row writes without gaps, so they are its first `written` ones."""
+        return [row[:n] for row, n in zip(self.tokens[:, self.P :].tolist(), self.written.tolist(), strict=True)]
+
+
+def _check_rows(model: Model, prompts: Sequence[Sequence[int]], **per_row: Sequence) -> None:
+    for name, values in per_row.items():
+        if not len(values) == len(prompts) > 0:
+            raise ValueError(f"need at least one prompt and as many {name}, got {len(prompts)} and {len(values)}")
+    if any(min(prompt, default=0) < 0 for prompt in prompts):
+        raise ValueError("prompt ids must be 0 or more")
+    if not all(-(2**63) <= seed < 2**63 for seed in per_row["seeds"]):
+        raise ValueError(f"seeds must fit in 64 bits, got {list(per_row['seeds'])}")
+    if model.training:
+        raise ValueError("the model is in training mode, where dropout defeats the seeds: call model.eval() first")
+
+
+@torch.inference_mode()
+def generate(
+    model: Model,
+    prompts: Sequence[Sequence[int]],
+    *,
+    begin_id: int,
+    codes: int,
+    limits: Sequence[Limits],
+    seeds: Sequence[int],
+    config: SampleConfig,
+    allowed: Tensor | None = None,
+    trace: Callable[[int, dict], None] | None = None,
+    device: torch.device | str = "cpu",
+    autocast: torch.dtype | None = None,
+) -> list[list[int]]:
+    """Write one motion per prompt, all rows at once.
+
+    Args:
+        model: see `Model`; on `device`, in eval mode.
+        prompts: B lists of ids, without <MOT_BEGIN>; they may differ in length.
+        begin_id, codes: where the motion span begins, and N, the codebook entries.
+        limits, seeds: one per prompt; `config.max_new_tokens` caps every limit.
+        allowed: (B, N) bool, the codes each row may use; None = all.
+        trace: called as trace(step, record) after every draw; record holds lists of B: codes `written` before it,
+            `allowed` columns, `end_logit`, `end_logit_sloped`, the `code` drawn (-1 = end), `active` (not yet ended).
+        autocast: dtype of the model steps, None = the weights' own. Weights are cast anew at every step, so a
+            model that is bf16 itself is faster.
+
+    Returns: B lists of codes in [0, N), without the markers.
+    Raises ValueError for arguments that disagree with each other, and for logits that are NaN or infinite.
+    """
+    _check_rows(model, prompts, limits=limits, seeds=seeds)
+    B, N = len(prompts), codes
+    if begin_id < 0 or N < 1:
+        raise ValueError(f"the motion span needs begin_id >= 0 and codes >= 1, got {begin_id} and {N}")
+    allowed = torch.ones(B, N, dtype=torch.bool) if allowed is None else allowed
+    if allowed.shape != (B, N) or allowed.dtype != torch.bool:
+        raise ValueError(f"allowed must be a bool tensor ({B}, {N}), got {allowed.dtype} {tuple(allowed.shape)}")
+    if not allowed.any(-1).all():
+        raise ValueError(f"row {int((~allowed.any(-1)).nonzero()[0])} of allowed has no code: every row needs one")
+
+    limits = [row.capped(config.max_new_tokens) for row in limits]
+    steps = max(row.hard_max for row in limits)
+    bounds = torch.tensor([(row.hard_min, row.target, row.hard_max) for row in limits], device=device)  # (B, 3)
+    uniform = row_uniforms(seeds, [row.hard_max for row in limits], device)  # (B, steps)
+    allowed = allowed.to(device)
+
+    span = (begin_id, begin_id + FIRST + N)
+    rows = _Rows(model, [[*prompt, begin_id] for prompt in prompts], span, steps, config, device, autocast)
+    for step in range(steps):
+        logits = rows.logits()  # (B, N + 2)
+        end_logit = logits[:, END].clone()
+        logits[:, END] += config.end_logit_slope * (rows.written - bounds[:, 1]).clamp(min=0)
+        mask = rows.without_repeats(length_mask(allowed, rows.written, bounds, rows.done))
+        index = sample_next(logits, uniform[:, step], mask, config)
+        if trace is not None:
+            record = {"written": rows.written, "allowed": mask.sum(-1), "end_logit": end_logit}
+            record |= {"end_logit_sloped": logits[:, END], "code": (index - FIRST).clamp(min=-1), "active": ~rows.done}
+            trace(step, {name: values.tolist() for name, values in record.items()})
+        rows.append(index, index == END)
+        if rows.done.all():
+            break
+    return [[i - begin_id - FIRST for i in row] for row in rows.output()]
+
+
+@torch.inference_mode()
+def generate_text(
+    model: Model,
+    prompts: Sequence[Sequence[int]],
+    *,
+    first_id: int,
+    stop_ids: Sequence[int],
+    seeds: Sequence[int],
+    config: SampleConfig,
+    max_new_tokens: int | None = None,
+    banned: Sequence[int] = (),
+    device: torch.device | str = "cpu",
+    autocast: torch.dtype | None = None,
+) -> list[list[int]]:
+    """Write text ids after each prompt (motion to text): only ids in [0, first_id), where the motion words begin.
+
+    Args:
+        stop_ids: text ids of which any ends its row.
+        max_new_tokens: a row that meets no stop id is cut here; None = `config.max_new_tokens`.
+        banned: text ids that are never written (other special tokens, say).
+
+    Returns: B lists of text ids, without the stop id; a row may be empty.
+    Raises ValueError as `generate`, and where stop or banned ids are no text ids or leave nothing to write.
+    """
+    _check_rows(model, prompts, seeds=seeds)
+    steps = config.max_new_tokens if max_new_tokens is None else max_new_tokens
+    if not all(prompts) or steps < 1:
+        raise ValueError(
+            f"text needs non-empty prompts and max_new_tokens >= 1, got {list(map(len, prompts))}, {steps}"
+        )
+    for name, given in (("stop_ids", stop_ids), ("banned", banned)):
+        if not all(0 <= i < first_id for i in given):
+            raise ValueError(f"{name} must be text ids in [0, {first_id}), got {list(given)}")
+    if not stop_ids or set(stop_ids) & set(banned):
+        raise ValueError("stop_ids must name at least one id, none of them banned")
+
+    B = len(prompts)
+    text = torch.ones(first_id, dtype=torch.bool)  # (W,)
+    text[list(banned)] = False
+    text, stops = text.to(device).expand(B, -1), torch.tensor(list(stop_ids), device=device)
+    uniform = row_uniforms(seeds, [steps] * B, device)  # (B, steps)
+
+    rows = _Rows(model, prompts, (0, first_id), steps, config, device, autocast)
+    for step in range(steps):
+        mask = rows.without_repeats(text)  # a row that has stopped writes on, unread
+        index = sample_next(rows.logits(), uniform[:, step], mask, config)
+        rows.append(index, torch.isin(index, stops))
+        if rows.done.all():
+            break
+    return rows.output()

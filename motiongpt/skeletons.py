@@ -1,0 +1,259 @@
+"""Skeletons: which joints there are, how they hang together, and which of them play a part in the features.
+
+A `Skeleton` is data and nothing else: it computes no motion (that is `features.py`) and draws nothing. Two are built
+in, `HUMANML3D` (22 SMPL joints, 20 fps, metres) and `KIT` (21 joints, 12.5 fps); any other one is read from JSON.
+
+`offsets` are the rest-pose bone vectors, parent to joint. Their directions define the bone rotations of the features
+and their lengths the body every clip is retargeted to, so both are part of the file format: HUMANML3D carries the
+target skeleton of HumanML3D (first frame of its clip 000021, directions rounded to the axes as its `paramUtil.py`
+does). KIT's target skeleton (clip 03950) is not published with the code, so KIT carries unit directions and
+`has_lengths=False`; give it lengths with `KIT.with_offsets(...)` before retargeting.
+
+Danger: KIT-ML is stored mirrored. Its left limbs (MMM names starting with L) are at -x, and the field's code calls
+joints 11-15 and 5-7 "right". `feet_left`, `feet_right` and `face` below follow the field's code, because they fix the
+order of the contact columns and the facing direction; the joint names follow MMM.
+"""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+
+_LEFT_RIGHT = (("left", "right"), ("Left", "Right"), ("L", "R"))  # the last one as a prefix only
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """Joint names, tree, rest pose and the joints with a role. Joints are indices into `joints`.
+
+    Raises ValueError where the fields contradict each other (lengths, indices out of range, no single root).
+    """
+
+    name: str
+    joints: tuple[str, ...]
+    parents: tuple[int, ...]  # -1 for the root, which is joint 0; a parent comes before its children
+    offsets: tuple[tuple[float, float, float], ...]  # rest-pose bone vectors, parent to joint; the root's is zero
+    chains: tuple[tuple[int, ...], ...]  # kinematic chains from the inside outwards, in the file format's order
+    feet_left: tuple[int, int]  # ankle, foot: the first two contact columns
+    feet_right: tuple[int, int]  # ankle, foot: the last two
+    face: tuple[int, int, int, int]  # right hip, left hip, right shoulder, left shoulder: where the body faces
+    leg: tuple[int, int]  # knee, ankle of one leg: its length is the scale between two bodies
+    foot_threshold: float  # a foot is in contact where its squared step per frame (units^2) is below this
+    fps: float
+    unit_length: int = 4  # frames per motion token
+    metres_per_unit: float = 1.0
+    has_lengths: bool = True  # False: offsets are directions only, retargeting is refused
+
+    def __post_init__(self):
+        J = len(self.joints)
+        if len(set(self.joints)) != J:
+            raise ValueError(f"skeleton {self.name}: joint names must be unique")
+        if len(self.parents) != J or len(self.offsets) != J:
+            raise ValueError(
+                f"skeleton {self.name}: {J} joints, but {len(self.parents)} parents and {len(self.offsets)} offsets"
+            )
+        if self.parents[0] != -1 or any(not 0 <= p < j for j, p in enumerate(self.parents[1:], 1)):
+            raise ValueError(
+                f"skeleton {self.name}: joint 0 must be the root (parent -1) and every other parent a joint before it"
+            )
+        bones = [(joint, parent) for chain in self.chains for parent, joint in pairwise(chain)]
+        if sorted(bones) != sorted((j, p) for j, p in enumerate(self.parents) if p >= 0):
+            raise ValueError(f"skeleton {self.name}: chains must pass through every bone of parents exactly once")
+        for field, size in (("feet_left", 2), ("feet_right", 2), ("face", 4), ("leg", 2)):
+            indices = getattr(self, field)
+            if len(indices) != size or any(not 0 <= j < J for j in indices):
+                raise ValueError(f"skeleton {self.name}: {field} must be {size} joints below {J}, got {indices}")
+        for joint, offset in zip(self.joints[1:], self.offsets[1:], strict=True):
+            if len(offset) != 3 or not 0 < math.hypot(*offset) < math.inf:
+                raise ValueError(f"skeleton {self.name}: offset of {joint} must be three numbers of non-zero length")
+
+    @property
+    def num_joints(self) -> int:
+        return len(self.joints)
+
+    @property
+    def feature_dim(self) -> int:
+        """Width D of the HumanML3D features: 4 + 3 (J - 1) + 6 (J - 1) + 3 J + 4 = 12 J - 1 (263 for 22 joints)."""
+        return 12 * len(self.joints) - 1
+
+    @cached_property
+    def mirror_pairs(self) -> tuple[tuple[int, int], ...]:
+        """(left, right) joint indices that differ by name only: left_hip / right_hip, LeftHip / RightHip, LH / RH."""
+        pairs = []
+        for i, name in enumerate(self.joints):
+            for left, right in _LEFT_RIGHT:
+                is_left = name.startswith(left) if left == "L" else left in name
+                twin = name.replace(left, right, 1)
+                if is_left and twin in self.joints:
+                    pairs.append((i, self.joints.index(twin)))
+                    break
+        return tuple(pairs)
+
+    @cached_property
+    def chain_predecessors(self) -> tuple[int, ...]:
+        """For joints 1..J-1 the joint whose rotation theirs is relative to: the one before in the chain, but the root
+        for the first bone of every chain (also of the arms, whose chains start at the chest)."""
+        before = [0] * len(self.joints)
+        for chain in self.chains:
+            for parent, joint in pairwise(chain[1:]):
+                before[joint] = parent
+        return tuple(before[1:])
+
+    @cached_property
+    def paths(self) -> tuple[tuple[float, ...], ...]:
+        """(J, J - 1) of 0 and 1: entry (k, j - 1) is 1 where the bone ending in joint j lies between the root and
+        joint k, so joint positions = root + paths @ bones."""
+        rows = [[0.0] * len(self.joints) for _ in self.joints]
+        for joint, parent in enumerate(self.parents[1:], 1):
+            rows[joint] = list(rows[parent])
+            rows[joint][joint] = 1.0
+        return tuple(tuple(row[1:]) for row in rows)
+
+    def index(self, name: str) -> int:
+        """Index of a joint by name; ValueError naming the joints there are."""
+        if name not in self.joints:
+            raise ValueError(f"skeleton {self.name} has no joint {name!r}; it has {', '.join(self.joints)}")
+        return self.joints.index(name)
+
+    def with_offsets(self, offsets) -> "Skeleton":
+        """The same skeleton with other rest-pose bone vectors: J rows (x, y, z) in the skeleton's units."""
+        rows = tuple(tuple(float(x) for x in row) for row in offsets)
+        return dataclasses.replace(self, offsets=rows, has_lengths=True)
+
+    def to_json(self) -> str:
+        """JSON text; `from_json` is its inverse."""
+        return json.dumps(dataclasses.asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Skeleton":
+        """Inverse of `to_json`. Wherever an index is expected a joint name may stand (parent of the root: -1).
+
+        Raises ValueError on malformed JSON, unknown or missing keys, unknown joint names.
+        """
+        try:
+            record = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"skeleton JSON is malformed at line {error.lineno}: {error.msg}") from error
+        if not isinstance(record, dict):
+            raise ValueError(f"skeleton JSON must be an object, got {type(record).__name__}")
+        fields = dataclasses.fields(cls)
+        unknown = sorted(set(record) - {f.name for f in fields})
+        missing = sorted(f.name for f in fields if f.default is dataclasses.MISSING and f.name not in record)
+        if unknown or missing:
+            raise ValueError(f"skeleton JSON: unknown keys {unknown}, missing keys {missing}")
+        joints = tuple(record["joints"])
+
+        def to_index(joint):
+            if isinstance(joint, str) and joint not in joints:
+                raise ValueError(f"skeleton {record['name']} has no joint {joint!r}; it has {', '.join(joints)}")
+            return joints.index(joint) if isinstance(joint, str) else int(joint)
+
+        record["joints"] = joints
+        for field in ("parents", "feet_left", "feet_right", "face", "leg"):
+            record[field] = tuple(to_index(joint) for joint in record[field])
+        record["chains"] = tuple(tuple(to_index(joint) for joint in chain) for chain in record["chains"])
+        record["offsets"] = tuple(tuple(float(x) for x in offset) for offset in record["offsets"])
+        return cls(**record)
+
+
+def _parents_of(chains: tuple[tuple[int, ...], ...], num_joints: int) -> tuple[int, ...]:
+    parents = [-1] * num_joints
+    for chain in chains:
+        for parent, joint in pairwise(chain):
+            parents[joint] = parent
+    return tuple(parents)
+
+
+_HUMANML3D_JOINTS = (
+    "pelvis left_hip right_hip spine1 left_knee right_knee spine2 left_ankle right_ankle spine3 left_foot right_foot "
+    "neck left_collar right_collar head left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist"
+)
+_HUMANML3D_CHAINS = ((0, 2, 5, 8, 11), (0, 1, 4, 7, 10), (0, 3, 6, 9, 12, 15), (9, 14, 17, 19, 21), (9, 13, 16, 18, 20))
+
+HUMANML3D = Skeleton(
+    name="humanml3d-22",
+    joints=tuple(_HUMANML3D_JOINTS.split()),
+    parents=_parents_of(_HUMANML3D_CHAINS, 22),
+    offsets=(
+        (0.0, 0.0, 0.0),  # pelvis
+        (0.103074, 0.0, 0.0),  # hips
+        (-0.109883, 0.0, 0.0),
+        (0.0, 0.131568, 0.0),  # spine1
+        (0.0, -0.393623, 0.0),  # knees
+        (0.0, -0.390188, 0.0),
+        (0.0, 0.143190, 0.0),  # spine2
+        (0.0, -0.432433, 0.0),  # ankles
+        (0.0, -0.425643, 0.0),
+        (0.0, 0.057365, 0.0),  # spine3
+        (0.0, 0.0, 0.143382),  # feet
+        (0.0, 0.0, 0.149419),
+        (0.0, 0.219360, 0.0),  # neck
+        (0.137487, 0.0, 0.0),  # collars
+        (-0.143383, 0.0, 0.0),
+        (0.0, 0.0, 0.103039),  # head
+        (0.0, -0.131614, 0.0),  # shoulders
+        (0.0, -0.122984, 0.0),
+        (0.0, -0.256840, 0.0),  # elbows
+        (0.0, -0.263092, 0.0),
+        (0.0, -0.266012, 0.0),  # wrists
+        (0.0, -0.269876, 0.0),
+    ),
+    chains=_HUMANML3D_CHAINS,
+    feet_left=(7, 10),
+    feet_right=(8, 11),
+    face=(2, 1, 17, 16),
+    leg=(5, 8),
+    foot_threshold=0.002,
+    fps=20.0,
+)
+
+_KIT_CHAINS = ((0, 11, 12, 13, 14, 15), (0, 16, 17, 18, 19, 20), (0, 1, 2, 3, 4), (3, 5, 6, 7), (3, 8, 9, 10))
+_UP, _DOWN, _FRONT = (0.0, 1.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, 1.0)
+_LEFT, _RIGHT = (1.0, 0.0, 0.0), (-1.0, 0.0, 0.0)
+
+KIT = Skeleton(
+    name="kit-21",
+    joints=tuple("root BP BT BLN BUN LS LE LW RS RE RW LH LK LA LMrot LF RH RK RA RMrot RF".split()),
+    parents=_parents_of(_KIT_CHAINS, 21),
+    offsets=(
+        ((0.0, 0.0, 0.0),)
+        + (_UP,) * 4
+        + (_LEFT, _DOWN, _DOWN)
+        + (_RIGHT, _DOWN, _DOWN)
+        + (_LEFT, _DOWN, _DOWN, _FRONT, _FRONT)
+        + (_RIGHT, _DOWN, _DOWN, _FRONT, _FRONT)
+    ),
+    chains=_KIT_CHAINS,
+    feet_left=(19, 20),
+    feet_right=(14, 15),
+    face=(11, 16, 5, 8),
+    leg=(17, 18),
+    foot_threshold=0.05,
+    fps=12.5,
+    metres_per_unit=0.001 / 0.567,  # millimetres of a body scaled to one metre; this makes an adult of 1.76 m
+    has_lengths=False,
+)
+
+_KNOWN = {"humanml3d-22": HUMANML3D, "humanml3d": HUMANML3D, "t2m": HUMANML3D, "kit-21": KIT, "kit": KIT}
+
+
+def get_skeleton(name_or_path: str | Path) -> Skeleton:
+    """A built-in skeleton by name (`humanml3d-22`, `kit-21`) or any other from a JSON file (see `Skeleton.to_json`).
+
+    Raises ValueError for an unknown name and FileNotFoundError for a JSON file that is not there.
+    """
+    name = str(name_or_path)
+    if name.lower() in _KNOWN:
+        return _KNOWN[name.lower()]
+    if not name.endswith(".json"):
+        raise ValueError(f"no skeleton named {name!r}; known: {', '.join(_KNOWN)}, or the path of a .json file")
+    path = Path(name)
+    if not path.is_file():
+        raise FileNotFoundError(f"no skeleton file {path}")
+    try:
+        return Skeleton.from_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error

@@ -1,0 +1,123 @@
+"""A motion tokenizer as people use it: VQ-VAE, normalisation and skeleton in one folder.
+
+    vqvae/   config.json   VQVAEConfig, skeleton, fps
+             model.safetensors      Mean.npy  Std.npy
+
+Motions go in as features in their own units and come out as joints in metres; what is between is nobody
+else's business. Clips of any lengths share a batch (see `vqvae.py`).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from motiongpt.config import VQVAEConfig
+from motiongpt.data.batches import pad, pad_motions
+from motiongpt.features import Normalizer, features_to_joints
+from motiongpt.files import file_hash, read_json, write_json
+from motiongpt.metrics import mpjpe, perplexity
+from motiongpt.skeletons import Skeleton, get_skeleton
+from motiongpt.vqvae import VQVAE
+from motiongpt._vq import load_vqvae, save_vqvae
+
+ENCODE_BATCH = 32  # clips of similar length that share a batch
+
+
+class MotionTokenizer:
+    """`encode` clips to codes, `decode` codes to features or joints."""
+
+    def __init__(self, vqvae: VQVAE, normalizer: Normalizer, skeleton: Skeleton, fps: float) -> None:
+        if len(normalizer.mean) != vqvae.config.feature_dim:
+            raise ValueError(
+                f"Mean.npy has width {len(normalizer.mean)}, the tokenizer {vqvae.config.feature_dim}: they belong to "
+                "different representations"
+            )
+        self.vqvae, self.normalizer, self.skeleton, self.fps = vqvae.eval(), normalizer, skeleton, fps
+        self.hash = ""
+
+    @classmethod
+    def load(cls, folder: Path | str, device: str | torch.device = "cpu") -> "MotionTokenizer":
+        """Read a folder that `train_vqvae.py` wrote. Raises FileNotFoundError or ValueError naming the file."""
+        folder = Path(folder)
+        if not (folder / "config.json").is_file() and (folder / "vqvae" / "config.json").is_file():
+            folder = folder / "vqvae"
+        if not (folder / "config.json").is_file():
+            raise FileNotFoundError(f"{folder} holds no tokenizer (no config.json); scripts/train_vqvae.py makes one")
+        content = read_json(folder / "config.json")
+        tokenizer = cls(
+            load_vqvae(folder).to(device), Normalizer.load(folder), get_skeleton(content["skeleton"]), content["fps"]
+        )
+        tokenizer.hash = file_hash(folder / "model.safetensors")
+        return tokenizer
+
+    def save(self, folder: Path, dtype: torch.dtype = torch.float32) -> None:
+        """Write the folder; `dtype` float16 halves a shipped file (it is upcast on load)."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_vqvae(self.vqvae, folder, dtype)
+        self.normalizer.save(folder)
+        content = {"VQVAEConfig": self.vqvae.config.to_dict(), "skeleton": self.skeleton.name, "fps": self.fps}
+        write_json(folder / "config.json", content)
+
+    @property
+    def device(self) -> torch.device:
+        return self.vqvae.quantizer.codebook.device
+
+    @property
+    def config(self) -> VQVAEConfig:
+        return self.vqvae.config
+
+    def encode(self, clips: Sequence[np.ndarray]) -> list[list[int]]:
+        """Features (F_i, D) in their own units -> codes, F_i // 4 of them each; short clips give none."""
+        codes: list[list[int]] = [[] for _ in clips]
+        for indices in self._by_length([len(clip) // self.config.frames_per_code for clip in clips]):
+            motion, lengths = pad_motions([self.normalizer.normalise(clips[i]) for i in indices])
+            out = self.vqvae.encode(motion.to(self.device), lengths.to(self.device)).tolist()
+            for i, row in zip(indices, out, strict=True):
+                codes[i] = [code for code in row if code >= 0]
+        return codes
+
+    def decode_features(self, codes: Sequence[Sequence[int]]) -> list[Tensor]:
+        """Codes -> features (4 S_i, D) in their own units."""
+        motions = [torch.zeros(0, self.config.feature_dim) for _ in codes]
+        for indices in self._by_length([len(row) for row in codes]):
+            lengths = torch.tensor([len(codes[i]) for i in indices])
+            motion = self.vqvae.decode(pad([codes[i] for i in indices], 0).to(self.device), lengths.to(self.device))
+            motion = self.normalizer.denormalise(motion.float()).cpu()
+            for i, row, length in zip(indices, motion, lengths * self.config.frames_per_code, strict=True):
+                motions[i] = row[:length]
+        return motions
+
+    def decode(self, codes: Sequence[Sequence[int]]) -> list[np.ndarray]:
+        """Codes -> joints (4 S_i, J, 3), metres, float32."""
+        return [features_to_joints(f, self.skeleton).numpy() for f in self.decode_features(codes)]
+
+    @staticmethod
+    def _by_length(sizes: Sequence[int]) -> list[list[int]]:
+        """Indices of the non-empty rows in batches of similar size."""
+        order = sorted((i for i, size in enumerate(sizes) if size > 0), key=lambda i: sizes[i])
+        return [order[i : i + ENCODE_BATCH] for i in range(0, len(order), ENCODE_BATCH)]
+
+
+def reconstruction_errors(tokenizer: MotionTokenizer, clips: Sequence[np.ndarray]) -> dict[str, float]:
+    """MPJPE in mm of decode(encode(clip)), root-aligned and global, over all coded frames; codes in use.
+
+    Clips are features in their own units. Every frame counts once, as in the field's code.
+    """
+    codes = tokenizer.encode(clips)
+    aligned, absolute, frames = 0.0, 0.0, 0
+    for clip, decoded in zip(clips, tokenizer.decode_features(codes), strict=True):
+        target = features_to_joints(torch.as_tensor(clip[: len(decoded)]), tokenizer.skeleton)
+        joints = features_to_joints(decoded, tokenizer.skeleton)
+        aligned += float(mpjpe(joints, target).sum())
+        absolute += float(mpjpe(joints, target, root=None).sum())
+        frames += len(decoded)
+    counts = torch.bincount(torch.tensor([c for row in codes for c in row]), minlength=tokenizer.config.codes)
+    return {
+        "mpjpe_mm": 1000 * aligned / max(1, frames),
+        "global_mpjpe_mm": 1000 * absolute / max(1, frames),
+        "active_codes": int((counts > 0).sum()),
+        "perplexity": perplexity(counts),
+    }

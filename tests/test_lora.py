@@ -1,0 +1,172 @@
+"""Adapters: identity at the start, only they move, merging adds alpha / r B A once and can be undone."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from motiongpt import lora
+from motiongpt.config import LLM_PRESETS, PROJECTIONS, LoRAConfig
+from motiongpt.llm import LLM
+
+CONFIG = LoRAConfig(lora_r=3, lora_alpha=12.0)  # scale 4: an alpha / r that was forgotten shows
+CLOSE = dict(atol=1e-5, rtol=1e-5)  # fp32, the same sums in another order
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def make(config: LoRAConfig = CONFIG, random_b: bool = True) -> LLM:
+    """A tiny adapted model; lora_B random, so that the adapter matters."""
+    llm = LLM(LLM_PRESETS["tiny"], seeded(0)).eval()
+    llm.extend(290, 20, seeded(1))
+    lora.inject(llm, config, seeded(2))
+    if random_b:
+        with torch.no_grad():
+            for layer in lora.lora_layers(llm).values():
+                layer.lora_B.normal_(0, 0.1, generator=seeded(3))
+    return llm
+
+
+@pytest.fixture
+def ids():
+    return torch.randint(0, 310, (2, 9), generator=seeded(4))
+
+
+def test_identity_at_the_start(ids):
+    llm = LLM(LLM_PRESETS["tiny"], seeded(0)).eval()
+    llm.extend(290, 20, seeded(1))
+    before = llm(ids)
+    names = lora.inject(llm, CONFIG, seeded(2))
+    assert len(names) == 2 * len(PROJECTIONS) and names[0] == "layers.0.self_attn.q_proj"
+    assert torch.equal(llm(ids), before)
+    assert all(layer.lora_A.abs().sum() > 0 for layer in lora.lora_layers(llm).values())
+
+
+def test_base_keys_stay(ids):
+    """The state dict is the base's plus the adapters', so a base checkpoint loads before and after injecting."""
+    base = LLM(LLM_PRESETS["tiny"]).state_dict()
+    own = make().state_dict()
+    assert set(own) - set(base) == {"new_in", *lora.adapter_state(make())}
+
+
+def test_only_adapters_and_new_rows_move(ids):
+    llm = make(random_b=False).train()
+    before = {name: tensor.clone() for name, tensor in llm.state_dict().items()}
+    trainable = lora.trainable_parameters(llm)
+    assert set(trainable) == {"new_in", *lora.adapter_state(llm)}
+    optimizer = torch.optim.AdamW(trainable.values(), lr=0.01)
+    for _ in range(2):  # lora_A has no gradient while lora_B is zero: it moves from the second step on
+        optimizer.zero_grad()
+        llm(ids).logsumexp(-1).sum().backward()
+        optimizer.step()
+    moved = {name for name, tensor in llm.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert moved == set(trainable)
+
+
+def test_only_targets_are_replaced():
+    llm = make(replace(CONFIG, lora_targets=("q_proj", "down_proj")))
+    assert {name.rpartition(".")[2] for name in lora.lora_layers(llm)} == {"q_proj", "down_proj"}
+    assert not llm.layers[0].self_attn.k_proj.weight.requires_grad
+
+
+def test_merge_is_the_formula_once_and_unmerge_is_exact(ids):
+    llm = make()
+    layer = llm.layers[1].mlp.down_proj
+    expected_output, weight = llm(ids), layer.weight.detach().clone()
+    expected = weight + 4.0 * layer.lora_B @ layer.lora_A
+    lora.merge(llm)
+    torch.testing.assert_close(layer.weight, expected)
+    torch.testing.assert_close(llm(ids), expected_output, **CLOSE)
+    merged = layer.weight.clone()
+    lora.merge(llm)
+    assert torch.equal(layer.weight, merged)
+    lora.unmerge(llm)
+    assert torch.equal(layer.weight, weight)
+    lora.unmerge(llm)
+    assert torch.equal(layer.weight, weight)
+    assert torch.equal(llm(ids), expected_output)
+
+
+def test_merge_without_keeping_cannot_be_undone(ids):
+    llm = make()
+    expected = llm(ids)
+    lora.merge(llm, keep=False)
+    torch.testing.assert_close(llm(ids), expected, **CLOSE)
+    with pytest.raises(ValueError, match="keep=False"):
+        lora.unmerge(llm)
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_disabled_is_the_base(ids, merged):
+    llm, base = make(), make(random_b=False)
+    if merged:
+        lora.merge(llm)
+    adapted = llm(ids)
+    with lora.disabled(llm):
+        assert torch.equal(llm(ids), base(ids))
+    assert not torch.allclose(adapted, base(ids), atol=1e-3)
+    assert torch.equal(llm(ids), adapted)
+
+
+def test_disabled_ends_with_an_error_too(ids):
+    llm = make()
+    adapted = llm(ids)
+    with pytest.raises(RuntimeError, match="inside"), lora.disabled(llm):
+        raise RuntimeError("inside")
+    assert torch.equal(llm(ids), adapted)
+
+
+def test_dropout_acts_on_the_adapter_in_training_only(ids):
+    llm = make(replace(CONFIG, lora_dropout=0.5))
+    assert torch.equal(llm(ids), make()(ids))
+    llm.train()
+    assert not torch.equal(llm(ids), llm(ids))
+    with lora.disabled(llm):
+        assert torch.equal(llm(ids), llm(ids))
+
+
+def test_state_goes_round(ids):
+    source, target = make(), make(random_b=False)
+    lora.load_adapter_state(target, lora.adapter_state(source))
+    assert torch.equal(target(ids), source(ids))
+
+
+def test_load_is_total():
+    llm, state = make(), lora.adapter_state(make())
+    key = "layers.0.self_attn.q_proj.lora_A"
+    with pytest.raises(ValueError, match="1 matrices missing.*q_proj.lora_A"):
+        lora.load_adapter_state(llm, {k: v for k, v in state.items() if k != key})
+    with pytest.raises(ValueError, match="1 unexpected.*'more'"):
+        lora.load_adapter_state(llm, state | {"more": torch.zeros(1)})
+    with pytest.raises(ValueError, match=r"q_proj.lora_A is \(2, 32\) in the adapter and \(3, 32\)"):
+        lora.load_adapter_state(llm, state | {key: torch.zeros(2, 32)})
+    lora.merge(llm)
+    with pytest.raises(ValueError, match="unmerge"):
+        lora.load_adapter_state(llm, state)
+
+
+def test_inject_refuses_unknown_targets_and_a_second_time():
+    with pytest.raises(ValueError, match="--lora-targets c_attn names no linear layer; there are: down_proj, "):
+        lora.inject(LLM(LLM_PRESETS["tiny"]), replace(CONFIG, lora_targets=("q_proj", "c_attn")))
+    with pytest.raises(ValueError, match="already has adapters"):
+        lora.inject(make(), CONFIG)
+
+
+def test_works_on_any_module_with_biases():
+    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+    x = torch.randn(5, 4)
+    before = model(x)
+    assert lora.inject(model, replace(CONFIG, lora_targets=("2",)), seeded(0)) == ["2"]
+    assert torch.equal(model(x), before)
+    assert set(lora.trainable_parameters(model)) == {"2.lora_A", "2.lora_B"}
+
+
+def test_bf16_base_keeps_fp32_adapters(ids):
+    llm = LLM(LLM_PRESETS["tiny"], seeded(0)).to(torch.bfloat16)
+    lora.inject(llm, CONFIG, seeded(2))
+    assert llm(ids % 300).dtype == torch.bfloat16
+    llm(ids % 300).float().logsumexp(-1).sum().backward()
+    assert all(layer.lora_B.grad.dtype == torch.float32 for layer in lora.lora_layers(llm).values())

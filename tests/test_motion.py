@@ -1,0 +1,141 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from motiongpt.motion import Codes, Motion
+from motiongpt.skeletons import HUMANML3D, KIT
+
+
+def random_joints(F=9, J=22):
+    return np.random.default_rng(0).normal(size=(F, J, 3)).astype(np.float32)
+
+
+def motion(**changes):
+    given = dict(joints=random_joints(), fps=20, tokens=[42, 18, 91], text="a person 💃 walks", skeleton=HUMANML3D)
+    return Motion(**(given | changes))
+
+
+def test_tokens_print_as_the_field_writes_them(capsys):
+    print(motion().tokens)
+    assert capsys.readouterr().out == "42 18 91\n"
+    assert motion().tokens_text == "42 18 91"
+    assert motion(tokens=np.array([3, 4])).tokens == (3, 4)
+    assert Codes([1, 2])[0] == 1 and str(Codes()) == ""
+
+
+def test_seconds():
+    assert motion().seconds == 0.45
+    assert motion(joints=None).seconds == 0.0
+
+
+def test_npy_is_float32_joints(tmp_path):
+    (path,) = motion(joints=random_joints().astype(np.float64)).save(tmp_path / "deep" / "er" / "walk.npy")
+    joints = np.load(path)
+    assert joints.dtype == np.float32
+    np.testing.assert_array_equal(joints, random_joints())
+    back = Motion.load(path)
+    assert back.skeleton is HUMANML3D and back.fps == 20.0 and back.tokens == ()
+    assert Motion.load(path, fps=30).fps == 30.0
+
+
+def test_npz_keeps_everything(tmp_path):
+    (path,) = motion(features=np.ones((8, 263))).save(tmp_path / "walk.npz")
+    back = Motion.load(path)
+    np.testing.assert_array_equal(back.joints, random_joints())
+    assert (back.fps, back.tokens, back.text, back.skeleton) == (20.0, (42, 18, 91), "a person 💃 walks", HUMANML3D)
+    assert back.features.shape == (8, 263)
+
+
+def test_npz_of_tokens_only(tmp_path):
+    (path,) = motion(joints=None, skeleton=None).save(tmp_path / "walk.npz")
+    back = Motion.load(path)
+    assert back.joints is None and back.tokens == (42, 18, 91)
+
+
+def test_json(tmp_path):
+    (path,) = motion().save(tmp_path / "walk.json")
+    record = json.loads(path.read_text(encoding="utf-8"))
+    assert record["tokens"] == [42, 18, 91] and record["skeleton"] == "humanml3d-22" and record["fps"] == 20.0
+    np.testing.assert_allclose(
+        record["joints"], random_joints(), atol=6e-7
+    )  # written to 1e-6: half of it, plus float32
+
+
+def test_txt(tmp_path):
+    pytest.importorskip("motiongpt.vocab")
+    (path,) = motion().save(tmp_path / "walk.txt")
+    assert path.read_text() == "<MOT_BEGIN><motion_42><motion_18><motion_91><MOT_END>\n"
+
+
+def test_folder(tmp_path):
+    pytest.importorskip("motiongpt.vocab")
+    paths = motion().save(tmp_path / "walk")
+    assert [p.name for p in paths] == ["motion.npy", "motion.gif", "motion.txt"]
+    assert sorted(p.name for p in (tmp_path / "walk").iterdir()) == sorted(p.name for p in paths)  # no temporaries
+    (tmp_path / "a.folder").mkdir()
+    assert len(motion().save(tmp_path / "a.folder")) == 3
+    assert [p.name for p in motion(joints=None).save(tmp_path / "tokens")] == ["motion.txt"]
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".GIF"])
+def test_pictures(tmp_path, suffix):
+    (path,) = motion().save(tmp_path / f"walk{suffix}", size=128)
+    with Image.open(path) as image:
+        assert image.format == suffix[1:].upper()
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".gif", ".png"])
+def test_without_joints_the_missing_tokenizer_is_named(tmp_path, suffix):
+    with pytest.raises(ValueError, match="--vqvae"):
+        motion(joints=None).save(tmp_path / f"walk{suffix}")
+
+
+def test_unknown_suffix_lists_the_known_ones(tmp_path):
+    with pytest.raises(ValueError, match=r"walk\.xyz.*\.npy.*\.gif"):
+        motion().save(tmp_path / "walk.xyz")
+
+
+def test_a_failed_save_leaves_the_former_file(tmp_path):
+    path = tmp_path / "walk.gif"
+    path.write_bytes(b"former")
+    broken = random_joints()
+    broken[4] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        motion(joints=broken).save(path)
+    assert path.read_bytes() == b"former" and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (dict(joints=np.zeros((4, 66))), "shape"),
+        (dict(joints=np.zeros((0, 22, 3))), "F > 0"),
+        (dict(skeleton=KIT), "kit-21"),
+        (dict(skeleton=None), "needs its skeleton"),
+        (dict(fps=0), "fps"),
+        (dict(fps=float("nan")), "fps"),
+    ],
+)
+def test_contradictions(changes, message):
+    with pytest.raises(ValueError, match=message):
+        motion(**changes)
+
+
+def test_load_errors_name_the_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="gone.npy"):
+        Motion.load(tmp_path / "gone.npy")
+    for name, content in (("cut.npy", b"\x93NUMPY\x01"), ("bad.npz", b"PK\x03\x04 nonsense"), ("text.npy", b"hello")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=name):
+            Motion.load(tmp_path / name)
+    np.save(tmp_path / "five.npy", np.zeros((3, 5, 3)))
+    with pytest.raises(ValueError, match="five.npy.*skeleton"):
+        Motion.load(tmp_path / "five.npy")
+    np.save(tmp_path / "objects.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match="objects.npy"):
+        Motion.load(tmp_path / "objects.npy")
+    (tmp_path / "walk.bvh").write_text("HIERARCHY")
+    with pytest.raises(ValueError, match="walk.bvh"):
+        Motion.load(tmp_path / "walk.bvh")

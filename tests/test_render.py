@@ -1,0 +1,194 @@
+import dataclasses
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageColor
+
+from motiongpt.render.skeleton import INK, LEFT, RIGHT, SPINE, draw_frames, render_gif, render_png
+from motiongpt.skeletons import HUMANML3D, KIT
+
+
+def standing(F=20, skeleton=HUMANML3D, walk=0.0, scale=1.0):
+    """(F, J, 3): the rest pose, arms out a little, moved `walk` units per frame along z."""
+    pose = np.zeros((skeleton.num_joints, 3))
+    for j, parent in enumerate(skeleton.parents):
+        if parent >= 0:
+            pose[j] = pose[parent] + np.array(skeleton.offsets[j])
+    pose[:, 1] -= pose[:, 1].min()
+    joints = np.repeat(pose[None], F, axis=0)
+    joints[:, :, 2] += walk * np.arange(F)[:, None]
+    joints[:, :, 0] += 0.02 * np.sin(np.arange(F))[:, None]
+    return scale * joints
+
+
+def pixels_of(picture, colour):
+    """Coordinates (rows, columns) of the pixels that have a colour exactly."""
+    return np.nonzero((picture == ImageColor.getrgb(colour)).all(axis=-1))
+
+
+def gif_frames(path):
+    with Image.open(path) as image:
+        for i in range(image.n_frames):
+            image.seek(i)
+            yield np.asarray(image.convert("RGB")), image.info["duration"]
+
+
+def test_left_and_right_have_their_colours_and_sides():
+    (picture,) = draw_frames(standing(F=1), HUMANML3D)
+    assert picture.shape == (480, 480, 3) and picture.dtype == np.uint8
+    left, right, spine = (pixels_of(picture, colour) for colour in (LEFT, RIGHT, SPINE))
+    assert min(len(left[0]), len(right[0]), len(spine[0])) > 300
+    assert left[1].mean() > right[1].mean()  # facing us, the person's left is on the right of the picture
+    assert spine[0].mean() < left[0].mean()  # y is up: the torso and head are above the mean of arms and legs
+
+
+def test_every_joint_is_inside_and_the_unit_does_not_matter():
+    wild = standing(F=12)
+    wild[6] += (0.0, 1.0, 0.0)
+    for scale in (1.0, 1000.0):
+        tops = [pixels_of(p, SPINE)[0].min() for p in draw_frames(scale * wild, HUMANML3D, caption="a jump")]
+        assert min(tops) == tops[6] > 480 * 0.05  # the highest head is below the caption
+    small, large = (list(draw_frames(scale * wild, HUMANML3D, frames=[3]))[0] for scale in (1.0, 1024.0))
+    # A power of two scales every float exactly but the choice of the grid's spacing, so only the figure is compared.
+    for colour in (LEFT, RIGHT, SPINE):
+        np.testing.assert_array_equal(pixels_of(small, colour), pixels_of(large, colour))
+
+
+def test_camera_follows_the_root():
+    columns = [pixels_of(p, SPINE)[1].mean() for p in draw_frames(standing(F=200, walk=0.06), HUMANML3D)]
+    # 12 m of walking, while the figure stays within the lag of the smoothing: far less than half a picture.
+    assert max(columns) - min(columns) < 120
+
+
+def test_gif_has_every_frame_its_time_and_its_colours(tmp_path):
+    path = render_gif(standing(F=23, walk=0.05), HUMANML3D, tmp_path / "walk.gif", caption="a person walks")
+    frames = list(gif_frames(path))
+    assert len(frames) == 23 and {duration for _, duration in frames} == {50}
+    for picture, _ in frames:
+        assert picture.shape == (480, 480, 3)
+        assert all(len(pixels_of(picture, colour)[0]) > 300 for colour in (LEFT, RIGHT, SPINE))
+    with Image.open(path) as image:
+        assert image.info["loop"] == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["walk.gif"]
+
+
+def test_gif_pixels_are_the_drawn_ones(tmp_path):
+    joints = standing(F=6, walk=0.1)
+    path = render_gif(joints, HUMANML3D, tmp_path / "walk.gif", caption="a person walks", size=256)
+    drawn = draw_frames(joints, HUMANML3D, caption="a person walks", size=256)
+    for (stored, _), picture in zip(gif_frames(path), drawn, strict=True):
+        error = np.abs(stored.astype(int) - picture)
+        # 64 colours and 5 bits per channel before the look-up: edges are off, areas are not.
+        assert error.mean() < 1.0 and (error.max(axis=-1) > 48).mean() < 0.002
+
+
+@pytest.mark.parametrize("fps, F, expected", [(30, 30, 1000), (12.5, 25, 2000), (60, 61, 1020), (120, 240, 2000)])
+def test_gif_lasts_as_long_as_the_motion(tmp_path, fps, F, expected):
+    path = render_gif(standing(F=F), HUMANML3D, tmp_path / "x.gif", fps=fps, size=64)
+    durations = [duration for _, duration in gif_frames(path)]
+    assert abs(sum(durations) - expected) <= 10  # one tick
+    assert min(durations) >= 20 and max(durations) - min(durations) <= 20
+
+
+def test_gif_of_one_frame_and_of_a_frozen_motion(tmp_path):
+    assert len(list(gif_frames(render_gif(standing(F=1), HUMANML3D, tmp_path / "one.gif", size=96)))) == 1
+    frozen = np.repeat(standing(F=1), 150, axis=0)  # more frames than the progress bar has pixels
+    assert len(list(gif_frames(render_gif(frozen, HUMANML3D, tmp_path / "frozen.gif", size=96)))) == 150
+
+
+def test_png_is_a_sheet_of_panels(tmp_path):
+    sheet = np.asarray(Image.open(render_png(standing(F=40), HUMANML3D, tmp_path / "x.png", size=200)))
+    assert sheet.shape == (2 * 200, 4 * 150, 3)
+    for top in (0, 200):
+        for left in range(0, 600, 150):
+            assert len(pixels_of(sheet[top : top + 200, left : left + 150], LEFT)[0]) > 30
+    few = Image.open(render_png(standing(F=3), HUMANML3D, tmp_path / "few.png", size=200, title="t", caption="c"))
+    assert few.width == 3 * 150 and few.height > 200
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "",
+        " ",
+        "x" * 10_000,
+        "walk " * 2_000,
+        "💃🕺 dances",
+        "人が歩く",
+        "رجل يمشي",
+        "$x_1^{",
+        "a\x00b\ud800\n\tc",
+        "\\frac",
+        "ﷺ" * 50,
+    ],
+)
+def test_any_caption(caption):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (picture,) = draw_frames(standing(F=1), HUMANML3D, title=caption, caption=caption, size=200)
+    assert picture.shape == (200, 200, 3)
+    assert len(pixels_of(picture, LEFT)[0]) > 50  # the text leaves room for the figure
+
+
+def test_long_captions_wrap_and_stay_inside():
+    def ink(caption):
+        return pixels_of(next(iter(draw_frames(standing(F=1), HUMANML3D, caption=caption, size=960))), INK)
+
+    rows, columns = ink("a person walks")
+    assert 300 < columns.min() < columns.max() < 660  # centred
+    rows_of_three, _ = ink("a person walks forward and then turns around to the left " * 3)
+    assert np.ptp(rows_of_three) > 2.5 * np.ptp(rows)
+    for endless in ("w" * 500, "walk " * 2_000):
+        rows, columns = ink(endless)
+        assert columns.min() > 10 and columns.max() < 950 and rows.max() < 150
+
+
+def test_other_skeletons_and_degenerate_bodies():
+    picture = next(iter(draw_frames(standing(F=2, skeleton=KIT), KIT)))
+    assert all(len(pixels_of(picture, colour)[0]) > 200 for colour in (LEFT, RIGHT, SPINE))
+    assert len(list(draw_frames(np.zeros((2, 22, 3)), HUMANML3D))) == 2  # all joints in one point
+    far = standing(F=30, walk=5.0)  # runs past the camera: its trail goes behind it
+    assert len(list(draw_frames(far, HUMANML3D, size=128))) == 30
+    nameless = dataclasses.replace(HUMANML3D, joints=tuple(f"j{j}" for j in range(22)))
+    picture = next(iter(draw_frames(standing(F=1), nameless)))
+    assert len(pixels_of(picture, SPINE)[0]) > 1000  # no names, no sides: one colour
+
+
+@pytest.mark.parametrize(
+    "joints, options, message",
+    [
+        (np.full((3, 22, 3), np.nan), {}, "NaN.*3 frames.*frame 0"),
+        (np.zeros((3, 21, 3)), {}, "21 joints.*humanml3d-22 has 22"),
+        (np.zeros((3, 66)), {}, "shape"),
+        (np.zeros((0, 22, 3)), {}, "F > 0"),
+        (standing(F=2), {"fps": 0}, "fps"),
+        (standing(F=2), {"size": 10}, "64 x 64"),
+    ],
+)
+def test_errors(tmp_path, joints, options, message):
+    for render in (render_gif, render_png):
+        with pytest.raises(ValueError, match=message):
+            render(joints, HUMANML3D, tmp_path / "x", **options)
+    with pytest.raises(ValueError, match=message):
+        draw_frames(joints, HUMANML3D, **options)  # at the call, not at the first frame
+    assert not list(tmp_path.iterdir())
+
+
+def test_importing_it_does_not_import_matplotlib():
+    code = "import sys, motiongpt.motion; assert not {'matplotlib', 'PIL'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).resolve().parents[1])
+
+
+def test_real_clip_in_time(tmp_path, shared_data):
+    """196 frames of real motion capture; the bound is five times what one core needs, for busy machines."""
+    joints = next(np.load(p) for p in sorted((shared_data / "humanml3d_folder" / "new_joints").glob("*.npy")))
+    joints = np.concatenate([joints] * 5)[:196]
+    start = time.process_time()
+    path = render_gif(joints, HUMANML3D, tmp_path / "real.gif", caption="a person moves")
+    assert time.process_time() - start < 5.0
+    assert path.stat().st_size < 4_000_000

@@ -1,0 +1,107 @@
+"""Skeletons: facts of the two built in, JSON both ways, refusals that name what is wrong."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from motiongpt.skeletons import HUMANML3D, KIT, Skeleton, get_skeleton
+
+
+def test_built_in_facts():
+    assert (HUMANML3D.num_joints, HUMANML3D.feature_dim, HUMANML3D.fps) == (22, 263, 20.0)
+    assert (KIT.num_joints, KIT.feature_dim, KIT.fps) == (21, 251, 12.5)
+    names = {j: HUMANML3D.joints[j] for j in HUMANML3D.face + HUMANML3D.feet_left + HUMANML3D.feet_right}
+    assert list(names.values()) == (
+        "right_hip left_hip right_shoulder left_shoulder left_ankle left_foot right_ankle right_foot".split()
+    )
+    assert [HUMANML3D.joints[j] for j in HUMANML3D.leg] == ["right_knee", "right_ankle"]
+    assert HUMANML3D.index("right_wrist") == 21 and KIT.index("RF") == 20
+    assert KIT.joints[KIT.parents[KIT.index("LS")]] == "BLN"  # the arms hang on the upper spine, not on the root
+
+
+@pytest.mark.parametrize("skeleton, middle", [(HUMANML3D, 6), (KIT, 5)])
+def test_mirror_pairs_by_name(skeleton, middle):
+    paired = [j for pair in skeleton.mirror_pairs for j in pair]
+    assert len(set(paired)) == len(paired) == skeleton.num_joints - middle  # spine, neck and head stay
+    for left, right in skeleton.mirror_pairs:
+        a, b = skeleton.joints[left], skeleton.joints[right]
+        assert b in (a.replace("left", "right"), "R" + a[1:])
+        parents = skeleton.parents[left], skeleton.parents[right]
+        assert parents in skeleton.mirror_pairs or parents[0] == parents[1]  # the tree is symmetric too
+
+
+def test_offsets_are_humanml3ds_target(shared_data):
+    target = np.load(shared_data / "golden" / "tgt_offsets_t2m.npy")
+    np.testing.assert_allclose(HUMANML3D.offsets, target, rtol=0, atol=1e-6)  # six decimals are written down
+
+
+def test_paths_walk_the_tree():
+    J = HUMANML3D.num_joints
+    bones = np.random.default_rng(0).normal(size=(J, 3))
+    joints = np.zeros((J, 3))
+    for joint, parent in enumerate(HUMANML3D.parents[1:], 1):
+        joints[joint] = joints[parent] + bones[joint]
+    # 1e-12: float64 sums of at most six terms of size one
+    np.testing.assert_allclose(np.array(HUMANML3D.paths) @ bones[1:], joints, rtol=0, atol=1e-12)
+
+
+def test_arms_are_relative_to_the_root():
+    before = dict(zip(HUMANML3D.joints[1:], HUMANML3D.chain_predecessors, strict=True))
+    assert before["left_collar"] == before["left_hip"] == before["spine1"] == 0
+    assert before["left_shoulder"] == HUMANML3D.index("left_collar")
+
+
+@pytest.mark.parametrize("skeleton", [HUMANML3D, KIT])
+def test_json_both_ways(skeleton, tmp_path):
+    assert Skeleton.from_json(skeleton.to_json()) == skeleton
+    path = tmp_path / "mine.json"
+    path.write_text(skeleton.to_json())
+    assert get_skeleton(path) == get_skeleton(skeleton.name) == skeleton
+
+
+def test_json_takes_joint_names():
+    record = json.loads(HUMANML3D.to_json())
+    record["feet_left"] = ["left_ankle", "left_foot"]
+    record["parents"] = [-1] + [HUMANML3D.joints[p] for p in HUMANML3D.parents[1:]]
+    assert Skeleton.from_json(json.dumps(record)) == HUMANML3D
+    record["leg"] = ["right_knee", "right_ankel"]
+    with pytest.raises(ValueError, match="right_ankel"):
+        Skeleton.from_json(json.dumps(record))
+
+
+def test_lookup_refusals(tmp_path):
+    with pytest.raises(ValueError, match="humanml3d-22.*kit-21"):
+        get_skeleton("mixamo")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        get_skeleton(tmp_path / "nowhere.json")
+    (tmp_path / "bad.json").write_text('{"name": "x",\n // hm\n}')
+    with pytest.raises(ValueError, match="bad.json.*line 2"):
+        get_skeleton(tmp_path / "bad.json")
+    with pytest.raises(ValueError, match="left_hip"):
+        HUMANML3D.index("hip_left")
+    with pytest.raises(ValueError, match="missing keys.*'offsets'"):
+        Skeleton.from_json('{"name": "x", "joints": ["root"]}')
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"joints": ("pelvis",) * 22}, "unique"),
+        ({"parents": (-1,) * 21}, "21 parents"),
+        ({"parents": (-1, 5) + HUMANML3D.parents[2:]}, "joint before it"),
+        ({"chains": HUMANML3D.chains[:-1]}, "every bone"),
+        ({"feet_left": (7, 22)}, "feet_left"),
+        ({"offsets": ((0.0, 0.0, 0.0),) * 22}, "left_hip"),
+    ],
+)
+def test_contradictions_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(HUMANML3D, **change)
+
+
+def test_kit_gets_lengths_only_from_the_caller():
+    assert not KIT.has_lengths
+    longer = KIT.with_offsets(2 * np.array(KIT.offsets))
+    assert longer.has_lengths and longer.offsets[1] == (0.0, 2.0, 0.0)
