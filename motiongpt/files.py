@@ -7,7 +7,7 @@ JSON and safetensors only: nothing here unpickles.
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import safetensors
@@ -43,9 +43,10 @@ def write_json(path: Path, value: object) -> None:
     write_atomic(path, lambda temporary: temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n"))
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """A safetensors file that says it comes from PyTorch: some versions of `transformers` refuse one that does not."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomic(path, lambda temporary: save_file(contiguous, temporary))
+    write_atomic(path, lambda temporary: save_file(contiguous, temporary, {"format": "pt"}))
 
 
 def read_json(path: Path | str) -> dict:

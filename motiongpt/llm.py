@@ -153,7 +153,8 @@ class LLM(nn.Module):
 
         With a cache, ids are the tokens after the `cache.length` already in it, and are added to it. In a left-padded
         batch start (B,) is the index of each row's first real token, counted from the first cached position: positions
-        count from there and what lies before is not seen (states of padding are finite and mean nothing).
+        count from there and what lies before is not seen (states of padding are finite and mean nothing). Rotary
+        scores depend on distances only, so counting from there is for roundings: a row's do not depend on its padding.
         ValueError where the cache or the model's positions are too short.
         """
         B, T = ids.shape

@@ -270,7 +270,7 @@ def train(
                 kept_at = folder / "state" / "last"
                 good = f"the last good checkpoint is {kept_at}" if kept_at.is_dir() else "nothing was saved yet"
                 raise FloatingPointError(
-                    f"the loss was not finite for {MAX_BAD_STEPS} steps in a row, step {step}; {good}; a lower --lr helps"
+                    f"the loss was not finite for {MAX_BAD_STEPS} steps in a row, step {step}; {good}; try a lower --lr"
                 )
             bar.update()
             units += sum(int(batch.get("units", batch["count"])) for batch in micro)

@@ -21,7 +21,7 @@ from motiongpt.files import file_hash, read_json, write_json
 from motiongpt.metrics import mpjpe, perplexity
 from motiongpt.skeletons import Skeleton, get_skeleton
 from motiongpt.vqvae import VQVAE
-from motiongpt._vq import load_vqvae, save_vqvae
+from motiongpt.weights import load_vqvae, save_vqvae
 
 ENCODE_BATCH = 32  # clips of similar length that share a batch
 

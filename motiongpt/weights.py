@@ -12,19 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from motiongpt import lora
-from motiongpt.config import LLMConfig, LoRAConfig
-from motiongpt.files import read_json, read_tensors, write_atomic, write_json
+from motiongpt.config import LLMConfig, LoRAConfig, VQVAEConfig
+from motiongpt.files import read_json, read_tensors, write_json, write_tensors
 from motiongpt.llm import LLM
-
-
-def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """A safetensors file that says it comes from PyTorch: `transformers` refuses one that does not."""
-    ready = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
-    write_atomic(path, lambda temporary: save_file(ready, temporary, {"format": "pt"}))
+from motiongpt.vqvae import VQVAE
 
 
 def check_total(expected: Mapping[str, Sequence[int]], found: Mapping[str, Sequence[int]], source: Path | str) -> None:
@@ -205,7 +199,7 @@ def save_llm(llm: LLM, folder: Path | str, dtype: torch.dtype = torch.float32, m
                 state[name] = torch.cat((state[name][: llm.first_id].to(rows.dtype), rows.detach()))
     folder = Path(folder)
     tensors = {rename(name, LLM_KEYS): tensor.to(dtype) for name, tensor in state.items()}
-    write_weights(folder / "model.safetensors", tensors)
+    write_tensors(folder / "model.safetensors", tensors)
     values = llm_config_to_hf(replace(llm.config, vocab_size=vocab_size)) | {"dtype": str(dtype).removeprefix("torch.")}
     write_json(folder / "config.json", values)
 
@@ -277,7 +271,7 @@ def save_adapter(llm: LLM, folder: Path | str, config: LoRAConfig, base_name: st
         "trainable_token_indices": indices,
         "inference_mode": True,
     }
-    write_weights(Path(folder) / "adapter_model.safetensors", tensors)
+    write_tensors(Path(folder) / "adapter_model.safetensors", tensors)
     write_json(Path(folder) / "adapter_config.json", values)
 
 
@@ -340,3 +334,27 @@ def load_adapter(llm: LLM, folder: Path | str) -> LoRAConfig:
         for name in row_tables(llm) if ids else ():
             getattr(llm, name).copy_(tensors[PEFT_ROWS[name]])
     return config
+
+
+# 3) The motion tokenizer: our own names, config.json beside them written by `tokenizer.py`.
+
+
+def load_vqvae(folder: Path | str) -> VQVAE:
+    """The VQ-VAE of a tokenizer folder (config.json + model.safetensors), fp32, in eval mode.
+
+    FileNotFoundError, or ValueError naming the file for damaged, missing, unexpected or misshapen tensors.
+    """
+    folder = Path(folder)
+    vqvae = VQVAE(VQVAEConfig.from_dict(read_json(folder / "config.json")["VQVAEConfig"]))
+    path = folder / "model.safetensors"
+    tensors, own = read_tensors(path), vqvae.state_dict()
+    check_total({k: t.shape for k, t in own.items()}, {k: t.shape for k, t in tensors.items()}, path)
+    vqvae.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in tensors.items()})
+    return vqvae.eval()
+
+
+def save_vqvae(vqvae: VQVAE, folder: Path | str, dtype: torch.dtype = torch.float32) -> None:
+    """Write model.safetensors, floating tensors as `dtype`."""
+    state = vqvae.state_dict()
+    tensors = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    write_tensors(Path(folder) / "model.safetensors", tensors)

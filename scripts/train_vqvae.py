@@ -23,10 +23,27 @@ def make_parser() -> Parser:
     parser.add_argument("--data", type=Path, required=True, help="dataset folder, from scripts/prepare.py")
     parser.add_argument("--out", type=Path, required=True, help="tokenizer folder to write")
     parser.add_argument("--config", help="JSON file of values; flags win over it")
-    parser.add_argument("--fresh", action="store_true", help="start over instead of resuming an unfinished run in --out")
+    parser.add_argument(
+        "--fresh", action="store_true", help="start over instead of resuming an unfinished run in --out"
+    )
     parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1, mps (default: cuda where there is one)")
-    add_config_flags(parser, VQVAEConfig, ("codes", "code_dim", "width", "depth", "dilation_growth", "down", "ema_decay",
-                                           "dead_below", "commit_weight", "joint_weight", "feature_bias"))
+    add_config_flags(
+        parser,
+        VQVAEConfig,
+        (
+            "codes",
+            "code_dim",
+            "width",
+            "depth",
+            "dilation_growth",
+            "down",
+            "ema_decay",
+            "dead_below",
+            "commit_weight",
+            "joint_weight",
+            "feature_bias",
+        ),
+    )
     add_config_flags(parser, TrainConfig, TRAIN_FLAGS)
     return parser
 
@@ -38,8 +55,8 @@ def main(args) -> int | None:
 
     from motiongpt.data.batches import WindowBatches, pad_motions
     from motiongpt.data.motions import MotionDataset
-    from motiongpt.metrics import perplexity
     from motiongpt.loops import pick_device, resolve_precision, total_steps, train
+    from motiongpt.metrics import perplexity
     from motiongpt.tokenizer import MotionTokenizer, reconstruction_errors
     from motiongpt.vqvae import VQVAE
 
@@ -65,9 +82,11 @@ def main(args) -> int | None:
     model = VQVAE(model_config).to(device)
     normalizer = data.normalizer.with_feature_bias(model_config.feature_bias, data.skeleton)
     tokenizer = MotionTokenizer(model, normalizer, data.skeleton, data.fps)
-    batches = WindowBatches([normalizer.normalise(clip) for clip in clips.values()], config.window, config.batch_size, config.seed, unit)
-    parameters = sum(p.numel() for p in model.parameters())
-    print(f"VQ-VAE {parameters / 1e6:.1f} M parameters, {len(clips)} training and {len(val)} validation clips of {args.data}")
+    batches = WindowBatches(
+        [normalizer.normalise(clip) for clip in clips.values()], config.window, config.batch_size, config.seed, unit
+    )
+    size = sum(p.numel() for p in model.parameters()) / 1e6
+    print(f"VQ-VAE {size:.1f} M parameters, {len(clips)} training and {len(val)} validation clips of {args.data}")
     print(describe(model_config, model_origins))
     print(describe(config, origins))
     print(f"{total_steps(config, batches.per_epoch)} steps on {device}, {precision}")
@@ -89,8 +108,16 @@ def main(args) -> int | None:
             return {"loss": total / frames} | reconstruction_errors(tokenizer, motions)
 
     result = train(
-        model, batches, loss, config, args.out, device=device, precision=precision, validate=validate,
-        export=tokenizer.save, unit="frames",
+        model,
+        batches,
+        loss,
+        config,
+        args.out,
+        device=device,
+        precision=precision,
+        validate=validate,
+        export=tokenizer.save,
+        unit="frames",
         fingerprint={"model": model_config.to_dict(), "data": data.hash(), **config.run_identity()},
     )
     if not result.finished:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from motiongpt.config import LLM_PRESETS
+from motiongpt.layers import rotary
 from motiongpt.llm import LLM, attention_mask
 
 TINY = LLM_PRESETS["tiny"]  # V = 300
@@ -160,6 +161,20 @@ def test_left_padded_row_equals_the_row_alone(cached):
             torch.testing.assert_close(hidden[row : row + 1, first:], alone, **CLOSE)
 
 
+def test_positions_count_from_the_first_real_token(monkeypatch):
+    """Scores depend on distances only, so this would show in roundings alone: look at the positions."""
+    seen = []
+    monkeypatch.setattr(
+        "motiongpt.llm.rotary", lambda positions, *rest: seen.append(positions) or rotary(positions, *rest)
+    )
+    llm, ids, start = make(), draw(0, 300, 2, 4), torch.tensor([0, 3])
+    with torch.inference_mode():
+        cache = llm.new_cache(2, 5)
+        llm.hidden(ids, cache=cache, start=start)
+        llm.hidden(ids[:, :1], cache=cache, start=start)
+    assert seen[0][:, 0].tolist() == [[0, 1, 2, 3], [0, 0, 0, 0]] and seen[1].flatten().tolist() == [4, 1]
+
+
 def test_what_padding_holds_does_not_matter():
     llm, ids, start = make(), draw(0, 300, 1, 8), torch.tensor([3])
     other = ids.clone()
@@ -190,7 +205,8 @@ def test_too_many_tokens_are_named():
     with pytest.raises(ValueError, match="11 tokens exceed the model's 10 positions"):
         llm(torch.zeros(1, 11, dtype=torch.long))
     cache = llm.new_cache(1, 4)
-    llm.hidden(torch.zeros(1, 3, dtype=torch.long), cache=cache)
+    with torch.inference_mode():
+        llm.hidden(torch.zeros(1, 3, dtype=torch.long), cache=cache)
     with pytest.raises(ValueError, match="5 tokens exceed the cache's capacity of 4"):
         llm.hidden(torch.zeros(1, 2, dtype=torch.long), cache=cache)
 

@@ -215,24 +215,26 @@ def pick_up(d: Director, side: str | None) -> Track:
 def kick(d: Director, side: str) -> Track:
     foot = d.side(side)
     load, strike, back, gap = d.frames(0.42), max(4, d.frames(0.26)), d.frames(0.5), d.frames(0.35)
-    cycle, before, after = load + strike + back + gap, d.pause() + 4, d.pause()
+    hold = 2  # frames the leg stays out
+    cycle, before, after = load + strike + hold + back + gap, d.pause() + 4, d.pause()
     count = d.count((1, 1, 1, 2, 3), cycle, before + after)
     n = max(40, before + after + count * cycle)
     track = d.stand(n)
     high = d.uniform(0.45, 0.8) * d.size
     for index in range(count):
         start = before + index * cycle
-        keys = [start, start + load, start + load + strike, start + load + strike + back]
-        middle = start + load + strike + 0.5 * back
-        up = [keys[0], keys[1], keys[2], middle + 0.2 * back, keys[3]]
-        track.toes[:, foot, 1] += through(n, up, [0, 0.22, high, 0.09, 0])
-        along = [keys[0] + 0.3 * load, keys[1], keys[2], keys[3] - 0.15 * back]
-        track.toes[:, foot, 2] += through(n, along, [0, -0.42, 0.66, 0])
-        track.foot_pitch[:, foot] += through(n, [keys[0], keys[1], keys[2], middle, keys[3]], [0, 0.8, -0.35, 0.3, 0])
-        track.planted[keys[0] + 1 : keys[3], foot] = False
-        w = pulse(n, start - 6, load, strike + 2, back)
+        loaded, out, end = start + load, start + load + strike, start + load + strike + hold + back
+        near = end - 0.35 * back
+        up = through(n, [start, loaded, out, out + hold, near, end], [0, 0.22, high, high, 0.09, 0])
+        along = through(n, [start + 0.3 * load, loaded, out, out + hold, end - 0.15 * back], [0, -0.42, 0.66, 0.66, 0])
+        pitch = through(n, [start, loaded, out, out + hold, end - 0.5 * back, end], [0, 0.8, -0.35, -0.35, 0.3, 0])
+        track.toes[:, foot, 1] += up
+        track.toes[:, foot, 2] += along
+        track.foot_pitch[:, foot] += pitch
+        track.planted[start + 1 : end, foot] = False
+        w = pulse(n, start - 6, load, strike + hold + 2, back)
         track.root[:, 0] += (1 - 2 * foot) * -0.07 * w
-        hit = pulse(n, start + load - 1, strike, 1, back)
+        hit = pulse(n, loaded - 1, strike, hold + 1, back)
         track.pelvis[:, 0] -= 0.22 * hit
         track.pelvis[:, 1] -= (1 - 2 * foot) * 0.25 * hit
         track.spine[:, 1] += (1 - 2 * foot) * 0.35 * hit

@@ -32,6 +32,12 @@ class Caption:
     end: float = 0.0
     tokens: str = ""  # "a/DET person/NOUN walk/VERB": words and part-of-speech tags, for the evaluators
 
+    def cut(self, features: np.ndarray, fps: float) -> np.ndarray:
+        """The frames of a clip (F, D) this caption is about: all of them, or [start, end) seconds."""
+        if self.start == 0 and self.end == 0:
+            return features
+        return features[int(self.start * fps) : int(self.end * fps)]
+
     def line(self) -> str:
         return f"{self.text}#{self.tokens}#{self.start}#{self.end}"
 
@@ -149,7 +155,7 @@ class MotionDataset:
         return parse_captions(path) if path.is_file() else []
 
     def load_split(self, split: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-        """Features of every sound clip of a split, in their own units, and why the others were dropped (id -> reason)."""
+        """Features of every sound clip of a split, in their own units; and the others, id -> reason."""
         clips, dropped = {}, {}
         for clip in self.ids(split):
             try:

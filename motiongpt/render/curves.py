@@ -17,13 +17,10 @@ def plot_metrics(metrics_file: Path, path: Path) -> None:
     figure = Figure(figsize=(7, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot(xlabel="step", ylabel="loss")
-    for (name, points), (label, style) in zip(
-        curves.items(),
-        (("training", {"color": "#8aa9c8", "lw": 1}), ("validation", {"color": "#c8553d", "marker": "o"})),
-        strict=True,
-    ):
+    styles = {"loss": {"color": "#8aa9c8", "lw": 1}, "val_loss": {"color": "#c8553d", "marker": "o"}}
+    for name, points in curves.items():
         if points:
-            axes.plot(*zip(*points, strict=True), label=label, **style)
+            axes.plot(*zip(*points, strict=True), label=name, **styles[name])
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     figure.savefig(path, dpi=120)

@@ -1,0 +1,173 @@
+"""The token dataset: a JSON list of captioned motions written as codes.
+
+    [{"text_query": "a person walks forward", "motion_tokens": "42 18 91", "participant_id": "P001"}, ...]
+
+`id` and `split` are optional too. `motion_tokens` may be a list of ints, and any of the field's token spellings;
+`word` is read where there is no `text_query`. What cannot be trained on is a named error here, before training starts.
+"""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from motiongpt.files import read_json, write_json
+from motiongpt.sampling import global_median, median_length
+from motiongpt.vocab import parse_motion
+
+MAX_CAPTION = 2_000  # characters
+VALIDATION_SHARE, MAX_VALIDATION = 0.01, 1_000
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One captioned motion. `split` is train, val or test."""
+
+    text: str
+    codes: tuple[int, ...]
+    participant: str | None = None
+    id: str = ""
+    split: str = "train"
+
+
+def load_tokens(path: Path | str, seed: int = 42) -> list[Entry]:
+    """Read a token dataset; entries without a split get one: 1 % validation by hash of caption and seed.
+
+    Raises FileNotFoundError, or ValueError naming the file, the entry and what is wrong with it.
+    """
+    path = Path(path)
+    content = _read(path)
+    if not isinstance(content, list) or not content:
+        raise ValueError(f"{path}: expected a non-empty JSON list of entries, got {type(content).__name__}")
+    entries = [_entry(item, f"{path}, entry {i}") for i, item in enumerate(content)]
+    missing = [i for i, item in enumerate(content) if "split" not in item]
+    if missing:
+        wanted = min(MAX_VALIDATION, max(1, int(VALIDATION_SHARE * len(missing))))
+        ranked = sorted(missing, key=lambda i: hashlib.sha256(f"{seed}/{i}/{entries[i].text}".encode()).digest())
+        for i in ranked[:wanted] if len(missing) > 1 else []:
+            entries[i] = Entry(entries[i].text, entries[i].codes, entries[i].participant, entries[i].id, "val")
+    return entries
+
+
+def _read(path: Path) -> list:
+    try:
+        return read_json(path)
+    except ValueError as error:
+        cause = error.__cause__
+        if isinstance(cause, json.JSONDecodeError):
+            # the parser stops at the comment, or at the end of the line before it
+            lines = path.read_text(encoding="utf-8").splitlines()
+            for number in (cause.lineno, cause.lineno + 1):
+                if "//" in "".join(lines[number - 1 : number]):
+                    raise ValueError(f"{path}: JSON has no comments, line {number}") from error
+        raise
+
+
+def _entry(item: dict, where: str) -> Entry:
+    if not isinstance(item, dict):
+        raise ValueError(f"{where}: expected an object with text_query and motion_tokens, got {type(item).__name__}")
+    text = item.get("text_query", item.get("word"))
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"{where}: text_query is missing or empty")
+    if len(text) > MAX_CAPTION:
+        raise ValueError(f"{where}: text_query has {len(text)} characters, at most {MAX_CAPTION} are trained on")
+    tokens = item.get("motion_tokens")
+    try:
+        codes = parse_motion(tokens) if isinstance(tokens, str) else [int(code) for code in tokens]
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{where}: motion_tokens {error}") from error
+    if not codes:
+        raise ValueError(f"{where}: motion_tokens is empty")
+    if min(codes) < 0:
+        raise ValueError(f"{where}: motion_tokens holds {min(codes)}; codes start at 0")
+    split = item.get("split", "train")
+    if split not in ("train", "val", "test"):
+        raise ValueError(f"{where}: split must be train, val or test, got {split!r}")
+    participant = item.get("participant_id")
+    return Entry(
+        text.strip(), tuple(codes), None if participant is None else str(participant), str(item.get("id", "")), split
+    )
+
+
+def save_tokens(path: Path | str, entries: Sequence[Entry], meta: dict) -> None:
+    """Write the JSON list, and `meta` (tokenizer hash, codes, fps, ...) beside it as <name>.meta.json."""
+    records = []
+    for entry in entries:
+        record = {"text_query": entry.text, "motion_tokens": " ".join(map(str, entry.codes))}
+        record |= {"participant_id": entry.participant} if entry.participant else {}
+        records.append(record | {"id": entry.id, "split": entry.split})
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = ",\n".join(json.dumps(record, ensure_ascii=False) for record in records)
+    path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    write_json(meta_path(path), meta)
+
+
+def meta_path(path: Path) -> Path:
+    return path.with_name(path.stem + ".meta.json")
+
+
+def codebook_size(entries: Sequence[Entry], path: Path, given: int | None) -> tuple[int, str]:
+    """How many codes there are, and who says so: --codes, else the meta file, else the largest code + 1.
+
+    Raises ValueError where a code of the data lies outside, naming its entry.
+    """
+    largest = max(range(len(entries)), key=lambda i: max(entries[i].codes))
+    top = max(entries[largest].codes)
+    meta = meta_path(path)
+    if given is not None:
+        size, origin = given, "--codes"
+    elif meta.is_file():
+        size, origin = int(read_json(meta)["codes"]), meta.name
+    else:
+        size, origin = top + 1, "largest code + 1"
+    if top >= size:
+        raise ValueError(f"{path}, entry {largest}: motion code {top} is outside the codebook of {size} ({origin})")
+    return size, origin
+
+
+def dedup(entries: Sequence[Entry]) -> list[Entry]:
+    """The first entry per caption and participant."""
+    first: dict[tuple, Entry] = {}
+    for entry in entries:
+        first.setdefault((entry.text, entry.participant), entry)
+    return list(first.values())
+
+
+def fold(caption: str) -> str:
+    """A caption as prompts are compared: lower case, single spaces."""
+    return " ".join(caption.lower().split())
+
+
+def prompt_table(entries: Sequence[Entry]) -> dict:
+    """What sampling must know of the training split: per caption its lengths and codes, and the global median.
+
+    {"global_median": 24, "captions": {"a person walks": {"median": 22, "min": 18, "max": 30, "codes": [3, 17, ...]}}}
+    """
+    training = [entry for entry in entries if entry.split == "train"]
+    by_caption: dict[str, list[Entry]] = defaultdict(list)
+    for entry in training:
+        by_caption[entry.text].append(entry)
+    captions = {}
+    for text, group in by_caption.items():
+        lengths = [len(entry.codes) for entry in group]
+        codes = sorted({code for entry in group for code in entry.codes})
+        captions[text] = {"median": median_length(lengths), "min": min(lengths), "max": max(lengths), "codes": codes}
+    return {"global_median": global_median([len(entry.codes) for entry in training]), "captions": captions}
+
+
+class Prompts:
+    """prompts.json, looked up by caption: exactly, else with case and spaces folded."""
+
+    def __init__(self, table: dict) -> None:
+        self.global_median: int = table["global_median"]
+        self.captions: dict[str, dict] = table["captions"]
+        self._folded: dict[str, str] = {}
+        for caption in self.captions:
+            self._folded.setdefault(fold(caption), caption)
+
+    def find(self, text: str) -> dict | None:
+        """The record of a caption seen in training, None for any other."""
+        return self.captions.get(text) or self.captions.get(self._folded.get(fold(text), ""))

@@ -1,0 +1,239 @@
+"""From a stage's settings to what the loop needs: model, batches, loss, validation, export.
+
+`scripts/finetune.py` fills a `Job`, `prepare_stage` checks everything that can be wrong before the first step
+(data, codes, captions that do not fit, weights that belong to another run) and returns a `Prepared` stage.
+"""
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from motiongpt.config import LLM_PRESETS, LoRAConfig, TrainConfig
+from motiongpt.data.batches import BucketedBatches
+from motiongpt.data.tokens import Entry, codebook_size, dedup, load_tokens, meta_path, prompt_table
+from motiongpt.files import file_hash, read_json, write_json
+from motiongpt.loops import Result
+from motiongpt.stages import (
+    RunConfig,
+    StageModel,
+    data_identity,
+    finished_stages,
+    has_weights,
+    new_backbone,
+    open_stage,
+    participants_of,
+    relative_backbone,
+    stage_folder,
+    versions,
+)
+from motiongpt.tasks import Renderer, TaskCollate, lm_loss
+from motiongpt.vocab import MotionVocab, load_tokenizer
+from motiongpt.weights import resolve_backbone
+
+MAX_VALIDATION_ENTRIES = 512  # validation looks at this many entries, the first ones by id
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything a user can say about one stage."""
+
+    number: int
+    name: str
+    tasks: dict[str, float]
+    recipe: str
+    out: Path
+    train_mode: str
+    data: Path
+    backbone: str
+    vqvae: Path | None
+    source: Path | None
+    codes: int | None
+    dedup: bool
+    think: str
+    fresh: bool
+    resume: bool
+    config: TrainConfig
+    lora: LoRAConfig
+
+
+@dataclass
+class Prepared:
+    """A stage ready for `loops.train`."""
+
+    model: torch.nn.Module
+    batches: BucketedBatches
+    loss: Callable
+    validate: Callable[[], dict[str, float]]
+    export: Callable[[Path], None]
+    finish: Callable[[Result], None]
+    fingerprint: dict
+    start: str  # where the weights come from, for people
+    summary: str
+    wide: bool  # wide enough for bf16 to pay on a CPU
+    example: str  # a caption of the training data
+
+
+def prepare_stage(job: Job, device: torch.device, say: Callable[[str], None]) -> Prepared:
+    """Check and build one stage.
+
+    Raises:
+        FileNotFoundError, ValueError: data, backbone, codes, captions or the run folder do not fit; one line.
+        FileExistsError: the stage is finished already and --fresh was not given.
+    """
+    folder = stage_folder(job.out, job.number)
+    _check_folder(job, folder)
+    entries = load_tokens(job.data, job.config.seed)
+    if job.dedup:
+        kept = dedup(entries)
+        say(f"--dedup keeps {len(kept)} of {len(entries)} entries")
+        entries = kept
+    codes, origin = codebook_size(entries, job.data, job.codes)
+    say(f"{job.data}: {len(entries)} entries, codebook of {codes} ({origin})")
+    training = [entry for entry in entries if entry.split == "train"]
+    held_out = [entry for entry in entries if entry.split == "val"][:MAX_VALIDATION_ENTRIES]
+    if not training or not held_out:
+        raise ValueError(f"{job.data} needs train and val entries, has {len(training)} and {len(held_out)}")
+    model, start = _model(job, folder, entries, codes)
+    model.llm.to(device)
+    renderer = Renderer(model.vocab, job.think, job.config.max_seq_len)
+    longest = _check_fits(training + held_out, job.tasks, renderer)
+    if longest > model.llm.config.max_positions:
+        raise ValueError(
+            f"the longest example has {longest} tokens, the backbone {model.llm.config.max_positions} positions"
+        )
+
+    collate = TaskCollate(training, job.tasks, renderer)
+    batches = BucketedBatches(collate.lengths(), job.config.batch_size, job.config.seed, collate)
+    checks = TaskCollate(held_out, job.tasks, renderer)
+    order = np.argsort(checks.lengths(), kind="stable")
+
+    def loss(batch: dict) -> tuple[torch.Tensor, dict]:
+        return lm_loss(model.llm, batch, job.config.label_smoothing), {}
+
+    def validate() -> dict[str, float]:
+        total, count = 0.0, 0
+        rng = np.random.default_rng(job.config.seed)  # the same tasks and masks every time
+        for first in range(0, len(order), job.config.batch_size):
+            batch = checks(order[first : first + job.config.batch_size], rng)
+            batch = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+            total += float(lm_loss(model.llm, batch))
+            count += batch["count"]
+        return {"loss": total / count}
+
+    meta = {
+        "stage": job.number,
+        "name": job.name,
+        "recipe": job.recipe,
+        "tasks": job.tasks,
+        "first_id": model.vocab.first_id,
+        "codes": codes,
+        "data": data_identity(job.data, entries),
+        "versions": versions(),
+    }
+
+    def export(target: Path) -> None:
+        model.save(target, meta | {"finished": False})
+
+    def finish(result: Result) -> None:
+        saved = read_json(folder / "meta.json")
+        losses = {"best_val_loss": result.best, **result.metrics}
+        write_json(folder / "meta.json", saved | {"finished": True, "steps": result.step, "losses": losses})
+
+    fingerprint = {"data": file_hash(job.data), "tasks": job.tasks, "train": job.train_mode, "recipe": job.recipe,
+                   "start": start, "codes": codes, "think": job.think, **job.config.run_identity()}  # fmt: skip
+    fingerprint |= job.lora.to_dict() if job.train_mode == "lora" else {}
+    trainable = sum(p.numel() for p in model.llm.parameters() if p.requires_grad)
+    everything = sum(p.numel() for p in model.llm.parameters())
+    summary = (
+        f"{everything / 1e6:.1f} M parameters, {trainable / 1e6:.1f} M trained ({job.train_mode}), "
+        f"{len(training)} training and {len(held_out)} validation entries"
+    )
+    _write_run(job, model, entries, codes)
+    wide = model.llm.config.hidden_size >= 512
+    return Prepared(
+        model.llm, batches, loss, validate, export, finish, fingerprint, start, summary, wide, training[0].text
+    )
+
+
+def _check_folder(job: Job, folder: Path) -> None:
+    """Nothing is overwritten silently, and nothing of another recipe is mixed in."""
+    path = job.out / "config.json"
+    if path.is_file():
+        recipe = RunConfig.read(job.out).recipe
+        if recipe != job.recipe:
+            raise ValueError(f"{job.out} is a run of recipe {recipe}; give --recipe {job.recipe} another --out")
+    if job.fresh and folder.is_dir():
+        for name in ("state", "metrics.jsonl", "meta.json", "adapter_model.safetensors", "model.safetensors"):
+            target = folder / name
+            shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+    if job.number in finished_stages(job.out):
+        raise FileExistsError(f"{folder} is finished; --fresh trains it again, --out starts another run")
+    if job.resume and not (folder / "state").is_dir():
+        raise FileNotFoundError(f"--resume: {folder} has nothing unfinished; leave the flag away to start")
+
+
+def _model(job: Job, folder: Path, entries: list[Entry], codes: int) -> tuple[StageModel, str]:
+    """The stage's model, and in words where it starts from."""
+    if job.backbone in LLM_PRESETS:
+        if job.recipe != "captions":
+            raise ValueError(f"--backbone {job.backbone} has no weights yet; train it first with --recipe captions")
+        if job.train_mode != "full":
+            raise ValueError("random weights have nothing to adapt: --recipe captions needs --train full")
+        captions = sorted({entry.text for entry in entries if entry.split == "train"})
+        llm, tokenizer = new_backbone(job.backbone, captions, job.config.seed)
+        vocab = MotionVocab(tokenizer, codes, participants_of(entries))
+        return StageModel(llm, tokenizer, vocab, None, "full", None), f"random weights (preset {job.backbone})"
+    backbone = resolve_backbone(job.backbone)
+    tokenizer = load_tokenizer(backbone)
+    before = stage_folder(job.out, job.number - 1)
+    source, start = backbone, f"backbone {job.backbone}"
+    if job.source is not None:
+        if not has_weights(job.source):
+            raise FileNotFoundError(f"--from {job.source} holds no weights (adapter_model or model.safetensors)")
+        source, start = job.source, str(job.source)
+    elif job.number > 1:
+        if job.number - 1 in finished_stages(job.out):
+            source, start = before, str(before)
+        else:
+            start += f" (warning: {before} is not finished, so its training is skipped)"
+    run = _run_config(job, entries, codes)
+    return open_stage(source, tokenizer, run, job.train_mode, job.lora, job.config.seed), start
+
+
+def _check_fits(entries: list[Entry], tasks: dict[str, float], renderer: Renderer) -> int:
+    """The longest example in tokens. Raises ValueError for one past --max-seq-len or a code out of range."""
+    rng = np.random.default_rng(0)
+    return max(len(renderer.render(task, entry, rng)[0]) for entry in entries for task in tasks)
+
+
+def _run_config(job: Job, entries: list[Entry], codes: int) -> RunConfig:
+    meta = read_json(meta_path(job.data)) if meta_path(job.data).is_file() else {}
+    timing = {key: meta[key] for key in ("fps", "frames_per_code") if key in meta}
+    backbone = relative_backbone(job.backbone, job.out)
+    return RunConfig(job.recipe, backbone, codes, participants_of(entries), job.think, **timing)
+
+
+def _write_run(job: Job, model: StageModel, entries: list[Entry], codes: int) -> None:
+    """config.json, prompts.json and the tokenizer of the run; the tokenizer must be the one that wrote the codes."""
+    job.out.mkdir(parents=True, exist_ok=True)
+    _run_config(job, entries, codes).write(job.out, job.config, job.lora)
+    write_json(job.out / "prompts.json", prompt_table(entries))
+    if job.vqvae is None:
+        return
+    source = job.vqvae if (job.vqvae / "model.safetensors").is_file() else job.vqvae / "vqvae"
+    if not (source / "model.safetensors").is_file():
+        raise FileNotFoundError(f"--vqvae {job.vqvae} holds no model.safetensors; scripts/train_vqvae.py writes one")
+    meta = read_json(meta_path(job.data)) if meta_path(job.data).is_file() else {}
+    if meta.get("vqvae", (found := file_hash(source / "model.safetensors"))) != found:
+        raise ValueError(f"--vqvae {job.vqvae} is not the tokenizer that wrote {job.data} ({meta_path(job.data).name})")
+    target = job.out / "vqvae"
+    if os.path.abspath(source) == os.path.abspath(target):
+        return
+    target.mkdir(exist_ok=True)
+    for name in ("config.json", "model.safetensors", "Mean.npy", "Std.npy"):
+        shutil.copyfile(source / name, target / name)

@@ -1,0 +1,216 @@
+"""MotionGenerator: load a run once, then sentences to motions and motions to sentences.
+
+    generator = MotionGenerator.load("checkpoints/demo")
+    motion = generator.generate("a person walks forward", seed=0)
+    print(motion.tokens); motion.save("walk.gif"); print(generator.describe(motion))
+
+It joins the pieces and decides nothing else: prompts come from `tasks.py`, limits and draws from `sampling.py`,
+joints from `tokenizer.py`. A motion depends on its own seed only, not on who shared the batch (exactly so in fp32
+on a CPU).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from motiongpt.config import SampleConfig
+from motiongpt.data.tokens import fold
+from motiongpt.motion import Motion
+from motiongpt.sampling import (
+    Limits,
+    codes_for_seconds,
+    generate,
+    generate_text,
+    limits_from_length,
+    limits_from_median,
+)
+from motiongpt.stages import LoadedRun, load_run
+from motiongpt.tokenizer import MotionTokenizer
+
+MAX_PROMPT = 10_000  # characters
+
+
+class MotionGenerator:
+    """A loaded run. `tokenizer` is None where the run has none: motions then carry tokens only."""
+
+    def __init__(
+        self,
+        model_path: Path | str,
+        dataset_path: Path | str | None = None,
+        *,
+        stage: int | None = None,
+        vqvae: Path | str | None = None,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        """Load a run folder, one of its stage folders, or a Hub repo id (`model_path`).
+
+        Args:
+            dataset_path: a token dataset to take lengths and codes per caption from; the run's own prompts.json
+                serves where this is None.
+            stage: stage number; default the highest finished one.
+            vqvae: tokenizer folder; default the run's own.
+
+        Raises FileNotFoundError or ValueError in one line where something is missing or does not fit.
+        """
+        run = _local(model_path)
+        self.run: LoadedRun = load_run(run, stage, device)
+        if dataset_path is not None:
+            from motiongpt.data.tokens import Prompts, load_tokens, prompt_table
+
+            self.run.prompts = Prompts(prompt_table(load_tokens(dataset_path)))
+        self.device = torch.device(device)
+        folder = Path(vqvae) if vqvae is not None else self.run.folder / "vqvae"
+        self.tokenizer = MotionTokenizer.load(folder, device) if vqvae is not None or folder.is_dir() else None
+        if self.tokenizer is not None and self.tokenizer.config.codes < self.run.config.codes:
+            raise ValueError(
+                f"{folder} has {self.tokenizer.config.codes} codes, the run writes {self.run.config.codes}: "
+                "it is another tokenizer"
+            )
+
+    @classmethod
+    def load(cls, path: Path | str, **kwargs) -> "MotionGenerator":
+        """`MotionGenerator(path, ...)`, as the README says it."""
+        return cls(path, **kwargs)
+
+    def generate(
+        self,
+        prompt: str | Sequence[str],
+        participant_id: str | None | Sequence[str | None] = None,
+        *,
+        seed: int | Sequence[int] = 0,
+        seconds: float | None | Sequence[float | None] = None,
+        exact_length: bool = False,
+        per_prompt_vocab: bool = True,
+        config: SampleConfig | None = None,
+        trace: Callable[[int, dict], None] | None = None,
+        **sampling: float,
+    ) -> Motion | list[Motion]:
+        """Write a motion for each sentence; one sentence gives one Motion, a list gives a list.
+
+        Args:
+            participant_id: whose style, for runs that know participants; one, or one per prompt.
+            seed: of one motion; of several, row i gets seed + i unless a list is given.
+            seconds: wanted length, to within 5 % or one code; default what the caption had in training.
+            exact_length: with `seconds`, exactly so many codes.
+            per_prompt_vocab: only codes that training showed with this caption (captions it never saw: all).
+            config, **sampling: SampleConfig, or its fields by name (temperature, top_p, max_new_tokens, ...).
+
+        Raises ValueError for an empty prompt, an unknown participant, or values out of range.
+        """
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        B = len(prompts)
+        people = _per_row(participant_id, B, "participant_id")
+        lengths = _per_row(seconds, B, "seconds")
+        seeds = [seed + i for i in range(B)] if isinstance(seed, int) else _per_row(seed, B, "seed")
+        if exact_length and any(length is None for length in lengths):
+            raise ValueError("exact_length (--exact-length) needs seconds (--seconds)")
+        for text in prompts:
+            if not text.strip():
+                raise ValueError("the prompt is empty: write what the person does, such as 'a person walks forward'")
+            if len(text) > MAX_PROMPT:
+                raise ValueError(f"the prompt has {len(text)} characters, at most {MAX_PROMPT} are read")
+        config = replace(config or SampleConfig(), **sampling)
+        limits = [self.limits(text, length, exact_length) for text, length in zip(prompts, lengths, strict=True)]
+        ids = [self.run.renderer.text_prompt(text.strip(), who) for text, who in zip(prompts, people, strict=True)]
+        self._check_room(ids, max(row.capped(config.max_new_tokens).hard_max for row in limits))
+        rows = generate(
+            self.run.llm,
+            ids,
+            begin_id=self.run.vocab.begin_id,
+            codes=self.run.config.codes,
+            limits=limits,
+            seeds=seeds,
+            config=config,
+            allowed=self._allowed(prompts) if per_prompt_vocab else None,
+            trace=trace,
+            device=self.device,
+        )
+        motions = self.decode(rows, prompts)
+        return motions[0] if isinstance(prompt, str) else motions
+
+    def limits(self, text: str, seconds: float | None = None, exact: bool = False) -> Limits:
+        """How many codes a prompt may get: from `seconds`, else from the caption's lengths in training."""
+        if seconds is not None:
+            codes = codes_for_seconds(seconds, self.run.config.fps, self.run.config.frames_per_code)
+            return limits_from_length(codes, exact)
+        known = self.run.prompts.find(text)
+        return limits_from_median(known["median"] if known else self.run.prompts.global_median)
+
+    def decode(self, codes: Sequence[Sequence[int]], texts: Sequence[str]) -> list[Motion]:
+        """Codes -> motions; with joints where the run has a tokenizer."""
+        if self.tokenizer is None:
+            return [Motion(None, self.run.config.fps, row, text) for row, text in zip(codes, texts, strict=True)]
+        joints = self.tokenizer.decode(codes)
+        return [
+            Motion(xyz, self.tokenizer.fps, row, text, self.tokenizer.skeleton)
+            for xyz, row, text in zip(joints, codes, texts, strict=True)
+        ]
+
+    def describe(
+        self, motion: Motion | Sequence[int], participant_id: str | None = None, *, seed: int = 0, **sampling: float
+    ) -> str:
+        """A sentence for a motion (or its codes). Greedy unless a temperature is given.
+
+        Raises ValueError for an empty motion or a code outside the codebook.
+        """
+        codes = list(motion.tokens) if isinstance(motion, Motion) else list(motion)
+        if not codes:
+            raise ValueError("nothing to describe: the motion has no tokens (a .npy has none; save .npz or .txt)")
+        config = replace(SampleConfig(temperature=0.0, max_new_tokens=64), **sampling)
+        ids = self.run.renderer.motion_prompt(codes, participant_id)
+        self._check_room([ids], config.max_new_tokens)
+        tokenizer, stop = self.run.vocab.tokenizer, self.run.renderer.frame.stop_id
+        row = generate_text(
+            self.run.llm, [ids], first_id=self.run.vocab.first_id, stop_ids=[stop], seeds=[seed], config=config,
+            device=self.device,
+        )[0]  # fmt: skip
+        return tokenizer.decode(row).strip()
+
+    def knows(self, text: str) -> bool:
+        """Whether training showed this caption, case and spaces aside."""
+        return self.run.prompts.find(fold(text)) is not None
+
+    def _allowed(self, prompts: Sequence[str]) -> torch.Tensor:
+        """(B, N) bool: the codes seen with each caption, everything for captions never seen."""
+        allowed = torch.ones(len(prompts), self.run.config.codes, dtype=torch.bool)
+        for row, text in zip(allowed, prompts, strict=True):
+            if known := self.run.prompts.find(text):
+                row[:] = False
+                row[known["codes"]] = True
+        return allowed
+
+    def _check_room(self, ids: Sequence[Sequence[int]], new: int) -> None:
+        room = self.run.llm.config.max_positions
+        longest = max(map(len, ids)) + 1 + new
+        if longest > room:
+            raise ValueError(
+                f"prompt and motion need {longest} tokens, the model has {room} positions: shorten the prompt, "
+                "or lower --seconds or --max-new-tokens"
+            )
+
+
+def _local(path: Path | str) -> Path:
+    """A folder as it is; USER/NAME is fetched from the Hub."""
+    if Path(path).is_dir():
+        return Path(path)
+    if str(path).count("/") != 1 or str(path).startswith((".", "/")):
+        raise FileNotFoundError(f"no run folder at {path}; scripts/finetune.py --out makes one")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return Path(snapshot_download(str(path)))
+    except (HFValidationError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise FileNotFoundError(f"{path} is neither a run folder nor a run on the Hub ({reason})") from error
+
+
+def _per_row(value, B: int, name: str) -> list:
+    """One value for all rows, or a list with one each."""
+    if value is None or isinstance(value, str | int | float):
+        return [value] * B
+    if len(value) != B:
+        raise ValueError(f"{name}: {len(value)} values for {B} prompts")
+    return list(value)

@@ -1,0 +1,232 @@
+"""A run folder: where a stage starts from, what it saves, and how sampling finds it again.
+
+    RUN/config.json      RunConfig (backbone, codes, participants, ...) and the last stage's other configs
+        prompts.json     per caption its lengths and codes, from the training split
+        vqvae/           the motion tokenizer, if there is one
+        stage1/ ...      adapter_model.safetensors + adapter_config.json (PEFT's layout), or, trained in full,
+                         model.safetensors + config.json (Hugging Face's); tokenizer files with the new words; meta.json
+
+Stage N goes on from stage N - 1: from its adapter on the same base, or from its full weights.
+It builds and saves models; it neither trains (`loops.py`) nor samples (`sampling.py`).
+"""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from motiongpt.config import LLM_PRESETS, JSONConfig, LoRAConfig
+from motiongpt.data.tokens import Entry, Prompts
+from motiongpt.files import file_hash, read_json, write_json
+from motiongpt.llm import LLM
+from motiongpt.lora import inject, lora_layers, merge
+from motiongpt.tasks import Renderer
+from motiongpt.vocab import MotionVocab, TextTokenizer, load_tokenizer, train_tokenizer
+from motiongpt.weights import load_adapter, load_llm, resolve_backbone, save_adapter, save_llm
+
+TRAIN_MODES = ("lora", "full")
+
+
+@dataclass(frozen=True)
+class RunConfig(JSONConfig):
+    """What all stages of one run share. `backbone` is a repo id, or a path relative to the run folder."""
+
+    recipe: str
+    backbone: str
+    codes: int
+    participants: tuple[str, ...] = ()
+    think: str = "auto"
+    fps: float = 20.0
+    frames_per_code: int = 4
+
+    @classmethod
+    def read(cls, run: Path) -> "RunConfig":
+        path = run / "config.json"
+        if not path.is_file():
+            here = ", ".join(sorted(p.name for p in run.iterdir())[:8]) if run.is_dir() else "no such folder"
+            raise FileNotFoundError(
+                f"{run} is not a run folder: no config.json ({here}); scripts/finetune.py makes one"
+            )
+        return cls.from_dict(read_json(path)["RunConfig"])
+
+    def write(self, run: Path, *others: JSONConfig) -> None:
+        values = {type(config).__name__: config.to_dict() for config in (self, *others)}
+        write_json(run / "config.json", values)
+
+    def backbone_path(self, run: Path) -> Path:
+        """The backbone's folder; a repo id is fetched. FileNotFoundError or ValueError where there is none."""
+        local = run / self.backbone
+        return local if local.is_dir() else resolve_backbone(self.backbone)
+
+
+def relative_backbone(backbone: Path | str, run: Path) -> str:
+    """How config.json names a backbone: relative to the run for a folder, as it is for a repo id."""
+    path = Path(backbone).expanduser()
+    return os.path.relpath(path.resolve(), run.resolve()) if path.is_dir() else str(backbone)
+
+
+def stage_folder(run: Path, number: int) -> Path:
+    return run / f"stage{number}"
+
+
+def has_weights(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("adapter_model.safetensors", "model.safetensors"))
+
+
+def finished_stages(run: Path) -> dict[int, dict]:
+    """Number -> meta.json of every stage of a run that reached its end."""
+    found = {}
+    for path in sorted(run.glob("stage*/meta.json")):
+        number = path.parent.name.removeprefix("stage")
+        if number.isdigit() and has_weights(path.parent) and (meta := read_json(path)).get("finished"):
+            found[int(number)] = meta
+    return found
+
+
+def new_backbone(preset: str, captions: list[str], seed: int) -> tuple[LLM, TextTokenizer]:
+    """A preset's model with random weights, and a tokenizer of its size learnt from the captions."""
+    config = LLM_PRESETS[preset]
+    tokenizer = train_tokenizer(captions, config.vocab_size)
+    llm = LLM(replace(config, vocab_size=tokenizer.size), torch.Generator().manual_seed(seed))
+    return llm, tokenizer
+
+
+@dataclass
+class StageModel:
+    """A language model ready for a stage: the weights, their vocabulary, and where they came from."""
+
+    llm: LLM
+    tokenizer: TextTokenizer
+    vocab: MotionVocab
+    base: Path | None  # folder of the weights an adapter sits on; None where they were drawn at random
+    mode: str
+    lora: LoRAConfig | None
+
+    def save(self, folder: Path, meta: dict, dtype: torch.dtype = torch.float32) -> None:
+        """Write the stage: weights, tokenizer with the new words, meta.json."""
+        folder.mkdir(parents=True, exist_ok=True)
+        words = self.vocab.words if self.llm.new_in is not None else ()
+        if self.mode == "lora":
+            save_adapter(self.llm, folder, self.lora, relative_backbone(self.base, folder))
+        else:
+            save_llm(self.llm, folder, dtype)
+        self.tokenizer.save(folder, words)
+        base = None if self.base is None else relative_backbone(self.base, folder)
+        write_json(folder / "meta.json", meta | {"train": self.mode, "base": base, "vocab_size": self.llm.vocab_size})
+
+
+def load_weights(folder: Path, vocab: MotionVocab, seed: int = 0) -> tuple[LLM, LoRAConfig | None, Path]:
+    """(model with its new rows, adapter settings or None, folder of the base) of a backbone or stage folder."""
+    if (folder / "adapter_config.json").is_file():
+        base = folder / read_json(folder / "meta.json")["base"]
+        base = (
+            base
+            if base.is_dir()
+            else resolve_backbone(read_json(folder / "adapter_config.json")["base_model_name_or_path"])
+        )
+        llm, _, _ = load_weights(base, vocab, seed)
+        config = load_adapter(llm, folder)
+        return llm, config, base
+    llm = load_llm(folder)
+    rows = llm.config.vocab_size
+    if (folder / "meta.json").is_file() and rows == vocab.first_id + len(vocab):
+        llm.extend(vocab.first_id, len(vocab), from_base=True)  # a full stage wrote base and new rows as one table
+    else:
+        llm.extend(vocab.first_id, len(vocab), torch.Generator().manual_seed(seed))
+    return llm, None, folder
+
+
+def open_stage(
+    source: Path, tokenizer: TextTokenizer, run: RunConfig, mode: str, lora: LoRAConfig, seed: int
+) -> StageModel:
+    """The model a stage trains, starting from `source` (a backbone or the folder of the stage before).
+
+    Raises ValueError where the adapter in `source` has other settings, or a full stage would start from one.
+    """
+    if mode not in TRAIN_MODES:
+        raise ValueError(f"--train must be one of {', '.join(TRAIN_MODES)}, got {mode!r}")
+    vocab = MotionVocab(tokenizer, run.codes, run.participants)
+    llm, adapter, base = load_weights(source, vocab, seed)
+    if mode == "full":
+        if adapter is not None:
+            raise ValueError(
+                f"--train full cannot start from the adapter in {source}; use --train lora, or --from a backbone"
+            )
+        llm.requires_grad_(True)
+        return StageModel(llm, tokenizer, vocab, base, mode, None)
+    if adapter is None:
+        inject(llm, lora, torch.Generator().manual_seed(seed))
+        adapter = lora
+    elif (adapter.lora_r, adapter.lora_alpha, set(adapter.lora_targets)) != (
+        lora.lora_r,
+        lora.lora_alpha,
+        set(lora.lora_targets),
+    ):
+        raise ValueError(
+            f"{source} has an adapter of r {adapter.lora_r}, alpha {adapter.lora_alpha}; --lora-r {lora.lora_r} "
+            f"--lora-alpha {lora.lora_alpha} would be another one"
+        )
+    return StageModel(llm, tokenizer, vocab, base, mode, lora)
+
+
+@dataclass
+class LoadedRun:
+    """A finished run, ready to sample from."""
+
+    folder: Path
+    stage: int
+    meta: dict
+    config: RunConfig
+    llm: LLM
+    vocab: MotionVocab
+    renderer: Renderer
+    prompts: Prompts
+
+
+def load_run(run: Path, stage: int | None = None, device: str | torch.device = "cpu") -> LoadedRun:
+    """Load a run's stage (default: the highest finished one), adapters merged.
+
+    `run` may be a stage folder itself. Raises FileNotFoundError or ValueError saying what was found.
+    """
+    run = Path(run)
+    if run.name.startswith("stage") and (run.parent / "config.json").is_file() and has_weights(run):
+        if stage is None and run.name.removeprefix("stage").isdigit():
+            stage = int(run.name.removeprefix("stage"))
+        run = run.parent
+    config = RunConfig.read(run)
+    stages = finished_stages(run)
+    if not stages:
+        raise FileNotFoundError(f"{run} has no finished stage; scripts/finetune.py --out {run} goes on training it")
+    stage = max(stages) if stage is None else stage
+    if stage not in stages:
+        raise ValueError(f"{run} has no finished stage {stage}; finished: {', '.join(map(str, sorted(stages)))}")
+    folder = stage_folder(run, stage)
+    vocab = MotionVocab(load_tokenizer(config.backbone_path(run)), config.codes, config.participants)
+    llm, _, _ = load_weights(folder, vocab)
+    if lora_layers(llm):
+        merge(llm, keep=False)
+    prompts = Prompts(read_json(run / "prompts.json"))
+    return LoadedRun(
+        run, stage, stages[stage], config, llm.to(device).eval(), vocab, Renderer(vocab, config.think), prompts
+    )
+
+
+def participants_of(entries: list[Entry]) -> tuple[str, ...]:
+    return tuple(sorted({entry.participant for entry in entries if entry.participant}))
+
+
+def data_identity(path: Path, entries: list[Entry]) -> dict:
+    """What meta.json says about the data a stage was trained on."""
+    splits = {split: sum(entry.split == split for entry in entries) for split in ("train", "val", "test")}
+    return {"file": path.name, "hash": file_hash(path), **splits}
+
+
+def versions() -> dict[str, str]:
+    import numpy
+    import safetensors
+
+    from motiongpt import __version__
+
+    return {"motiongpt": __version__, "torch": torch.__version__, "numpy": numpy.__version__,
+            "safetensors": safetensors.__version__}  # fmt: skip

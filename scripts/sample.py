@@ -1,0 +1,110 @@
+"""One sentence, or a file of them, to motion.
+
+    python scripts/sample.py --prompt "a person walks forward"
+    python scripts/sample.py --prompt "a person waves the right hand" --output wave.gif --seconds 4 --seed 1
+    python scripts/sample.py --task m2t --input outputs/walk/motion.txt
+
+Without --output it prints the tokens and writes outputs/<words of the prompt>/motion.{npy,gif,txt}.
+Without --run it samples from outputs/run where that exists, else from the shipped demo.
+"""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from motiongpt.cli import Parser, add_config_flags, read_config_file, resolve, run
+from motiongpt.config import SampleConfig
+
+
+def make_parser() -> Parser:
+    parser = Parser(__doc__)
+    parser.add_argument("--prompt", nargs="+", help="what the person does; or a text file with one sentence a line")
+    parser.add_argument("--task", choices=("t2m", "m2t"), default="t2m", help="t2m text to motion, m2t the other way")
+    parser.add_argument("--input", type=Path, help="m2t: .txt of tokens or .npz of a motion")
+    parser.add_argument("--run", help="run folder, stage folder or Hub repo id (default: outputs/run, else the demo)")
+    parser.add_argument("--stage", type=int, help="stage to sample from (default: the highest finished one)")
+    parser.add_argument("--vqvae", type=Path, help="tokenizer folder (default: the run's own)")
+    parser.add_argument("--pid", help="participant whose style to take, such as P001")
+    parser.add_argument("--seconds", type=float, help="wanted length in seconds, to within 5 %% or one code")
+    parser.add_argument("--exact-length", action="store_true", help="with --seconds: exactly so long")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same motion (default 0)")
+    parser.add_argument("--no-per-prompt-vocab", action="store_true",
+                        help="allow all codes, also for captions seen in training")  # fmt: skip
+    parser.add_argument("--output", type=Path, nargs="+", help="files to write; the suffix is the format: "
+                        ".npy .npz .gif .png .txt .json; a folder gets .npy, .gif and .txt")  # fmt: skip
+    parser.add_argument("--config", help="JSON file of sampling values; flags win over it")
+    parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1, mps (default: cuda where there is one)")
+    add_config_flags(parser, SampleConfig)
+    return parser
+
+
+def main(args) -> None:
+    from motiongpt.generator import MotionGenerator
+    from motiongpt.loops import pick_device
+
+    if args.task == "t2m" and not args.prompt:
+        raise ValueError("--prompt is needed: what the person does, such as --prompt 'a person walks forward'")
+    if args.task == "m2t" and args.input is None:
+        raise ValueError("--task m2t needs --input, a .txt of tokens or an .npz of a motion")
+    config, _ = resolve(SampleConfig, args, (f"--config {args.config}", read_config_file(args.config)))
+    default = Path("outputs/run") if Path("outputs/run/config.json").is_file() else ROOT / "checkpoints" / "demo"
+    place = args.run or default
+    generator = MotionGenerator(place, stage=args.stage, vqvae=args.vqvae, device=pick_device(args.device))
+    print(f"run {place}, stage {generator.run.stage} ({generator.run.meta['name']})")
+    if args.task == "m2t":
+        print(generator.describe(read_codes(args.input), args.pid, seed=args.seed))
+        return
+    prompts = read_prompts(args.prompt)
+    motions = generator.generate(
+        prompts, args.pid, seed=args.seed, seconds=args.seconds, exact_length=args.exact_length,
+        per_prompt_vocab=not args.no_per_prompt_vocab, config=config,
+    )  # fmt: skip
+    for number, (prompt, motion) in enumerate(zip(prompts, motions, strict=True)):
+        if not generator.knows(prompt):
+            print(
+                f"note: {prompt[:60]!r} is not a training caption; its length is the average one unless --seconds says"
+            )
+        print(motion.tokens_text)
+        for path in outputs(args.output, prompt, number, len(prompts)):
+            for written in motion.save(path):
+                print(f"wrote {written}")
+    if generator.tokenizer is None:
+        print("this run has no motion tokenizer, so there are tokens only; --vqvae FOLDER gives joints and pictures")
+
+
+def read_prompts(words: list[str]) -> list[str]:
+    """The sentence, or the lines of a text file where its name is given."""
+    text = " ".join(words)
+    if text.endswith(".txt") and Path(text).is_file():
+        lines = [line.strip() for line in Path(text).read_text(encoding="utf-8").splitlines() if line.strip()]
+        if not lines:
+            raise ValueError(f"{text} holds no sentence")
+        return lines
+    return [text]
+
+
+def read_codes(path: Path) -> list[int]:
+    from motiongpt.motion import Motion
+    from motiongpt.vocab import parse_motion
+
+    if not path.is_file():
+        raise FileNotFoundError(f"--input {path} does not exist")
+    if path.suffix == ".txt":
+        return parse_motion(path.read_text(encoding="utf-8"))
+    return list(Motion.load(path).tokens)
+
+
+def outputs(given: list[Path] | None, prompt: str, number: int, count: int) -> list[Path]:
+    """Where motion `number` of `count` goes; several prompts get numbered names."""
+    slug = "-".join("".join(c if c.isalnum() else " " for c in prompt.lower()).split()[:8])[:60] or "motion"
+    if given is None:
+        return [Path("outputs") / slug]
+    if count == 1:
+        return given
+    return [p / f"{number:03}-{slug}" if not p.suffix else p.with_stem(f"{p.stem}-{number:03}") for p in given]
+
+
+if __name__ == "__main__":
+    run(main, make_parser())
