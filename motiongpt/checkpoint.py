@@ -25,7 +25,7 @@ TENSORS, STATE = "tensors.safetensors", "state.json"
 def save_state(folder: Path, tensors: dict[str, Tensor], state: dict) -> None:
     """Write `folder/last`, keeping the former one as `folder/previous`."""
     folder = Path(folder)
-    fresh, last, previous = folder / f".new.{os.getpid()}", folder / "last", folder / "previous"
+    fresh, last, previous = folder / ".new", folder / "last", folder / "previous"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     try:
@@ -42,19 +42,25 @@ def save_state(folder: Path, tensors: dict[str, Tensor], state: dict) -> None:
 def load_state(folder: Path, warn: Callable[[str], None]) -> tuple[dict[str, Tensor], dict] | None:
     """The newest readable state under `folder`, or None where there is none.
 
-    A damaged `last` is named through `warn` and `previous` is used. Raises ValueError where both are damaged.
+    A damaged `last` is named through `warn`, `previous` is used, and `last` is set aside as `damaged`, so that the
+    next save does not put it in the place of the good one. Raises ValueError where both are damaged.
     """
+    folder = Path(folder)
     problems = []
     for name in ("last", "previous"):
-        if not (Path(folder) / name).is_dir():
+        if not (folder / name).is_dir():
             continue
         try:
-            tensors, state = read_tensors(Path(folder) / name / TENSORS), read_json(Path(folder) / name / STATE)
+            tensors, state = read_tensors(folder / name / TENSORS), read_json(folder / name / STATE)
+            if not isinstance(state, dict):
+                raise ValueError(f"{folder / name / STATE}: expected a JSON object, found {type(state).__name__}")
         except (ValueError, FileNotFoundError) as error:
             problems.append(str(error))
             continue
         for problem in problems:
             warn(f"{problem}; going on from the save before it, step {state.get('step')}")
+            shutil.rmtree(folder / "damaged", ignore_errors=True)
+            os.replace(folder / "last", folder / "damaged")
         return tensors, state
     if problems:
         raise ValueError(f"no readable checkpoint under {folder}: {'; '.join(problems)}; --fresh starts over")
@@ -80,27 +86,28 @@ def pack(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tenso
 
 
 def unpack(tensors: dict[str, Tensor], module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Inverse of `pack`, total: a tensor too many, too few or of another shape is a ValueError."""
+    """Inverse of `pack`, total: a tensor too many, too few or of another shape is a ValueError, and nothing is copied.
+
+    Only optimizer moments may be missing: a parameter that never had a gradient has none.
+    """
     named = {name: p for name, p in module.named_parameters() if p.requires_grad}
     targets = {f"model/{name}": p.data for name, p in named.items()}
     targets |= {f"buffer/{name}": b for name, b in module.named_buffers()}
-    found = {name for name in tensors if name.startswith(("model/", "buffer/"))}
-    if found != set(targets):
-        odd = sorted(found ^ set(targets))
+    moments = {name: name.split("/") for name in tensors if name.startswith("optimizer/")}
+    allowed = {name for name, (_, owner, _) in moments.items() if owner in named} | {"rng/cpu", "rng/cuda"}
+    odd = sorted((set(tensors) - set(targets) - allowed) | (({"rng/cpu"} | set(targets)) - set(tensors)))
+    if odd:
         raise ValueError(f"the saved state has other tensors than this model, {len(odd)} of them, first {odd[0]}")
+    shapes = {name: target.shape for name, target in targets.items()}
+    shapes |= {name: named[owner].shape for name, (_, owner, key) in moments.items() if key != "step"}
+    for name, shape in shapes.items():
+        if tensors[name].shape != shape:
+            raise ValueError(f"{name}: saved shape {tuple(tensors[name].shape)}, model {tuple(shape)}")
     for name, target in targets.items():
-        if tensors[name].shape != target.shape:
-            raise ValueError(f"{name}: saved shape {tuple(tensors[name].shape)}, model {tuple(target.shape)}")
         target.copy_(tensors[name])
-    for name, p in named.items():
-        prefix = f"optimizer/{name}/"
-        moments = {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
-        if moments:
-            # the step counter stays on the CPU unless the optimizer is fused on a GPU
-            optimizer.state[p] = {
-                key: value.clone() if key == "step" and p.device.type == "cpu" else value.to(p.device)
-                for key, value in moments.items()
-            }
+    for name, (_, owner, key) in moments.items():  # the step counter too: a fused optimizer has it on the device
+        p = named[owner]
+        optimizer.state[p][key] = tensors[name].to(p.device)
     torch.set_rng_state(tensors["rng/cpu"].cpu())
     if "rng/cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["rng/cuda"].cpu())

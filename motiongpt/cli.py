@@ -6,13 +6,13 @@ code 2; `--debug` shows the traceback instead. Nothing in the library reads flag
 
 import argparse
 import dataclasses
-import json
+import math
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
-from motiongpt.config import JSONConfig, flag_name
+from motiongpt.config import JSONConfig, LoRAConfig, SampleConfig, TrainConfig, VQVAEConfig, flag_name
+from motiongpt.files import read_json
 
 Config = TypeVar("Config", bound=JSONConfig)
 
@@ -58,7 +58,22 @@ def resolve(config: type[Config], args: argparse.Namespace, *layers: tuple[str, 
     for origin, layer in (*layers, ("flag", given)):
         for name in names & set(layer):
             values[name], origins[name] = layer[name], origin
+    for field in dataclasses.fields(config):
+        if field.name in values and not _fits(values[field.name], field.default):
+            wanted = "a finite number" if isinstance(field.default, float) else type(field.default).__name__
+            raise ValueError(
+                f"{flag_name(field.name)} must be {wanted}, got {values[field.name]!r} ({origins[field.name]})"
+            )
     return config.from_dict(values), origins
+
+
+def _fits(value: Any, default: Any) -> bool:
+    """Whether a value from a file or a flag is of the field's kind; a whole number will do for a float."""
+    if isinstance(default, float):
+        return type(value) in (int, float) and math.isfinite(value)
+    if isinstance(default, tuple):
+        return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+    return type(value) is type(default)
 
 
 def describe(config: JSONConfig, origins: dict[str, str]) -> str:
@@ -70,17 +85,23 @@ def describe(config: JSONConfig, origins: dict[str, str]) -> str:
 
 
 def read_config_file(path: str | None) -> dict:
-    """Values of `--config FILE.json`: a flat object, or a run's own config.json with one object per config."""
+    """Values of `--config FILE.json`: a flat object, or a run's own config.json with one object per config.
+
+    Raises ValueError for a name that is no field of any config: it would be a typing error, silently without effect.
+    """
     if path is None:
         return {}
-    try:
-        content = json.loads(Path(path).read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}, line {error.lineno}: not valid JSON ({error.msg})") from error
-    flat: dict[str, Any] = {}
-    for name, value in content.items():
-        flat.update(value if isinstance(value, dict) else {name: value})
-    return flat
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"--config {path}: expected a JSON object, got {type(content).__name__}")
+    configs = (TrainConfig, LoRAConfig, VQVAEConfig, SampleConfig)
+    nested = [content[c.__name__] for c in configs if isinstance(content.get(c.__name__), dict)]
+    if nested:
+        return {name: value for values in nested for name, value in values.items()}
+    known = {field.name for config in configs for field in dataclasses.fields(config)}
+    if unknown := sorted(set(content) - known):
+        raise ValueError(f"--config {path}: no setting is called {', '.join(unknown)}; names are those of the flags")
+    return content
 
 
 def run(main: Callable[[argparse.Namespace], int | None], parser: argparse.ArgumentParser) -> None:

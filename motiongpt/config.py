@@ -7,6 +7,7 @@ here, at construction, with the flag's name in the message.
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,20 @@ def require(condition: bool, name: str, value: Any, expected: str) -> None:
         raise ValueError(f"{flag_name(name)} must be {expected}, got {value!r}")
 
 
+def fits(value: Any, default: Any) -> bool:
+    """Whether a JSON value is of the kind of a field's default; a whole number may stand for a float."""
+    if isinstance(default, float):
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if isinstance(default, tuple):
+        return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
+    return default is dataclasses.MISSING or type(value) is type(default)
+
+
 class JSONConfig:
-    """`to_dict` / `from_dict` / `save` / `load` for the frozen dataclasses below; unknown keys are an error."""
+    """`to_dict` / `from_dict` / `save` / `load` for the frozen dataclasses below.
+
+    An unknown key or a value of the wrong kind is a ValueError.
+    """
 
     def to_dict(self) -> dict:
         return {
@@ -42,14 +55,20 @@ class JSONConfig:
         unknown = sorted(set(values) - set(known))
         if unknown:
             raise ValueError(f"{cls.__name__} has no field {', '.join(unknown)}; known fields: {', '.join(known)}")
+        for name, value in values.items():
+            default = known[name].default
+            require(fits(value, default), name, value, f"of the kind of {default!r}")
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
     def save(self, path: Path | str) -> None:
-        Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n")
+        Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path | str) -> "JSONConfig":
-        return cls.from_dict(json.loads(Path(path).read_text()))
+        try:
+            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+        except ValueError as error:  # JSON's own errors are ValueErrors
+            raise ValueError(f"{path}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -133,6 +152,8 @@ class VQVAEConfig(JSONConfig):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require(self.feature_bias > 0, "feature_bias", self.feature_bias, "positive")
         require(0 < self.ema_decay < 1, "ema_decay", self.ema_decay, "in (0, 1)")
+        for name in ("dead_below", "commit_weight", "joint_weight"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         require(
             0 <= self.joint_dim <= self.feature_dim - 4, "joint_dim", self.joint_dim, f"0 to {self.feature_dim - 4}"
         )
@@ -177,11 +198,14 @@ class TrainConfig(JSONConfig):
         require(0 <= self.min_lr <= 1, "min_lr", self.min_lr, "a share of --lr in [0, 1]")
         require(self.schedule in SCHEDULES, "schedule", self.schedule, f"one of {', '.join(SCHEDULES)}")
         require(self.warmup >= 0, "warmup", self.warmup, "0 or more")
-        require(self.epochs > 0, "epochs", self.epochs, "positive")
+        require(0 < self.epochs < math.inf, "epochs", self.epochs, "positive and finite")
         require(self.max_steps >= 0, "max_steps", self.max_steps, "0 or more")
         for name in ("batch_size", "grad_accum", "max_seq_len", "window", "eval_every", "save_every", "log_every"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        require(self.clip >= 0, "clip", self.clip, "0 or more")
+        for name in ("clip", "weight_decay", "seed"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        for name in ("beta1", "beta2"):
+            require(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
         require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "in [0, 1)")
         require(self.precision in PRECISIONS, "precision", self.precision, f"one of {', '.join(PRECISIONS)}")
         require(self.max_minutes >= 0, "max_minutes", self.max_minutes, "0 or more")

@@ -7,7 +7,7 @@
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,7 @@ from motiongpt.tasks import Renderer, TaskCollate, lm_loss
 from motiongpt.vocab import MotionVocab, load_tokenizer
 from motiongpt.weights import resolve_backbone
 
+TOKENIZER_FILES = ("config.json", "model.safetensors", "Mean.npy", "Std.npy")
 MAX_VALIDATION_ENTRIES = 512  # validation looks at this many entries, the first ones by id
 
 
@@ -94,11 +95,13 @@ def prepare_stage(job: Job, device: torch.device, say: Callable[[str], None]) ->
         entries = kept
     codes, origin = codebook_size(entries, job.data, job.codes)
     say(f"{job.data}: {len(entries)} entries, codebook of {codes} ({origin})")
+    run = _run_config(job, entries, codes)
+    vqvae = _vqvae_folder(job)
     training = [entry for entry in entries if entry.split == "train"]
     held_out = [entry for entry in entries if entry.split == "val"][:MAX_VALIDATION_ENTRIES]
     if not training or not held_out:
         raise ValueError(f"{job.data} needs train and val entries, has {len(training)} and {len(held_out)}")
-    model, start = _model(job, folder, entries, codes)
+    model, start, source = _model(job, entries, run)
     model.llm.to(device)
     renderer = Renderer(model.vocab, job.think, job.config.max_seq_len)
     longest = _check_fits(training + held_out, job.tasks, renderer)
@@ -136,7 +139,13 @@ def prepare_stage(job: Job, device: torch.device, say: Callable[[str], None]) ->
         "versions": versions(),
     }
 
+    begun = False
+
     def export(target: Path) -> None:
+        nonlocal begun
+        if not begun:  # not before the loop has found that this stage is the one it may go on with
+            _write_run(job, run, vqvae, entries)
+            begun = True
         model.save(target, meta | {"finished": False})
 
     def finish(result: Result) -> None:
@@ -145,7 +154,7 @@ def prepare_stage(job: Job, device: torch.device, say: Callable[[str], None]) ->
         write_json(folder / "meta.json", saved | {"finished": True, "steps": result.step, "losses": losses})
 
     fingerprint = {"data": file_hash(job.data), "tasks": job.tasks, "train": job.train_mode, "recipe": job.recipe,
-                   "start": start, "codes": codes, "think": job.think, **job.config.run_identity()}  # fmt: skip
+                   "start": source, "codes": codes, "think": job.think, **job.config.run_identity()}  # fmt: skip
     fingerprint |= job.lora.to_dict() if job.train_mode == "lora" else {}
     trainable = sum(p.numel() for p in model.llm.parameters() if p.requires_grad)
     everything = sum(p.numel() for p in model.llm.parameters())
@@ -153,7 +162,10 @@ def prepare_stage(job: Job, device: torch.device, say: Callable[[str], None]) ->
         f"{everything / 1e6:.1f} M parameters, {trainable / 1e6:.1f} M trained ({job.train_mode}), "
         f"{len(training)} training and {len(held_out)} validation entries"
     )
-    _write_run(job, model, entries, codes)
+    if job.fresh and folder.is_dir():  # only now that nothing can be wrong any more
+        for name in ("state", "metrics.jsonl", "meta.json", "adapter_model.safetensors", "model.safetensors"):
+            target = folder / name
+            shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
     wide = model.llm.config.hidden_size >= 512
     return Prepared(
         model.llm, batches, loss, validate, export, finish, fingerprint, start, summary, wide, training[0].text
@@ -167,27 +179,28 @@ def _check_folder(job: Job, folder: Path) -> None:
         recipe = RunConfig.read(job.out).recipe
         if recipe != job.recipe:
             raise ValueError(f"{job.out} is a run of recipe {recipe}; give --recipe {job.recipe} another --out")
-    if job.fresh and folder.is_dir():
-        for name in ("state", "metrics.jsonl", "meta.json", "adapter_model.safetensors", "model.safetensors"):
-            target = folder / name
-            shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
-    if job.number in finished_stages(job.out):
+    if job.number in finished_stages(job.out) and not job.fresh:
         raise FileExistsError(f"{folder} is finished; --fresh trains it again, --out starts another run")
     if job.resume and not (folder / "state").is_dir():
         raise FileNotFoundError(f"--resume: {folder} has nothing unfinished; leave the flag away to start")
 
 
-def _model(job: Job, folder: Path, entries: list[Entry], codes: int) -> tuple[StageModel, str]:
-    """The stage's model, and in words where it starts from."""
+def _model(job: Job, entries: list[Entry], run: RunConfig) -> tuple[StageModel, str, str]:
+    """The stage's model, where it starts from in words, and the same as a path relative to the run."""
     if job.backbone in LLM_PRESETS:
         if job.recipe != "captions":
             raise ValueError(f"--backbone {job.backbone} has no weights yet; train it first with --recipe captions")
         if job.train_mode != "full":
             raise ValueError("random weights have nothing to adapt: --recipe captions needs --train full")
+        if set(job.tasks) != {"caption"}:
+            raise ValueError(
+                f"random weights learn captions first, got --tasks {' '.join(job.tasks)}; motion comes next"
+            )
         captions = sorted({entry.text for entry in entries if entry.split == "train"})
         llm, tokenizer = new_backbone(job.backbone, captions, job.config.seed)
-        vocab = MotionVocab(tokenizer, codes, participants_of(entries))
-        return StageModel(llm, tokenizer, vocab, None, "full", None), f"random weights (preset {job.backbone})"
+        vocab = MotionVocab(tokenizer, run.codes, run.participants)
+        model = StageModel(llm, tokenizer, vocab, None, "full", None)
+        return model, f"random weights (preset {job.backbone})", job.backbone
     backbone = resolve_backbone(job.backbone)
     tokenizer = load_tokenizer(backbone)
     before = stage_folder(job.out, job.number - 1)
@@ -201,8 +214,10 @@ def _model(job: Job, folder: Path, entries: list[Entry], codes: int) -> tuple[St
             source, start = before, str(before)
         else:
             start += f" (warning: {before} is not finished, so its training is skipped)"
-    run = _run_config(job, entries, codes)
-    return open_stage(source, tokenizer, run, job.train_mode, job.lora, job.config.seed), start
+    model = open_stage(source, tokenizer, run, job.train_mode, job.lora, job.config.seed)
+    if model.base == backbone and not Path(job.backbone).expanduser().is_dir():
+        model.repo_id = job.backbone
+    return model, start, relative_backbone(source, job.out)
 
 
 def _check_fits(entries: list[Entry], tasks: dict[str, float], renderer: Renderer) -> int:
@@ -215,25 +230,45 @@ def _run_config(job: Job, entries: list[Entry], codes: int) -> RunConfig:
     meta = read_json(meta_path(job.data)) if meta_path(job.data).is_file() else {}
     timing = {key: meta[key] for key in ("fps", "frames_per_code") if key in meta}
     backbone = relative_backbone(job.backbone, job.out)
-    return RunConfig(job.recipe, backbone, codes, participants_of(entries), job.think, **timing)
+    run = RunConfig(job.recipe, backbone, codes, participants_of(entries), job.think, **timing)
+    others = [folder for folder in job.out.glob("stage*") if folder != stage_folder(job.out, job.number)]
+    if not any(has_weights(folder) for folder in others):
+        return run
+    # the words of a run are those of its first stage: its rows would be read under other names
+    first = RunConfig.read(job.out)
+    for name in ("backbone", "codes", "think"):
+        given, known = getattr(run, name), getattr(first, name)
+        if given != known:
+            raise ValueError(f"{job.out} was begun with --{name} {known}, got {given}; another one needs another --out")
+    strangers = sorted(set(run.participants) - set(first.participants))
+    if strangers:
+        known = ", ".join(first.participants[:8]) or "none"
+        raise ValueError(f"{job.out} knows participants {known}; {job.data} has {', '.join(strangers[:8])} too")
+    return replace(run, participants=first.participants)
 
 
-def _write_run(job: Job, model: StageModel, entries: list[Entry], codes: int) -> None:
-    """config.json, prompts.json and the tokenizer of the run; the tokenizer must be the one that wrote the codes."""
-    job.out.mkdir(parents=True, exist_ok=True)
-    _run_config(job, entries, codes).write(job.out, job.config, job.lora)
-    write_json(job.out / "prompts.json", prompt_table(entries))
+def _vqvae_folder(job: Job) -> Path | None:
+    """The tokenizer to copy into the run; it must be the one that wrote the codes."""
     if job.vqvae is None:
-        return
+        return None
     source = job.vqvae if (job.vqvae / "model.safetensors").is_file() else job.vqvae / "vqvae"
-    if not (source / "model.safetensors").is_file():
-        raise FileNotFoundError(f"--vqvae {job.vqvae} holds no model.safetensors; scripts/train_vqvae.py writes one")
+    for name in TOKENIZER_FILES:
+        if not (source / name).is_file():
+            raise FileNotFoundError(f"--vqvae {job.vqvae} holds no {name}; scripts/train_vqvae.py writes one")
     meta = read_json(meta_path(job.data)) if meta_path(job.data).is_file() else {}
     if meta.get("vqvae", (found := file_hash(source / "model.safetensors"))) != found:
         raise ValueError(f"--vqvae {job.vqvae} is not the tokenizer that wrote {job.data} ({meta_path(job.data).name})")
+    return source
+
+
+def _write_run(job: Job, run: RunConfig, vqvae: Path | None, entries: list[Entry]) -> None:
+    """config.json, prompts.json and the tokenizer of the run."""
+    job.out.mkdir(parents=True, exist_ok=True)
+    run.write(job.out, job.config, job.lora)
+    write_json(job.out / "prompts.json", prompt_table(entries), indent=None)
     target = job.out / "vqvae"
-    if os.path.abspath(source) == os.path.abspath(target):
+    if vqvae is None or os.path.abspath(vqvae) == os.path.abspath(target):
         return
     target.mkdir(exist_ok=True)
-    for name in ("config.json", "model.safetensors", "Mean.npy", "Std.npy"):
-        shutil.copyfile(source / name, target / name)
+    for name in TOKENIZER_FILES:
+        shutil.copyfile(vqvae / name, target / name)

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from motiongpt.config import SampleConfig
-from motiongpt.data.tokens import fold
+from motiongpt.data.tokens import Prompts, fold, load_tokens, prompt_table
 from motiongpt.motion import Motion
 from motiongpt.sampling import (
     Limits,
@@ -57,9 +57,13 @@ class MotionGenerator:
         run = _local(model_path)
         self.run: LoadedRun = load_run(run, stage, device)
         if dataset_path is not None:
-            from motiongpt.data.tokens import Prompts, load_tokens, prompt_table
-
             self.run.prompts = Prompts(prompt_table(load_tokens(dataset_path)))
+        largest = max((max(known["codes"]) for known in self.run.prompts.captions.values()), default=0)
+        if largest >= self.run.config.codes:
+            raise ValueError(
+                f"{dataset_path or 'prompts.json'} has the code {largest}, the run writes {self.run.config.codes}: "
+                "they come from different tokenizers"
+            )
         self.device = torch.device(device)
         folder = Path(vqvae) if vqvae is not None else self.run.folder / "vqvae"
         self.tokenizer = MotionTokenizer.load(folder, device) if vqvae is not None or folder.is_dir() else None
@@ -100,6 +104,8 @@ class MotionGenerator:
         Raises ValueError for an empty prompt, an unknown participant, or values out of range.
         """
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        if not prompts:
+            raise ValueError("there is no prompt: give one sentence or a list of them")
         B = len(prompts)
         people = _per_row(participant_id, B, "participant_id")
         lengths = _per_row(seconds, B, "seconds")
@@ -113,6 +119,11 @@ class MotionGenerator:
                 raise ValueError(f"the prompt has {len(text)} characters, at most {MAX_PROMPT} are read")
         config = replace(config or SampleConfig(), **sampling)
         limits = [self.limits(text, length, exact_length) for text, length in zip(prompts, lengths, strict=True)]
+        for row, length in zip(limits, lengths, strict=True):
+            if length is not None and row.target > config.max_new_tokens:
+                raise ValueError(
+                    f"--seconds {length:g} is {row.target} codes, --max-new-tokens allows {config.max_new_tokens}"
+                )
         ids = [self.run.renderer.text_prompt(text.strip(), who) for text, who in zip(prompts, people, strict=True)]
         self._check_room(ids, max(row.capped(config.max_new_tokens).hard_max for row in limits))
         rows = generate(
@@ -164,7 +175,7 @@ class MotionGenerator:
         tokenizer, stop = self.run.vocab.tokenizer, self.run.renderer.frame.stop_id
         row = generate_text(
             self.run.llm, [ids], first_id=self.run.vocab.first_id, stop_ids=[stop], seeds=[seed], config=config,
-            device=self.device,
+            banned=[i for i in tokenizer.added_ids if i != stop], device=self.device,
         )[0]  # fmt: skip
         return tokenizer.decode(row).strip()
 

@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from motiongpt.checkpoint import load_state, pack, save_state, unpack
 from motiongpt.config import TrainConfig
+from motiongpt.files import write_atomic
 from motiongpt.render.curves import plot_metrics
 
 MAX_BAD_STEPS = 10  # non-finite losses in a row before the run gives up
@@ -160,47 +161,51 @@ def train(
     """Train `module` in `folder` until its steps, its minutes or a signal end it; resume what is there.
 
     Args:
-        loss: batch -> (sum over labels, numbers to log). Runs under autocast. `batch["count"]` labels.
+        loss: batch -> (sum over labels, numbers to log). Runs under autocast. `batch["count"]` labels. Of several
+            micro-batches the last one's numbers are logged.
         validate: -> numbers to log, of which "loss" decides the best model; runs in eval mode, without grad.
         export: called with `folder` whenever the validation loss improves (at the end, without validation).
-        fingerprint: what the run was started with; resuming with another one is a ValueError.
+        fingerprint: JSON values the run was started with; resuming with others is a ValueError.
         unit: what `batch["units"]` (default: its count) counts, for the speed in the log line.
 
     Raises:
         ValueError: the saved state belongs to another run.
         FloatingPointError: ten non-finite losses in a row; the message names the last good checkpoint.
     """
-    folder, fingerprint = Path(folder), fingerprint or {}
+    folder = Path(folder)
+    fingerprint = json.loads(json.dumps(fingerprint or {}))  # tuples become lists, as in the saved one
     total = total_steps(config, batches.per_epoch)
     optimizer = make_optimizer(module, config)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
     trainable = [p for group in optimizer.param_groups for p in group["params"]]
     step, best, skipped, bad_in_a_row = 0, math.inf, 0, 0
+    sums: dict[str, list[float]] = {}  # numbers since the last log line
 
     torch.manual_seed(config.seed)
     saved = load_state(folder / "state", warn=log)
     if saved is not None:
         tensors, state = saved
-        differing = [key for key in fingerprint if state["fingerprint"].get(key) != fingerprint[key]]
+        former = state["fingerprint"]
+        differing = [key for key in former | fingerprint if former.get(key) != fingerprint.get(key)]
         if differing:
-            changes = ", ".join(f"{k} {state['fingerprint'].get(k)!r} -> {fingerprint[k]!r}" for k in differing)
+            changes = ", ".join(f"{key} {former.get(key)!r} -> {fingerprint.get(key)!r}" for key in differing)
             raise ValueError(f"{folder} holds a run with other settings ({changes}); --fresh starts over")
         unpack(tensors, module, optimizer)
-        scaler.load_state_dict(state["scaler"]) if state["scaler"] else None
-        step, best, skipped = state["step"], state["best"] if state["best"] is not None else math.inf, state["skipped"]
+        if state["scaler"]:
+            scaler.load_state_dict(state["scaler"])
+        step, skipped = state["step"], state["skipped"]
+        bad_in_a_row, sums = state.get("bad_in_a_row", 0), state.get("sums", {})
+        best = math.inf if state["best"] is None else state["best"]
         log(f"resumed at step {step} of {total}")
     metrics_file = folder / "metrics.jsonl"
     folder.mkdir(parents=True, exist_ok=True)
-    kept = [line for line in _lines(metrics_file) if json.loads(line)["step"] <= step]
-    metrics_file.write_text("".join(line + "\n" for line in kept))
+    kept = _records_until(metrics_file, step)
+    write_atomic(metrics_file, lambda temporary: temporary.write_text(kept))
 
     def save() -> None:
         state = {"step": step, "total_steps": total, "best": best if best < math.inf else None, "skipped": skipped}
-        save_state(
-            folder / "state",
-            pack(module, optimizer),
-            state | {"scaler": scaler.state_dict(), "fingerprint": fingerprint},
-        )
+        state |= {"bad_in_a_row": bad_in_a_row, "sums": sums, "scaler": scaler.state_dict(), "fingerprint": fingerprint}
+        save_state(folder / "state", pack(module, optimizer), state)
 
     def record(values: dict[str, float]) -> None:
         last_metrics.update(values)
@@ -210,10 +215,8 @@ def train(
     last_metrics: dict[str, float] = {}
     started = last_log = time.monotonic()
     first_step, units = step, 0
-    sums: dict[str, list[float]] = {}
-    bar = tqdm(
-        total=total, initial=step, unit="step", disable=None, dynamic_ncols=True
-    )  # off where there is no terminal
+    # disable=None: off where there is no terminal
+    bar = tqdm(total=total, initial=step, unit="step", disable=None, dynamic_ncols=True)
     module.train()
     with stop_signals() as stop_asked, bar:
         # one more turn than there are steps: the last validation and save are the loop's own
@@ -254,14 +257,16 @@ def train(
             mean = summed / max(1, labels)
             scaler.unscale_(optimizer)
             norm = torch.nn.utils.clip_grad_norm_(trainable, config.clip if config.clip else math.inf)
-            # fp16 overflows are the scaler's to handle; everything else that is not finite is skipped and counted
-            finite = math.isfinite(mean) and (precision == "fp16" or bool(torch.isfinite(norm)))
+            # an fp16 gradient that overflows is the scaler's to handle, as long as it has a scale to lower;
+            # everything else that is not finite is skipped and counted
+            overflow = precision == "fp16" and scaler.get_scale() > 1
+            finite = math.isfinite(mean) and (overflow or bool(torch.isfinite(norm)))
             if finite:
                 scaler.step(optimizer)
-                scaler.update()
                 bad_in_a_row = 0
             else:
                 skipped, bad_in_a_row = skipped + 1, bad_in_a_row + 1
+            scaler.update()  # also after a skipped step: gradients are unscaled once between two updates
             optimizer.zero_grad(set_to_none=True)
             step += 1
             # -------------------------------------------------------------------------------------------
@@ -274,7 +279,7 @@ def train(
                 )
             bar.update()
             units += sum(int(batch.get("units", batch["count"])) for batch in micro)
-            for name, value in ({"loss": mean} if finite else {}).items() | extra.items():
+            for name, value in ({"loss": mean} | extra if finite else {}).items():
                 sums.setdefault(name, []).append(float(value))
             if step % config.log_every == 0 or step >= total:
                 now = time.monotonic()
@@ -294,8 +299,17 @@ def train(
     return Result(step, total, best, last_metrics)
 
 
-def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.exists() else []
+def _records_until(path: Path, step: int) -> str:
+    """The lines of a metrics.jsonl up to a step; a line torn by a kill and what follows it are left out."""
+    kept = ""
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            if json.loads(line)["step"] > step:
+                break
+        except json.JSONDecodeError:
+            break
+        kept += line + "\n"
+    return kept
 
 
 def _numbers(values: dict[str, float]) -> str:

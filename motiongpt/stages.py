@@ -48,7 +48,13 @@ class RunConfig(JSONConfig):
             raise FileNotFoundError(
                 f"{run} is not a run folder: no config.json ({here}); scripts/finetune.py makes one"
             )
-        return cls.from_dict(read_json(path)["RunConfig"])
+        content = read_json(path)
+        if not isinstance(content, dict) or "RunConfig" not in content:
+            raise ValueError(f"{run} is not a run folder: its config.json is of another kind (no RunConfig)")
+        try:
+            return cls.from_dict(content["RunConfig"])
+        except TypeError as error:
+            raise ValueError(f"{path}: RunConfig is incomplete ({error})") from error
 
     def write(self, run: Path, *others: JSONConfig) -> None:
         values = {type(config).__name__: config.to_dict() for config in (self, *others)}
@@ -56,14 +62,25 @@ class RunConfig(JSONConfig):
 
     def backbone_path(self, run: Path) -> Path:
         """The backbone's folder; a repo id is fetched. FileNotFoundError or ValueError where there is none."""
-        local = run / self.backbone
-        return local if local.is_dir() else resolve_backbone(self.backbone)
+        return find_base(self.backbone, run)
 
 
-def relative_backbone(backbone: Path | str, run: Path) -> str:
-    """How config.json names a backbone: relative to the run for a folder, as it is for a repo id."""
+def relative_backbone(backbone: Path | str, folder: Path) -> str:
+    """How a JSON file in `folder` names a backbone: relative to `folder` where it is one, as it is for a repo id."""
     path = Path(backbone).expanduser()
-    return os.path.relpath(path.resolve(), run.resolve()) if path.is_dir() else str(backbone)
+    return os.path.relpath(path.resolve(), folder.resolve()) if path.is_dir() else str(backbone)
+
+
+def find_base(name: str, folder: Path) -> Path:
+    """Inverse of `relative_backbone`; a repo id is fetched."""
+    if (folder / name).is_dir():
+        return folder / name
+    try:
+        return resolve_backbone(name)
+    except (FileNotFoundError, ValueError) as error:
+        raise FileNotFoundError(
+            f"{folder} was trained on {name}, which is not there: {error}; a run moves together with its backbone"
+        ) from error
 
 
 def stage_folder(run: Path, number: int) -> Path:
@@ -102,38 +119,43 @@ class StageModel:
     base: Path | None  # folder of the weights an adapter sits on; None where they were drawn at random
     mode: str
     lora: LoRAConfig | None
+    repo_id: str | None = None  # of the base, where it came from the Hub: its folder is this machine's cache
 
     def save(self, folder: Path, meta: dict, dtype: torch.dtype = torch.float32) -> None:
-        """Write the stage: weights, tokenizer with the new words, meta.json."""
+        """Write the stage: weights, tokenizer with the new words, meta.json.
+
+        meta.json names a local base relative to `folder`, adapter_config.json relative to the working directory:
+        that is how PEFT reads it.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         words = self.vocab.words if self.llm.new_in is not None else ()
         if self.mode == "lora":
-            save_adapter(self.llm, folder, self.lora, relative_backbone(self.base, folder))
+            save_adapter(self.llm, folder, self.lora, self.repo_id or os.path.relpath(self.base))
         else:
             save_llm(self.llm, folder, dtype)
         self.tokenizer.save(folder, words)
-        base = None if self.base is None else relative_backbone(self.base, folder)
+        base = None if self.base is None else self.repo_id or relative_backbone(self.base, folder)
         write_json(folder / "meta.json", meta | {"train": self.mode, "base": base, "vocab_size": self.llm.vocab_size})
 
 
 def load_weights(folder: Path, vocab: MotionVocab, seed: int = 0) -> tuple[LLM, LoRAConfig | None, Path]:
     """(model with its new rows, adapter settings or None, folder of the base) of a backbone or stage folder."""
     if (folder / "adapter_config.json").is_file():
-        base = folder / read_json(folder / "meta.json")["base"]
-        base = (
-            base
-            if base.is_dir()
-            else resolve_backbone(read_json(folder / "adapter_config.json")["base_model_name_or_path"])
-        )
+        base = find_base(read_json(folder / "meta.json")["base"], folder)
         llm, _, _ = load_weights(base, vocab, seed)
         config = load_adapter(llm, folder)
         return llm, config, base
     llm = load_llm(folder)
-    rows = llm.config.vocab_size
-    if (folder / "meta.json").is_file() and rows == vocab.first_id + len(vocab):
-        llm.extend(vocab.first_id, len(vocab), from_base=True)  # a full stage wrote base and new rows as one table
+    rows, count = llm.config.vocab_size, len(vocab)
+    if (folder / "meta.json").is_file() and rows > vocab.first_id:
+        # a full stage wrote base and new rows as one table
+        if rows != vocab.first_id + count:
+            raise ValueError(
+                f"{folder} has {rows - vocab.first_id} motion words, this run {count}: other codes or participants"
+            )
+        llm.extend(vocab.first_id, count, from_base=True)
     else:
-        llm.extend(vocab.first_id, len(vocab), torch.Generator().manual_seed(seed))
+        llm.extend(vocab.first_id, count, torch.Generator().manual_seed(seed))
     return llm, None, folder
 
 
@@ -167,6 +189,8 @@ def open_stage(
             f"{source} has an adapter of r {adapter.lora_r}, alpha {adapter.lora_alpha}; --lora-r {lora.lora_r} "
             f"--lora-alpha {lora.lora_alpha} would be another one"
         )
+    for layer in lora_layers(llm).values():  # dropout is the stage's own choice
+        layer.dropout = torch.nn.Dropout(lora.lora_dropout) if lora.lora_dropout else torch.nn.Identity()
     return StageModel(llm, tokenizer, vocab, base, mode, lora)
 
 
@@ -195,6 +219,8 @@ def load_run(run: Path, stage: int | None = None, device: str | torch.device = "
             stage = int(run.name.removeprefix("stage"))
         run = run.parent
     config = RunConfig.read(run)
+    if config.backbone in LLM_PRESETS:
+        raise ValueError(f"{run} was trained on captions only and writes no motion; it is a --backbone: {run}/stage1")
     stages = finished_stages(run)
     if not stages:
         raise FileNotFoundError(f"{run} has no finished stage; scripts/finetune.py --out {run} goes on training it")

@@ -14,6 +14,7 @@ thinking is off. A backbone without chat markers gets the same pieces with a new
 A sequence that does not fit is an error before training, never a silent cut of its end marker.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -74,13 +75,18 @@ def find_stage(recipe: str, stage: str) -> tuple[int, Stage]:
 
 def parse_tasks(words: Sequence[str]) -> dict[str, float]:
     """["t2m=0.5", "m2t=0.5"] -> shares; a bare name has share 1. Raises ValueError naming the bad word."""
-    tasks = {}
+    tasks: dict[str, float] = {}
     for word in words:
         name, _, share = word.partition("=")
         try:
-            tasks[name] = float(share or 1)
+            value = float(share or 1)
         except ValueError:
-            raise ValueError(f"--tasks {word}: expected TASK or TASK=SHARE, such as t2m=0.5") from None
+            value = math.nan
+        if name not in TASKS or name in tasks or not 0 < value < math.inf:
+            raise ValueError(
+                f"--tasks {word}: expected TASK or TASK=SHARE, such as t2m=0.5, each once; tasks: {', '.join(TASKS)}"
+            )
+        tasks[name] = value
     return tasks
 
 
@@ -177,7 +183,7 @@ class TaskCollate:
 
     def __init__(self, entries: Sequence[Entry], tasks: dict[str, float], renderer: Renderer) -> None:
         unknown = sorted(set(tasks) - set(TASKS))
-        if unknown or not tasks or min(tasks.values()) <= 0:
+        if unknown or not tasks or not all(0 < share < math.inf for share in tasks.values()):
             raise ValueError(f"tasks must be positive shares of {', '.join(TASKS)}; got {tasks}")
         self.entries, self.renderer = entries, renderer
         self.names = list(tasks)

@@ -40,13 +40,20 @@ class MotionTokenizer:
 
     @classmethod
     def load(cls, folder: Path | str, device: str | torch.device = "cpu") -> "MotionTokenizer":
-        """Read a folder that `train_vqvae.py` wrote. Raises FileNotFoundError or ValueError naming the file."""
+        """Read a folder that `train_vqvae.py` wrote, or the `vqvae/` of a run folder.
+
+        Raises FileNotFoundError or ValueError naming the file.
+        """
         folder = Path(folder)
-        if not (folder / "config.json").is_file() and (folder / "vqvae" / "config.json").is_file():
-            folder = folder / "vqvae"
-        if not (folder / "config.json").is_file():
-            raise FileNotFoundError(f"{folder} holds no tokenizer (no config.json); scripts/train_vqvae.py makes one")
+        if not (folder / "model.safetensors").is_file() and (folder / "vqvae" / "model.safetensors").is_file():
+            folder = folder / "vqvae"  # a run folder has a config.json of its own
+        for name in ("config.json", "model.safetensors"):
+            if not (folder / name).is_file():
+                raise FileNotFoundError(f"{folder} holds no tokenizer (no {name}); scripts/train_vqvae.py makes one")
         content = read_json(folder / "config.json")
+        missing = [key for key in ("VQVAEConfig", "skeleton", "fps") if key not in content]
+        if missing:
+            raise ValueError(f"{folder / 'config.json'} is not a tokenizer's: it has no {', '.join(missing)}")
         tokenizer = cls(
             load_vqvae(folder).to(device), Normalizer.load(folder), get_skeleton(content["skeleton"]), content["fps"]
         )
@@ -114,7 +121,8 @@ def reconstruction_errors(tokenizer: MotionTokenizer, clips: Sequence[np.ndarray
         aligned += float(mpjpe(joints, target).sum())
         absolute += float(mpjpe(joints, target, root=None).sum())
         frames += len(decoded)
-    counts = torch.bincount(torch.tensor([c for row in codes for c in row]), minlength=tokenizer.config.codes)
+    used = torch.tensor([code for row in codes for code in row], dtype=torch.int64)
+    counts = torch.bincount(used, minlength=tokenizer.config.codes)
     return {
         "mpjpe_mm": 1000 * aligned / max(1, frames),
         "global_mpjpe_mm": 1000 * absolute / max(1, frames),

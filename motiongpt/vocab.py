@@ -48,6 +48,7 @@ class TextTokenizer(Protocol):
     """What the rest of the package asks of a tokenizer. `size` is the largest id + 1."""
 
     size: int
+    added_ids: tuple[int, ...]  # ids of its special and added tokens, which no plain text encodes to
 
     def encode(self, text: str) -> list[int]:
         """Plain text to ids; never a special token."""
@@ -68,17 +69,22 @@ class JSONTokenizer:
     def __init__(self, content: str) -> None:
         from tokenizers import Tokenizer
 
-        self.full = Tokenizer.from_str(content)
         plain = json.loads(content)
-        self.added = plain["added_tokens"]
-        # the tokenizer that reads users' text knows no added tokens at all: nothing to inject
-        self.plain = Tokenizer.from_str(json.dumps(plain | {"added_tokens": [], "post_processor": None}))
+        if not isinstance(plain, dict) or not isinstance(plain.get("model"), dict):
+            raise ValueError("expected a JSON object with the key model")
+        self.added_ids = tuple(token["id"] for token in plain.get("added_tokens") or ())
+        # The tokenizer that reads users' text knows no added tokens at all: nothing to inject. Nor does it cut or
+        # pad, which a file may ask for.
+        bare = {"added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
+        try:
+            self.full = Tokenizer.from_str(content)
+            self.plain = Tokenizer.from_str(json.dumps(plain | bare))
+        except Exception as error:  # `tokenizers` raises nothing narrower
+            raise ValueError(str(error)) from error
         vocab = self.full.get_vocab()
         self.size = max(vocab.values()) + 1
         if len(vocab) != self.size:
-            raise ValueError(
-                f"tokenizer.json has {len(vocab)} tokens, its largest id is {self.size - 1}: ids have gaps"
-            )
+            raise ValueError(f"{len(vocab)} tokens, but the largest id is {self.size - 1}: ids have gaps")
 
     def encode(self, text: str) -> list[int]:
         return self.plain.encode(text, add_special_tokens=False).ids
@@ -108,8 +114,8 @@ def load_tokenizer(folder: Path | str) -> TextTokenizer:
         raise FileNotFoundError(f"{folder} has no tokenizer.json; a backbone folder needs one beside config.json")
     try:
         return JSONTokenizer(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, KeyError) as error:
-        raise ValueError(f"{path} is not a tokenizer file ({error})") from error
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{path} is not a tokenizer we read ({error})") from error
 
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
@@ -141,6 +147,14 @@ class MotionVocab:
         self.end_id, self.first_motion = self.first_id + 1, self.first_id + 2
         tail = (*TASK_WORDS, *(f"<PID_{name}>" for name in self.participants))
         self.words = (BEGIN, END, *(f"<motion_{i}>" for i in range(codes)), *tail)
+        taken = [word for word in tail if tail.count(word) > 1] + [
+            word for word in self.words if tokenizer.token_id(word) is not None
+        ]
+        if taken:
+            raise ValueError(
+                f"the word {taken[0]} exists already: a participant has a reserved name, or the backbone is a stage "
+                "that writes motion (give the one it was made from)"
+            )
         self._tail = {word: self.first_motion + codes + i for i, word in enumerate(tail)}
 
     def __len__(self) -> int:

@@ -159,7 +159,9 @@ class EMAQuantizer(nn.Module):
         with torch.autocast(latents.device.type, enabled=False):  # distances and averages need fp32
             latents = latents.float()
             real = latents[mask] if mask is not None else latents.flatten(0, 1)  # (n, code_dim)
-            if self.training and not self.ready:
+            # one NaN latent would stay in the moving averages for good: the loop skips such a step, and so do they
+            learning = self.training and bool(torch.isfinite(real).all())
+            if learning and not self.ready:
                 rows = self.sample_rows(real.detach())
                 self.codebook.copy_(rows)
                 self.code_sum.copy_(rows)
@@ -167,7 +169,7 @@ class EMAQuantizer(nn.Module):
                 self.ready.fill_(True)
             index = self.nearest(real.detach())
             chosen = self.codebook[index]
-            resets = self.update(real.detach(), index) if self.training else 0
+            resets = self.update(real.detach(), index) if learning else 0
             commit = (real - chosen).square().mean(-1).sum()
             if mask is None:
                 codes, quantised = index.view(latents.shape[:2]), chosen.view_as(latents)
@@ -191,11 +193,13 @@ class VQVAE(nn.Module):
         self.quantizer = EMAQuantizer(config)
 
     def latents(self, motion: Tensor, lengths: Tensor | None) -> Tensor:
-        """(B, F, D) -> (B, F // 4, code_dim)."""
+        """(B, F, D) -> (B, F // 4, code_dim). Raises ValueError for another width."""
         if motion.ndim != 3 or motion.shape[-1] != self.config.feature_dim:
             raise ValueError(
                 f"motion must be (B, F, {self.config.feature_dim}) for this tokenizer, got {tuple(motion.shape)}"
             )
+        if motion.shape[1] < self.config.frames_per_code:  # no code, and too short for a convolution
+            return motion.new_zeros(len(motion), 0, self.config.code_dim)
         return self.encoder(motion.transpose(1, 2), lengths).transpose(1, 2)
 
     def forward(self, motion: Tensor, lengths: Tensor | None = None) -> dict[str, Tensor | int]:
@@ -203,6 +207,11 @@ class VQVAE(nn.Module):
 
         Returns `motion` (B, F, D), `codes` (B, S), `commit` (sum over real codes), `resets`.
         """
+        if motion.shape[1] == 0 or motion.shape[1] % self.config.frames_per_code:
+            raise ValueError(
+                f"training takes windows of a multiple of {self.config.frames_per_code} frames, got {motion.shape[1]}; "
+                "pad them and give lengths"
+            )
         latents = self.latents(motion, lengths)
         S = latents.shape[1]
         code_lengths = None if lengths is None else lengths // self.config.frames_per_code
@@ -226,12 +235,17 @@ class VQVAE(nn.Module):
 
     @torch.no_grad()
     def decode(self, codes: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """codes (B, S), lengths (B,) in codes -> motion (B, 4 S, D), zeros past a row's end."""
+        """codes (B, S), lengths (B,) in codes -> motion (B, 4 S, D), zeros past a row's end.
+
+        Raises ValueError for a real code outside 0 .. N - 1.
+        """
         N = self.config.codes
         real = codes if lengths is None else codes[length_mask(lengths, codes.shape[1])]
         if real.numel() and (int(real.min()) < 0 or int(real.max()) >= N):
             bad = int(real.min()) if int(real.min()) < 0 else int(real.max())
             raise ValueError(f"motion code {bad} is outside this tokenizer's codebook of {N} (0 to {N - 1})")
+        if codes.shape[1] == 0:
+            return self.quantizer.codebook.new_zeros(len(codes), 0, self.config.feature_dim)
         quantised = self.quantizer.codebook[codes.clamp(0, N - 1)]
         return self.decoder(quantised.transpose(1, 2), lengths).transpose(1, 2)
 

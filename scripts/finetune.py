@@ -7,6 +7,7 @@ With no more than --stage it trains on the embedded dataset with the demo backbo
 goes on from stage N - 1 of the same --out. An unfinished stage resumes by itself; --fresh starts it over.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -25,7 +26,9 @@ def make_parser() -> Parser:
     parser.add_argument("--stage", help="number or name of a stage of the recipe, or all")
     parser.add_argument("--list", action="store_true", help="list recipes, their stages and tasks, and stop")
     parser.add_argument("--data", type=Path, help="token dataset (default: the embedded one)")
-    parser.add_argument("--backbone", help="HF folder, Hub repo id, or preset demo/tiny (default: the demo backbone)")
+    parser.add_argument(
+        "--backbone", help="HF folder, Hub repo id, or preset demo/tiny (default: the run's, else the demo's)"
+    )
     parser.add_argument("--recipe", default="signmotiongpt", help="signmotiongpt or captions (default signmotiongpt)")
     parser.add_argument(
         "--tasks", nargs="+", metavar="TASK=SHARE", help="other tasks than the stage's: t2m=0.5 m2t=0.5"
@@ -69,6 +72,8 @@ def main(args) -> int | None:
         raise ValueError("--stage is needed: 1, 2, 3, a name or all; --list shows them")
     find_stage(args.recipe, "1")
     if args.stage == "all":
+        if args.source is not None:
+            raise ValueError("--from is for one stage; with --stage all each stage goes on from the one before")
         stages = [find_stage(args.recipe, stage.name) for stage in RECIPES[args.recipe]]
     else:
         stages = [find_stage(args.recipe, args.stage)]
@@ -89,7 +94,8 @@ def train_stage(args, number: int, stage, skip_finished: bool) -> int | None:
     if skip_finished and number in finished_stages(args.out) and not args.fresh:
         print(f"stage {number} ({stage.name}) is finished in {folder}; skipped (--fresh trains it again)")
         return 0
-    demo = args.backbone is None or args.backbone in LLM_PRESETS
+    backbone = args.backbone or run_backbone(args.out) or str(DEMO / "backbone")
+    demo = backbone in LLM_PRESETS or Path(backbone).resolve() == (DEMO / "backbone").resolve()
     layers = [(f"recipe {args.recipe}", stage.values)]
     layers += [("demo backbone", DEMO_VALUES | stage.demo)] if demo else []
     layers += [(f"--config {args.config}", read_config_file(args.config))]
@@ -98,7 +104,7 @@ def train_stage(args, number: int, stage, skip_finished: bool) -> int | None:
     tasks = parse_tasks(args.tasks) if args.tasks else stage.tasks
     job = Job(
         number=number, name=stage.name, tasks=tasks, recipe=args.recipe, out=args.out, train_mode=args.train,
-        data=args.data or DEMO / "tokens.json", backbone=args.backbone or str(DEMO / "backbone"),
+        data=args.data or DEMO / "tokens.json", backbone=backbone,
         vqvae=args.vqvae or (DEMO / "vqvae" if args.data is None else None), source=args.source, codes=args.codes,
         dedup=args.dedup, think=args.think, fresh=args.fresh, resume=args.resume, config=config, lora=lora,
     )  # fmt: skip
@@ -124,6 +130,16 @@ def train_stage(args, number: int, stage, skip_finished: bool) -> int | None:
     print(f"wrote {folder}/ (weights, meta.json, loss.png, metrics.jsonl); best validation loss {result.best:.4f}")
     if "t2m" in tasks:
         print(f'sample it: python scripts/sample.py --run {args.out} --stage {number} --prompt "{prepared.example}"')
+
+
+def run_backbone(out: Path) -> str | None:
+    """The backbone that a run was begun with: the default of its later stages."""
+    from motiongpt.stages import RunConfig
+
+    if not (out / "config.json").is_file():
+        return None
+    name = RunConfig.read(out).backbone
+    return os.path.normpath(out / name) if (out / name).is_dir() else name
 
 
 if __name__ == "__main__":

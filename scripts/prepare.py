@@ -62,6 +62,8 @@ def main(args) -> None:
             records = joint_records(args.input, skeleton, args.fps or skeleton.fps)
         else:
             records = feature_records(args.input, skeleton)
+        records = list(records)  # arrays are loaded later; a folder that is none is found before --out is made
+        total = len(records)
     report = build(
         tqdm(records, total=total, unit="clip", disable=None), args.out, skeleton, source, args.licence, args.mirror
     )

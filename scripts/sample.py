@@ -77,7 +77,9 @@ def main(args) -> None:
 def read_prompts(words: list[str]) -> list[str]:
     """The sentence, or the lines of a text file where its name is given."""
     text = " ".join(words)
-    if text.endswith(".txt") and Path(text).is_file():
+    if text.endswith(".txt") and len(text.split()) == 1:
+        if not Path(text).is_file():
+            raise FileNotFoundError(f"--prompt {text}: no such file of sentences")
         lines = [line.strip() for line in Path(text).read_text(encoding="utf-8").splitlines() if line.strip()]
         if not lines:
             raise ValueError(f"{text} holds no sentence")

@@ -26,7 +26,7 @@ def main(args) -> None:
     import collections
 
     from motiongpt.data.motions import SPLITS, MotionDataset
-    from motiongpt.data.tokens import Entry, save_tokens
+    from motiongpt.data.tokens import MAX_CAPTION, Entry, save_tokens
     from motiongpt.files import read_json
     from motiongpt.loops import pick_device
     from motiongpt.tokenizer import MotionTokenizer
@@ -51,6 +51,9 @@ def main(args) -> None:
         codes_of = dict(zip(pieces, tokenizer.encode(list(pieces.values())), strict=True))
         for clip, caption in jobs:
             codes = codes_of[clip, caption.start, caption.end]
+            if not 0 < len(caption.text) <= MAX_CAPTION:
+                dropped[f"caption empty or of more than {MAX_CAPTION} characters"] += 1
+                continue
             if not codes:
                 dropped["shorter than one code"] += 1
                 continue

@@ -67,17 +67,20 @@ def main(args) -> int | None:
     config, origins = resolve(TrainConfig, args, *layers)
     device = pick_device(args.device)
     precision = resolve_precision(config.precision, device)
-    if args.fresh and (args.out / "state").is_dir():
-        shutil.rmtree(args.out / "state")
+    if config.window < (unit := model_config.frames_per_code):
+        raise ValueError(f"--window must be at least {unit} frames, one code; got {config.window}")
+    if (args.out / "model.safetensors").is_file() and not (args.out / "state").is_dir() and not args.fresh:
+        raise FileExistsError(f"{args.out} holds a tokenizer that cannot go on (no state/); --fresh replaces it")
 
     clips, dropped = data.load_split("train")
     val, dropped_val = data.load_split("val")
     for clip, reason in (dropped | dropped_val).items():
         print(f"dropped {clip}: {reason}")
-    unit = model_config.frames_per_code
     val = {clip: motion for clip, motion in val.items() if len(motion) >= unit}
     if not val:
         raise ValueError(f"{args.data}/val.txt has no usable clip: a tokenizer is chosen on validation")
+    if args.fresh and (args.out / "state").is_dir():
+        shutil.rmtree(args.out / "state")
     torch.manual_seed(config.seed)
     model = VQVAE(model_config).to(device)
     normalizer = data.normalizer.with_feature_bias(model_config.feature_bias, data.skeleton)

@@ -1,7 +1,9 @@
 """Fixtures shared by the suite: real data where it is there, deterministic torch everywhere."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -23,3 +25,80 @@ def seeded():
     torch.manual_seed(0)
     yield
     torch.set_default_dtype(torch.float32)
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A world of 32 codes: a random backbone and tokenizer, captions with codes, and a run with one trained stage."""
+
+    folder: Path
+    backbone: Path
+    vqvae: Path
+    data: Path
+    run: Path
+
+    def finetune(self, out: Path, number: int = 1, **changes) -> Path:
+        """Run one stage of recipe signmotiongpt for three steps; `changes` are fields of Job. Returns its folder."""
+        from motiongpt.config import LoRAConfig, TrainConfig
+        from motiongpt.finetuning import Job, prepare_stage
+        from motiongpt.loops import train
+        from motiongpt.stages import stage_folder
+        from motiongpt.tasks import RECIPES
+
+        config = TrainConfig(lr=1e-2, max_steps=3, batch_size=8, eval_every=3, save_every=3, warmup=0.0)
+        values = {
+            "number": number, "name": "test", "tasks": RECIPES["signmotiongpt"][number - 1].tasks, "out": out,
+            "recipe": "signmotiongpt", "train_mode": "lora", "data": self.data, "backbone": str(self.backbone),
+            "vqvae": None, "source": None, "codes": None, "dedup": False, "think": "auto", "fresh": False,
+            "resume": False, "config": config, "lora": LoRAConfig(lora_r=4, lora_alpha=4.0),
+        }  # fmt: skip
+        job = Job(**values | changes)
+        device = torch.device("cpu")
+        stage = prepare_stage(job, device, lambda line: None)
+        result = train(
+            stage.model, stage.batches, stage.loss, job.config, stage_folder(out, number), device=device,
+            validate=stage.validate, export=stage.export, fingerprint=stage.fingerprint, log=lambda line: None,
+        )  # fmt: skip
+        stage.finish(result)
+        return stage_folder(out, number)
+
+
+TINY_CAPTIONS = ("a person walks forward", "someone waves", "a person jumps twice", "he sits down", "she turns left")
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory) -> Tiny:
+    """Built once per worker, in about two seconds. Weights are random and barely trained: shapes, not motions."""
+    from motiongpt.config import VQVAEConfig
+    from motiongpt.data.tokens import Entry, save_tokens
+    from motiongpt.features import Normalizer
+    from motiongpt.files import file_hash
+    from motiongpt.skeletons import HUMANML3D
+    from motiongpt.stages import StageModel, new_backbone
+    from motiongpt.tokenizer import MotionTokenizer
+    from motiongpt.vocab import MotionVocab
+    from motiongpt.vqvae import VQVAE
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("tiny")
+    world = Tiny(folder, folder / "backbone", folder / "vqvae", folder / "tokens.json", folder / "run")
+    llm, words = new_backbone("tiny", list(TINY_CAPTIONS), 0)
+    StageModel(llm, words, MotionVocab(words, 32), None, "full", None).save(world.backbone, {})
+    (world.backbone / "meta.json").unlink()  # a plain backbone, as from the Hub
+
+    vqvae = VQVAE(VQVAEConfig(codes=32, code_dim=16, width=16, depth=1))
+    vqvae.quantizer.codebook.normal_()
+    normalizer = Normalizer(np.zeros(263, np.float32), np.full(263, 0.1, np.float32))
+    MotionTokenizer(vqvae, normalizer, HUMANML3D, 20.0).save(world.vqvae)
+
+    rng = np.random.default_rng(0)
+    entries = []
+    for i in range(40):
+        text = TINY_CAPTIONS[i % 5]
+        low = 4 * (i % 5)  # caption c uses the codes 4 c ... 4 c + 11
+        codes = tuple(int(code) for code in rng.integers(low, low + 12, size=8 + i % 5))
+        entries.append(Entry(text, codes, f"P{i % 3}", f"clip{i}", "val" if i >= 36 else "train"))
+    save_tokens(world.data, entries, {"vqvae": file_hash(world.vqvae / "model.safetensors"), "codes": 32, "fps": 20.0,
+                                      "frames_per_code": 4, "skeleton": HUMANML3D.name})  # fmt: skip
+    world.finetune(world.run, 1, vqvae=world.vqvae)
+    return world

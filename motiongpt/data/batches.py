@@ -59,6 +59,8 @@ class WindowBatches:
     """
 
     def __init__(self, clips: Sequence[np.ndarray], window: int, batch_size: int, seed: int, unit: int = 4) -> None:
+        if window < unit or window % unit:
+            raise ValueError(f"--window must be a multiple of {unit} frames (one code), got {window}")
         clips = [clip for clip in clips if len(clip) >= unit]
         if not clips:
             raise ValueError(f"no training clip has {unit} frames or more")

@@ -73,7 +73,7 @@ class Report:
 
 def resample(joints: np.ndarray, fps_in: float, fps_out: float) -> np.ndarray:
     """(F, J, 3) at `fps_in` -> the same seconds at `fps_out`, linear between frames."""
-    if fps_in == fps_out:
+    if fps_in == fps_out or len(joints) < 2:
         return joints
     F = len(joints)
     times = np.arange(int((F - 1) * fps_out / fps_in) + 1) * fps_in / fps_out  # in input frames
@@ -112,7 +112,7 @@ def joint_records(folder: Path, skeleton: Skeleton, fps: float) -> Iterator[Reco
                 )
             return resample(joints, fps, skeleton.fps)
 
-        yield Record(clip, split, _captions(folder, clip), load)
+        yield _record(folder, clip, split, load)
 
 
 def feature_records(folder: Path, skeleton: Skeleton) -> Iterator[Record]:
@@ -125,12 +125,21 @@ def feature_records(folder: Path, skeleton: Skeleton) -> Iterator[Record]:
         def load(path: Path = path) -> np.ndarray:
             return load_array(path, 2, skeleton.feature_dim)
 
-        yield Record(clip, split, _captions(folder, clip), load, is_features=True)
+        yield _record(folder, clip, split, load, is_features=True)
 
 
-def _captions(folder: Path, clip: str) -> list[Caption]:
-    path = folder / "texts" / f"{clip}.txt"
-    return parse_captions(path) if path.is_file() else []
+def _record(folder: Path, clip: str, split: str, load: Callable[[], np.ndarray], is_features: bool = False) -> Record:
+    """With captions from texts/ID.txt; where they cannot be read, `load` says so, and `build` skips the record."""
+    path, captions = folder / "texts" / f"{clip}.txt", []
+    try:
+        captions = parse_captions(path) if path.is_file() else []
+    except ValueError as error:
+        reason = str(error)
+
+        def load() -> np.ndarray:
+            raise ValueError(reason)
+
+    return Record(clip, split, captions, load, is_features=is_features)
 
 
 def _check(record: Record, array: np.ndarray) -> None:
@@ -140,10 +149,26 @@ def _check(record: Record, array: np.ndarray) -> None:
         raise ValueError("an empty caption")
     if record.split not in SPLITS:
         raise ValueError(f"unknown split {record.split!r}")
-    if len(array) < MIN_FRAMES - record.is_features:
-        raise ValueError(f"{len(array)} frames; {MIN_FRAMES} are needed for one code")
+    needed = MIN_FRAMES - record.is_features
+    if len(array) < needed:
+        raise ValueError(f"{len(array)} frames; {needed} are needed for one code")
+    _check_finite(array)
+
+
+def _check_finite(array: np.ndarray) -> None:
     if not np.isfinite(array).all():
         raise ValueError(f"frame {int(np.argwhere(~np.isfinite(array))[0, 0])} is not finite")
+
+
+def _versions(record: Record, array: np.ndarray, skeleton: Skeleton, mirror: bool) -> Iterator[tuple]:
+    """(id, features, captions) of everything a record becomes: itself and, where asked, its mirror image."""
+    if record.is_features:
+        yield record.id, array, record.captions
+        return
+    yield record.id, joints_to_features(array, skeleton), record.captions
+    if mirror:
+        swapped = [Caption(mirror_caption(c.text), c.start, c.end, mirror_caption(c.tokens)) for c in record.captions]
+        yield "M" + record.id, joints_to_features(mirror_joints(array, skeleton), skeleton), swapped
 
 
 def build(
@@ -152,7 +177,8 @@ def build(
     """Write the dataset folder `out` and return what was kept.
 
     With `mirror`, every clip of joints is written a second time with left and right exchanged, in motion and
-    caption, as `M` + id (HumanML3D's own augmentation).
+    caption, as `M` + id (HumanML3D's own augmentation). Records of features are taken as they are. A record is
+    written whole, with its mirror image, or skipped whole.
 
     Raises:
         FileExistsError: `out` is not empty. ValueError: more than 5 % of the records were unusable.
@@ -162,7 +188,7 @@ def build(
     for name in ("new_joint_vecs", "new_joints", "texts"):
         (out / name).mkdir(parents=True, exist_ok=True)
     report = Report(source, fps=skeleton.fps)
-    ids: dict[str, list[str]] = {split: [] for split in SPLITS}
+    split_of: dict[str, str] = {}
     participants: dict[str, str] = {}
     training: list[np.ndarray] = []
 
@@ -171,7 +197,7 @@ def build(
         np.save(out / "new_joints" / f"{clip}.npy", features_to_joints(features, skeleton))
         text = "".join(caption.line() + "\n" for caption in captions)
         (out / "texts" / f"{clip}.txt").write_text(text, encoding="utf-8")
-        ids[record.split].append(clip)
+        split_of[clip] = record.split
         if record.participant:
             participants[clip] = record.participant
         if record.split == "train":
@@ -186,15 +212,13 @@ def build(
         try:
             array = record.load()
             _check(record, array)
-            if record.is_features:
-                write(record.id, array, record.captions, record)
-                continue
-            write(record.id, joints_to_features(array, skeleton), record.captions, record)
-            if mirror:
-                swapped = [
-                    Caption(mirror_caption(c.text), c.start, c.end, mirror_caption(c.tokens)) for c in record.captions
-                ]
-                write("M" + record.id, joints_to_features(mirror_joints(array, skeleton), skeleton), swapped, record)
+            versions = list(_versions(record, array, skeleton, mirror))
+            for clip, features, _ in versions:
+                _check_finite(features)
+                if clip in split_of:
+                    raise ValueError(f"a second clip of the name {clip}")
+            for clip, features, captions in versions:
+                write(clip, features, captions, record)
         except (ValueError, FileNotFoundError) as error:
             report.skipped[record.id] = str(error)
     write_json(out / "report.json", report.to_dict())
@@ -206,8 +230,9 @@ def build(
         )
     if not training:
         raise ValueError(f"no usable training clip among {seen} records of {source}")
-    for split, clips in ids.items():
-        (out / f"{split}.txt").write_text("".join(clip + "\n" for clip in clips))
+    for split in SPLITS:
+        clips = [clip for clip, its_split in split_of.items() if its_split == split]
+        (out / f"{split}.txt").write_text("".join(clip + "\n" for clip in clips), encoding="utf-8")
     Normalizer.fit(training, skeleton).save(out)
     if participants:
         write_json(out / "participants.json", participants)

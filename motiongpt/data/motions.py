@@ -11,6 +11,7 @@ It hands out arrays and captions; windows and batches are `data/batches.py`, fea
 """
 
 import hashlib
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,11 +46,17 @@ class Caption:
 def parse_captions(path: Path) -> list[Caption]:
     """The captions of one text file. NaN times count as 0, as in the field's loaders.
 
+    A line without any `#` is a caption of the whole clip.
+
     Raises:
-        ValueError: a line without the three `#` fields, or with times that are no numbers; names file and line.
+        ValueError: a line with one or two `#`, or with times that are no numbers; names file and line.
     """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text ({error}); save it again as UTF-8") from error
     captions = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         # a caption may hold '#' itself: the last three fields are ours
@@ -60,6 +67,8 @@ def parse_captions(path: Path) -> list[Caption]:
         try:
             text, tokens, start, end = parts
             times = [0.0 if np.isnan(float(t)) else float(t) for t in (start, end)]
+            if not np.isfinite(times).all():
+                raise ValueError("infinite")
         except ValueError:
             raise ValueError(
                 f"{path}, line {number}: expected caption#token/POS ...#start#end, got {line[:80]!r}"
@@ -72,7 +81,7 @@ def load_array(path: Path, ndim: int, width: int | None = None) -> np.ndarray:
     """A float32 array from .npy, never a pickle. Raises ValueError naming file, expected and found."""
     try:
         array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         if isinstance(error, FileNotFoundError):
             raise
         raise ValueError(f"{path} is not a readable .npy array ({error})") from error
@@ -85,7 +94,7 @@ def load_array(path: Path, ndim: int, width: int | None = None) -> np.ndarray:
 
 
 def read_ids(path: Path) -> list[str]:
-    return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 class MotionDataset:
@@ -112,7 +121,7 @@ class MotionDataset:
         self.feature_dim = len(self.normalizer.mean)
         info = self.folder / "dataset.json"
         self.info = read_json(info) if info.is_file() else {}
-        self.skeleton = get_skeleton(self.info["skeleton"]) if self.info else self._guess_skeleton()
+        self.skeleton = get_skeleton(self.info["skeleton"]) if "skeleton" in self.info else self._guess_skeleton()
         self.fps = float(self.info.get("fps", self.skeleton.fps))
         if self.skeleton.feature_dim != self.feature_dim:
             raise ValueError(
@@ -130,11 +139,11 @@ class MotionDataset:
         )
 
     def ids(self, split: str) -> list[str]:
-        """Clip ids of a split whose features are on disk, in the file's order."""
+        """Clip ids of a split, in the file's order. Raises FileNotFoundError where there is no such split."""
         path = self.folder / f"{split}.txt"
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing: the {split} split lists one clip id a line")
-        return [clip for clip in read_ids(path) if (self.folder / "new_joint_vecs" / f"{clip}.npy").is_file()]
+        return read_ids(path)
 
     def hash(self) -> str:
         """16 hex digits over the statistics and the split files: tells two data sets apart, cheaply."""
@@ -142,8 +151,10 @@ class MotionDataset:
         return hashlib.sha256("".join(file_hash(file) for file in files if file.is_file()).encode()).hexdigest()[:16]
 
     def features(self, clip: str) -> np.ndarray:
-        """(F, D) float32, not normalised. Raises ValueError naming a malformed file or a NaN frame."""
+        """(F, D) float32, not normalised. Raises ValueError naming a missing or malformed file or a NaN frame."""
         path = self.folder / "new_joint_vecs" / f"{clip}.npy"
+        if not path.is_file():
+            raise ValueError(f"{path} is missing, though a split lists it")
         array = load_array(path, 2, self.feature_dim)
         if not np.isfinite(array).all():
             frame = int(np.argwhere(~np.isfinite(array).all(-1))[0, 0])

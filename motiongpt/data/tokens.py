@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from motiongpt.files import read_json, write_json
@@ -18,6 +18,7 @@ from motiongpt.sampling import global_median, median_length
 from motiongpt.vocab import parse_motion
 
 MAX_CAPTION = 2_000  # characters
+MAX_CODES = 65_536  # a larger codebook is a typing error, and would be a table of so many rows
 VALIDATION_SHARE, MAX_VALIDATION = 0.01, 1_000
 
 
@@ -45,9 +46,10 @@ def load_tokens(path: Path | str, seed: int = 42) -> list[Entry]:
     missing = [i for i, item in enumerate(content) if "split" not in item]
     if missing:
         wanted = min(MAX_VALIDATION, max(1, int(VALIDATION_SHARE * len(missing))))
-        ranked = sorted(missing, key=lambda i: hashlib.sha256(f"{seed}/{i}/{entries[i].text}".encode()).digest())
+        # by caption, not by place in the file: entries of one caption stay together, whatever their order
+        ranked = sorted(missing, key=lambda i: hashlib.sha256(f"{seed}/{entries[i].text}".encode()).digest())
         for i in ranked[:wanted] if len(missing) > 1 else []:
-            entries[i] = Entry(entries[i].text, entries[i].codes, entries[i].participant, entries[i].id, "val")
+            entries[i] = replace(entries[i], split="val")
     return entries
 
 
@@ -57,11 +59,11 @@ def _read(path: Path) -> list:
     except ValueError as error:
         cause = error.__cause__
         if isinstance(cause, json.JSONDecodeError):
-            # the parser stops at the comment, or at the end of the line before it
-            lines = path.read_text(encoding="utf-8").splitlines()
-            for number in (cause.lineno, cause.lineno + 1):
-                if "//" in "".join(lines[number - 1 : number]):
-                    raise ValueError(f"{path}: JSON has no comments, line {number}") from error
+            # the parser stops at the comment or, since Python 3.13, at a comma before it
+            rest = cause.doc[cause.pos :].lstrip(", \t\r\n")
+            if rest.startswith(("//", "/*")):
+                line = cause.doc.count("\n", 0, len(cause.doc) - len(rest)) + 1
+                raise ValueError(f"{path}: JSON has no comments, line {line}") from error
         raise
 
 
@@ -73,11 +75,14 @@ def _entry(item: dict, where: str) -> Entry:
         raise ValueError(f"{where}: text_query is missing or empty")
     if len(text) > MAX_CAPTION:
         raise ValueError(f"{where}: text_query has {len(text)} characters, at most {MAX_CAPTION} are trained on")
-    tokens = item.get("motion_tokens")
-    try:
-        codes = parse_motion(tokens) if isinstance(tokens, str) else [int(code) for code in tokens]
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{where}: motion_tokens {error}") from error
+    codes = item.get("motion_tokens")
+    if isinstance(codes, str):
+        try:
+            codes = parse_motion(codes)
+        except ValueError as error:
+            raise ValueError(f"{where}: motion_tokens: {error}") from error
+    if not isinstance(codes, list) or not all(type(code) is int for code in codes):
+        raise ValueError(f"{where}: motion_tokens must be a string or a list of ints, got {str(codes)[:60]}")
     if not codes:
         raise ValueError(f"{where}: motion_tokens is empty")
     if min(codes) < 0:
@@ -86,9 +91,10 @@ def _entry(item: dict, where: str) -> Entry:
     if split not in ("train", "val", "test"):
         raise ValueError(f"{where}: split must be train, val or test, got {split!r}")
     participant = item.get("participant_id")
-    return Entry(
-        text.strip(), tuple(codes), None if participant is None else str(participant), str(item.get("id", "")), split
-    )
+    if participant is not None and not isinstance(participant, str | int):
+        raise ValueError(f"{where}: participant_id must be a string, got {str(participant)[:60]}")
+    participant = None if participant is None else str(participant).strip() or None
+    return Entry(text.strip(), tuple(codes), participant, str(item.get("id", "")), split)
 
 
 def save_tokens(path: Path | str, entries: Sequence[Entry], meta: dict) -> None:
@@ -120,9 +126,15 @@ def codebook_size(entries: Sequence[Entry], path: Path, given: int | None) -> tu
     if given is not None:
         size, origin = given, "--codes"
     elif meta.is_file():
-        size, origin = int(read_json(meta)["codes"]), meta.name
+        size, origin = read_json(meta).get("codes"), meta.name
+        if not isinstance(size, int):
+            raise ValueError(f"{meta}: codes must be the size of the codebook, got {size!r}; or say it with --codes")
     else:
         size, origin = top + 1, "largest code + 1"
+    if size > MAX_CODES:
+        raise ValueError(
+            f"{path}, entry {largest}: a codebook of {size} ({origin}) is not plausible, at most {MAX_CODES}"
+        )
     if top >= size:
         raise ValueError(f"{path}, entry {largest}: motion code {top} is outside the codebook of {size} ({origin})")
     return size, origin
@@ -162,6 +174,8 @@ class Prompts:
     """prompts.json, looked up by caption: exactly, else with case and spaces folded."""
 
     def __init__(self, table: dict) -> None:
+        if not {"global_median", "captions"} <= set(table):
+            raise ValueError("prompts.json must have global_median and captions; training a stage writes it anew")
         self.global_median: int = table["global_median"]
         self.captions: dict[str, dict] = table["captions"]
         self._folded: dict[str, str] = {}

@@ -1,0 +1,66 @@
+# make demo    a walking figure in outputs/walk/, from the shipped checkpoint, in an environment of its own
+# make test    the whole test suite in the same environment
+#
+# Paths are relative and quoted, so the folder may have a space in its name. A second run installs nothing.
+# PYTHON=python3.12 picks another interpreter; TORCH_INDEX=URL takes torch from another package index.
+
+PYTHON ?= python3
+TORCH_INDEX ?=
+JOBS ?= 2
+OUTPUT ?= outputs/walk
+PROMPT ?= a person walks forward
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --disable-pip-version-check --quiet
+# one thread per test process: more only fight over the cores
+TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1
+PYTEST := $(TEST_ENV) $(PY) -m pytest -n $(JOBS) -q
+
+.PHONY: demo test test-all lint bench clean .venv
+.DELETE_ON_ERROR:
+
+.venv: $(VENV)/core.stamp
+
+$(VENV)/made.stamp:
+	@"$(PYTHON)" -c "import sys; sys.version_info >= (3, 10) or sys.exit('motiongpt needs Python 3.10 or newer, $(PYTHON) is ' + sys.version.split()[0] + '; try: make demo PYTHON=python3.12')"
+	"$(PYTHON)" -m venv "$(VENV)"
+	@touch "$@"
+
+# torch goes first and alone: TORCH_INDEX is for it only, and packages that depend on torch then find it installed
+$(VENV)/torch.stamp: $(VENV)/made.stamp
+	@echo "installing torch (some minutes the first time)"
+	$(PY) -m pip install --disable-pip-version-check $(if $(TORCH_INDEX),--index-url "$(TORCH_INDEX)") "$$(grep '^torch==' requirements.txt)"
+	@touch "$@"
+
+$(VENV)/core.stamp: $(VENV)/torch.stamp requirements.txt
+	$(PIP) -r requirements.txt
+	@touch "$@"
+
+$(VENV)/test.stamp: $(VENV)/core.stamp requirements-test.txt
+	$(PIP) -r requirements-test.txt
+	@touch "$@"
+
+demo: $(VENV)/core.stamp
+	HF_HUB_OFFLINE=1 $(PY) scripts/sample.py --prompt "$(PROMPT)" --run checkpoints/demo --output "$(OUTPUT)"
+	@echo "the walking figure is $(OUTPUT)/motion.gif"
+
+test: $(VENV)/test.stamp
+	$(PYTEST)
+
+# what continuous integration runs: style first, since it is quick, then everything with the slowest tests named
+test-all: lint
+	$(PYTEST) --durations=15
+
+lint: $(VENV)/test.stamp
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+bench: $(VENV)/test.stamp
+	$(PY) benchmarks/bench_sampling.py
+	$(PY) benchmarks/bench_lora_step.py
+
+# everything that can be made again; outputs/ and data/ are yours and stay
+clean:
+	rm -rf "$(VENV)" build dist motiongpt.egg-info .pytest_cache .ruff_cache
+	find motiongpt scripts tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# The shipped demo from nothing, on a laptop without a GPU: motions, tokenizer, backbone, three stages, folder.
+#
+#     runs/cpu_demo.sh
+#     MAX_MINUTES=30 runs/cpu_demo.sh     # no training goes on longer than that at a time: exit 3, run it again
+#
+# Every step is skipped where it is done, so the same command goes on after Ctrl-C, and a second run does nothing.
+# Environment: PYTHON, WORK (where everything goes), MAX_MINUTES.
+set -eu
+cd "$(dirname "$0")/.."
+PYTHON=${PYTHON:-.venv/bin/python}
+WORK=${WORK:-outputs/cpu_demo}
+MAX_MINUTES=${MAX_MINUTES:-0}
+
+finished() { grep -qs '"finished": true' "$1/meta.json"; }
+
+# 1) Captioned motions computed from kinematics: walking, turning, jumping, waving ... in eight body styles.
+[ -f "$WORK/data/dataset.json" ] || "$PYTHON" scripts/prepare.py --from procedural --count 4000 --out "$WORK/data"
+
+# 2) The motion tokenizer: four frames become one of 512 codes.
+if [ ! -f "$WORK/tokens.json" ]; then
+    "$PYTHON" scripts/train_vqvae.py --data "$WORK/data" --out "$WORK/vqvae" --width 160 --batch-size 64 \
+        --dead-below 0.3 --max-steps 3000 --lr 6e-4 --max-minutes "$MAX_MINUTES"
+    "$PYTHON" scripts/tokenize_motions.py --data "$WORK/data" --vqvae "$WORK/vqvae" --out "$WORK/tokens.json"
+fi
+
+# 3) A small backbone learns the captions as plain text, so that there is a language model to start from.
+finished "$WORK/backbone/stage1" || "$PYTHON" scripts/finetune.py --recipe captions --stage 1 --train full \
+    --backbone demo --data "$WORK/tokens.json" --out "$WORK/backbone" --max-steps 600 --batch-size 64 --lr 1e-3 \
+    --max-minutes "$MAX_MINUTES"
+
+# 4) The three stages: motion alone; three tasks; text to motion.
+stage() { # number, steps
+    finished "$WORK/run/stage$1" || "$PYTHON" scripts/finetune.py --stage "$1" --train full --max-steps "$2" \
+        --backbone "$WORK/backbone/stage1" --data "$WORK/tokens.json" --vqvae "$WORK/vqvae" --out "$WORK/run" \
+        --batch-size 64 --grad-accum 1 --lr 1e-3 --warmup 0.05 --max-minutes "$MAX_MINUTES"
+}
+stage 1 600
+stage 2 1500
+stage 3 2000
+
+# 5) The folder to ship: `rm -r checkpoints/demo && cp -r "$WORK/demo" checkpoints/demo` puts it in place.
+[ -f "$WORK/demo/config.json" ] || "$PYTHON" scripts/ship.py --run "$WORK/run" --data "$WORK/tokens.json" \
+    --backbone "$WORK/backbone/stage1" --out "$WORK/demo"
+"$PYTHON" scripts/sample.py --run "$WORK/demo" --prompt "a person walks forward" --output "$WORK/walk"

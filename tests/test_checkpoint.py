@@ -1,0 +1,193 @@
+"""Training states: whichever moment a save is interrupted at, a state is left that loads; loads are total."""
+
+import os
+import shutil
+
+import pytest
+import torch
+from torch import nn
+
+from motiongpt import checkpoint
+from motiongpt.checkpoint import load_state, pack, save_state, unpack
+
+
+def fail(message: str) -> None:
+    raise AssertionError(message)
+
+
+def state(step: int) -> tuple[dict, dict]:
+    return {"x": torch.full((50,), float(step))}, {"step": step}
+
+
+def saved_steps(folder) -> int:
+    tensors, values = load_state(folder, warn=fail)
+    assert torch.equal(tensors["x"], torch.full((50,), float(values["step"])))
+    return values["step"]
+
+
+def test_two_generations(tmp_path):
+    assert load_state(tmp_path / "state", warn=fail) is None
+    for step in (1, 2, 3):
+        save_state(tmp_path / "state", *state(step))
+        assert saved_steps(tmp_path / "state") == step
+    assert sorted(p.name for p in (tmp_path / "state").iterdir()) == ["last", "previous"]
+    shutil.rmtree(tmp_path / "state" / "last")
+    assert saved_steps(tmp_path / "state") == 2
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing after it runs, `finally` excepted, which the test undoes."""
+
+
+@pytest.mark.parametrize("moment", range(9))
+def test_killed_at_any_moment_of_a_save(tmp_path, monkeypatch, moment):
+    """Each system call of the third save in turn is the last one: what is left loads, and the next save works."""
+    folder = tmp_path / "state"
+    for step in (1, 2):
+        save_state(folder, *state(step))
+    calls = 0
+
+    def dying(function):
+        def wrapped(*args, **kwargs):
+            nonlocal calls
+            calls += 1
+            if calls > moment:
+                raise Killed
+            return function(*args, **kwargs)
+
+        return wrapped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", dying(os.replace))
+        patch.setattr(checkpoint, "write_tensors", dying(checkpoint.write_tensors))
+        patch.setattr(checkpoint, "write_json", dying(checkpoint.write_json))
+        patch.setattr(checkpoint.shutil, "rmtree", dying(shutil.rmtree))
+        with pytest.raises(Killed):
+            save_state(folder, *state(3))
+    assert saved_steps(folder) == (2 if moment < 8 else 3)  # the ninth call only tidies up
+    save_state(folder, *state(4))
+    assert saved_steps(folder) == 4
+    assert not list(folder.glob(".*"))  # leftovers of the killed save are gone
+
+
+def test_a_full_disk_leaves_the_former_state(tmp_path, monkeypatch):
+    save_state(tmp_path, *state(1))
+
+    def full(path, tensors):
+        path.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(checkpoint, "write_tensors", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_state(tmp_path, *state(2))
+    assert saved_steps(tmp_path) == 1 and [p.name for p in tmp_path.iterdir()] == ["last"]
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("tensors.safetensors", b"\x10\x00"),
+        ("tensors.safetensors", None),
+        ("state.json", b'{"step": '),
+        ("state.json", b"[1, 2]"),
+        ("state.json", None),
+    ],
+)
+def test_a_damaged_state_falls_back_and_says_so(tmp_path, file, content):
+    for step in (1, 2):
+        save_state(tmp_path, *state(step))
+
+    def damage(name):
+        path = tmp_path / name / file
+        path.unlink() if content is None else path.write_bytes(content)
+
+    damage("last")
+    said = []
+    tensors, values = load_state(tmp_path, said.append)
+    assert values["step"] == 1 and len(said) == 1
+    assert str(tmp_path / "last" / file) in said[0] and "going on from the save before it, step 1" in said[0]
+    # the good one keeps its place: a second damaged file still leaves a state
+    save_state(tmp_path, *state(3))
+    damage("last")
+    assert load_state(tmp_path, said.append)[1]["step"] == 1
+
+    damage("previous")
+    with pytest.raises(ValueError, match="no readable checkpoint under .*--fresh starts over"):
+        load_state(tmp_path, fail)
+
+
+def trained(width: int = 3) -> tuple[nn.Module, torch.optim.Optimizer]:
+    """Two layers, the first frozen, a batch norm for its buffers; two Adam steps old."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, width), nn.BatchNorm1d(width), nn.Linear(width, 2))
+    model[0].requires_grad_(False)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.1, fused=True)
+    for _ in range(2):
+        model(torch.randn(4, 3)).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return model, optimizer
+
+
+def fresh(width: int = 3) -> tuple[nn.Module, torch.optim.Optimizer]:
+    model, _ = trained(width)
+    for p in model.parameters():
+        if p.requires_grad:
+            nn.init.constant_(p, 7.0)
+    return model, torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.1, fused=True)
+
+
+def test_pack_and_unpack():
+    model, optimizer = trained()
+    tensors = pack(model, optimizer)
+    assert not any("0.weight" in name for name in tensors)  # frozen
+    assert {"model/2.weight", "buffer/1.running_mean", "optimizer/2.bias/exp_avg", "rng/cpu"} <= set(tensors)
+    drawn = torch.randn(3)
+    other, other_optimizer = fresh()
+    unpack(tensors, other, other_optimizer)
+    assert torch.equal(torch.randn(3), drawn)
+    for (m, o), inputs in zip(((model, optimizer), (other, other_optimizer)), (torch.ones(4, 3),) * 2, strict=True):
+        m(inputs).square().sum().backward()
+        o.step()
+    for (name, a), b in zip(model.state_dict().items(), other.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_pack_is_a_copy():
+    model, optimizer = trained()
+    tensors = pack(model, optimizer)
+    before = tensors["model/2.weight"].clone()
+    with torch.no_grad():
+        model[2].weight.add_(1)
+    assert torch.equal(tensors["model/2.weight"], before)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda t: t.pop("model/2.weight"), "model/2.weight"),
+        (lambda t: t.pop("buffer/1.running_var"), "buffer/1.running_var"),
+        (lambda t: t.pop("rng/cpu"), "rng/cpu"),
+        (lambda t: t.update({"model/9.weight": torch.ones(1)}), "model/9.weight"),
+        (lambda t: t.update({"optimizer/9.weight/exp_avg": torch.ones(1)}), "optimizer/9.weight/exp_avg"),
+        (lambda t: t.update({"stray": torch.ones(1)}), "stray"),
+        (lambda t: t.update({"model/2.weight": torch.ones(2, 4)}), r"model/2.weight: saved shape \(2, 4\), model"),
+        (lambda t: t.update({"optimizer/2.bias/exp_avg": torch.ones(5)}), "optimizer/2.bias/exp_avg: saved shape"),
+    ],
+)
+def test_unpack_is_total_and_copies_nothing_when_it_fails(change, named):
+    model, optimizer = trained()
+    tensors = pack(model, optimizer)
+    change(tensors)
+    other, other_optimizer = fresh()
+    before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
+    with pytest.raises(ValueError, match=named):
+        unpack(tensors, other, other_optimizer)
+    assert all(torch.equal(before[name], tensor) for name, tensor in other.state_dict().items())
+    assert not other_optimizer.state
+
+
+def test_another_width_is_refused():
+    model, optimizer = trained(width=3)
+    with pytest.raises(ValueError, match="saved shape"):
+        unpack(pack(model, optimizer), *fresh(width=4))

@@ -1,0 +1,126 @@
+"""Configs: JSON both ways, and bad values refused in the words of the flag that sets them."""
+
+import dataclasses
+
+import pytest
+
+from motiongpt.config import (
+    LLM_PRESETS,
+    LLMConfig,
+    LoRAConfig,
+    SampleConfig,
+    TrainConfig,
+    VQVAEConfig,
+    flag_name,
+)
+
+CONFIGS = (LLMConfig, LoRAConfig, VQVAEConfig, TrainConfig, SampleConfig)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_json_round_trip(kind, tmp_path):
+    config = kind()
+    config.save(tmp_path / "c.json")
+    assert kind.load(tmp_path / "c.json") == config == kind.from_dict(config.to_dict())
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(config, dataclasses.fields(config)[0].name, 3)
+
+
+def test_tuples_and_floats_survive_json(tmp_path):
+    config = LoRAConfig(lora_targets=("q_proj",), lora_alpha=0.1 + 0.2)
+    config.save(tmp_path / "c.json")
+    back = LoRAConfig.load(tmp_path / "c.json")
+    assert back == config and isinstance(back.lora_targets, tuple)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_unknown_keys_are_refused(kind):
+    with pytest.raises(ValueError, match=f"{kind.__name__} has no field colour, size; known fields: "):
+        kind.from_dict({"size": 1, "colour": 2})
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (TrainConfig, {"lr": "1e-4"}),
+        (TrainConfig, {"batch_size": 2.5}),
+        (TrainConfig, {"batch_size": True}),
+        (TrainConfig, {"lr": None}),
+        (TrainConfig, {"lr": True}),
+        (LLMConfig, {"tie_embeddings": 1}),
+        (LoRAConfig, {"lora_targets": "q_proj"}),
+        (LoRAConfig, {"lora_targets": [1]}),
+        (SampleConfig, {"penalty_scope": 3}),
+    ],
+)
+def test_values_of_the_wrong_kind_are_refused(kind, values):
+    (name,) = values
+    with pytest.raises(ValueError, match=f"{flag_name(name)} must be of the kind of "):
+        kind.from_dict(values)
+    assert TrainConfig.from_dict({"lr": 1}).lr == 1  # JSON writes 1.0 and 1 alike
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (TrainConfig, {"lr": 0.0}),
+        (TrainConfig, {"lr": float("nan")}),
+        (TrainConfig, {"min_lr": 1.5}),
+        (TrainConfig, {"schedule": "linear"}),
+        (TrainConfig, {"warmup": -0.1}),
+        (TrainConfig, {"epochs": 0.0}),
+        (TrainConfig, {"epochs": float("inf")}),
+        (TrainConfig, {"batch_size": 0}),
+        (TrainConfig, {"grad_accum": 0}),
+        (TrainConfig, {"clip": -1.0}),
+        (TrainConfig, {"seed": -1}),
+        (TrainConfig, {"beta2": 1.0}),
+        (TrainConfig, {"weight_decay": -0.1}),
+        (TrainConfig, {"precision": "int8"}),
+        (TrainConfig, {"label_smoothing": 1.0}),
+        (LoRAConfig, {"lora_r": 0}),
+        (LoRAConfig, {"lora_dropout": 1.0}),
+        (LoRAConfig, {"lora_targets": ()}),
+        (VQVAEConfig, {"codes": 0}),
+        (VQVAEConfig, {"ema_decay": 1.0}),
+        (VQVAEConfig, {"joint_dim": 260}),
+        (VQVAEConfig, {"dead_below": -1.0}),
+        (VQVAEConfig, {"feature_bias": 0.0}),
+        (SampleConfig, {"temperature": -0.1}),
+        (SampleConfig, {"top_p": 0.0}),
+        (SampleConfig, {"top_p": 1.1}),
+        (SampleConfig, {"max_new_tokens": 0}),
+        (LLMConfig, {"num_kv_heads": 3}),
+        (LLMConfig, {"head_dim": 7}),
+    ],
+)
+def test_bad_values_name_their_flag(kind, values):
+    (name,) = values
+    with pytest.raises(ValueError, match=f"{flag_name(name)} must be .*, got ") as error:
+        kind(**values)
+    assert "\n" not in str(error.value)
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    (tmp_path / "c.json").write_text('{"lr": ')
+    with pytest.raises(ValueError, match="c.json"):
+        TrainConfig.load(tmp_path / "c.json")
+
+
+def test_every_field_with_a_flag_has_help():
+    for kind in (TrainConfig, LoRAConfig, VQVAEConfig, SampleConfig):
+        for field in dataclasses.fields(kind):
+            assert len(field.metadata["help"]) > 10, field.name
+    assert flag_name("lora_r") == "--lora-r"
+
+
+def test_run_identity_ignores_how_often_one_looks():
+    base = TrainConfig()
+    assert base.run_identity() == TrainConfig(eval_every=7, save_every=1, log_every=3, max_minutes=5.0).run_identity()
+    for other in (TrainConfig(lr=1e-3), TrainConfig(seed=1), TrainConfig(batch_size=3), TrainConfig(max_steps=9)):
+        assert other.run_identity() != base.run_identity()
+
+
+def test_presets_and_frames_per_code():
+    assert LLM_PRESETS["demo"].hidden_size == 256 and VQVAEConfig().frames_per_code == 4
+    assert VQVAEConfig(down=3).frames_per_code == 8

@@ -1,0 +1,387 @@
+"""Stages of a run: what is saved is what was trained, and nothing of another run slips in.
+
+A stage here is three steps of a two-layer model (`Tiny.finetune`), so each costs a third of a second.
+"""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from motiongpt.config import LoRAConfig, TrainConfig
+from motiongpt.data.tokens import load_tokens, save_tokens
+from motiongpt.files import read_json, read_tensors
+from motiongpt.llm import LLM
+from motiongpt.stages import RunConfig, finished_stages, load_run, load_weights, open_stage, relative_backbone
+from motiongpt.vocab import MotionVocab, load_tokenizer
+from motiongpt.weights import load_llm
+
+IDS = torch.tensor([[5, 300, 302, 333, 301], [336, 300, 299, 0, 341]])  # text, markers, codes, task and people words
+
+
+@torch.no_grad()
+def logits_of(run: Path, stage: int | None = None) -> torch.Tensor:
+    return load_run(run, stage).llm(IDS)
+
+
+def copy(tiny, tmp_path: Path) -> Path:
+    """A copy of the tiny run, beside a copy of its backbone, for tests that change it."""
+    shutil.copytree(tiny.backbone, tmp_path / "backbone")
+    shutil.copytree(tiny.run, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def finetune(tiny, tmp_path: Path, number: int = 1, **changes) -> Path:
+    return tiny.finetune(tmp_path / "run", number, backbone=str(tmp_path / "backbone"), **changes)
+
+
+def trained_logits(monkeypatch, train) -> torch.Tensor:
+    """Logits of the very model that `train()` trains, in eval mode, unmerged."""
+    import motiongpt.finetuning as finetuning
+
+    models, prepare = [], finetuning.prepare_stage
+
+    def spy(*args):
+        stage = prepare(*args)
+        models.append(stage.model)
+        return stage
+
+    monkeypatch.setattr(finetuning, "prepare_stage", spy)
+    train()
+    with torch.no_grad():
+        return models[-1].eval()(IDS)
+
+
+# 1) What is saved is what was trained.
+
+
+@pytest.mark.parametrize("mode", ["lora", "full"])
+def test_a_loaded_stage_computes_what_was_trained(tiny, tmp_path, monkeypatch, mode):
+    """Merging adapters changes roundings: 1e-4. Full weights come back bit for bit but for the gather of new rows."""
+    expected = trained_logits(monkeypatch, lambda: tiny.finetune(tmp_path / "run", train_mode=mode))
+    torch.testing.assert_close(logits_of(tmp_path / "run"), expected, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(expected, logits_of(tiny.run) if mode == "full" else start_of(tiny), atol=1e-3)
+
+
+def start_of(tiny) -> torch.Tensor:
+    llm = load_llm(tiny.backbone)
+    llm.extend(300, 42, torch.Generator().manual_seed(42))
+    with torch.no_grad():
+        return llm(IDS)
+
+
+def test_base_weights_stay_as_they_are_under_lora(tiny, tmp_path, monkeypatch):
+    before = read_tensors(tiny.backbone / "model.safetensors")
+    folder = tiny.finetune(tmp_path / "run")
+    assert not (folder / "model.safetensors").exists()
+    after = read_tensors(tiny.backbone / "model.safetensors")
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize("modes", [("lora", "lora"), ("full", "full"), ("full", "lora")])
+def test_stage_two_goes_on_from_stage_one(tiny, tmp_path, modes, monkeypatch):
+    """With a learning rate of almost nothing, stage 2 is stage 1; so it started there, not from the backbone."""
+    run, config = tmp_path / "run", TrainConfig(lr=1e-12, max_steps=1, eval_every=1, warmup=0.0)
+    tiny.finetune(run, 1, train_mode=modes[0])
+    folder = tiny.finetune(run, 2, train_mode=modes[1], config=config)
+    torch.testing.assert_close(logits_of(run, 2), logits_of(run, 1), atol=1e-4, rtol=1e-4)
+    base = {"lora": "../../backbone", "full": "../stage1"}[modes[0]]
+    assert (folder / read_json(folder / "meta.json")["base"]).resolve() == (
+        tiny.backbone if modes[0] == "lora" else folder / base
+    ).resolve()
+    assert load_run(run).stage == 2 and sorted(finished_stages(run)) == [1, 2]
+    expected = trained_logits(
+        monkeypatch, lambda: tiny.finetune(run, 3)
+    )  # adapter on an adapter's base, or on a full one
+    torch.testing.assert_close(logits_of(run), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_full_training_cannot_start_from_an_adapter(tiny, tmp_path):
+    copy(tiny, tmp_path)
+    with pytest.raises(ValueError, match="--train full cannot start from the adapter"):
+        finetune(tiny, tmp_path, 2, train_mode="full")
+
+
+def test_another_rank_than_the_stage_before_is_refused(tiny, tmp_path):
+    copy(tiny, tmp_path)
+    with pytest.raises(ValueError, match="adapter of r 4, alpha 4.0; --lora-r 8"):
+        finetune(tiny, tmp_path, 2, lora=LoRAConfig(lora_r=8, lora_alpha=4.0))
+
+
+def test_dropout_is_the_stages_own(tiny, tmp_path):
+    copy(tiny, tmp_path)
+    tokenizer, run = load_tokenizer(tiny.backbone), RunConfig.read(tiny.run)
+    model = open_stage(tiny.run / "stage1", tokenizer, run, "lora", LoRAConfig(4, 4.0, 0.25), 0)
+    assert {m.p for m in model.llm.modules() if isinstance(m, torch.nn.Dropout)} == {0.25}
+
+
+def test_a_missing_stage_before_is_said_and_the_backbone_taken(tiny, tmp_path, monkeypatch):
+    import motiongpt.finetuning as finetuning
+
+    starts, prepare = [], finetuning.prepare_stage
+
+    def spy(*args):
+        starts.append(prepare(*args))
+        return starts[-1]
+
+    monkeypatch.setattr(finetuning, "prepare_stage", spy)
+    tiny.finetune(tmp_path / "run", 2)
+    assert (
+        "backbone" in starts[0].start and "warning" in starts[0].start and "stage1 is not finished" in starts[0].start
+    )
+
+
+def test_from_another_runs_stage(tiny, tmp_path):
+    config = TrainConfig(lr=1e-12, max_steps=1, eval_every=1, warmup=0.0)
+    tiny.finetune(tmp_path / "run", 3, source=tiny.run / "stage1", config=config)
+    torch.testing.assert_close(logits_of(tmp_path / "run"), logits_of(tiny.run), atol=1e-4, rtol=1e-4)
+    with pytest.raises(FileNotFoundError, match="--from .* holds no weights"):
+        tiny.finetune(tmp_path / "other", 3, source=tmp_path)
+
+
+# 2) Where it lies.
+
+
+def test_a_run_moves_together_with_its_backbone(tiny, tmp_path):
+    expected = logits_of(tiny.run)
+    copy(tiny, tmp_path / "elsewhere with spaces")
+    torch.testing.assert_close(logits_of(tmp_path / "elsewhere with spaces" / "run"), expected, atol=0, rtol=0)
+
+
+def test_a_run_without_its_backbone_says_so(tiny, tmp_path):
+    run = copy(tiny, tmp_path)
+    shutil.rmtree(tmp_path / "backbone")
+    with pytest.raises(FileNotFoundError, match=r"was trained on \.\./backbone, which is not there"):
+        load_run(run)
+
+
+def test_the_backbone_is_named_relative_to_the_run(tiny, tmp_path):
+    assert RunConfig.read(tiny.run).backbone == "../backbone"
+    assert relative_backbone(tmp_path, tmp_path / "a" / "b") == "../.."
+    assert relative_backbone("Qwen/Qwen3-0.6B", tmp_path) == "Qwen/Qwen3-0.6B"
+
+
+def test_a_hub_backbone_is_remembered_by_its_id(tiny, tmp_path, monkeypatch):
+    """The snapshot's folder is this machine's cache: neither PEFT nor another machine would find it."""
+    for module in ("motiongpt.finetuning", "motiongpt.stages"):
+        monkeypatch.setattr(f"{module}.resolve_backbone", lambda name: {"Some/Model": tiny.backbone}[str(name)])
+    for number in (1, 2):
+        folder = tiny.finetune(tmp_path / "run", number, backbone="Some/Model")
+        assert read_json(folder / "meta.json")["base"] == "Some/Model"
+        assert read_json(folder / "adapter_config.json")["base_model_name_or_path"] == "Some/Model"
+    assert RunConfig.read(tmp_path / "run").backbone == "Some/Model"
+    assert load_run(tmp_path / "run").stage == 2
+
+
+def test_a_stage_folder_may_be_named_itself(tiny):
+    assert load_run(tiny.run / "stage1").stage == 1
+    with pytest.raises(ValueError, match="no finished stage 3; finished: 1"):
+        load_run(tiny.run, 3)
+
+
+# 3) PEFT reads what we write.
+
+
+@pytest.mark.parametrize("before", [None, "full"])
+def test_auto_peft_loads_a_stage_folder(tiny, tmp_path, before):
+    """Same logits within 1e-4: other kernels, other order of sums. With `before`, the base is a full stage 1."""
+    peft = pytest.importorskip("peft")
+    run = tiny.run
+    if before:
+        run = tmp_path / "run"
+        tiny.finetune(run, 1, train_mode="full")
+        tiny.finetune(run, 2)
+    theirs = peft.AutoPeftModelForCausalLM.from_pretrained(run / f"stage{load_run(run).stage}").eval()
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(IDS).logits[..., :342], logits_of(run), atol=1e-4, rtol=1e-4)
+
+
+# 4) Nothing is overwritten silently, nothing of another run mixed in.
+
+
+def test_a_finished_stage_is_refused_unless_fresh(tiny, tmp_path):
+    run = copy(tiny, tmp_path)
+    before = (run / "stage1" / "adapter_model.safetensors").read_bytes()
+    with pytest.raises(FileExistsError, match="is finished; --fresh"):
+        finetune(tiny, tmp_path)
+    assert (run / "stage1" / "adapter_model.safetensors").read_bytes() == before
+    finetune(tiny, tmp_path, fresh=True, config=TrainConfig(lr=3e-2, max_steps=2, eval_every=2))
+    assert (run / "stage1" / "adapter_model.safetensors").read_bytes() != before
+    assert read_json(run / "stage1" / "meta.json")["steps"] == 2
+
+
+def test_fresh_removes_nothing_when_something_else_is_wrong(tiny, tmp_path):
+    run = copy(tiny, tmp_path)
+    before = logits_of(run)
+    with pytest.raises(FileNotFoundError):
+        finetune(tiny, tmp_path, fresh=True, data=tmp_path / "nothing.json")
+    with pytest.raises(ValueError, match="--max-seq-len is 5"):
+        finetune(tiny, tmp_path, fresh=True, config=TrainConfig(max_seq_len=5))
+    assert torch.equal(logits_of(run), before)
+
+
+def test_another_recipe_in_the_same_folder_is_refused(tiny, tmp_path):
+    copy(tiny, tmp_path)
+    with pytest.raises(ValueError, match="is a run of recipe signmotiongpt; give --recipe captions another --out"):
+        finetune(tiny, tmp_path, recipe="captions")
+
+
+def test_resume_insists(tiny, tmp_path):
+    with pytest.raises(FileNotFoundError, match="--resume: .* has nothing unfinished"):
+        tiny.finetune(tmp_path / "run", 1, resume=True)
+
+
+def test_an_interrupted_stage_goes_on_and_ends_as_if_it_had_not_been(tiny, tmp_path):
+    """Stopped after two of four steps by --max-steps of another schedule would be another run, so time stops it."""
+    from motiongpt.loops import train
+
+    config = TrainConfig(lr=1e-2, max_steps=4, eval_every=2, save_every=1, warmup=0.0)
+    tiny.finetune(tmp_path / "whole", config=config)
+
+    import motiongpt.finetuning as finetuning
+
+    def stop_after_two(job_out: Path) -> None:
+        from motiongpt.tasks import RECIPES
+
+        job = finetuning.Job(
+            1, "test", RECIPES["signmotiongpt"][0].tasks, "signmotiongpt", job_out, "lora", tiny.data,
+            str(tiny.backbone), None, None, None, False, "auto", False, False, config, LoRAConfig(4, 4.0),
+        )  # fmt: skip
+        stage = finetuning.prepare_stage(job, torch.device("cpu"), lambda line: None)
+        steps = iter(range(2))
+
+        def loss(batch):
+            if next(steps, None) is None:
+                raise KeyboardInterrupt
+            return stage.loss(batch)
+
+        with pytest.raises(KeyboardInterrupt):
+            train(stage.model, stage.batches, loss, config, job_out / "stage1", device=torch.device("cpu"),
+                  validate=stage.validate, export=stage.export, fingerprint=stage.fingerprint, log=lambda _: None)  # fmt: skip
+
+    stop_after_two(tmp_path / "parts")
+    assert finished_stages(tmp_path / "parts") == {}
+    with pytest.raises(FileNotFoundError, match="no finished stage"):
+        load_run(tmp_path / "parts")
+    tiny.finetune(tmp_path / "parts", config=config, resume=True)
+    whole, parts = (read_tensors(tmp_path / n / "stage1" / "adapter_model.safetensors") for n in ("whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_an_unfinished_stage_with_other_settings_is_refused_and_left_alone(tiny, tmp_path):
+    run = copy(tiny, tmp_path)
+    meta = read_json(run / "stage1" / "meta.json")
+    (run / "stage1" / "meta.json").write_text(json.dumps(meta | {"finished": False}))
+    before = (run / "config.json").read_bytes()
+    with pytest.raises(ValueError, match="other settings .*lr 0.01 -> 0.5"):
+        finetune(tiny, tmp_path, config=TrainConfig(lr=0.5, max_steps=3, batch_size=8, warmup=0.0))
+    assert (run / "config.json").read_bytes() == before
+
+
+def test_the_tokenizer_must_be_the_one_that_wrote_the_codes(tiny, tmp_path):
+    other = shutil.copytree(tiny.vqvae, tmp_path / "other")
+    tensors = (other / "model.safetensors").read_bytes()
+    (other / "model.safetensors").write_bytes(tensors[:-4] + b"\x00\x00\x80\x3f")
+    with pytest.raises(ValueError, match="is not the tokenizer that wrote"):
+        tiny.finetune(tmp_path / "run", vqvae=other)
+    assert not (tmp_path / "run").exists()
+    for folder, missing in ((tmp_path, "config.json"), (tiny.backbone, "Mean.npy")):
+        with pytest.raises(FileNotFoundError, match=f"holds no {missing}"):
+            tiny.finetune(tmp_path / "run", vqvae=folder)
+    tiny.finetune(tmp_path / "run", vqvae=tiny.run)  # a run's own folder serves as well
+    assert sorted(p.name for p in (tmp_path / "run" / "vqvae").iterdir()) == [
+        "Mean.npy", "Std.npy", "config.json", "model.safetensors",
+    ]  # fmt: skip
+
+
+def other_data(tiny, tmp_path: Path, codes: int | None = 32, **changes) -> Path:
+    path = tmp_path / "other.json"
+    save_tokens(
+        path, [replace(entry, **changes) for entry in load_tokens(tiny.data)], {"codes": codes} if codes else {}
+    )
+    if codes is None:
+        (tmp_path / "other.meta.json").unlink()
+    return path
+
+
+def test_the_words_of_a_run_are_those_of_its_first_stage(tiny, tmp_path):
+    """Rows of the new words would otherwise be read under other names, without an error."""
+    copy(tiny, tmp_path)
+    with pytest.raises(ValueError, match="knows participants P0, P1, P2; .* has P9 too"):
+        finetune(tiny, tmp_path, 2, data=other_data(tiny, tmp_path, participant="P9"))
+    with pytest.raises(ValueError, match="was begun with --codes 32, got 40"):
+        finetune(tiny, tmp_path, 2, data=other_data(tiny, tmp_path, codes=40))
+    with pytest.raises(ValueError, match="was begun with --think auto, got none"):
+        finetune(tiny, tmp_path, 2, think="none")
+    shutil.copytree(tiny.backbone, tmp_path / "backbone2")
+    with pytest.raises(ValueError, match="was begun with --backbone ../backbone, got ../backbone2"):
+        tiny.finetune(tmp_path / "run", 2, backbone=str(tmp_path / "backbone2"))
+
+
+def test_a_stage_whose_data_lacks_participants_keeps_the_runs(tiny, tmp_path):
+    run = copy(tiny, tmp_path)
+    finetune(tiny, tmp_path, 2, data=other_data(tiny, tmp_path, participant="P1"))
+    assert RunConfig.read(run).participants == ("P0", "P1", "P2")
+    assert load_run(run).vocab.participants == ("P0", "P1", "P2")
+
+
+def test_a_full_stage_with_other_words_is_refused(tiny, tmp_path):
+    folder = tiny.finetune(tmp_path / "run", train_mode="full")
+    with pytest.raises(ValueError, match="has 42 motion words, this run 43"):
+        load_weights(folder, MotionVocab(load_tokenizer(tiny.backbone), 33, ("P0", "P1", "P2")))
+
+
+# 5) What can be wrong with a run.
+
+
+def test_folders_that_are_no_runs(tiny, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        load_run(tmp_path / "nothing")
+    with pytest.raises(FileNotFoundError, match="not a run folder: no config.json"):
+        load_run(tmp_path)
+    for folder in (tiny.backbone, tiny.vqvae):
+        with pytest.raises(ValueError, match="is not a run folder: its config.json is of another kind"):
+            load_run(folder)
+    (tmp_path / "config.json").write_text('{"RunConfig": {"recipe": "x"}}')
+    with pytest.raises(ValueError, match="RunConfig is incomplete"):
+        load_run(tmp_path)
+
+
+def test_a_run_of_captions_writes_no_motion(tiny, tmp_path):
+    full = dict(recipe="captions", train_mode="full", backbone="tiny", tasks={"caption": 1.0})
+    folder = tiny.finetune(tmp_path / "bb", **full)
+    with pytest.raises(ValueError, match="trained on captions only"):
+        load_run(tmp_path / "bb")
+    llm = load_llm(folder)  # it is a plain backbone, without motion words
+    assert isinstance(llm, LLM) and llm.config.vocab_size == load_tokenizer(folder).size
+    tiny.finetune(tmp_path / "run", backbone=str(folder))
+    assert load_run(tmp_path / "run").config.backbone == "../bb/stage1"
+    for wrong, message in (
+        (dict(train_mode="lora"), "needs --train full"),
+        (dict(tasks={"motion": 1.0}), "learn captions first"),
+        (dict(recipe="signmotiongpt"), "no weights yet"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            tiny.finetune(tmp_path / "new", **full | wrong)
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_config.json", "meta.json"])
+def test_a_damaged_stage_names_its_file(tiny, tmp_path, name):
+    path = copy(tiny, tmp_path) / "stage1" / name
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match=name):
+        load_run(tmp_path / "run")
+
+
+def test_data_that_cannot_be_trained_on(tiny, tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(ValueError, match="needs train and val entries, has 40 and 0"):
+        tiny.finetune(run, data=other_data(tiny, tmp_path, split="train"))
+    with pytest.raises(ValueError, match="motion code .* outside the codebook of 5"):
+        tiny.finetune(run, codes=5)
+    with pytest.raises(ValueError, match="--max-seq-len is 10"):
+        tiny.finetune(run, config=TrainConfig(max_seq_len=10))
+    assert not run.exists()

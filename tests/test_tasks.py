@@ -1,0 +1,261 @@
+"""Tasks: which ids a model reads and on which the loss is, as literals on a tiny vocabulary."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from motiongpt.config import LLMConfig
+from motiongpt.data.tokens import Entry
+from motiongpt.llm import LLM
+from motiongpt.tasks import RECIPES, TASKS, Renderer, TaskCollate, collate, find_stage, lm_loss, parse_tasks
+from motiongpt.vocab import MotionVocab
+
+
+class Words:
+    """A tokenizer with one id per word, so that sequences can be written down: a 0, b 1, newline 2, user 3, ..."""
+
+    plain = ("a", "b", "\n", "user", "assistant")
+    added_ids = ()
+
+    def __init__(self, *special: str) -> None:
+        self.words = (*self.plain, *special)
+        self.size = len(self.words)
+
+    def encode(self, text: str) -> list[int]:
+        pieces = text.replace("\n", " \n ").split(" ")
+        return [self.plain.index(piece) for piece in pieces if piece]
+
+    def decode(self, ids) -> str:
+        return " ".join(self.plain[i] for i in ids if i < len(self.plain))
+
+    def token_id(self, word: str) -> int | None:
+        return self.words.index(word) if word in self.words[len(self.plain) :] else None
+
+
+CHAT = ("<|im_start|>", "<|im_end|>")  # 5 6
+THINKING = (*CHAT, "<think>", "</think>")  # 5 6 7 8
+ENTRY = Entry("a b", (1, 0), "P1")
+
+# With CHAT: BEGIN 7, END 8, motion 9 10 11, T2M 12, M2T 13, DENOISE 14, MASK 15, NULL 16, P1 17.
+BEFORE, AFTER = [5, 3, 2], [6, 2, 5, 4, 2]
+BEGIN, END, M0, M1, T2M, M2T, DENOISE, MASK, NULL, P1 = 7, 8, 9, 10, 12, 13, 14, 15, 16, 17
+STOP = 6
+
+
+def renderer(*special: str, think: str = "auto", **kwargs) -> Renderer:
+    return Renderer(MotionVocab(Words(*special), 3, ["P1"]), think, **kwargs)
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+# 1) Ids and labels.
+
+
+@pytest.mark.parametrize(
+    "task, prompt, answer",
+    [
+        ("t2m", [*BEFORE, T2M, P1, 2, 2, 0, 1, *AFTER], [BEGIN, M1, M0, END]),
+        ("m2t", [*BEFORE, M2T, P1, 2, 2, BEGIN, M1, M0, END, *AFTER], [0, 1, STOP]),
+        ("motion", [], [BEGIN, M1, M0, END]),
+        ("caption", [], [0, 1, STOP]),
+    ],
+)
+def test_ids_and_labels_of_each_task(task, prompt, answer):
+    ids, labels = renderer(*CHAT).render(task, ENTRY, rng())
+    assert ids == [*prompt, *answer]
+    assert labels == [False] * len(prompt) + [True] * len(answer)
+
+
+def test_denoise_hides_one_of_two_codes_and_asks_for_both():
+    ids, labels = renderer(*CHAT).render("denoise", ENTRY, rng())
+    prompt = [*BEFORE, DENOISE, P1, 2, 2, BEGIN, MASK, M0, END, *AFTER]
+    other = [*BEFORE, DENOISE, P1, 2, 2, BEGIN, M1, MASK, END, *AFTER]
+    assert ids[:-4] in (prompt, other)
+    assert ids[-4:] == [BEGIN, M1, M0, END]
+    assert labels == [False] * len(prompt) + [True] * 4
+
+
+@pytest.mark.parametrize("S, hidden", [(1, 1), (2, 1), (3, 1), (10, 2), (20, 3), (100, 15)])
+def test_denoise_hides_15_percent_but_at_least_one(S, hidden):
+    render = renderer(*CHAT)
+    motion = render.vocab.motion_ids([i % 3 for i in range(S)])
+    corrupted = render.corrupt(motion, rng())
+    assert sum(id == MASK for id in corrupted) == hidden
+    assert [old for old, new in zip(motion, corrupted, strict=True) if new != MASK] == [
+        i for i in corrupted if i != MASK
+    ]
+    assert corrupted[0] == BEGIN and corrupted[-1] == END
+
+
+def test_denoise_hides_every_place_sooner_or_later():
+    render, motion = renderer(*CHAT), renderer(*CHAT).vocab.motion_ids([0] * 10)
+    draw = rng()
+    places = {i for _ in range(200) for i, id in enumerate(render.corrupt(motion, draw)) if id == MASK}
+    assert places == set(range(1, 11))  # 2 of 10 per draw: a place missed 200 times has odds of 0.8^200
+
+
+def test_a_missing_participant_is_pid_null():
+    ids, _ = renderer(*CHAT).render("t2m", Entry("a", (0,)), rng())
+    assert ids[:5] == [*BEFORE, T2M, NULL]
+
+
+# 2) The frame.
+
+
+@pytest.mark.parametrize(
+    "think, after", [("auto", [6, 2, 5, 4, 2, 7, 2, 2, 8, 2, 2]), ("empty", [6, 2, 5, 4, 2, 7, 2, 2, 8, 2, 2]),
+                     ("none", [6, 2, 5, 4, 2])],
+)  # fmt: skip
+def test_frame_with_a_thinking_tokenizer(think, after):
+    frame = renderer(*THINKING, think=think).frame
+    assert (frame.before, frame.after, frame.stop_id) == ([5, 3, 2], after, 6)
+
+
+def test_frame_without_think_words():
+    frame = renderer(*CHAT).frame
+    assert (frame.before, frame.after, frame.stop_id) == (BEFORE, AFTER, STOP)
+    with pytest.raises(ValueError, match="--think empty"):
+        renderer(*CHAT, think="empty")
+    with pytest.raises(ValueError, match="--think must be one of"):
+        renderer(*CHAT, think="maybe")
+
+
+def test_frame_in_words():
+    """What the framed ids say is Qwen's chat template, a turn each."""
+    from motiongpt.vocab import train_tokenizer
+
+    render = Renderer(MotionVocab(train_tokenizer(["a person walks"], 300), 3))
+    text = render.vocab.tokenizer.full.decode(render.frame.before + render.frame.after, skip_special_tokens=False)
+    assert text == "<|im_start|>user\n<|im_end|>\n<|im_start|>assistant\n"
+
+
+@pytest.mark.parametrize("word", ["<|endoftext|>", "</s>", "<eos>"])
+def test_frame_without_chat_markers(word):
+    render = renderer(word)  # the word is 5; BEGIN 6, END 7, motion 8 9 10, T2M 11 ... P1 16
+    assert (render.frame.before, render.frame.after, render.frame.stop_id) == ([], [2], 5)
+    assert render.render("t2m", ENTRY, rng())[0] == [11, 16, 2, 2, 0, 1, 2, 6, 9, 8, 7]
+
+
+def test_a_tokenizer_without_any_end_is_refused():
+    with pytest.raises(ValueError, match="neither chat markers nor an end-of-text"):
+        renderer()
+
+
+# 3) Training and sampling see the same prompt.
+
+
+@pytest.mark.parametrize("special", [CHAT, THINKING, ("</s>",)])
+@pytest.mark.parametrize("participant", [None, "P1"])
+def test_the_prompt_of_training_is_the_prompt_of_sampling(special, participant):
+    render, entry = renderer(*special), Entry("a b", (1, 0), participant)
+    for task, prompt in (
+        ("t2m", render.text_prompt("a b", participant)),
+        ("m2t", render.motion_prompt([1, 0], participant)),
+    ):
+        ids, labels = render.render(task, entry, rng())
+        assert ids[: labels.index(True)] == prompt
+
+
+# 4) Too long, unknown, mixed.
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_sequence_that_does_not_fit_is_an_error_never_a_cut(task):
+    length = len(renderer(*CHAT).render(task, ENTRY, rng())[0])
+    assert len(renderer(*CHAT, max_seq_len=length).render(task, ENTRY, rng())[0]) == length
+    with pytest.raises(ValueError, match=f"needs {length} tokens for task {task}, --max-seq-len is {length - 1}"):
+        renderer(*CHAT, max_seq_len=length - 1).render(task, ENTRY, rng())
+
+
+def test_unknown_tasks_are_refused():
+    with pytest.raises(ValueError, match="unknown task 'dance'"):
+        renderer(*CHAT).render("dance", ENTRY, rng())
+    for tasks in ({}, {"dance": 1.0}, {"t2m": 0.0}, {"t2m": -1.0}, {"t2m": math.nan}, {"t2m": math.inf}):
+        with pytest.raises(ValueError, match="tasks must be positive shares"):
+            TaskCollate([ENTRY], tasks, renderer(*CHAT))
+
+
+def test_mixture_has_the_stated_shares():
+    """6,000 draws at 50/30/20 %: each share within 5 standard deviations, which fails by chance once in 10^6 seeds."""
+    shares = {"t2m": 0.5, "m2t": 0.3, "denoise": 0.2}
+    words = {T2M: "t2m", M2T: "m2t", DENOISE: "denoise"}
+    build, draw = TaskCollate([ENTRY], shares, renderer(*CHAT)), rng()
+    n, seen = 6000, dict.fromkeys(shares, 0)
+    for _ in range(n // 100):
+        for id in build(np.zeros(100, int), draw)["ids"][:, len(BEFORE)].tolist():
+            seen[words[id]] += 1
+    for task, share in shares.items():
+        assert abs(seen[task] / n - share) < 5 * math.sqrt(share * (1 - share) / n), seen
+
+
+def test_a_batch_is_a_function_of_its_generator():
+    build = TaskCollate([ENTRY, Entry("b", (2,) * 30)], {"t2m": 1.0, "denoise": 1.0}, renderer(*CHAT))
+    first, again = (build(np.array([0, 1, 1]), np.random.default_rng(5)) for _ in range(2))
+    assert torch.equal(first["ids"], again["ids"]) and torch.equal(first["targets"], again["targets"])
+
+
+def test_collate_as_literal_tensors():
+    F, T = False, True
+    batch = collate([([5, 6, 7, 8], [F, F, T, T]), ([5, 9], [T, T])])
+    assert batch["ids"].tolist() == [[5, 6, 7], [5, 0, 0]]
+    assert batch["targets"].tolist() == [[-1, 7, 8], [9, -1, -1]]
+    assert (batch["count"], batch["units"]) == (3, 4)
+
+
+# 5) The loss.
+
+
+def test_lm_loss_is_the_cross_entropy_over_labelled_positions():
+    """Gathering before the vocabulary product changes roundings only: 1e-4 of a sum of about 20."""
+    build = TaskCollate([ENTRY, Entry("b a b", (2, 2, 1, 0))], {task: 1.0 for task in TASKS}, renderer(*CHAT))
+    batch = build(np.array([0, 1] * 5), rng())
+    config = LLMConfig(vocab_size=20, hidden_size=16, intermediate_size=32, num_layers=1, head_dim=4)
+    llm = LLM(config, torch.Generator().manual_seed(0))
+    for smoothing in (0.0, 0.1):
+        naive = torch.nn.functional.cross_entropy(
+            llm(batch["ids"]).flatten(0, 1), batch["targets"].flatten(), ignore_index=-1, reduction="sum",
+            label_smoothing=smoothing,
+        )  # fmt: skip
+        torch.testing.assert_close(lm_loss(llm, batch, smoothing), naive, atol=1e-4, rtol=1e-5)
+
+
+def test_padding_and_prompts_get_no_gradient_of_the_loss():
+    """What follows the last label of a row cannot matter: other padding, same loss, bit for bit."""
+    batch = TaskCollate([ENTRY, Entry("b", (2,) * 9)], {"t2m": 1.0}, renderer(*CHAT))(np.array([0, 1]), rng())
+    config = LLMConfig(vocab_size=20, hidden_size=16, intermediate_size=32, num_layers=1, head_dim=4)
+    llm = LLM(config, torch.Generator().manual_seed(0))
+    other = dict(batch, ids=batch["ids"].clone())
+    other["ids"][0, -3:] = 11
+    assert (batch["targets"][0, -3:] == -1).all()
+    assert torch.equal(lm_loss(llm, batch), lm_loss(llm, other))
+
+
+# 6) Recipes and flags.
+
+
+def test_stages_by_number_and_name():
+    assert [find_stage("signmotiongpt", str(n))[1].name for n in (1, 2, 3)] == ["motion-lm", "multitask", "sft"]
+    assert find_stage("signmotiongpt", "sft")[0] == 3
+    assert find_stage("signmotiongpt", "2")[1].tasks == {"t2m": 0.5, "m2t": 0.3, "denoise": 0.2}
+    with pytest.raises(ValueError, match="no stage '4'; it has: 1 motion-lm"):
+        find_stage("signmotiongpt", "4")
+    with pytest.raises(ValueError, match="unknown recipe 'zzz'"):
+        find_stage("zzz", "1")
+
+
+def test_every_recipe_asks_for_tasks_that_exist():
+    for stages in RECIPES.values():
+        for stage in stages:
+            assert set(stage.tasks) <= set(TASKS) and math.isclose(sum(stage.tasks.values()), 1.0)
+
+
+def test_tasks_flag():
+    assert parse_tasks(["t2m=0.5", "m2t=.5"]) == {"t2m": 0.5, "m2t": 0.5}
+    assert parse_tasks(["t2m"]) == {"t2m": 1.0}
+    for words in (["t2m=x"], ["dance"], ["t2m=0"], ["t2m=-1"], ["t2m=nan"], ["t2m=inf"], ["t2m=1", "t2m=2"], ["=1"]):
+        with pytest.raises(ValueError, match="expected TASK or TASK=SHARE"):
+            parse_tasks(words)

@@ -1,0 +1,155 @@
+"""The tokenizer folder: what is saved comes back, a clip's codes do not depend on its company, errors by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from motiongpt.config import VQVAEConfig
+from motiongpt.data.procedural import generate_clips
+from motiongpt.features import Normalizer, features_to_joints, joints_to_features
+from motiongpt.files import file_hash, read_json, write_json
+from motiongpt.skeletons import HUMANML3D, KIT
+from motiongpt.tokenizer import ENCODE_BATCH, MotionTokenizer, reconstruction_errors
+from motiongpt.vqvae import VQVAE
+
+CONFIG = VQVAEConfig(codes=32, code_dim=8, width=16, depth=2)
+
+
+@pytest.fixture(scope="module")
+def clips():
+    """Real features of 12 clips of 40 to 196 frames."""
+    return [joints_to_features(clip.joints, HUMANML3D) for clip in generate_clips(12, seed=1)]
+
+
+@pytest.fixture
+def tokenizer(clips):
+    torch.manual_seed(0)
+    vqvae = VQVAE(CONFIG).train()
+    normalizer = Normalizer.fit(clips, HUMANML3D)
+    batch = torch.from_numpy(np.stack([normalizer.normalise(clip[:36]) for clip in clips]))
+    vqvae(batch)  # the first batch fills the codebook
+    return MotionTokenizer(vqvae, normalizer, HUMANML3D, 20.0)
+
+
+def test_save_and_load(tokenizer, clips, tmp_path):
+    tokenizer.save(tmp_path / "t")
+    back = MotionTokenizer.load(tmp_path / "t")
+    assert sorted(p.name for p in (tmp_path / "t").iterdir()) == [
+        "Mean.npy",
+        "Std.npy",
+        "config.json",
+        "model.safetensors",
+    ]
+    assert (back.fps, back.skeleton, back.config) == (20.0, HUMANML3D, CONFIG)
+    assert back.hash == file_hash(tmp_path / "t" / "model.safetensors") and not back.vqvae.training
+    for (name, a), b in zip(tokenizer.vqvae.state_dict().items(), back.vqvae.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+    codes = tokenizer.encode(clips)
+    assert back.encode(clips) == codes
+    for a, b in zip(tokenizer.decode(codes), back.decode(codes), strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_half_precision_file(tokenizer, clips, tmp_path):
+    """Half the size; loaded as fp32 with the rounded values, and from then on the same tokenizer."""
+    tokenizer.save(tmp_path / "full")
+    tokenizer.save(tmp_path / "half", torch.float16)
+    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("full", "half")]
+    assert sizes[1] < 0.6 * sizes[0]
+    half = MotionTokenizer.load(tmp_path / "half")
+    for (name, a), b in zip(tokenizer.vqvae.state_dict().items(), half.vqvae.state_dict().values(), strict=True):
+        assert b.dtype == a.dtype and torch.equal(b, a.half().float() if a.is_floating_point() else a), name
+    half.save(tmp_path / "again", torch.float16)
+    assert file_hash(tmp_path / "again" / "model.safetensors") == half.hash
+    a, b = (np.concatenate(t.encode(clips)) for t in (tokenizer, half))
+    assert (a == b).mean() > 0.9  # random weights: fp16's 5e-4 flips few codes; how few depends on the training
+
+
+def test_a_run_folder_holds_its_tokenizer(tokenizer, tmp_path):
+    write_json(tmp_path / "config.json", {"RunConfig": {}})  # a run has a config.json of its own
+    tokenizer.save(tmp_path / "vqvae")
+    assert MotionTokenizer.load(tmp_path).config == CONFIG
+
+
+def test_codes_do_not_depend_on_the_company(tokenizer, clips):
+    cut = [clip[: 5 + 3 * i] for i, clip in enumerate(clips)] + [clip[i : i + 17 + i] for i, clip in enumerate(clips)]
+    cut = cut * 2  # more than one batch
+    assert len(cut) > ENCODE_BATCH
+    together = tokenizer.encode(cut)
+    assert [len(codes) for codes in together] == [len(clip) // 4 for clip in cut]
+    for clip, codes in zip(cut, together, strict=True):
+        assert tokenizer.encode([clip])[0] == codes
+    assert tokenizer.encode(cut[::-1]) == together[::-1]
+
+
+def test_decoding_does_not_depend_on_the_company(tokenizer):
+    rows = [[1], [2, 3, 4], [], [5, 6, 7, 8, 9, 10, 11]]
+    together = tokenizer.decode_features(rows)
+    assert [tuple(f.shape) for f in together] == [(4, 263), (12, 263), (0, 263), (28, 263)]
+    for row, features in zip(rows, together, strict=True):
+        # normalised values differ by fp32 rounding (1e-5); times Std of at most a few
+        torch.testing.assert_close(features, tokenizer.decode_features([row])[0], atol=1e-4, rtol=0)
+    for joints, row in zip(tokenizer.decode(rows), rows, strict=True):
+        assert joints.shape == (4 * len(row), 22, 3) and joints.dtype == np.float32
+
+
+def test_short_clips_and_no_clips(tokenizer, clips):
+    assert tokenizer.encode([clips[0][:3], clips[0][:0], clips[0][:4]])[:2] == [[], []]
+    assert tokenizer.encode([]) == [] and tokenizer.decode([]) == []
+    errors = reconstruction_errors(tokenizer, [clips[0][:3]])
+    assert errors == {"mpjpe_mm": 0.0, "global_mpjpe_mm": 0.0, "active_codes": 0, "perplexity": 0.0}
+
+
+def test_reconstruction_errors_by_hand(tokenizer, clips):
+    pair = [clips[0][:43], clips[1][:8]]  # 40 and 8 coded frames
+    aligned, absolute, counts = [], [], np.zeros(32)
+    for clip in pair:
+        codes = tokenizer.encode([clip])[0]
+        joints = tokenizer.decode([codes])[0]
+        target = features_to_joints(clip[: 4 * len(codes)], HUMANML3D)
+        absolute += np.linalg.norm(joints - target, axis=-1).mean(-1).tolist()
+        error = (joints - joints[:, :1]) - (target - target[:, :1])
+        aligned += np.linalg.norm(error, axis=-1).mean(-1).tolist()
+        np.add.at(counts, codes, 1)
+    assert len(aligned) == 48
+    p = counts[counts > 0] / counts.sum()
+    errors = reconstruction_errors(tokenizer, pair)
+    assert errors["mpjpe_mm"] == pytest.approx(1000 * np.mean(aligned), rel=1e-4)  # every frame once; fp32
+    assert errors["global_mpjpe_mm"] == pytest.approx(1000 * np.mean(absolute), rel=1e-4)
+    assert errors["active_codes"] == len(p)
+    assert errors["perplexity"] == pytest.approx(np.exp(-(p * np.log(p)).sum()))
+
+
+def test_a_wrong_folder_is_named(tokenizer, tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no tokenizer.*train_vqvae.py"):
+        MotionTokenizer.load(tmp_path)
+    tokenizer.save(tmp_path)
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(ValueError, match="model.safetensors is damaged"):
+        MotionTokenizer.load(tmp_path)
+    write_json(tmp_path / "config.json", {"VQVAEConfig": CONFIG.to_dict()})
+    with pytest.raises(ValueError, match="config.json is not a tokenizer's: it has no skeleton, fps"):
+        MotionTokenizer.load(tmp_path)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match="no model.safetensors"):
+        MotionTokenizer.load(tmp_path)
+
+
+def test_weights_and_config_must_agree(tokenizer, tmp_path):
+    tokenizer.save(tmp_path)
+    content = read_json(tmp_path / "config.json")
+    content["VQVAEConfig"]["codes"] = 64
+    write_json(tmp_path / "config.json", content)
+    with pytest.raises(ValueError, match="model.safetensors.*codebook"):
+        MotionTokenizer.load(tmp_path)
+
+
+def test_widths_must_agree(tokenizer, clips):
+    kit = Normalizer(np.zeros(251), np.ones(251))
+    with pytest.raises(ValueError, match="Mean.npy has width 251, the tokenizer 263"):
+        MotionTokenizer(VQVAE(CONFIG), kit, KIT, 12.5)
+    with pytest.raises(ValueError, match="width 251"):
+        tokenizer.encode([np.zeros((8, 251), np.float32)])
+    with pytest.raises(ValueError, match="motion code 32 is outside"):
+        tokenizer.decode([[0, 32]])
