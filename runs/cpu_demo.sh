@@ -29,17 +29,23 @@ finished "$WORK/backbone/stage1" || "$PYTHON" scripts/finetune.py --recipe capti
     --backbone demo --data "$WORK/tokens.json" --out "$WORK/backbone" --max-steps 600 --batch-size 64 --lr 1e-3 \
     --max-minutes "$MAX_MINUTES"
 
-# 4) The three stages: motion alone; three tasks; text to motion.
+# 4) The three stages, all weights: motion alone; three tasks; text to motion.
+STAGE="--backbone $WORK/backbone/stage1 --data $WORK/tokens.json --vqvae $WORK/vqvae --batch-size 32 --grad-accum 1"
+STAGE="$STAGE --lr 1e-3 --warmup 0.05 --max-seq-len 256 --max-minutes $MAX_MINUTES"
 stage() { # number, steps
-    finished "$WORK/run/stage$1" || "$PYTHON" scripts/finetune.py --stage "$1" --train full --max-steps "$2" \
-        --backbone "$WORK/backbone/stage1" --data "$WORK/tokens.json" --vqvae "$WORK/vqvae" --out "$WORK/run" \
-        --batch-size 64 --grad-accum 1 --lr 1e-3 --warmup 0.05 --max-minutes "$MAX_MINUTES"
+    finished "$WORK/run/stage$1" ||
+        "$PYTHON" scripts/finetune.py --stage "$1" --train full --max-steps "$2" --out "$WORK/run" $STAGE
 }
-stage 1 600
-stage 2 1500
-stage 3 2000
+stage 1 400
+stage 2 1000
+stage 3 2400
 
-# 5) The folder to ship: `rm -r checkpoints/demo && cp -r "$WORK/demo" checkpoints/demo` puts it in place.
-[ -f "$WORK/demo/config.json" ] || "$PYTHON" scripts/ship.py --run "$WORK/run" --data "$WORK/tokens.json" \
-    --backbone "$WORK/backbone/stage1" --out "$WORK/demo"
+# 5) What it has learnt becomes the backbone; the motion words and a small adapter are the shipped stage 3.
+finished "$WORK/adapted/stage3" ||
+    "$PYTHON" scripts/finetune.py --stage 3 --train lora --from "$WORK/run/stage3" --max-steps 300 --out "$WORK/adapted" \
+        --lora-r 16 --lora-alpha 16 $STAGE
+
+# 6) The folder to ship: `rm -r checkpoints/demo && cp -r "$WORK/demo" checkpoints/demo` puts it in place.
+[ -f "$WORK/demo/config.json" ] ||
+    "$PYTHON" scripts/ship.py --run "$WORK/adapted" --data "$WORK/tokens.json" --out "$WORK/demo"
 "$PYTHON" scripts/sample.py --run "$WORK/demo" --prompt "a person walks forward" --output "$WORK/walk"

@@ -1,4 +1,4 @@
-"""The loop: ten steps are five, a stop and five; accumulation is the large batch; bad steps and signals are survived."""
+"""The loop: ten steps are five, a stop and five; accumulation is the large batch; NaNs and signals are survived."""
 
 import json
 import math
