@@ -37,8 +37,11 @@ class Tiny:
     data: Path
     run: Path
 
-    def finetune(self, out: Path, number: int = 1, **changes) -> Path:
-        """Run one stage of recipe signmotiongpt for three steps; `changes` are fields of Job. Returns its folder."""
+    def finetune(self, out: Path, number: int = 1, killed_after: int | None = None, **changes) -> Path:
+        """Run one stage of recipe signmotiongpt for three steps; `changes` are fields of Job. Returns its folder.
+
+        With `killed_after`, a KeyboardInterrupt comes in the middle of the step after so many.
+        """
         from motiongpt.config import LoRAConfig, TrainConfig
         from motiongpt.finetuning import Job, prepare_stage
         from motiongpt.loops import train
@@ -55,8 +58,15 @@ class Tiny:
         job = Job(**values | changes)
         device = torch.device("cpu")
         stage = prepare_stage(job, device, lambda line: None)
+        left = iter(range(killed_after or 0))
+
+        def loss(batch):
+            if killed_after is not None and next(left, None) is None:
+                raise KeyboardInterrupt
+            return stage.loss(batch)
+
         result = train(
-            stage.model, stage.batches, stage.loss, job.config, stage_folder(out, number), device=device,
+            stage.model, stage.batches, loss, job.config, stage_folder(out, number), device=device,
             validate=stage.validate, export=stage.export, fingerprint=stage.fingerprint, log=lambda line: None,
         )  # fmt: skip
         stage.finish(result)

@@ -111,8 +111,7 @@ def test_another_rank_than_the_stage_before_is_refused(tiny, tmp_path):
         finetune(tiny, tmp_path, 2, lora=LoRAConfig(lora_r=8, lora_alpha=4.0))
 
 
-def test_dropout_is_the_stages_own(tiny, tmp_path):
-    copy(tiny, tmp_path)
+def test_dropout_is_the_stages_own(tiny):
     tokenizer, run = load_tokenizer(tiny.backbone), RunConfig.read(tiny.run)
     model = open_stage(tiny.run / "stage1", tokenizer, run, "lora", LoRAConfig(4, 4.0, 0.25), 0)
     assert {m.p for m in model.llm.modules() if isinstance(m, torch.nn.Dropout)} == {0.25}
@@ -234,35 +233,11 @@ def test_resume_insists(tiny, tmp_path):
         tiny.finetune(tmp_path / "run", 1, resume=True)
 
 
-def test_an_interrupted_stage_goes_on_and_ends_as_if_it_had_not_been(tiny, tmp_path):
-    """Stopped after two of four steps by --max-steps of another schedule would be another run, so time stops it."""
-    from motiongpt.loops import train
-
+def test_a_killed_stage_goes_on_and_ends_as_if_it_had_not_been(tiny, tmp_path):
     config = TrainConfig(lr=1e-2, max_steps=4, eval_every=2, save_every=1, warmup=0.0)
     tiny.finetune(tmp_path / "whole", config=config)
-
-    import motiongpt.finetuning as finetuning
-
-    def stop_after_two(job_out: Path) -> None:
-        from motiongpt.tasks import RECIPES
-
-        job = finetuning.Job(
-            1, "test", RECIPES["signmotiongpt"][0].tasks, "signmotiongpt", job_out, "lora", tiny.data,
-            str(tiny.backbone), None, None, None, False, "auto", False, False, config, LoRAConfig(4, 4.0),
-        )  # fmt: skip
-        stage = finetuning.prepare_stage(job, torch.device("cpu"), lambda line: None)
-        steps = iter(range(2))
-
-        def loss(batch):
-            if next(steps, None) is None:
-                raise KeyboardInterrupt
-            return stage.loss(batch)
-
-        with pytest.raises(KeyboardInterrupt):
-            train(stage.model, stage.batches, loss, config, job_out / "stage1", device=torch.device("cpu"),
-                  validate=stage.validate, export=stage.export, fingerprint=stage.fingerprint, log=lambda _: None)  # fmt: skip
-
-    stop_after_two(tmp_path / "parts")
+    with pytest.raises(KeyboardInterrupt):
+        tiny.finetune(tmp_path / "parts", killed_after=2, config=config)
     assert finished_stages(tmp_path / "parts") == {}
     with pytest.raises(FileNotFoundError, match="no finished stage"):
         load_run(tmp_path / "parts")
