@@ -308,12 +308,15 @@ class Normalizer:
 
     @classmethod
     def load(cls, folder: str | Path) -> "Normalizer":
-        """Inverse of `save`. Raises FileNotFoundError where one of the two files is missing."""
+        """Inverse of `save`. FileNotFoundError where one of the two is missing, ValueError where one is no array."""
         paths = [Path(folder) / "Mean.npy", Path(folder) / "Std.npy"]
         for path in paths:
             if not path.is_file():
                 raise FileNotFoundError(f"no {path.name} in {folder}; expected Mean.npy and Std.npy beside the motions")
-        return cls(*(np.load(path) for path in paths))
+        try:
+            return cls(*(np.load(path, allow_pickle=False) for path in paths))
+        except (ValueError, EOFError, OSError) as error:
+            raise ValueError(f"{folder}: Mean.npy and Std.npy cannot be used ({error})") from error
 
 
 def _retarget(x: Tensor, skeleton: Skeleton) -> Tensor:

@@ -34,6 +34,9 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
         write(temporary)
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
+        mask = os.umask(0)  # reading the mask means setting it
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)  # some writers leave files that only their owner can read
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

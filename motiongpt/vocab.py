@@ -87,6 +87,10 @@ class JSONTokenizer:
             raise ValueError(f"{len(vocab)} tokens, but the largest id is {self.size - 1}: ids have gaps")
 
     def encode(self, text: str) -> list[int]:
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:  # half a character: bytes of another encoding on the command line
+            raise ValueError(f"the text is not Unicode at character {error.start}: {text[:40]!a}") from error
         return self.plain.encode(text, add_special_tokens=False).ids
 
     def decode(self, ids: Sequence[int]) -> str:

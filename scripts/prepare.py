@@ -8,6 +8,7 @@
 train.txt / val.txt / test.txt, and retargets the bodies to the skeleton's own proportions.
 """
 
+import math
 import sys
 from pathlib import Path
 
@@ -32,10 +33,10 @@ def make_parser() -> Parser:
     return parser
 
 
-def main(args) -> None:
+def main(args) -> int | None:
     from tqdm import tqdm
 
-    from motiongpt.data.build import Record, build, feature_records, joint_records
+    from motiongpt.data.build import Record, TooManySkipped, build, feature_records, joint_records
     from motiongpt.data.motions import Caption
     from motiongpt.skeletons import get_skeleton
 
@@ -46,6 +47,8 @@ def main(args) -> None:
 
         if args.count < 1:
             raise ValueError(f"--count must be at least 1, got {args.count}")
+        if args.seed < 0:
+            raise ValueError(f"--seed must be 0 or more, got {args.seed}")
         total = args.count
         records = (
             Record(c.id, c.split, [Caption(text) for text in c.captions], lambda c=c: c.joints, c.participant)
@@ -55,7 +58,7 @@ def main(args) -> None:
     else:
         if args.input is None or not args.input.is_dir():
             raise FileNotFoundError(f"--input must be a folder for --from {args.source}, got {args.input}")
-        if args.fps is not None and not args.fps > 0:
+        if args.fps is not None and not 0 < args.fps < math.inf:
             raise ValueError(f"--fps must be positive, got {args.fps}")
         source = f"{args.source} {args.input.name}"
         if args.source == "joints":
@@ -64,9 +67,12 @@ def main(args) -> None:
             records = feature_records(args.input, skeleton)
         records = list(records)  # arrays are loaded later; a folder that is none is found before --out is made
         total = len(records)
-    report = build(
-        tqdm(records, total=total, unit="clip", disable=None), args.out, skeleton, source, args.licence, args.mirror
-    )
+    bar = tqdm(records, total=total, unit="clip", disable=None)
+    try:
+        report = build(bar, args.out, skeleton, source, args.licence, args.mirror)
+    except TooManySkipped as error:  # the command was right, the data is not: 1, where 2 means a wrong command
+        print(f"prepare.py: error: {error}", file=sys.stderr)
+        return 1
     print(report.summary())
     print(f"wrote {args.out}/ (report.json says what was dropped and why)")
 

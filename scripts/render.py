@@ -38,11 +38,11 @@ def main(args) -> None:
     from motiongpt.vocab import parse_motion
 
     def decode(text: str) -> Motion:
-        default = Path("outputs/run") if Path("outputs/run/vqvae").is_dir() else ROOT / "checkpoints" / "demo"
-        tokenizer = MotionTokenizer.load(args.vqvae or args.run or default)
         codes = parse_motion(text)
         if not codes:
             raise ValueError("no motion tokens to draw; expected such as <motion_42><motion_18>")
+        default = Path("outputs/run") if Path("outputs/run/vqvae").is_dir() else ROOT / "checkpoints" / "demo"
+        tokenizer = MotionTokenizer.load(args.vqvae or args.run or default)
         return Motion(tokenizer.decode([codes])[0], tokenizer.fps, codes, "", tokenizer.skeleton)
 
     if args.tokens is not None:

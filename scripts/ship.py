@@ -72,7 +72,7 @@ def main(args) -> None:
         shutil.copyfile(path, folder / path.name)
     write_json(folder / "meta.json", stages[number] | {"base": "../backbone"})
     adapter = read_json(folder / "adapter_config.json")
-    write_json(folder / "adapter_config.json", adapter | {"base_model_name_or_path": "../backbone"})
+    write_json(folder / "adapter_config.json", adapter | {"base_model_name_or_path": str(backbone)})
 
     MotionTokenizer.load(args.run).save(args.out / "vqvae", torch.float16)
     shutil.copyfile(args.run / "prompts.json", args.out / "prompts.json")

@@ -1,5 +1,10 @@
 """Fixtures shared by the suite: real data where it is there, deterministic torch everywhere."""
 
+import importlib.util
+import io
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,3 +117,35 @@ def tiny(tmp_path_factory) -> Tiny:
                                       "frames_per_code": 4, "skeleton": HUMANML3D.name})  # fmt: skip
     world.finetune(world.run, 1, vqvae=world.vqvae)
     return world
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a script ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def script() -> Callable[..., Done]:
+    """`script("sample", "--prompt", ...)` runs scripts/sample.py in this process: a fresh one costs two seconds."""
+
+    def call(name: str, *args: object) -> Done:
+        from motiongpt.cli import run
+
+        spec = importlib.util.spec_from_file_location(f"script_{name}", ROOT / "scripts" / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        argv, path = sys.argv, list(sys.path)
+        sys.argv = [f"{name}.py", *map(str, args)]
+        try:
+            with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+                spec.loader.exec_module(module)
+                with pytest.raises(SystemExit) as end:
+                    run(module.main, module.make_parser())
+        finally:
+            sys.argv, sys.path[:] = argv, path
+        return Done(end.value.code or 0, out.getvalue(), err.getvalue())
+
+    return call

@@ -195,6 +195,18 @@ def test_describe_gives_text_and_never_motion_words(generator):
     assert generator.describe(motion) == generator.describe(list(motion.tokens)) == generator.describe(motion, seed=9)
 
 
+def test_describe_may_write_no_special_word_but_its_end(generator, monkeypatch):
+    """Some tokenizers have added words that decoding would not leave out, Qwen3's <think> among them."""
+    import motiongpt.generator as module
+
+    given = {}
+    monkeypatch.setattr(module, "generate_text", lambda *args, **kwargs: given.update(kwargs) or [[5]])
+    generator.describe([1, 2])
+    words = generator.run.vocab.tokenizer
+    assert given["stop_ids"] == [words.token_id("<|im_end|>")]
+    assert set(given["banned"]) == {words.token_id("<|im_start|>"), words.token_id("<|endoftext|>")}
+
+
 def test_describe_refuses_what_it_cannot_read(generator):
     with pytest.raises(ValueError, match="nothing to describe"):
         generator.describe([])

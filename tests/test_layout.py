@@ -168,9 +168,8 @@ def test_no_silent_failures(path):
         if isinstance(node, ast.ExceptHandler):
             assert node.type is not None, f"{where} bare except"
             assert not all(isinstance(step, ast.Pass) for step in node.body), f"{where} an exception is dropped"
-        if isinstance(node, ast.keyword) and isinstance(node.value, ast.Constant) and node.value.value is False:
-            called = "is for zip only" if node.arg == "strict" else None
-            assert node.arg != "weights_only" and not called, f"{where} {node.arg}=False"
+        if isinstance(node, ast.keyword) and node.arg in ("strict", "weights_only"):
+            assert getattr(node.value, "value", True) is not False, f"{where} {node.arg}=False"
         if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
             assert getattr(node.value, "value", True) is False, f"{where} unpickles"
 

@@ -160,6 +160,12 @@ def test_a_file_that_asks_for_cutting_and_padding_is_read_whole():
     assert len(reread.encode(CAPTIONS[0])) > 3
 
 
+def test_half_a_character_is_a_named_error(tokenizer):
+    """What the shell hands over for bytes that are not UTF-8."""
+    with pytest.raises(ValueError, match=r"not Unicode at character 5: 'walk \\udcff'"):
+        tokenizer.encode("walk \udcff")
+
+
 # 3) Files.
 
 

@@ -26,6 +26,10 @@ MAX_SKIPPED = 0.05
 MIN_FRAMES = 5  # one code of four frames, and the frame that the velocities cost
 
 
+class TooManySkipped(ValueError):
+    """So many records could not be used that the dataset would not be what its source is."""
+
+
 @dataclass
 class Record:
     """One captioned clip. `load` returns joints (F, J, 3) in metres or, with `is_features`, features (F, D)."""
@@ -181,7 +185,7 @@ def build(
     written whole, with its mirror image, or skipped whole.
 
     Raises:
-        FileExistsError: `out` is not empty. ValueError: more than 5 % of the records were unusable.
+        FileExistsError: `out` is not empty. TooManySkipped: more than 5 % of the records were unusable.
     """
     if out.exists() and any(out.iterdir()):
         raise FileExistsError(f"{out} is not empty; choose another --out, or remove it")
@@ -224,7 +228,7 @@ def build(
     write_json(out / "report.json", report.to_dict())
     if len(report.skipped) > MAX_SKIPPED * max(1, seen):
         first, reason = next(iter(report.skipped.items()))
-        raise ValueError(
+        raise TooManySkipped(
             f"{len(report.skipped)} of {seen} records cannot be used (limit 5 %), first {first}: {reason}; "
             f"all are listed in {out / 'report.json'}"
         )

@@ -1,0 +1,382 @@
+"""Wrong commands and broken files: exit code 2, one line on stderr that names what is wrong, no traceback.
+
+`{world}` is the tiny run's folder, `{here}` an empty folder of the test's own. Each case is a command and a piece
+of the line it must get.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+RUN, DATA, VQ = "--run {world}/run", "--data {world}/tokens.json", "--vqvae {world}/vqvae"
+BACKBONE = "--backbone {world}/backbone"
+TRAIN = f"finetune --stage 1 {DATA} {BACKBONE} --out {{here}}/out --max-steps 1 --eval-every 1"
+SAMPLE = f"sample --prompt walk {RUN}"
+
+COMMANDS = [
+    # flags
+    ("sample", "--prompt is needed"),
+    ("sample --nonsense", "unrecognized arguments: --nonsense"),
+    ("sample --pro walk", "unrecognized arguments"),
+    (f"{SAMPLE} --seed one", "--seed: invalid int value: 'one'"),
+    (f"{SAMPLE} --task dance", "invalid choice: 'dance'"),
+    ("prepare --out {here}/x", "--from"),
+    ("prepare --from nothing --out {here}/x", "invalid choice: 'nothing'"),
+    ("finetune", "--stage is needed"),
+    ("finetune --stage 9", "has no stage '9'; it has: 1 motion-lm"),
+    ("finetune --stage 1 --recipe zzz", "unknown recipe 'zzz'; there are: signmotiongpt, captions"),
+    ("finetune --stage 2 --recipe captions", "has no stage '2'; it has: 1 captions"),
+    (f"{TRAIN} --resume --fresh", "not allowed with argument"),
+    ("finetune --stage all --from {world}/run/stage1", "--from is for one stage"),
+    ("render", "one of the arguments --tokens --input is required"),
+    ("tokenize_motions --data {here}", "required: --vqvae, --out"),
+    # values
+    (f"{SAMPLE} --temperature -1", "--temperature must be 0 or more, got -1.0"),
+    (f"{SAMPLE} --temperature nan", "--temperature must be a finite number"),
+    (f"{SAMPLE} --top-p 0", "--top-p must be in (0, 1], got 0.0"),
+    (f"{SAMPLE} --max-new-tokens 0", "--max-new-tokens must be at least 1"),
+    (f"{SAMPLE} --seconds 0", "must be positive"),
+    (f"{SAMPLE} --seconds nan", "must be positive"),
+    (f"{SAMPLE} --seconds 1000", "--seconds 1000 is 5000 codes, --max-new-tokens allows 256"),
+    (f"{SAMPLE} --exact-length", "needs seconds (--seconds)"),
+    (f"{SAMPLE} --stage 7", "no finished stage 7; finished: 1"),
+    (f"{SAMPLE} --pid P99", "unknown participant 'P99'; this model knows: P0, P1, P2"),
+    (f"{SAMPLE} --device quantum", "--device quantum cannot be used"),
+    (f"{SAMPLE} --output {{here}}/x.mov", "cannot save x.mov: supported are"),
+    (f"{SAMPLE} --seed {2**70}", "seeds must fit in 64 bits"),
+    (f"{TRAIN} --lr 0", "--lr must be positive, got 0.0"),
+    (f"{TRAIN} --batch-size 0", "--batch-size must be at least 1, got 0"),
+    (f"{TRAIN} --lora-dropout 1", "--lora-dropout must be in [0, 1)"),
+    (f"{TRAIN} --lora-targets nothing", "--lora-targets nothing names no linear layer"),
+    (f"{TRAIN} --tasks dance", "--tasks dance: expected TASK or TASK=SHARE"),
+    (f"{TRAIN} --tasks t2m=0", "--tasks t2m=0: expected"),
+    (f"{TRAIN} --max-seq-len 4", "--max-seq-len is 4"),
+    (f"{TRAIN} --codes 3", "is outside the codebook of 3 (--codes)"),
+    (f"{TRAIN} --codes 99999999", "a codebook of 99999999 (--codes) is not plausible"),
+    (f"{TRAIN} --think empty", "--think empty needs a tokenizer with <think>"),
+    (f"{TRAIN} --precision int8", "invalid choice: 'int8'"),
+    (f"{TRAIN} --resume", "nothing unfinished"),
+    ("prepare --from procedural --count 0 --out {here}/x", "--count must be at least 1, got 0"),
+    ("prepare --from procedural --count 2 --seed -1 --out {here}/x", "--seed must be 0 or more, got -1"),
+    ("prepare --from procedural --count 2 --skeleton octopus --out {here}/x", "no skeleton named 'octopus'; known:"),
+    ("prepare --from joints --input {world} --fps nan --out {here}/x", "--fps must be positive, got nan"),
+    ("prepare --from joints --input {world} --fps inf --out {here}/x", "--fps must be positive, got inf"),
+    ("render --tokens walk", "not a motion token: 'walk'"),
+    ("render --tokens <MOT_BEGIN><MOT_END> --run {world}/run", "no motion tokens to draw"),
+    (f"render --tokens 5000 {VQ}", "motion code 5000 is outside this tokenizer's codebook of 32"),
+    # things that are not there, or are something else
+    ("sample --prompt walk --run {here}/no/run", "no run folder at"),
+    ("sample --prompt walk --run {here}", "not a run folder: no config.json"),
+    ("sample --prompt walk --run {world}/backbone", "its config.json is of another kind"),
+    ("sample --prompt walk --run {world}/vqvae", "its config.json is of another kind"),
+    ("sample --prompt walk --run {world}/tokens.json", "no run folder at"),
+    (f"{SAMPLE} --vqvae {{here}}", "holds no tokenizer"),
+    (f"{SAMPLE} --vqvae {{world}}/backbone", "is not a tokenizer's"),
+    (f"{SAMPLE} --config {{here}}/nothing.json", "nothing.json"),
+    (f"sample --prompt nothing.txt {RUN}", "--prompt nothing.txt: no such file of sentences"),
+    (f"sample --task m2t {RUN}", "--task m2t needs --input"),
+    (f"sample --task m2t {RUN} --input {{here}}/nothing.txt", "nothing.txt does not exist"),
+    ("finetune --stage 1 --data {here}/nothing.json " + BACKBONE + " --out {here}/out", "nothing.json does not exist"),
+    (f"finetune --stage 1 {DATA} --backbone {{here}}/no/folder --out {{here}}/out", "is not a folder"),
+    (f"finetune --stage 1 {DATA} --backbone {{here}} --out {{here}}/out", "has no tokenizer.json"),
+    (f"finetune --stage 1 {DATA} --backbone tiny --out {{here}}/out", "train it first with --recipe captions"),
+    (f"{TRAIN} --vqvae {{here}}", "--vqvae {here} holds no config.json"),
+    (f"{TRAIN} --from {{here}}", "--from {here} holds no weights"),
+    (f"finetune --stage 1 {DATA} {BACKBONE} --out {{world}}/run", "is finished; --fresh trains it again"),
+    (f"finetune --stage 1 --recipe captions --train full {DATA} --backbone tiny --out {{world}}/run",
+     "is a run of recipe signmotiongpt"),
+    ("train_vqvae --data {here}/nothing --out {here}/vq", "no dataset folder at"),
+    ("train_vqvae --data {world} --out {here}/vq", "has no new_joint_vecs/"),
+    (f"tokenize_motions --data {{here}}/nothing {VQ} --out {{here}}/t.json", "no dataset folder at"),
+    ("prepare --from humanml3d --out {here}/x", "--input must be a folder for --from humanml3d, got None"),
+    ("prepare --from humanml3d --input {here}/nothing --out {here}/x", "--input must be a folder"),
+    ("prepare --from humanml3d --input {world} --out {here}/x", "has no new_joint_vecs/"),
+    ("prepare --from joints --input {world} --out {here}/x", "has none of raw_joints/"),
+    ("prepare --from procedural --count 2 --out {world}", "is not empty; choose another --out"),
+    ("render --input {here}/nothing.npy", "does not exist"),
+    ("render --input {here}", "holds no .npy, .npz, .txt file"),
+    ("render --input {world}/tokens.json", "can read .npy .npz .txt"),
+    (f"render --tokens 1 --output {{here}}/x.mov {VQ}", "cannot save x.mov: supported are"),
+    (f"render --tokens 1 {VQ} --size -5 --output {{here}}/x.gif", "-5"),
+]  # fmt: skip
+
+
+def check(done, message: str) -> None:
+    assert done.code == 2, (done.code, done.out, done.err)
+    assert done.err.count("\n") == 1 and done.err.endswith("\n"), done.err
+    assert "Traceback" not in done.out + done.err
+    assert message in done.err, done.err
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """An empty working directory, so that no outputs/run is anybody's default."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "command, message", COMMANDS, ids=[f"{i:02}-{c.split()[0]}" for i, (c, _) in enumerate(COMMANDS)]
+)
+def test_a_wrong_command_is_one_line(script, tiny, here, command, message):
+    name, *args = command.split()
+    done = script(name, *(arg.format(world=tiny.folder, here=here) for arg in args))
+    check(done, message.format(world=tiny.folder, here=here))
+    assert not (here / "out").exists() and not (here / "x").exists(), "a refused command left something behind"
+
+
+def test_there_are_enough_of_them():
+    assert len(COMMANDS) >= 25
+
+
+# 1) Broken files. Each test breaks one thing of a copy.
+
+
+@pytest.fixture
+def copy(tiny, here) -> Path:
+    """A copy of the tiny world in the working directory."""
+    for name in ("backbone", "run", "vqvae"):
+        shutil.copytree(tiny.folder / name, here / name)
+    for name in ("tokens.json", "tokens.meta.json"):
+        shutil.copyfile(tiny.folder / name, here / name)
+    return here
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def scramble(path: Path) -> None:
+    path.write_bytes(b"\x00\xff" * 100)
+
+
+@pytest.mark.parametrize("damage", [cut, scramble, Path.unlink])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "run/config.json",
+        "run/prompts.json",
+        "run/stage1/adapter_model.safetensors",
+        "run/stage1/adapter_config.json",
+        "run/stage1/meta.json",
+        "run/vqvae/model.safetensors",
+        "run/vqvae/config.json",
+        "run/vqvae/Mean.npy",
+        "backbone/model.safetensors",
+        "backbone/config.json",
+        "backbone/tokenizer.json",
+    ],
+)
+def test_sampling_from_a_damaged_run_names_the_file(script, copy, name, damage):
+    damage(copy / name)
+    done = script("sample", "--prompt", "walk", "--run", "run", "--output", "x.npy")
+    said = {"run/stage1/adapter_model.safetensors": "no finished stage", "run/stage1/meta.json": "no finished stage"}
+    gone = said.get(name, Path(name).name) if damage is Path.unlink else Path(name).name
+    if damage is Path.unlink and name == "run/stage1/adapter_config.json":
+        gone = "config.json"  # then it can only be a full stage
+    check(done, gone)
+
+
+@pytest.mark.parametrize("damage", [cut, scramble])
+@pytest.mark.parametrize(
+    "name", ["tokens.json", "tokens.meta.json", "backbone/model.safetensors", "backbone/tokenizer.json"]
+)
+def test_training_on_damaged_files_names_the_file(script, copy, name, damage):
+    damage(copy / name)
+    done = script("finetune", "--stage", 1, "--data", "tokens.json", "--backbone", "backbone", "--out", "new",
+                  "--max-steps", 1, "--eval-every", 1)  # fmt: skip
+    check(done, Path(name).name)
+    assert not (copy / "new").exists()
+
+
+def test_weights_of_another_shape_name_the_tensor(script, copy):
+    config = json.loads((copy / "backbone/config.json").read_text())
+    (copy / "backbone/config.json").write_text(json.dumps(config | {"hidden_size": 64}))
+    check(script("sample", "--prompt", "walk", "--run", "run"), "the model has")
+    (copy / "backbone/config.json").write_text(json.dumps(config | {"model_type": "bert"}))
+    check(script("sample", "--prompt", "walk", "--run", "run"), "model_type 'bert' is not supported")
+
+
+def test_a_run_that_moved_without_its_backbone(script, copy):
+    shutil.rmtree(copy / "backbone")
+    check(script("sample", "--prompt", "walk", "--run", "run"), "was trained on ../backbone, which is not there")
+
+
+def test_a_stage_that_is_not_finished(script, copy):
+    meta = json.loads((copy / "run/stage1/meta.json").read_text())
+    (copy / "run/stage1/meta.json").write_text(json.dumps(meta | {"finished": False}))
+    check(script("sample", "--prompt", "walk", "--run", "run"), "has no finished stage; scripts/finetune.py --out run")
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("[]", "non-empty JSON list"),
+        ('[{"text_query": "a", "motion_tokens": "1"}]', "needs train and val entries, has 1 and 0"),
+        ('[{"text_query": "a", "motion_tokens": "1"},\n{"text_query": "b"}]', "entry 1: motion_tokens"),
+        ('[{"text_query": "a", "motion_tokens": "1"},\n// two\n{"text_query": "b"}]', "JSON has no comments, line 2"),
+        ('[{"text_query": "", "motion_tokens": "1"}]', "entry 0: text_query is missing or empty"),
+        (json.dumps([{"text_query": "a" * 10_000, "motion_tokens": "1"}]), "10000 characters"),
+        ('[{"text_query": "a", "motion_tokens": "32"}, {"text_query": "b", "motion_tokens": "1"}]', "motion code 32"),
+    ],
+)
+def test_token_data_that_cannot_be_trained_on(script, copy, content, message):
+    (copy / "tokens.json").write_text(content)
+    done = script("finetune", "--stage", 1, "--data", "tokens.json", "--backbone", "backbone", "--out", "new")
+    check(done, message)
+    assert not (copy / "new").exists()
+
+
+@pytest.mark.parametrize(
+    "prompt, message",
+    [("", "the prompt is empty"), ("  ", "the prompt is empty"), ("walk \udcff", "not Unicode at character 5"),
+     ("a" * 10_001, "10001 characters, at most 10000"), ("a" * 10_000, "the model has 1024 positions")],
+)  # fmt: skip
+def test_prompts_that_cannot_be_read(script, tiny, here, prompt, message):
+    check(script("sample", "--run", tiny.run, "--prompt", prompt), message)
+    assert not (here / "outputs").exists()
+
+
+# 2) Broken motions.
+
+
+def write_npy(path: Path, array) -> Path:
+    np.save(path, array)
+    return path
+
+
+@pytest.mark.parametrize(
+    "array, message",
+    [
+        (np.zeros((10, 5, 3), np.float32), "not a motion"),
+        (np.zeros((10, 263), np.float32), "not a motion"),
+        (np.zeros((0, 22, 3), np.float32), "not a motion"),
+        (np.full((10, 22, 3), np.nan, np.float32), ""),
+        (np.array(["a"]), "not a motion"),
+    ],
+)
+def test_render_refuses_what_is_no_motion(script, here, array, message):
+    write_npy(here / "m.npy", array)
+    check(script("render", "--input", "m.npy", "--size", 64), message)
+    assert not (here / "m.gif").exists()
+
+
+@pytest.mark.parametrize("name, content", [("m.npy", b"not an array"), ("m.npz", b"PK\x03\x04broken"), ("m.npy", b"")])
+def test_render_refuses_files_that_are_broken(script, here, name, content):
+    (here / name).write_bytes(content)
+    check(script("render", "--input", name), name)
+
+
+def test_an_array_of_objects_is_never_unpickled(script, here):
+    np.save(here / "m.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    check(script("render", "--input", "m.npy"), "m.npy")
+
+
+@pytest.mark.parametrize("content", ["", "<MOT_BEGIN><MOT_END>", "hello there", "99 1"])
+def test_describe_refuses_what_is_no_motion(script, tiny, here, content):
+    (here / "t.txt").write_text(content)
+    done = script("sample", "--task", "m2t", "--run", tiny.run, "--input", "t.txt")
+    check(done, {"hello there": "not a motion token", "99 1": "code 99 is outside"}.get(content, "nothing to describe"))
+
+
+def test_describe_says_that_a_npy_has_no_tokens(script, tiny, here):
+    write_npy(here / "m.npy", np.zeros((8, 22, 3), np.float32))
+    check(script("sample", "--task", "m2t", "--run", tiny.run, "--input", "m.npy"), "a .npy has none")
+
+
+# 3) Broken datasets.
+
+
+@pytest.fixture
+def joints(here) -> Path:
+    """A folder of 20 sound clips of standing people, as `--from joints` reads it."""
+    from motiongpt.data.procedural import generate_clips
+
+    (here / "in/joints").mkdir(parents=True)
+    (here / "in/texts").mkdir()
+    clip = next(generate_clips(1)).joints
+    for i in range(20):
+        np.save(here / f"in/joints/{i}.npy", clip)
+        (here / f"in/texts/{i}.txt").write_text("a person moves\n")
+    (here / "in/train.txt").write_text("\n".join(map(str, range(18))))
+    (here / "in/val.txt").write_text("18\n19\n")
+    return here / "in"
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.full((50, 22, 3), np.nan, np.float32), np.zeros((50, 21, 3), np.float32), np.zeros((3, 22, 3), np.float32)],
+    ids=["NaN frames", "wrong joint count", "too short"],
+)
+def test_prepare_skips_counts_and_lists_a_bad_clip(script, joints, here, array):
+    write_npy(joints / "joints/3.npy", array)
+    done = script("prepare", "--from", "joints", "--input", joints, "--out", "data")
+    assert done.code == 0, done.err
+    assert "3" in json.dumps(json.loads((here / "data/report.json").read_text()))
+    assert "3" not in (here / "data/train.txt").read_text().split()
+    assert np.isfinite(np.load(here / "data/Mean.npy")).all()
+
+
+def test_prepare_stops_where_more_than_five_percent_are_bad(script, joints, here):
+    for i in range(2):
+        write_npy(joints / f"joints/{i}.npy", np.zeros((50, 21, 3), np.float32))
+    done = script("prepare", "--from", "joints", "--input", joints, "--out", "data")
+    assert done.code == 1 and done.err.count("\n") == 1 and "2 of 20 records cannot be used" in done.err
+
+
+@pytest.fixture
+def dataset(script, joints, here) -> Path:
+    done = script("prepare", "--from", "joints", "--input", joints, "--out", "data")
+    assert done.code == 0, done.err
+    return here / "data"
+
+
+@pytest.mark.parametrize("name", ["Mean.npy", "Std.npy", "dataset.json", "train.txt"])
+def test_a_dataset_that_lacks_or_breaks_a_file_names_it(script, dataset, tiny, name):
+    args = ("tokenize_motions", "--data", dataset, "--vqvae", tiny.vqvae, "--out", "t.json")
+    if name != "train.txt":
+        scramble(dataset / name)
+        check(script(*args), name)
+    (dataset / name).unlink()
+    if name != "dataset.json":  # a plain HumanML3D download has none
+        check(script(*args), name)
+    assert not Path("t.json").exists()
+
+
+def test_statistics_of_another_width(script, dataset, tiny):
+    for name in ("Mean.npy", "Std.npy"):
+        np.save(dataset / name, np.ones(100, np.float32))
+    done = script("tokenize_motions", "--data", dataset, "--vqvae", tiny.vqvae, "--out", "t.json")
+    check(done, "100")
+
+
+def test_clips_with_nan_are_dropped_and_listed_never_averaged_in(script, dataset, tiny):
+    path = dataset / "new_joint_vecs/4.npy"
+    features = np.load(path)
+    features[7, 3] = np.nan
+    np.save(path, features)
+    done = script("tokenize_motions", "--data", dataset, "--vqvae", tiny.vqvae, "--out", "t.json")
+    assert done.code == 0 and "dropped 1: not finite or malformed" in done.out
+    assert "4" not in {entry["id"] for entry in json.loads(Path("t.json").read_text())}
+
+
+def test_a_tokenizer_without_validation_clips_is_not_trained(script, dataset):
+    (dataset / "val.txt").write_text("")
+    done = script("train_vqvae", "--data", dataset, "--out", "vq", "--width", 8, "--code-dim", 8, "--codes", 4)
+    check(done, "val")
+
+
+def test_a_shipped_tokenizer_is_not_overwritten(script, dataset, copy):
+    before = (copy / "vqvae/model.safetensors").read_bytes()
+    done = script("train_vqvae", "--data", dataset, "--out", "vqvae", "--max-steps", 1, "--width", 8, "--codes", 4)
+    check(done, "--fresh replaces it")
+    assert (copy / "vqvae/model.safetensors").read_bytes() == before
+
+
+def test_a_window_shorter_than_a_code(script, dataset):
+    check(script("train_vqvae", "--data", dataset, "--out", "vq", "--window", 3), "--window must be at least 4 frames")

@@ -1,0 +1,157 @@
+"""What the scripts share: flags from config fields, where a value came from, and one-line errors."""
+
+import dataclasses
+import json
+import sys
+
+import pytest
+
+from motiongpt.cli import Parser, add_config_flags, describe, read_config_file, resolve, run
+from motiongpt.config import LoRAConfig, SampleConfig, TrainConfig, VQVAEConfig
+
+
+def parse(config, *args: str):
+    parser = Parser("test")
+    add_config_flags(parser, config)
+    return parser.parse_args(args)
+
+
+# 1) Values and their origins.
+
+
+@pytest.mark.parametrize("config", [TrainConfig, LoRAConfig, VQVAEConfig, SampleConfig])
+def test_without_flags_a_config_is_its_defaults(config):
+    values, origins = resolve(config, parse(config))
+    assert values == config() and set(origins.values()) == {"default"}
+
+
+@pytest.mark.parametrize("config", [TrainConfig, LoRAConfig, VQVAEConfig, SampleConfig])
+def test_every_field_survives_its_flag(config):
+    """Each field given its own default as text comes back equal, with origin flag."""
+    args = []
+    for field in dataclasses.fields(config):
+        value = field.default
+        args += ["--" + field.name.replace("_", "-"), *(value if isinstance(value, tuple) else [str(value)])]
+    values, origins = resolve(config, parse(config, *args))
+    assert values == config() and set(origins.values()) == {"flag"}
+
+
+def test_recipe_below_config_below_flag():
+    layers = (("recipe x", {"lr": 1.0, "batch_size": 2, "epochs": 3}), ("--config f", {"lr": 2.0, "batch_size": 4}))
+    values, origins = resolve(TrainConfig, parse(TrainConfig, "--lr", "3"), *layers)
+    assert (values.lr, values.batch_size, values.epochs) == (3.0, 4, 3)
+    assert [origins[n] for n in ("lr", "batch_size", "epochs", "seed")] == ["flag", "--config f", "recipe x", "default"]
+    text = describe(values, origins)
+    assert "lr 3.0 (flag)" in text and "batch_size 4 (--config f)" in text and "default: " in text and "seed 42" in text
+
+
+def test_a_layer_may_hold_the_fields_of_other_configs():
+    values, _ = resolve(LoRAConfig, parse(LoRAConfig), ("recipe", {"lr": 1.0, "lora_r": 8}))
+    assert values.lora_r == 8
+
+
+@pytest.mark.parametrize(
+    "config, layer",
+    [(TrainConfig, {"lr": "fast"}), (TrainConfig, {"lr": None}), (TrainConfig, {"lr": float("nan")}),
+     (TrainConfig, {"lr": float("inf")}), (TrainConfig, {"lr": True}), (TrainConfig, {"batch_size": 2.5}),
+     (TrainConfig, {"batch_size": True}), (TrainConfig, {"schedule": 1}), (LoRAConfig, {"lora_targets": "q_proj"}),
+     (LoRAConfig, {"lora_targets": [1]}), (TrainConfig, {"batch_size": [1]}), (SampleConfig, {"temperature": {}})],
+)  # fmt: skip
+def test_a_value_of_the_wrong_kind_is_named_with_its_origin(config, layer):
+    name = "--" + next(iter(layer)).replace("_", "-")
+    with pytest.raises(ValueError, match=rf"{name} must be .*\(--config f\)"):
+        resolve(config, parse(config), ("--config f", layer))
+
+
+def test_a_value_out_of_range_is_named_by_its_flag():
+    with pytest.raises(ValueError, match="--batch-size must be at least 1, got 0"):
+        resolve(TrainConfig, parse(TrainConfig, "--batch-size", "0"))
+
+
+# 2) Config files.
+
+
+def test_a_config_file_is_flat_or_a_runs_own(tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text('{"lr": 0.5, "lora_r": 4}')
+    assert read_config_file(str(path)) == {"lr": 0.5, "lora_r": 4}
+    run_config = {"RunConfig": {"recipe": "x", "codes": 9}, "TrainConfig": {"lr": 0.1}, "LoRAConfig": {"lora_r": 2}}
+    path.write_text(json.dumps(run_config))
+    assert read_config_file(str(path)) == {"lr": 0.1, "lora_r": 2}
+    assert read_config_file(None) == {}
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [("{", "line 1"), ("[1]", "expected a JSON object, got list"), ("3", "expected a JSON object, got int"),
+     ('{"learning_rate": 1}', "no setting is called learning_rate"), ('{"TrainConfig": 3}', "called TrainConfig"),
+     ('{"lr": 1, // fast\n}', "not valid JSON")],
+)  # fmt: skip
+def test_a_config_file_that_is_none(tmp_path, content, message):
+    path = tmp_path / "c.json"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=message) as error:
+        read_config_file(str(path))
+    assert "c.json" in str(error.value)
+
+
+def test_a_config_file_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing.json"):
+        read_config_file(str(tmp_path / "nothing.json"))
+
+
+# 3) How a script ends.
+
+
+def end(monkeypatch, capsys, main, *args: str) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["tool.py", *args])
+    with pytest.raises(SystemExit) as stop:
+        run(main, Parser("What it is."))
+    return stop.value.code, *capsys.readouterr()
+
+
+def raising(error):
+    def main(args):
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize("value, code", [(None, 0), (0, 0), (3, 3)])
+def test_exit_codes(monkeypatch, capsys, value, code):
+    assert end(monkeypatch, capsys, lambda args: value) == (code, "", "")
+
+
+@pytest.mark.parametrize(
+    "error, line",
+    [
+        (ValueError("first line\nsecond line"), "first line"),
+        (FileNotFoundError("x is missing"), "x is missing"),
+        (FileNotFoundError(2, "No such file or directory", "x"), "[Errno 2] No such file or directory: 'x'"),
+        (FileExistsError("y is there"), "y is there"),
+        (FloatingPointError("not finite"), "not finite"),
+        (ValueError(), "ValueError"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_exit_2(monkeypatch, capsys, error, line):
+    assert end(monkeypatch, capsys, raising(error)) == (2, "", f"tool.py: error: {line}\n")
+
+
+def test_ctrl_c_and_a_closed_pipe_are_no_mistakes(monkeypatch, capsys):
+    assert end(monkeypatch, capsys, raising(KeyboardInterrupt()))[0] == 130
+    assert end(monkeypatch, capsys, raising(BrokenPipeError()))[0] == 0
+
+
+def test_debug_shows_the_traceback_and_bugs_always_do(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["tool.py", "--debug"])
+    with pytest.raises(ValueError):
+        run(raising(ValueError("x")), Parser("What it is."))
+    monkeypatch.setattr(sys, "argv", ["tool.py"])
+    with pytest.raises(KeyError):
+        run(raising(KeyError("a bug")), Parser("What it is."))
+
+
+def test_a_wrong_flag_is_one_line_and_not_guessed(monkeypatch, capsys):
+    for args in (["--nonsense"], ["--deb"], ["stray"]):
+        code, out, err = end(monkeypatch, capsys, lambda a: None, *args)
+        assert code == 2 and out == "" and err.count("\n") == 1 and "--help lists the flags" in err

@@ -1,0 +1,268 @@
+"""The commands people type: the whole chain at tiny size, and what each one prints."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+NAMES = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
+TINY_VQVAE = (
+    "--width 16 --code-dim 16 --codes 24 --depth 1 --window 32 --batch-size 8 --max-steps 4 --eval-every 2".split()
+)
+SHORT = "--max-steps 2 --eval-every 2 --batch-size 8 --lora-r 4 --lora-alpha 4".split()
+
+
+# 1) Help.
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_says_what_it_is_and_its_defaults(script, name):
+    done = script(name, "--help")
+    assert done.code == 0 and done.err == ""
+    assert "python scripts/" in done.out and "--debug" in done.out
+    if name != "ship":
+        assert "default" in done.out
+
+
+def test_every_setting_of_training_is_a_flag(script):
+    from motiongpt.config import LoRAConfig, SampleConfig, TrainConfig, VQVAEConfig, flag_name
+
+    derived = {"feature_dim", "joint_dim", "window"}  # read off the data; the tokenizer's alone
+    for name, configs in (("finetune", (TrainConfig, LoRAConfig)), ("sample", (SampleConfig,)),
+                          ("train_vqvae", (VQVAEConfig,))):  # fmt: skip
+        text = script(name, "--help").out
+        for config in configs:
+            for field in set(config.__dataclass_fields__) - derived:
+                assert flag_name(field) + " " in text, f"{name} has no {flag_name(field)}"
+
+
+def test_a_script_runs_from_anywhere_as_a_program(tmp_path):
+    """The one subprocess: shebang-less scripts put their checkout on the path whatever the working directory."""
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "finetune.py", "--list"],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout.splitlines()[1].split() == "signmotiongpt 2 multitask t2m 50 %, m2t 30 %, denoise 20 %".split()
+
+
+# 2) The chain, once per worker; then what each step said and wrote.
+
+
+@pytest.fixture(scope="module")
+def chain(script, tmp_path_factory) -> dict:
+    """Every command from nothing to three trained stages, by name; they run in a folder of their own, `place`."""
+    place, home, done = tmp_path_factory.mktemp("chain"), os.getcwd(), {}
+    data, backbone = ("--data", "tokens.json"), ("--backbone", "bb/stage1")
+    steps = {
+        "prepare": ("prepare", "--from", "procedural", "--count", 40, "--out", "data"),
+        "vqvae": ("train_vqvae", "--data", "data", "--out", "vq", *TINY_VQVAE),
+        "tokenize": ("tokenize_motions", "--data", "data", "--vqvae", "vq", "--out", "tokens.json"),
+        "captions": ("finetune", "--recipe", "captions", "--stage", "captions", "--train", "full", "--backbone", "tiny",
+                     *data, "--out", "bb", "--max-steps", 2, "--eval-every", 2),
+        "stage 1": ("finetune", "--stage", 1, *data, *backbone, "--vqvae", "vq", *SHORT),
+        "the rest": ("finetune", "--stage", "all", *data, *SHORT),
+        "alone": ("finetune", "--stage", "sft", *data, *backbone, "--out", "alone", "--tasks", "t2m=1", "m2t=3",
+                  *SHORT),
+        "sample": ("sample", "--prompt", "a", "person", "walks", "--max-new-tokens", 6, "--seed", 1),
+        "files": ("sample", "--prompt", "a person walks", "--seconds", 1, "--exact-length", "--stage", 2, "--seed", 4,
+                  "--output", "w.npz", "w.txt", "w.json"),
+    }  # fmt: skip
+    os.chdir(place)
+    try:
+        for name, command in steps.items():
+            done[name] = script(*command)
+            assert done[name].code == 0, f"{name}: {done[name].err}"
+    finally:
+        os.chdir(home)
+    return done | {"place": place}
+
+
+@pytest.fixture
+def here(chain, monkeypatch) -> Path:
+    """The chain's folder as working directory: the default run is its outputs/run."""
+    monkeypatch.chdir(chain["place"])
+    return chain["place"]
+
+
+def test_prepare(chain, here):
+    assert "wrote data/" in chain["prepare"].out
+    info = json.loads((here / "data" / "dataset.json").read_text())
+    assert (info["skeleton"], info["fps"]) == ("humanml3d-22", 20.0)
+    assert np.load(here / "data" / "Mean.npy").shape == (263,)
+
+
+def test_train_vqvae(script, chain, here):
+    out = chain["vqvae"].out
+    assert {"config.json", "model.safetensors", "Mean.npy", "Std.npy", "loss.png", "metrics.jsonl"} <= {
+        p.name for p in (here / "vq").iterdir()
+    }
+    assert "next: python scripts/tokenize_motions.py" in out
+    assert "width 16 (flag)" in out and "lr 0.0002 (script)" in out
+    again = script("train_vqvae", "--data", "data", "--out", "vq", *TINY_VQVAE)
+    assert again.code == 0 and "resumed at step 4 of 4" in again.out
+
+
+def test_train_vqvae_takes_a_config_file_and_flags_win(script, here, tmp_path):
+    (tmp_path / "c.json").write_text(
+        '{"width": 8, "max_steps": 1, "eval_every": 1, "lr": 0.001, "codes": 8, "code_dim": 8, "depth": 1}'
+    )
+    args = ("train_vqvae", "--data", "data", "--batch-size", 4, "--width", 16)
+    done = script(*args, "--out", tmp_path / "a", "--config", tmp_path / "c.json")
+    assert done.code == 0, done.err
+    assert "width 16 (flag)" in done.out and f"lr 0.001 (--config {tmp_path / 'c.json'})" in done.out
+    done = script(*args[:5], "--out", tmp_path / "b", "--config", tmp_path / "a" / "config.json", "--max-steps", 1,
+                  "--eval-every", 1)  # fmt: skip
+    assert done.code == 0, done.err
+    assert "width 16 (--config" in done.out
+
+
+def test_tokenize(here):
+    meta = json.loads((here / "tokens.meta.json").read_text())
+    assert (meta["codes"], meta["fps"], meta["frames_per_code"]) == (24, 20.0, 4)
+    entries = json.loads((here / "tokens.json").read_text())
+    texts = [here / "data" / "texts" / f"{clip}.txt" for clip in {e["id"] for e in entries}]
+    assert len(entries) == sum(len(path.read_text().splitlines()) for path in texts) > 40
+    for e in entries:
+        assert len(e["motion_tokens"].split()) == len(np.load(here / f"data/new_joint_vecs/{e['id']}.npy")) // 4
+
+
+def test_finetune_a_backbone_on_captions(chain, here):
+    assert "random weights (preset tiny)" in chain["captions"].out
+    assert (here / "bb" / "stage1" / "model.safetensors").is_file()
+
+
+def test_finetune_stage_one_says_what_it_does(chain):
+    lines = chain["stage 1"].out.splitlines()
+    assert "recipe signmotiongpt, stage 1 of 3: motion-lm (motion 100 %), from backbone bb/stage1" in lines
+    assert any("lr 1e-05 (recipe signmotiongpt)" in line and "batch_size 8 (flag)" in line for line in lines)
+    assert any("lora_r 4 (flag)" in line for line in lines)
+    assert any(line.startswith("wrote outputs/run/stage1/") for line in lines)
+
+
+def test_finetune_all_skips_what_is_finished_and_goes_on(script, chain, here):
+    """Stages 2 and 3 find backbone and tokenizer in the run."""
+    out = chain["the rest"].out
+    assert "stage 1 (motion-lm) is finished in outputs/run/stage1; skipped" in out
+    assert "stage 2 of 3: multitask (t2m 50, m2t 30, denoise 20 %), from outputs/run/stage1" in out
+    assert "stage 3 of 3: sft (t2m 100 %), from outputs/run/stage2" in out
+    assert 'sample it: python scripts/sample.py --run outputs/run --stage 3 --prompt "' in out
+    assert json.loads((here / "outputs/run/stage3/meta.json").read_text())["finished"] is True
+    before = sorted((p, p.stat().st_mtime_ns) for p in (here / "outputs/run").rglob("*"))
+    assert script("finetune", "--stage", 3, "--data", "tokens.json", *SHORT).code == 2  # finished
+    assert before == sorted((p, p.stat().st_mtime_ns) for p in (here / "outputs/run").rglob("*"))
+
+
+def test_finetune_warns_where_the_stage_before_is_missing(chain):
+    out = chain["alone"].out
+    assert "sft (t2m 25, m2t 75 %), from backbone bb/stage1 (warning: alone/stage2 is not finished" in out
+
+
+def test_finetune_stops_in_time_and_goes_on(script, here, tmp_path):
+    args = ["finetune", "--stage", 1, "--data", "tokens.json", "--backbone", "bb/stage1", "--out", tmp_path / "slow"]
+    done = script(*args, *SHORT, "--max-minutes", 1e-9)
+    assert done.code == 3 and "the same command goes on from there" in done.out
+    assert script("sample", "--prompt", "a person walks", "--run", tmp_path / "slow").code == 2
+    done = script(*args, *SHORT)
+    assert done.code == 0 and f"wrote {tmp_path}/slow/stage1/" in done.out
+
+
+def test_sample_by_default_writes_a_folder_of_the_default_run(chain, here):
+    lines = chain["sample"].out.splitlines()
+    assert lines[0] == "run outputs/run, stage 3 (sft)"
+    folder = Path("outputs/a-person-walks")
+    assert [line for line in lines if line.startswith("wrote")] == [
+        f"wrote {folder}/motion.{end}" for end in ("npy", "gif", "txt")
+    ]
+    tokens = next(line for line in lines if line.replace(" ", "").isdigit()).split()
+    joints = np.load(folder / "motion.npy")
+    assert joints.shape == (4 * len(tokens), 22, 3) and joints.dtype == np.float32
+    assert (folder / "motion.gif").read_bytes()[:6] == b"GIF89a"
+    assert (folder / "motion.txt").read_text() == f"<MOT_BEGIN>{''.join(f'<motion_{t}>' for t in tokens)}<MOT_END>\n"
+
+
+def test_sample_formats_seeds_stages_and_lengths(script, chain, here, tmp_path):
+    assert chain["files"].out.splitlines()[0] == "run outputs/run, stage 2 (multitask)"
+    first = (here / "w.txt").read_text()
+    assert first.count("<motion_") == 5
+    assert json.loads((here / "w.json").read_text())["text"] == "a person walks"
+
+    def again(seed: int) -> str:
+        script("sample", "--prompt", "a person walks", "--run", "outputs/run", "--seconds", 1, "--exact-length",
+               "--stage", 2, "--seed", seed, "--output", tmp_path / "v.txt")  # fmt: skip
+        return (tmp_path / "v.txt").read_text()
+
+    assert again(4) == first != again(5)
+
+
+def test_sample_a_file_of_sentences(script, here):
+    (here / "many.txt").write_text("a person walks\n\nsomeone jumps 🤸\n", encoding="utf-8")
+    done = script("sample", "--prompt", "many.txt", "--output", "m.txt", "deep/dir", "--max-new-tokens", 4)
+    assert done.code == 0, done.err
+    assert (here / "m-000.txt").is_file() and (here / "m-001.txt").is_file()
+    assert (here / "deep/dir/000-a-person-walks/motion.npy").is_file()
+    assert (here / "deep/dir/001-someone-jumps/motion.npy").is_file()
+
+
+@pytest.mark.parametrize("prompt", ["🤸🤸", "../../etc/passwd", "a" * 300, "الشخص يمشي", "."])
+def test_sample_makes_a_plain_folder_name_of_any_prompt(script, here, prompt):
+    done = script("sample", "--prompt", prompt, "--max-new-tokens", 2)
+    assert done.code == 0, done.err
+    written = [Path(line.removeprefix("wrote ")) for line in done.out.splitlines() if line.startswith("wrote")]
+    assert len(written) == 3 and all(path.parts[0] == "outputs" and len(path.parts) == 3 for path in written)
+    assert "is not a training caption" in done.out
+
+
+def test_sample_to_text(script, here):
+    for file in ("w.txt", "w.npz"):
+        done = script("sample", "--task", "m2t", "--input", file, "--max-new-tokens", 8)
+        assert done.code == 0, done.err
+        assert len(done.out.splitlines()) >= 1 and "<motion" not in done.out
+
+
+def test_sample_without_a_tokenizer_writes_tokens(script, here):
+    done = script("sample", "--run", "alone", "--prompt", "someone", "--max-new-tokens", 4, "--output", "only")
+    assert done.code == 0, done.err
+    assert [p.name for p in (here / "only").iterdir()] == ["motion.txt"]
+    assert "--vqvae FOLDER" in done.out
+    done = script("sample", "--run", "alone", "--prompt", "someone", "--max-new-tokens", 4, "--vqvae", "outputs/run",
+                  "--output", "x.npy")  # fmt: skip
+    assert done.code == 0 and (here / "x.npy").is_file(), done.err
+
+
+def test_render(script, here):
+    done = script("render", "--input", "outputs/a-person-walks", "--output", "r.gif", "--size", 64)
+    assert done.code == 0 and (here / "r.gif").read_bytes()[:4] == b"GIF8", done.err
+    done = script("render", "--tokens", "1 2 3", "--size", 128, "--output", "t.png")  # the default run's tokenizer
+    assert done.code == 0 and (here / "t.png").read_bytes()[1:4] == b"PNG", done.err
+    done = script("render", "--input", "w.txt", "--vqvae-ckpt", "vq", "--size", 64, "--output", "pictures")
+    assert done.code == 0 and (here / "pictures" / "w.gif").is_file(), done.err
+
+
+def test_ship_makes_a_run_that_samples_alone(script, here, tmp_path, monkeypatch):
+    done = script("ship", "--run", "outputs/run", "--data", "tokens.json", "--out", tmp_path / "demo")
+    assert done.code == 0, done.err
+    monkeypatch.chdir(tmp_path)
+    done = script("sample", "--run", "demo", "--prompt", "a person walks", "--max-new-tokens", 4, "--output", "x.npy")
+    assert done.code == 0 and (tmp_path / "x.npy").is_file(), done.err
+
+
+def test_the_chain_leaves_no_temporary_files(here):
+    assert not [path for path in here.rglob(".*") if path.name != ".pytest_cache"]
+
+
+def test_weights_of_the_chain_are_finite(here):
+    from motiongpt.files import read_tensors
+
+    for path in here.rglob("*.safetensors"):
+        assert all(torch.isfinite(t.float()).all() for t in read_tensors(path).values()), path
