@@ -67,8 +67,8 @@ def load_state(folder: Path, warn: Callable[[str], None]) -> tuple[dict[str, Ten
     return None
 
 
-def pack(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Trainable parameters, buffers, optimizer moments and the RNG as one flat dict of tensors.
+def pack(module: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device) -> dict[str, Tensor]:
+    """Trainable parameters, buffers, optimizer moments and the RNG, the device's too, as one flat dict on the CPU.
 
     Frozen parameters are left out: they are the backbone's, which is on disk already.
     """
@@ -79,13 +79,15 @@ def pack(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tenso
         for key, value in optimizer.state.get(p, {}).items():
             tensors[f"optimizer/{name}/{key}"] = torch.as_tensor(value)
     tensors["rng/cpu"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        tensors["rng/cuda"] = torch.cuda.get_rng_state()
-    # the clones cut ties: tied or sliced tensors share memory, which safetensors refuses to write
-    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
+    if device.type == "cuda":
+        tensors["rng/cuda"] = torch.cuda.get_rng_state(device)
+    # the copies cut ties: tied or sliced tensors share memory, which safetensors refuses to write
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
 
 
-def unpack(tensors: dict[str, Tensor], module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def unpack(
+    tensors: dict[str, Tensor], module: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
+) -> None:
     """Inverse of `pack`, total: a tensor too many, too few or of another shape is a ValueError, and nothing is copied.
 
     Only optimizer moments may be missing: a parameter that never had a gradient has none.
@@ -107,7 +109,8 @@ def unpack(tensors: dict[str, Tensor], module: nn.Module, optimizer: torch.optim
         target.copy_(tensors[name])
     for name, (_, owner, key) in moments.items():  # the step counter too: a fused optimizer has it on the device
         p = named[owner]
-        optimizer.state[p][key] = tensors[name].to(p.device)
+        # a copy: what was read may lie in the mapped file, and Windows renames no file that is mapped
+        optimizer.state[p][key] = tensors[name].to(p.device, copy=True)
     torch.set_rng_state(tensors["rng/cpu"].cpu())
-    if "rng/cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["rng/cuda"].cpu())
+    if "rng/cuda" in tensors and device.type == "cuda":
+        torch.cuda.set_rng_state(tensors["rng/cuda"].cpu(), device)

@@ -1,17 +1,20 @@
 """What the scripts share: flags made from config fields, one-line errors, and where a value came from.
 
 A script parses, builds, calls, and prints the paths it wrote. Wrong input ends it with one line and exit
-code 2; `--debug` shows the traceback instead. Nothing in the library reads flags or the environment.
+code 2; `--debug` shows the traceback instead. Nothing but this file reads flags or the environment, and this file
+only when a script asks.
 """
 
 import argparse
 import dataclasses
 import math
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
-from motiongpt.config import JSONConfig, LoRAConfig, SampleConfig, TrainConfig, VQVAEConfig, flag_name
+from motiongpt.config import JSONConfig, LoRAConfig, SampleConfig, TrainConfig, VQVAEConfig, fits, flag_name
 from motiongpt.files import read_json
 
 Config = TypeVar("Config", bound=JSONConfig)
@@ -59,21 +62,11 @@ def resolve(config: type[Config], args: argparse.Namespace, *layers: tuple[str, 
         for name in names & set(layer):
             values[name], origins[name] = layer[name], origin
     for field in dataclasses.fields(config):
-        if field.name in values and not _fits(values[field.name], field.default):
+        value = values.get(field.name, field.default)
+        if not fits(value, field.default) or (isinstance(field.default, float) and not math.isfinite(value)):
             wanted = "a finite number" if isinstance(field.default, float) else type(field.default).__name__
-            raise ValueError(
-                f"{flag_name(field.name)} must be {wanted}, got {values[field.name]!r} ({origins[field.name]})"
-            )
+            raise ValueError(f"{flag_name(field.name)} must be {wanted}, got {value!r} ({origins[field.name]})")
     return config.from_dict(values), origins
-
-
-def _fits(value: Any, default: Any) -> bool:
-    """Whether a value from a file or a flag is of the field's kind; a whole number will do for a float."""
-    if isinstance(default, float):
-        return type(value) in (int, float) and math.isfinite(value)
-    if isinstance(default, tuple):
-        return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
-    return type(value) is type(default)
 
 
 def describe(config: JSONConfig, origins: dict[str, str]) -> str:
@@ -82,6 +75,21 @@ def describe(config: JSONConfig, origins: dict[str, str]) -> str:
     chosen = [f"{name} {values[name]} ({origin})" for name, origin in origins.items() if origin != "default"]
     rest = [f"{name} {values[name]}" for name, origin in origins.items() if origin == "default" and name in values]
     return "; ".join(part for part in (", ".join(chosen), "default: " + ", ".join(rest) if rest else "") if part)
+
+
+def fill_from_environment(args: argparse.Namespace, **variables: str) -> None:
+    """Fill path flags that were not given from environment variables, and say so: data="DATA_JSON_PATH"."""
+    for name, variable in variables.items():
+        if getattr(args, name) is None and (value := os.environ.get(variable)):
+            setattr(args, name, Path(value))
+            print(f"{flag_name(name)} {value} (environment: {variable})")
+
+
+def default_run() -> Path:
+    """outputs/run, in the folder that WORK_DIR names where it is set."""
+    if work := os.environ.get("WORK_DIR"):
+        print(f"outputs are in {work} (environment: WORK_DIR)")
+    return Path(work or "") / "outputs" / "run"
 
 
 def read_config_file(path: str | None) -> dict:
@@ -120,5 +128,12 @@ def run(main: Callable[[argparse.Namespace], int | None], parser: argparse.Argum
             f"{parser.prog}: error: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
             file=sys.stderr,
         )
+        code = 2
+    except RuntimeError as error:
+        # PyTorch's OutOfMemoryError by its name: --help and wrong flags must not wait for torch
+        if args.debug or type(error).__name__ != "OutOfMemoryError":
+            raise
+        fewer = "a smaller --batch-size and a larger --grad-accum" if hasattr(args, "grad_accum") else "fewer at a time"
+        print(f"{parser.prog}: error: the device is out of memory; use {fewer}", file=sys.stderr)
         code = 2
     sys.exit(code or 0)

@@ -6,10 +6,8 @@ here, at construction, with the flag's name in the message.
 """
 
 import dataclasses
-import json
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 
@@ -30,16 +28,16 @@ def require(condition: bool, name: str, value: Any, expected: str) -> None:
 
 
 def fits(value: Any, default: Any) -> bool:
-    """Whether a JSON value is of the kind of a field's default; a whole number may stand for a float."""
+    """Whether a JSON value is of the kind of a field's default; a float is finite, a whole number may stand for it."""
     if isinstance(default, float):
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     if isinstance(default, tuple):
         return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
     return default is dataclasses.MISSING or type(value) is type(default)
 
 
 class JSONConfig:
-    """`to_dict` / `from_dict` / `save` / `load` for the frozen dataclasses below.
+    """`to_dict` / `from_dict` for the frozen dataclasses below.
 
     An unknown key or a value of the wrong kind is a ValueError.
     """
@@ -57,18 +55,9 @@ class JSONConfig:
             raise ValueError(f"{cls.__name__} has no field {', '.join(unknown)}; known fields: {', '.join(known)}")
         for name, value in values.items():
             default = known[name].default
-            require(fits(value, default), name, value, f"of the kind of {default!r}")
+            wanted = "a finite number" if isinstance(default, float) else f"of the kind of {default!r}"
+            require(fits(value, default), name, value, wanted)
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
-
-    def save(self, path: Path | str) -> None:
-        Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: Path | str) -> "JSONConfig":
-        try:
-            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-        except ValueError as error:  # JSON's own errors are ValueErrors
-            raise ValueError(f"{path}: {error}") from error
 
 
 @dataclass(frozen=True)

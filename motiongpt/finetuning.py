@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,11 @@ import torch
 
 from motiongpt.config import LLM_PRESETS, LoRAConfig, TrainConfig
 from motiongpt.data.batches import BucketedBatches
-from motiongpt.data.tokens import Entry, codebook_size, dedup, load_tokens, meta_path, prompt_table
-from motiongpt.files import file_hash, read_json, write_json
+from motiongpt.data.tokens import Entry, codebook_size, dedup, load_tokens, meta_path, prompt_table, rank
+from motiongpt.files import file_hash, read_json, write_atomic, write_json
 from motiongpt.loops import Result
 from motiongpt.stages import (
+    WEIGHTS,
     RunConfig,
     StageModel,
     data_identity,
@@ -31,12 +33,12 @@ from motiongpt.stages import (
     stage_folder,
     versions,
 )
-from motiongpt.tasks import Renderer, TaskCollate, lm_loss
-from motiongpt.vocab import MotionVocab, load_tokenizer
-from motiongpt.weights import resolve_backbone
+from motiongpt.tasks import RECIPES, Renderer, TaskCollate, lm_loss
+from motiongpt.tokenizer import tokenizer_files
+from motiongpt.vocab import MotionVocab, TextTokenizer, load_tokenizer
+from motiongpt.weights import resolve_backbone, weights_hash
 
-TOKENIZER_FILES = ("config.json", "model.safetensors", "Mean.npy", "Std.npy")
-MAX_VALIDATION_ENTRIES = 512  # validation looks at this many entries, the first ones by id
+MAX_VALIDATION_ENTRIES = 512  # validation looks at this many entries, drawn by a hash with the run's seed
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,14 @@ class Prepared:
     export: Callable[[Path], None]
     finish: Callable[[Result], None]
     fingerprint: dict
-    start: str  # where the weights come from, for people
+    warning: str | None  # the stage before is missing
     summary: str
     wide: bool  # wide enough for bf16 to pay on a CPU
     example: str  # a caption of the training data
 
 
 def prepare_stage(job: Job, device: torch.device, say: Callable[[str], None]) -> Prepared:
-    """Check and build one stage.
+    """Check and build one stage; `say` gets lines for people, the first of them what is trained from where.
 
     Raises:
         FileNotFoundError, ValueError: data, backbone, codes, captions or the run folder do not fit; one line.
@@ -88,6 +90,10 @@ def prepare_stage(job: Job, device: torch.device, say: Callable[[str], None]) ->
     """
     folder = stage_folder(job.out, job.number)
     _check_folder(job, folder)
+    source, start, warning = _source(job)
+    shares = ", ".join(f"{task} {100 * share / sum(job.tasks.values()):.0f}" for task, share in job.tasks.items())
+    stages = len(RECIPES[job.recipe])
+    say(f"recipe {job.recipe}, stage {job.number} of {stages}: {job.name} ({shares} %), from {start}")
     entries = load_tokens(job.data, job.config.seed)
     if job.dedup:
         kept = dedup(entries)
@@ -98,10 +104,15 @@ def prepare_stage(job: Job, device: torch.device, say: Callable[[str], None]) ->
     run = _run_config(job, entries, codes)
     vqvae = _vqvae_folder(job)
     training = [entry for entry in entries if entry.split == "train"]
-    held_out = [entry for entry in entries if entry.split == "val"][:MAX_VALIDATION_ENTRIES]
+    held_out = sorted((e for e in entries if e.split == "val"), key=lambda e: rank(e, job.config.seed))
+    held_out = held_out[:MAX_VALIDATION_ENTRIES]
     if not training or not held_out:
         raise ValueError(f"{job.data} needs train and val entries, has {len(training)} and {len(held_out)}")
-    model, start, source = _model(job, entries, run)
+    if source is None:
+        model, start_id = _random_model(job, entries, run), {"start": job.backbone}
+    else:
+        model, run = _model(job, source, run)
+        start_id = {"start": relative_backbone(source, job.out), "start_hash": weights_hash(source)}
     model.llm.to(device)
     renderer = Renderer(model.vocab, job.think, job.config.max_seq_len)
     longest = _check_fits(training + held_out, job.tasks, renderer)
@@ -144,7 +155,7 @@ def prepare_stage(job: Job, device: torch.device, say: Callable[[str], None]) ->
     def export(target: Path) -> None:
         nonlocal begun
         if not begun:  # not before the loop has found that this stage is the one it may go on with
-            _write_run(job, run, vqvae, entries)
+            _write_run(job, run, model.tokenizer, vqvae, entries)
             begun = True
         model.save(target, meta | {"finished": False})
 
@@ -154,7 +165,7 @@ def prepare_stage(job: Job, device: torch.device, say: Callable[[str], None]) ->
         write_json(folder / "meta.json", saved | {"finished": True, "steps": result.step, "losses": losses})
 
     fingerprint = {"data": file_hash(job.data), "tasks": job.tasks, "train": job.train_mode, "recipe": job.recipe,
-                   "start": source, "codes": codes, "think": job.think, **job.config.run_identity()}  # fmt: skip
+                   "codes": codes, "think": job.think, **start_id, **job.config.run_identity()}  # fmt: skip
     fingerprint |= job.lora.to_dict() if job.train_mode == "lora" else {}
     trainable = sum(p.numel() for p in model.llm.parameters() if p.requires_grad)
     everything = sum(p.numel() for p in model.llm.parameters())
@@ -163,13 +174,22 @@ def prepare_stage(job: Job, device: torch.device, say: Callable[[str], None]) ->
         f"{len(training)} training and {len(held_out)} validation entries"
     )
     if job.fresh and folder.is_dir():  # only now that nothing can be wrong any more
-        for name in ("state", "metrics.jsonl", "meta.json", "adapter_model.safetensors", "model.safetensors"):
+        for name in ("state", "metrics.jsonl", "meta.json", *WEIGHTS["lora"], *WEIGHTS["full"]):
             target = folder / name
             shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
     wide = model.llm.config.hidden_size >= 512
     return Prepared(
-        model.llm, batches, loss, validate, export, finish, fingerprint, start, summary, wide, training[0].text
-    )
+        model=model.llm, batches=batches, loss=loss, validate=validate, export=export, finish=finish,
+        fingerprint=fingerprint, warning=warning, summary=summary, wide=wide, example=training[0].text,
+    )  # fmt: skip
+
+
+def run_backbone(out: Path) -> str | None:
+    """The backbone that a run was begun with, by path or repo id: the default of its later stages."""
+    if not (out / "config.json").is_file():
+        return None
+    name = RunConfig.read(out).backbone
+    return os.path.normpath(out / name) if (out / name).is_dir() else name
 
 
 def _check_folder(job: Job, folder: Path) -> None:
@@ -185,39 +205,47 @@ def _check_folder(job: Job, folder: Path) -> None:
         raise FileNotFoundError(f"--resume: {folder} has nothing unfinished; leave the flag away to start")
 
 
-def _model(job: Job, entries: list[Entry], run: RunConfig) -> tuple[StageModel, str, str]:
-    """The stage's model, where it starts from in words, and the same as a path relative to the run."""
+def _source(job: Job) -> tuple[Path | None, str, str | None]:
+    """Folder of the weights to start from (None: drawn at random), the same in words, and a warning if one is due."""
     if job.backbone in LLM_PRESETS:
-        if job.recipe != "captions":
-            raise ValueError(f"--backbone {job.backbone} has no weights yet; train it first with --recipe captions")
-        if job.train_mode != "full":
-            raise ValueError("random weights have nothing to adapt: --recipe captions needs --train full")
-        if set(job.tasks) != {"caption"}:
-            raise ValueError(
-                f"random weights learn captions first, got --tasks {' '.join(job.tasks)}; motion comes next"
-            )
-        captions = sorted({entry.text for entry in entries if entry.split == "train"})
-        llm, tokenizer = new_backbone(job.backbone, captions, job.config.seed)
-        vocab = MotionVocab(tokenizer, run.codes, run.participants)
-        model = StageModel(llm, tokenizer, vocab, None, "full", None)
-        return model, f"random weights (preset {job.backbone})", job.backbone
+        return None, f"random weights (preset {job.backbone})", None
     backbone = resolve_backbone(job.backbone)
-    tokenizer = load_tokenizer(backbone)
-    before = stage_folder(job.out, job.number - 1)
-    source, start = backbone, f"backbone {job.backbone}"
     if job.source is not None:
         if not has_weights(job.source):
             raise FileNotFoundError(f"--from {job.source} holds no weights (adapter_model or model.safetensors)")
-        source, start = job.source, str(job.source)
-    elif job.number > 1:
-        if job.number - 1 in finished_stages(job.out):
-            source, start = before, str(before)
-        else:
-            start += f" (warning: {before} is not finished, so its training is skipped)"
+        return job.source, str(job.source), None
+    start = f"backbone {job.backbone}"
+    if job.number == 1:
+        return backbone, start, None
+    before = stage_folder(job.out, job.number - 1)
+    if job.number - 1 in finished_stages(job.out):
+        return before, str(before), None
+    return backbone, start, f"warning: {before} is not finished; this stage starts from the backbone without it"
+
+
+def _random_model(job: Job, entries: list[Entry], run: RunConfig) -> StageModel:
+    if job.recipe != "captions":
+        raise ValueError(f"--backbone {job.backbone} has no weights yet; train it first with --recipe captions")
+    if job.train_mode != "full":
+        raise ValueError("random weights have nothing to adapt: --recipe captions needs --train full")
+    if set(job.tasks) != {"caption"}:
+        raise ValueError(f"random weights learn captions first, got --tasks {' '.join(job.tasks)}; motion comes next")
+    captions = sorted({entry.text for entry in entries if entry.split == "train"})
+    llm, tokenizer = new_backbone(job.backbone, captions, job.config.seed)
+    return StageModel(llm, tokenizer, MotionVocab(tokenizer, run.codes, run.participants), None, "full", None)
+
+
+def _model(job: Job, source: Path, run: RunConfig) -> tuple[StageModel, RunConfig]:
+    """The stage's model from `source`, and the run's config with the hash of its backbone."""
+    backbone = resolve_backbone(job.backbone)
+    tokenizer = load_tokenizer(backbone)
     model = open_stage(source, tokenizer, run, job.train_mode, job.lora, job.config.seed)
+    base_hash = weights_hash(backbone)
+    if run.base_hash not in ("", base_hash):
+        raise ValueError(f"{job.out} was begun on other weights than {backbone} holds now; begin another --out")
     if model.base == backbone and not Path(job.backbone).expanduser().is_dir():
         model.repo_id = job.backbone
-    return model, start, relative_backbone(source, job.out)
+    return model, replace(run, base_hash=base_hash)
 
 
 def _check_fits(entries: list[Entry], tasks: dict[str, float], renderer: Renderer) -> int:
@@ -244,31 +272,33 @@ def _run_config(job: Job, entries: list[Entry], codes: int) -> RunConfig:
     if strangers:
         known = ", ".join(first.participants[:8]) or "none"
         raise ValueError(f"{job.out} knows participants {known}; {job.data} has {', '.join(strangers[:8])} too")
-    return replace(run, participants=first.participants)
+    return replace(run, participants=first.participants, base_hash=first.base_hash)
 
 
 def _vqvae_folder(job: Job) -> Path | None:
     """The tokenizer to copy into the run; it must be the one that wrote the codes."""
     if job.vqvae is None:
         return None
-    source = job.vqvae if (job.vqvae / "model.safetensors").is_file() else job.vqvae / "vqvae"
-    for name in TOKENIZER_FILES:
-        if not (source / name).is_file():
-            raise FileNotFoundError(f"--vqvae {job.vqvae} holds no {name}; scripts/train_vqvae.py writes one")
+    inside = job.vqvae / "vqvae"  # a run's own folder serves as well
+    source = job.vqvae if (job.vqvae / "model.safetensors").is_file() or not inside.is_dir() else inside
+    try:
+        tokenizer_files(source)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"--vqvae {error}") from error
     meta = read_json(meta_path(job.data)) if meta_path(job.data).is_file() else {}
     if meta.get("vqvae", (found := file_hash(source / "model.safetensors"))) != found:
         raise ValueError(f"--vqvae {job.vqvae} is not the tokenizer that wrote {job.data} ({meta_path(job.data).name})")
     return source
 
 
-def _write_run(job: Job, run: RunConfig, vqvae: Path | None, entries: list[Entry]) -> None:
-    """config.json, prompts.json and the tokenizer of the run."""
+def _write_run(job: Job, run: RunConfig, tokenizer: TextTokenizer, vqvae: Path | None, entries: list[Entry]) -> None:
+    """config.json, prompts.json and both tokenizers of the run, of text and of motion."""
     job.out.mkdir(parents=True, exist_ok=True)
     run.write(job.out, job.config, job.lora)
     write_json(job.out / "prompts.json", prompt_table(entries), indent=None)
+    tokenizer.save(job.out)
     target = job.out / "vqvae"
     if vqvae is None or os.path.abspath(vqvae) == os.path.abspath(target):
         return
-    target.mkdir(exist_ok=True)
-    for name in TOKENIZER_FILES:
-        shutil.copyfile(vqvae / name, target / name)
+    for path in tokenizer_files(vqvae):
+        write_atomic(target / path.name, partial(shutil.copyfile, path))

@@ -9,8 +9,10 @@ joints from `tokenizer.py`. A motion depends on its own seed only, not on who sh
 on a CPU).
 """
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from numbers import Integral, Real
 from pathlib import Path
 
 import torch
@@ -26,10 +28,13 @@ from motiongpt.sampling import (
     limits_from_length,
     limits_from_median,
 )
-from motiongpt.stages import LoadedRun, load_run
+from motiongpt.stages import LoadedRun, finished_stages, load_run, split_seed
 from motiongpt.tokenizer import MotionTokenizer
+from motiongpt.weights import resolve_folder
 
 MAX_PROMPT = 10_000  # characters
+DESCRIBE = SampleConfig(temperature=0.0, max_new_tokens=64)
+"""How `describe` writes unless told otherwise: always the likeliest word."""
 
 
 class MotionGenerator:
@@ -43,6 +48,7 @@ class MotionGenerator:
         stage: int | None = None,
         vqvae: Path | str | None = None,
         device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         """Load a run folder, one of its stage folders, or a Hub repo id (`model_path`).
 
@@ -51,13 +57,16 @@ class MotionGenerator:
                 serves where this is None.
             stage: stage number; default the highest finished one.
             vqvae: tokenizer folder; default the run's own.
+            dtype: of the language model's base weights. bfloat16 halves them and rounds every product: other
+                motions than in float32 for the same seed, as likely ones. The motion tokenizer stays float32.
 
         Raises FileNotFoundError or ValueError in one line where something is missing or does not fit.
         """
-        run = _local(model_path)
-        self.run: LoadedRun = load_run(run, stage, device)
+        run = resolve_folder(model_path, "run", "scripts/finetune.py --out makes one", ignore=["*/state/*"])
+        self.run: LoadedRun = load_run(run, stage, device, dtype)
         if dataset_path is not None:
-            self.run.prompts = Prompts(prompt_table(load_tokens(dataset_path)))
+            entries = load_tokens(dataset_path, split_seed(self.run.folder))  # held out here as it was in training
+            self.run.prompts = Prompts(prompt_table(entries))
         largest = max((max(known["codes"]) for known in self.run.prompts.captions.values()), default=0)
         if largest >= self.run.config.codes:
             raise ValueError(
@@ -109,7 +118,7 @@ class MotionGenerator:
         B = len(prompts)
         people = _per_row(participant_id, B, "participant_id")
         lengths = _per_row(seconds, B, "seconds")
-        seeds = [seed + i for i in range(B)] if isinstance(seed, int) else _per_row(seed, B, "seed")
+        seeds = [seed + i for i in range(B)] if isinstance(seed, Integral) else _per_row(seed, B, "seed")
         if exact_length and any(length is None for length in lengths):
             raise ValueError("exact_length (--exact-length) needs seconds (--seconds)")
         for text in prompts:
@@ -132,7 +141,7 @@ class MotionGenerator:
             begin_id=self.run.vocab.begin_id,
             codes=self.run.config.codes,
             limits=limits,
-            seeds=seeds,
+            seeds=[operator.index(value) for value in seeds],
             config=config,
             allowed=self._allowed(prompts) if per_prompt_vocab else None,
             trace=trace,
@@ -160,28 +169,60 @@ class MotionGenerator:
         ]
 
     def describe(
-        self, motion: Motion | Sequence[int], participant_id: str | None = None, *, seed: int = 0, **sampling: float
+        self,
+        motion: Motion | Sequence[int],
+        participant_id: str | None = None,
+        *,
+        seed: int = 0,
+        config: SampleConfig | None = None,
+        **sampling: float,
     ) -> str:
-        """A sentence for a motion (or its codes). Greedy unless a temperature is given.
+        """A sentence for a motion (or its codes). `config` is `DESCRIBE` unless given: greedy, at most 64 tokens.
 
         Raises ValueError for an empty motion or a code outside the codebook.
         """
         codes = list(motion.tokens) if isinstance(motion, Motion) else list(motion)
         if not codes:
             raise ValueError("nothing to describe: the motion has no tokens (a .npy has none; save .npz or .txt)")
-        config = replace(SampleConfig(temperature=0.0, max_new_tokens=64), **sampling)
+        config = replace(config or DESCRIBE, **sampling)
         ids = self.run.renderer.motion_prompt(codes, participant_id)
         self._check_room([ids], config.max_new_tokens)
         tokenizer, stop = self.run.vocab.tokenizer, self.run.renderer.frame.stop_id
         row = generate_text(
-            self.run.llm, [ids], first_id=self.run.vocab.first_id, stop_ids=[stop], seeds=[seed], config=config,
-            banned=[i for i in tokenizer.added_ids if i != stop], device=self.device,
+            self.run.llm, [ids], first_id=self.run.vocab.first_id, stop_ids=[stop], seeds=[operator.index(seed)],
+            config=config, banned=[i for i in tokenizer.added_ids if i != stop], device=self.device,
         )[0]  # fmt: skip
         return tokenizer.decode(row).strip()
 
     def knows(self, text: str) -> bool:
         """Whether training showed this caption, case and spaces aside."""
         return self.run.prompts.find(fold(text)) is not None
+
+    def info(self) -> str:
+        """What this run knows, for people: stages, data, participants, codes, lengths, captions and limits."""
+        run, captions = self.run, self.run.prompts.captions
+        config = run.config
+        code = config.frames_per_code / config.fps  # seconds
+        shortest = min((known["min"] for known in captions.values()), default=0)
+        longest = max((known["max"] for known in captions.values()), default=0)
+        data = run.meta.get("data", {})
+        stages = [f"{number} {meta['name']}" for number, meta in sorted(finished_stages(run.folder).items())]
+        examples = sorted(captions)[:: max(1, len(captions) // 10)][:10]
+        lines = {
+            "recipe": f"{config.recipe}, backbone {config.backbone}",
+            "stages": f"{', '.join(stages)} finished; this is {run.stage}",
+            "data": f"{data.get('file', 'unknown')}, {data.get('train', '?')} training entries",
+            "participants": ", ".join(config.participants) or "none",
+            "codes": f"{config.codes}, each {config.frames_per_code} frames at {config.fps:g} fps ({code:g} s)",
+            "lengths": f"{shortest} to {longest} codes in training ({shortest * code:.1f} to {longest * code:.1f} s), "
+            f"median {run.prompts.global_median}",
+            "joints": "none: this run has no motion tokenizer" if self.tokenizer is None
+            else self.tokenizer.skeleton.name,
+            "limits": f"{run.llm.config.max_positions} tokens of prompt and motion together, "
+            f"{MAX_PROMPT} characters of prompt",
+            "captions": f"{len(captions)}, such as",
+        }  # fmt: skip
+        return "\n".join([f"{name:13}{text}" for name, text in lines.items()] + [f"  {text}" for text in examples])
 
     def _allowed(self, prompts: Sequence[str]) -> torch.Tensor:
         """(B, N) bool: the codes seen with each caption, everything for captions never seen."""
@@ -202,25 +243,22 @@ class MotionGenerator:
             )
 
 
-def _local(path: Path | str) -> Path:
-    """A folder as it is; USER/NAME is fetched from the Hub."""
-    if Path(path).is_dir():
-        return Path(path)
-    if str(path).count("/") != 1 or str(path).startswith((".", "/")):
-        raise FileNotFoundError(f"no run folder at {path}; scripts/finetune.py --out makes one")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        return Path(snapshot_download(str(path)))
-    except (HFValidationError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise FileNotFoundError(f"{path} is neither a run folder nor a run on the Hub ({reason})") from error
+def format_trace(step: int, record: dict) -> str:
+    """One line per row still writing of what `generate` passes to its `trace`."""
+    lines = []
+    for row in (i for i, active in enumerate(record["active"]) if active):
+        code, before, after = (record[name][row] for name in ("code", "end_logit", "end_logit_sloped"))
+        drawn = "end" if code < 0 else f"code {code}"
+        lines.append(
+            f"step {step:3} row {row}: {record['allowed'][row]:4} ids allowed, "
+            f"end logit {before:8.3f}, with slope {after:8.3f}, drew {drawn}"
+        )
+    return "\n".join(lines)
 
 
 def _per_row(value, B: int, name: str) -> list:
     """One value for all rows, or a list with one each."""
-    if value is None or isinstance(value, str | int | float):
+    if value is None or isinstance(value, str | Real):
         return [value] * B
     if len(value) != B:
         raise ValueError(f"{name}: {len(value)} values for {B} prompts")

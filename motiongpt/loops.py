@@ -146,7 +146,7 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
 def train(
     module: nn.Module,
     batches: Batches,
-    loss: Callable[[dict[str, Any]], tuple[Tensor, dict[str, float]]],
+    loss: Callable[[dict[str, Any]], tuple[Tensor, dict[str, Any]]],
     config: TrainConfig,
     folder: Path,
     *,
@@ -162,7 +162,7 @@ def train(
 
     Args:
         loss: batch -> (sum over labels, numbers to log). Runs under autocast. `batch["count"]` labels. Of several
-            micro-batches the last one's numbers are logged.
+            micro-batches the last one's numbers are logged; tensors () among them are not read before that.
         validate: -> numbers to log, of which "loss" decides the best model; runs in eval mode, without grad.
         export: called with `folder` whenever the validation loss improves (at the end, without validation).
         fingerprint: JSON values the run was started with; resuming with others is a ValueError.
@@ -170,7 +170,8 @@ def train(
 
     Raises:
         ValueError: the saved state belongs to another run.
-        FloatingPointError: ten non-finite losses in a row; the message names the last good checkpoint.
+        FloatingPointError: ten non-finite losses in a row; the message names the last good checkpoint. Or a
+            validation loss that is not finite while none was before: there is no best model to export.
     """
     folder = Path(folder)
     fingerprint = json.loads(json.dumps(fingerprint or {}))  # tuples become lists, as in the saved one
@@ -179,7 +180,7 @@ def train(
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
     trainable = [p for group in optimizer.param_groups for p in group["params"]]
     step, best, skipped, bad_in_a_row = 0, math.inf, 0, 0
-    sums: dict[str, list[float]] = {}  # numbers since the last log line
+    sums: dict[str, list[float | Tensor]] = {}  # numbers since the last log line
 
     torch.manual_seed(config.seed)
     saved = load_state(folder / "state", warn=log)
@@ -190,13 +191,14 @@ def train(
         if differing:
             changes = ", ".join(f"{key} {former.get(key)!r} -> {fingerprint.get(key)!r}" for key in differing)
             raise ValueError(f"{folder} holds a run with other settings ({changes}); --fresh starts over")
-        unpack(tensors, module, optimizer)
+        unpack(tensors, module, optimizer, device)
         if state["scaler"]:
             scaler.load_state_dict(state["scaler"])
         step, skipped = state["step"], state["skipped"]
         bad_in_a_row, sums = state.get("bad_in_a_row", 0), state.get("sums", {})
         best = math.inf if state["best"] is None else state["best"]
         log(f"resumed at step {step} of {total}")
+        del saved, tensors  # a file that is still mapped cannot be renamed on Windows
     metrics_file = folder / "metrics.jsonl"
     folder.mkdir(parents=True, exist_ok=True)
     kept = _records_until(metrics_file, step)
@@ -204,8 +206,10 @@ def train(
 
     def save() -> None:
         state = {"step": step, "total_steps": total, "best": best if best < math.inf else None, "skipped": skipped}
-        state |= {"bad_in_a_row": bad_in_a_row, "sums": sums, "scaler": scaler.state_dict(), "fingerprint": fingerprint}
-        save_state(folder / "state", pack(module, optimizer), state)
+        numbers = {name: [float(value) for value in seen] for name, seen in sums.items()}
+        state |= {"bad_in_a_row": bad_in_a_row, "sums": numbers}
+        state |= {"scaler": scaler.state_dict(), "fingerprint": fingerprint}
+        save_state(folder / "state", pack(module, optimizer, device), state)
 
     def record(values: dict[str, float]) -> None:
         last_metrics.update(values)
@@ -222,7 +226,8 @@ def train(
         # one more turn than there are steps: the last validation and save are the loop's own
         while True:
             # ---- once in a while: validate, save, stop ------------------------------------------------
-            out_of_time = config.max_minutes > 0 and time.monotonic() - started > 60 * config.max_minutes
+            now = time.monotonic()
+            out_of_time = config.max_minutes > 0 and now - started > 60 * config.max_minutes
             stopping = step >= total or out_of_time or stop_asked()
             moved = step > first_step
             if validate is not None and moved and (step % config.eval_every == 0 or step >= total):
@@ -231,6 +236,11 @@ def train(
                     scores = validate()
                 module.train()
                 log(f"step {step:>6}  validation  " + _numbers(scores))
+                if not math.isfinite(scores["loss"]) and best == math.inf:
+                    raise FloatingPointError(
+                        f"the validation loss is {scores['loss']} at step {step}, and no validation before was finite: "
+                        "there is no model to keep; try a lower --lr or --precision fp32"
+                    )
                 improved = scores["loss"] < best
                 best = min(best, scores["loss"])
                 record({f"val_{name}": value for name, value in scores.items()})
@@ -238,6 +248,7 @@ def train(
                     export(folder)
             if moved and (stopping or step % config.save_every == 0):
                 save()
+            last_log += time.monotonic() - now  # the speed in the log line is that of the steps
             if stopping:
                 break
 
@@ -253,14 +264,15 @@ def train(
                 with autocast(precision, device):
                     value, extra = loss(batch)
                 scaler.scale(value / max(1, labels)).backward()
-                summed += float(value.detach())
-            mean = summed / max(1, labels)
+                summed = summed + value.detach()
             scaler.unscale_(optimizer)
             norm = torch.nn.utils.clip_grad_norm_(trainable, config.clip if config.clip else math.inf)
+            # the one moment at which the loop itself waits for the device
+            mean, norm = torch.stack((summed / max(1, labels), norm)).tolist()
             # an fp16 gradient that overflows is the scaler's to handle, as long as it has a scale to lower;
             # everything else that is not finite is skipped and counted
             overflow = precision == "fp16" and scaler.get_scale() > 1
-            finite = math.isfinite(mean) and (overflow or bool(torch.isfinite(norm)))
+            finite = math.isfinite(mean) and (overflow or math.isfinite(norm))
             if finite:
                 scaler.step(optimizer)
                 bad_in_a_row = 0
@@ -280,10 +292,10 @@ def train(
             bar.update()
             units += sum(int(batch.get("units", batch["count"])) for batch in micro)
             for name, value in ({"loss": mean} | extra if finite else {}).items():
-                sums.setdefault(name, []).append(float(value))
+                sums.setdefault(name, []).append(value.detach() if isinstance(value, Tensor) else float(value))
             if step % config.log_every == 0 or step >= total:
                 now = time.monotonic()
-                values = {name: sum(seen) / len(seen) for name, seen in sums.items()}
+                values = {name: sum(map(float, seen)) / len(seen) for name, seen in sums.items()}
                 eta = (total - step) * (now - started) / (step - first_step)
                 speed = units / max(1e-9, now - last_log)
                 log(

@@ -25,9 +25,12 @@ def mpjpe(predicted: Tensor, target: Tensor, root: int | None = 0) -> Tensor:
     return (predicted - target).norm(dim=-1).mean(-1)
 
 
-def perplexity(counts: Tensor) -> float:
-    """exp(entropy) of a histogram (N,): how many codes are in use, were all used equally often. 0 when empty."""
-    if not counts.sum() > 0:
-        return 0.0
-    p = counts.double() / counts.sum()
-    return float(torch.special.entr(p).sum().exp())
+def perplexity(counts: Tensor) -> Tensor:
+    """exp(entropy) of a histogram (N,): how many codes are in use, were all used equally often. 0 when empty.
+
+    A float32 number () on the device of `counts`: a training step does not wait for it.
+    """
+    total = counts.sum()
+    p = counts.float() / total.clamp(min=1)
+    entropy = -(p * p.clamp(min=torch.finfo(p.dtype).tiny).log()).sum()  # 0 log 0 = 0
+    return entropy.exp() * (total > 0)

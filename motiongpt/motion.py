@@ -16,7 +16,7 @@ import numpy as np
 
 from motiongpt.files import write_atomic
 from motiongpt.render.skeleton import render_gif, render_png
-from motiongpt.skeletons import HUMANML3D, KIT, Skeleton
+from motiongpt.skeletons import Skeleton, guess_skeleton
 
 
 class Codes(tuple):
@@ -35,7 +35,7 @@ class Codes(tuple):
 class Motion:
     """One motion. Raises ValueError where joints, skeleton and fps contradict each other.
 
-    Joints and features are kept as float32, tokens as `Codes`; any array or sequence of ints may be given.
+    Joints are kept as float32, tokens as `Codes`; any array or sequence of ints may be given.
     """
 
     joints: np.ndarray | None  # (F, J, 3) metres, y up; None where there are only tokens
@@ -43,14 +43,11 @@ class Motion:
     tokens: Codes = Codes()  # S = F / 4 codes
     text: str = ""
     skeleton: Skeleton | None = None  # needed where there are joints
-    features: np.ndarray | None = None  # (F, D) or (F - 1, D), not normalised
 
     def __post_init__(self):
         self.tokens, self.fps = Codes(self.tokens), float(self.fps)
         if not 0 < self.fps < np.inf:
             raise ValueError(f"fps must be a positive number, got {self.fps}")
-        if self.features is not None:
-            self.features = np.asarray(self.features, dtype=np.float32)
         if self.joints is None:
             return
         self.joints = np.asarray(self.joints, dtype=np.float32)
@@ -117,22 +114,22 @@ class Motion:
             if skeleton is None and "skeleton" in record:
                 skeleton = Skeleton.from_json(str(record["skeleton"]))
             if skeleton is None and record.get("joints") is not None:
-                skeleton = _guess_skeleton(record["joints"].shape)
+                skeleton = _skeleton_of(record["joints"].shape)
             if fps is None:
                 fps = float(record["fps"]) if "fps" in record or skeleton is None else skeleton.fps
             text, tokens = str(record.get("text", "")), record.get("tokens", ())
-            return cls(record.get("joints"), fps, tokens, text, skeleton, record.get("features"))
+            return cls(record.get("joints"), fps, tokens, text, skeleton)
         except KeyError as error:
             raise ValueError(f"{path}: a motion .npz must have {error}") from error
         except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path}: not a motion ({error})") from error
 
 
-def _guess_skeleton(shape: tuple[int, ...]) -> Skeleton:
-    for skeleton in (HUMANML3D, KIT):
-        if len(shape) == 3 and shape[1] == skeleton.num_joints:
-            return skeleton
-    raise ValueError(f"shape {shape} fits (F, J, 3) of no built-in skeleton; say which skeleton it is")
+def _skeleton_of(shape: tuple[int, ...]) -> Skeleton:
+    skeleton = guess_skeleton(shape[1]) if len(shape) == 3 else None
+    if skeleton is None:
+        raise ValueError(f"shape {shape} fits (F, J, 3) of no built-in skeleton; say which skeleton it is")
+    return skeleton
 
 
 def _write_npy(motion: Motion, path: Path) -> None:
@@ -144,13 +141,14 @@ def _write_npz(motion: Motion, path: Path) -> None:
     record = {"fps": motion.fps, "tokens": np.array(motion.tokens, dtype=np.int64), "text": motion.text}
     if motion.skeleton is not None:
         record["skeleton"] = motion.skeleton.to_json()
-    record |= {name: getattr(motion, name) for name in ("joints", "features") if getattr(motion, name) is not None}
+    if motion.joints is not None:
+        record["joints"] = motion.joints
     with open(path, "wb") as file:
         np.savez_compressed(file, **record)
 
 
 def _write_json(motion: Motion, path: Path) -> None:
-    """Everything but the features, and the skeleton by name; joints to a micrometre."""
+    """Everything, the skeleton by name; joints to a micrometre."""
     joints = None if motion.joints is None else motion.joints.astype(np.float64).round(6).tolist()
     skeleton = motion.skeleton.name if motion.skeleton else None
     record = {"text": motion.text, "fps": motion.fps, "tokens": list(motion.tokens), "skeleton": skeleton}

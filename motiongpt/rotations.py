@@ -37,13 +37,6 @@ def quaternion_conjugate(q: Tensor) -> Tensor:
     return torch.cat((q[..., :1], -q[..., 1:]), dim=-1)
 
 
-def quaternion_rotate(q: Tensor, v: Tensor) -> Tensor:
-    """Vectors v (..., 3) turned by unit quaternions q (..., 4). Leading dimensions broadcast."""
-    axis, v = torch.broadcast_tensors(q[..., 1:], v)
-    twice = 2 * torch.linalg.cross(axis, v)
-    return v + q[..., :1] * twice + torch.linalg.cross(axis, twice)
-
-
 def quaternion_between(u: Tensor, v: Tensor) -> Tensor:
     """The shortest rotation (..., 4) that takes the direction of u (..., 3) to that of v (..., 3).
 
@@ -85,26 +78,6 @@ def quaternion_to_matrix(q: Tensor) -> Tensor:
     return torch.stack([torch.stack(row, dim=-1) for row in entries], dim=-2)
 
 
-def matrix_to_quaternion(matrix: Tensor) -> Tensor:
-    """Inverse of `quaternion_to_matrix` with w >= 0: (..., 3, 3) -> (..., 4).
-
-    The products 4 q_i q_j are sums of matrix entries, so each row of 4 q q^T is a multiple of q. The row with the
-    largest diagonal is taken, which is at least 1: no division by a small number near half turns.
-    """
-    m = matrix
-    trace = m[..., 0, 0] + m[..., 1, 1] + m[..., 2, 2]
-    ww = 1 + trace
-    xx, yy, zz = (1 + 2 * m[..., i, i] - trace for i in range(3))
-    wx, wy, wz = m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]
-    xy, xz, yz = m[..., 0, 1] + m[..., 1, 0], m[..., 0, 2] + m[..., 2, 0], m[..., 1, 2] + m[..., 2, 1]
-    entries = ((ww, wx, wy, wz), (wx, xx, xy, xz), (wy, xy, yy, yz), (wz, xz, yz, zz))
-    rows = torch.stack([torch.stack(row, dim=-1) for row in entries], dim=-2)  # (..., 4, 4)
-    best = rows.diagonal(dim1=-2, dim2=-1).argmax(-1)[..., None, None].expand(*rows.shape[:-2], 1, 4)
-    q = rows.gather(-2, best).squeeze(-2)
-    q = q / torch.linalg.vector_norm(q, dim=-1, keepdim=True)
-    return torch.where(q[..., :1] < 0, -q, q)
-
-
 def matrix_to_rotation_6d(matrix: Tensor) -> Tensor:
     """Rotation matrices (..., 3, 3) -> their first two columns (..., 6)."""
     return matrix[..., :2].transpose(-1, -2).flatten(-2)
@@ -124,12 +97,3 @@ def axis_angle_to_quaternion(axis_angle: Tensor) -> Tensor:
     angle = torch.linalg.vector_norm(axis_angle, dim=-1, keepdim=True)
     # sin(angle / 2) / angle; torch.sinc(x) is sin(pi x) / (pi x) and 1 at zero
     return torch.cat((torch.cos(angle / 2), axis_angle * torch.sinc(angle / (2 * math.pi)) / 2), dim=-1)
-
-
-def quaternion_to_axis_angle(q: Tensor) -> Tensor:
-    """Inverse of `axis_angle_to_quaternion` with angles in [0, pi]: (..., 4) -> (..., 3)."""
-    q = torch.where(q[..., :1] < 0, -q, q)
-    sine = torch.linalg.vector_norm(q[..., 1:], dim=-1, keepdim=True)  # of half the angle
-    angle = 2 * torch.atan2(sine, q[..., :1])
-    small = sine < torch.finfo(q.dtype).eps
-    return q[..., 1:] * torch.where(small, 2.0, angle / torch.where(small, 1.0, sine))

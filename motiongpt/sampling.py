@@ -162,24 +162,25 @@ def sample_next(logits: Tensor, uniform: Tensor, allowed: Tensor, config: Sample
     """Draw one column per row after temperature, top-k and top-p; temperature 0 takes the largest.
 
     Inverse CDF in id order, in float64: the first column whose cumulative probability exceeds uniform * total.
-    p [.25, 0, .75]: u 0 -> 0, u .24 -> 0, u .25 -> 2, u .99 -> 2.
+    p [.25, 0, .75]: u 0 -> 0, u .24 -> 0, u .25 -> 2, u .99 -> 2. It is drawn on the device of `uniform`.
 
     Args:
         logits: (B, W), penalties and slope already applied.
         uniform: (B,) float64 in [0, 1).
         allowed: (B, W) bool; what is False is never drawn.
 
-    Returns: (B,) long.
+    Returns: (B,) long, on the device of `logits`.
     Raises ValueError where a row allows nothing, or where the logits leave nothing to draw (NaN, infinity).
     """
-    scores = logits.double().masked_fill(~allowed, -math.inf)
+    device, allowed = logits.device, allowed.to(uniform.device)
+    scores = logits.to(uniform.device).double().masked_fill(~allowed, -math.inf)
     best = scores.max(dim=-1, keepdim=True)  # NaN wins a max, so one check sees every broken row
     if not best.values.isfinite().all():
         if not allowed.any(-1).all():
             raise ValueError("nothing is allowed in at least one row: every row needs one id that may be drawn")
         raise ValueError("the model's logits are NaN or infinite: its weights or the precision are broken")
     if config.temperature == 0:
-        return best.indices[:, 0]
+        return best.indices[:, 0].to(device)
 
     scores = (scores - best.values) / config.temperature  # largest is 0: no temperature can overflow it
     if config.top_k:
@@ -193,7 +194,7 @@ def sample_next(logits: Tensor, uniform: Tensor, allowed: Tensor, config: Sample
     index = torch.searchsorted(cdf, point, right=True)[:, 0]
     # a uniform that was rounded to 1 points past every column: the last one that has any probability takes it
     columns = torch.arange(p.shape[1], device=p.device)
-    return index.minimum(torch.where(p > 0, columns, -1).amax(-1))
+    return index.minimum(torch.where(p > 0, columns, -1).amax(-1)).to(device)
 
 
 def left_pad(prompts: Sequence[Sequence[int]], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
@@ -206,12 +207,13 @@ def left_pad(prompts: Sequence[Sequence[int]], device: torch.device | str = "cpu
 def row_uniforms(seeds: Sequence[int], steps: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
     """Row b: steps[b] numbers in [0, 1) from seeds[b], zeros after -> (B, max(steps)) float64.
 
-    Drawn on the CPU whatever the device, and for each row alone: neither hardware nor neighbours change them.
+    Drawn on the CPU whatever the device, and for each row alone: neither hardware nor neighbours change them. They
+    stay there where the device is Apple's, which has no float64.
     """
     uniform = torch.zeros(len(seeds), max(steps), dtype=torch.float64)
     for row, seed, n in zip(uniform, seeds, steps, strict=True):
         row[:n] = torch.rand(n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return uniform.to(device)
+    return uniform if torch.device(device).type == "mps" else uniform.to(device)
 
 
 class _Rows:

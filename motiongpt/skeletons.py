@@ -237,6 +237,7 @@ KIT = Skeleton(
     has_lengths=False,
 )
 
+SKELETON_FILE = "skeleton.json"
 _KNOWN = {"humanml3d-22": HUMANML3D, "humanml3d": HUMANML3D, "t2m": HUMANML3D, "kit-21": KIT, "kit": KIT}
 
 
@@ -257,3 +258,28 @@ def get_skeleton(name_or_path: str | Path) -> Skeleton:
         return Skeleton.from_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def guess_skeleton(num_joints: float) -> Skeleton | None:
+    """The built-in skeleton of so many joints, 22 or 21; None for any other number."""
+    return next((skeleton for skeleton in (HUMANML3D, KIT) if skeleton.num_joints == num_joints), None)
+
+
+def save_skeleton(skeleton: Skeleton, folder: str | Path) -> None:
+    """Write skeleton.json into a folder that names its skeleton, unless the name says it all: a built-in one."""
+    path = Path(folder) / SKELETON_FILE
+    if _KNOWN.get(skeleton.name.lower()) == skeleton:
+        path.unlink(missing_ok=True)
+    else:
+        path.write_text(skeleton.to_json() + "\n", encoding="utf-8")
+
+
+def load_skeleton(folder: str | Path, name: str) -> Skeleton:
+    """Inverse of `save_skeleton`: the folder's skeleton.json, else the built-in skeleton of that name.
+
+    Raises ValueError naming the file where it is malformed, or missing for a name that is not built in.
+    """
+    path = Path(folder) / SKELETON_FILE
+    if not path.is_file() and str(name).lower() not in _KNOWN:
+        raise ValueError(f"{path} is missing: skeleton {name!r} is none of {', '.join(_KNOWN)}")
+    return get_skeleton(path if path.is_file() else name)

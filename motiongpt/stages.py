@@ -2,11 +2,13 @@
 
     RUN/config.json      RunConfig (backbone, codes, participants, ...) and the last stage's other configs
         prompts.json     per caption its lengths and codes, from the training split
+        tokenizer.json   the backbone's tokenizer, so that a run trained in full needs no backbone to sample
         vqvae/           the motion tokenizer, if there is one
         stage1/ ...      adapter_model.safetensors + adapter_config.json (PEFT's layout), or, trained in full,
                          model.safetensors + config.json (Hugging Face's); tokenizer files with the new words; meta.json
 
-Stage N goes on from stage N - 1: from its adapter on the same base, or from its full weights.
+Stage N goes on from stage N - 1: from its adapter on the same base, or from its full weights. An adapter remembers a
+hash of the weights it was trained on and is not put on others. Fields that older runs lack are optional.
 It builds and saves models; it neither trains (`loops.py`) nor samples (`sampling.py`).
 """
 
@@ -16,21 +18,24 @@ from pathlib import Path
 
 import torch
 
-from motiongpt.config import LLM_PRESETS, JSONConfig, LoRAConfig
+from motiongpt.config import LLM_PRESETS, JSONConfig, LoRAConfig, TrainConfig
 from motiongpt.data.tokens import Entry, Prompts
 from motiongpt.files import file_hash, read_json, write_json
 from motiongpt.llm import LLM
 from motiongpt.lora import inject, lora_layers, merge
 from motiongpt.tasks import Renderer
 from motiongpt.vocab import MotionVocab, TextTokenizer, load_tokenizer, train_tokenizer
-from motiongpt.weights import load_adapter, load_llm, resolve_backbone, save_adapter, save_llm
+from motiongpt.weights import load_adapter, load_llm, resolve_backbone, save_adapter, save_llm, weights_hash
 
 TRAIN_MODES = ("lora", "full")
+WEIGHTS = {"lora": ("adapter_model.safetensors", "adapter_config.json"), "full": ("model.safetensors", "config.json")}
+"""What each mode writes; a stage folder with files of both would be read as the wrong one."""
 
 
 @dataclass(frozen=True)
 class RunConfig(JSONConfig):
-    """What all stages of one run share. `backbone` is a repo id, or a path relative to the run folder."""
+    """What all stages of one run share. `backbone` is a repo id, or a path relative to the run folder; `base_hash`
+    is `weights_hash` of it, empty in older runs and where a preset's weights were drawn at random."""
 
     recipe: str
     backbone: str
@@ -39,6 +44,7 @@ class RunConfig(JSONConfig):
     think: str = "auto"
     fps: float = 20.0
     frames_per_code: int = 4
+    base_hash: str = ""
 
     @classmethod
     def read(cls, run: Path) -> "RunConfig":
@@ -65,10 +71,19 @@ class RunConfig(JSONConfig):
         return find_base(self.backbone, run)
 
 
+def relative_path(path: Path, start: Path) -> str:
+    """`path` as seen from `start`, with forward slashes; absolute where there is no way (two drives of Windows)."""
+    path = path.resolve()
+    try:
+        return Path(os.path.relpath(path, start.resolve())).as_posix()
+    except ValueError:
+        return path.as_posix()
+
+
 def relative_backbone(backbone: Path | str, folder: Path) -> str:
     """How a JSON file in `folder` names a backbone: relative to `folder` where it is one, as it is for a repo id."""
     path = Path(backbone).expanduser()
-    return os.path.relpath(path.resolve(), folder.resolve()) if path.is_dir() else str(backbone)
+    return relative_path(path, folder) if path.is_dir() else str(backbone)
 
 
 def find_base(name: str, folder: Path) -> Path:
@@ -88,7 +103,7 @@ def stage_folder(run: Path, number: int) -> Path:
 
 
 def has_weights(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in ("adapter_model.safetensors", "model.safetensors"))
+    return any((folder / names[0]).is_file() for names in WEIGHTS.values())
 
 
 def finished_stages(run: Path) -> dict[int, dict]:
@@ -120,6 +135,7 @@ class StageModel:
     mode: str
     lora: LoRAConfig | None
     repo_id: str | None = None  # of the base, where it came from the Hub: its folder is this machine's cache
+    base_hash: str | None = None  # of the weights an adapter sits on
 
     def save(self, folder: Path, meta: dict, dtype: torch.dtype = torch.float32) -> None:
         """Write the stage: weights, tokenizer with the new words, meta.json.
@@ -130,22 +146,34 @@ class StageModel:
         folder.mkdir(parents=True, exist_ok=True)
         words = self.vocab.words if self.llm.new_in is not None else ()
         if self.mode == "lora":
-            save_adapter(self.llm, folder, self.lora, self.repo_id or os.path.relpath(self.base))
+            save_adapter(self.llm, folder, self.lora, self.repo_id or relative_path(self.base, Path()))
         else:
             save_llm(self.llm, folder, dtype)
         self.tokenizer.save(folder, words)
         base = None if self.base is None else self.repo_id or relative_backbone(self.base, folder)
-        write_json(folder / "meta.json", meta | {"train": self.mode, "base": base, "vocab_size": self.llm.vocab_size})
+        known = {"base_hash": self.base_hash} if self.base_hash else {}
+        values = {"train": self.mode, "base": base, **known, "vocab_size": self.llm.vocab_size}
+        write_json(folder / "meta.json", meta | values)
 
 
-def load_weights(folder: Path, vocab: MotionVocab, seed: int = 0) -> tuple[LLM, LoRAConfig | None, Path]:
-    """(model with its new rows, adapter settings or None, folder of the base) of a backbone or stage folder."""
+def load_weights(
+    folder: Path, vocab: MotionVocab, seed: int = 0, dtype: torch.dtype = torch.float32
+) -> tuple[LLM, LoRAConfig | None, Path]:
+    """(model with its new rows, adapter settings or None, folder of the base) of a backbone or stage folder.
+
+    ValueError where an adapter was trained on other weights than its base holds now, or the words differ.
+    """
     if (folder / "adapter_config.json").is_file():
-        base = find_base(read_json(folder / "meta.json")["base"], folder)
-        llm, _, _ = load_weights(base, vocab, seed)
+        meta = read_json(folder / "meta.json")
+        base = find_base(meta["base"], folder)
+        llm, _, _ = load_weights(base, vocab, seed, dtype)
+        if meta.get("base_hash", found := weights_hash(base)) != found:
+            raise ValueError(
+                f"{folder} was trained on other weights than {base} holds now; bring those back, or train it again"
+            )
         config = load_adapter(llm, folder)
         return llm, config, base
-    llm = load_llm(folder)
+    llm = load_llm(folder, dtype)
     rows, count = llm.config.vocab_size, len(vocab)
     if (folder / "meta.json").is_file() and rows > vocab.first_id:
         # a full stage wrote base and new rows as one table
@@ -191,7 +219,7 @@ def open_stage(
         )
     for layer in lora_layers(llm).values():  # dropout is the stage's own choice
         layer.dropout = torch.nn.Dropout(lora.lora_dropout) if lora.lora_dropout else torch.nn.Identity()
-    return StageModel(llm, tokenizer, vocab, base, mode, lora)
+    return StageModel(llm, tokenizer, vocab, base, mode, lora, base_hash=weights_hash(base))
 
 
 @dataclass
@@ -208,10 +236,21 @@ class LoadedRun:
     prompts: Prompts
 
 
-def load_run(run: Path, stage: int | None = None, device: str | torch.device = "cpu") -> LoadedRun:
+def run_tokenizer(run: Path, config: RunConfig) -> TextTokenizer:
+    """The text tokenizer of a run: its own copy, else (older runs) the backbone's."""
+    return load_tokenizer(run if (run / "tokenizer.json").is_file() else config.backbone_path(run))
+
+
+def load_run(
+    run: Path,
+    stage: int | None = None,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> LoadedRun:
     """Load a run's stage (default: the highest finished one), adapters merged.
 
-    `run` may be a stage folder itself. Raises FileNotFoundError or ValueError saying what was found.
+    `run` may be a stage folder itself; `dtype` is that of the base weights, new rows stay fp32. Raises
+    FileNotFoundError or ValueError saying what was found.
     """
     run = Path(run)
     if run.name.startswith("stage") and (run.parent / "config.json").is_file() and has_weights(run):
@@ -228,14 +267,20 @@ def load_run(run: Path, stage: int | None = None, device: str | torch.device = "
     if stage not in stages:
         raise ValueError(f"{run} has no finished stage {stage}; finished: {', '.join(map(str, sorted(stages)))}")
     folder = stage_folder(run, stage)
-    vocab = MotionVocab(load_tokenizer(config.backbone_path(run)), config.codes, config.participants)
-    llm, _, _ = load_weights(folder, vocab)
+    vocab = MotionVocab(run_tokenizer(run, config), config.codes, config.participants)
+    llm, _, _ = load_weights(folder, vocab, dtype=dtype)
     if lora_layers(llm):
         merge(llm, keep=False)
     prompts = Prompts(read_json(run / "prompts.json"))
     return LoadedRun(
         run, stage, stages[stage], config, llm.to(device).eval(), vocab, Renderer(vocab, config.think), prompts
     )
+
+
+def split_seed(run: Path) -> int:
+    """The seed that split the run's data, where the data set had no splits of its own."""
+    values = read_json(run / "config.json").get("TrainConfig") or {}
+    return values.get("seed", TrainConfig.seed)
 
 
 def participants_of(entries: list[Entry]) -> tuple[str, ...]:

@@ -12,6 +12,10 @@ A task is rendered by adding pieces, each with its label bit, so a label can nev
 Qwen3 tokenizer the assistant's turn opens with the empty think block that Qwen3's own template writes when
 thinking is off. A backbone without chat markers gets the same pieces with a newline between them.
 A sequence that does not fit is an error before training, never a silent cut of its end marker.
+
+<PID> is the participant's word, or <PID_NULL> where the entry names none. Of the examples that name one, 30 %
+(`NULL_SHARE`) are rendered with <PID_NULL> all the same: a prompt without a participant is the usual one at sampling
+and must not meet a word that was never trained.
 """
 
 import math
@@ -29,6 +33,7 @@ from motiongpt.vocab import MotionVocab
 # the tasks of a recipe's stages and of --tasks
 TASKS = ("t2m", "m2t", "denoise", "motion", "caption")
 MASKED_SHARE = 0.15  # of the codes, in denoising
+NULL_SHARE = 0.3  # of the examples with a participant that are shown without, so that <PID_NULL> is learnt too
 THINK = ("auto", "none", "empty")
 
 
@@ -124,6 +129,7 @@ class Renderer:
     def __init__(self, vocab: MotionVocab, think: str = "auto", max_seq_len: int = 512) -> None:
         self.vocab, self.frame, self.max_seq_len = vocab, Frame(vocab, think), max_seq_len
         self._blank = vocab.tokenizer.encode("\n\n")
+        self._captions: dict[str, list[int]] = {}  # of training: a data set repeats them, an epoch all of them
 
     def prompt(self, task: str, content: Sequence[int], participant: str | None = None) -> list[int]:
         """A framed request: the ids sampling starts from, and the unlabelled part of a training example."""
@@ -152,14 +158,15 @@ class Renderer:
             ids.extend(piece)
             labels.extend([label] * len(piece))
 
-        caption = self.vocab.tokenizer.encode(entry.text) if task in ("t2m", "m2t", "caption") else []
+        who = None if entry.participant is not None and rng.random() < NULL_SHARE else entry.participant
+        caption = self._caption(entry.text) if task in ("t2m", "m2t", "caption") else []
         motion = self.vocab.motion_ids(entry.codes) if task != "caption" else []
         if task == "t2m":
-            add(self.prompt(task, caption, entry.participant), False)
+            add(self.prompt(task, caption, who), False)
         elif task == "m2t":
-            add(self.prompt(task, motion, entry.participant), False)
+            add(self.prompt(task, motion, who), False)
         elif task == "denoise":
-            add(self.prompt(task, self.corrupt(motion, rng), entry.participant), False)
+            add(self.prompt(task, self.corrupt(motion, rng), who), False)
         add([*caption, self.frame.stop_id] if task in ("m2t", "caption") else motion, True)
         if len(ids) > self.max_seq_len:
             raise ValueError(
@@ -167,6 +174,11 @@ class Renderer:
                 f"--max-seq-len is {self.max_seq_len}"
             )
         return ids, labels
+
+    def _caption(self, text: str) -> list[int]:
+        if text not in self._captions:
+            self._captions[text] = self.vocab.tokenizer.encode(text)
+        return self._captions[text]
 
     def corrupt(self, motion: Sequence[int], rng: np.random.Generator) -> list[int]:
         """<MOT_BEGIN> codes <MOT_END> with 15 % of the codes, at least one, replaced by <MOTION_MASK>."""

@@ -2,6 +2,7 @@
 
     vqvae/   config.json   VQVAEConfig, skeleton, fps
              model.safetensors      Mean.npy  Std.npy
+             skeleton.json          where the skeleton is not a built-in one
 
 Motions go in as features in their own units and come out as joints in metres; what is between is nobody
 else's business. Clips of any lengths share a batch (see `vqvae.py`).
@@ -16,14 +17,26 @@ from torch import Tensor
 
 from motiongpt.config import VQVAEConfig
 from motiongpt.data.batches import pad, pad_motions
-from motiongpt.features import Normalizer, features_to_joints
+from motiongpt.features import features_to_joints
 from motiongpt.files import file_hash, read_json, write_json
 from motiongpt.metrics import mpjpe, perplexity
-from motiongpt.skeletons import Skeleton, get_skeleton
+from motiongpt.normalizer import Normalizer
+from motiongpt.skeletons import SKELETON_FILE, Skeleton, load_skeleton, save_skeleton
 from motiongpt.vqvae import VQVAE
 from motiongpt.weights import load_vqvae, save_vqvae
 
+TOKENIZER_FILES = ("config.json", "model.safetensors", "Mean.npy", "Std.npy")
 ENCODE_BATCH = 32  # clips of similar length that share a batch
+
+
+def tokenizer_files(folder: Path | str) -> list[Path]:
+    """The files a tokenizer folder is made of, to copy it. Raises FileNotFoundError naming one that is missing."""
+    paths = [Path(folder) / name for name in TOKENIZER_FILES]
+    for path in paths:
+        if not path.is_file():
+            raise FileNotFoundError(f"{folder} holds no {path.name}; scripts/train_vqvae.py writes one")
+    optional = Path(folder) / SKELETON_FILE
+    return [*paths, optional] if optional.is_file() else paths
 
 
 class MotionTokenizer:
@@ -54,9 +67,8 @@ class MotionTokenizer:
         missing = [key for key in ("VQVAEConfig", "skeleton", "fps") if key not in content]
         if missing:
             raise ValueError(f"{folder / 'config.json'} is not a tokenizer's: it has no {', '.join(missing)}")
-        tokenizer = cls(
-            load_vqvae(folder).to(device), Normalizer.load(folder), get_skeleton(content["skeleton"]), content["fps"]
-        )
+        skeleton = load_skeleton(folder, content["skeleton"])
+        tokenizer = cls(load_vqvae(folder).to(device), Normalizer.load(folder), skeleton, content["fps"])
         tokenizer.hash = file_hash(folder / "model.safetensors")
         return tokenizer
 
@@ -65,6 +77,7 @@ class MotionTokenizer:
         folder.mkdir(parents=True, exist_ok=True)
         save_vqvae(self.vqvae, folder, dtype)
         self.normalizer.save(folder)
+        save_skeleton(self.skeleton, folder)
         content = {"VQVAEConfig": self.vqvae.config.to_dict(), "skeleton": self.skeleton.name, "fps": self.fps}
         write_json(folder / "config.json", content)
 
@@ -99,7 +112,11 @@ class MotionTokenizer:
 
     def decode(self, codes: Sequence[Sequence[int]]) -> list[np.ndarray]:
         """Codes -> joints (4 S_i, J, 3), metres, float32."""
-        return [features_to_joints(f, self.skeleton).numpy() for f in self.decode_features(codes)]
+        return [self.joints(features).numpy() for features in self.decode_features(codes)]
+
+    def joints(self, features: Tensor) -> Tensor:
+        """Features (F, D) in their own units -> joints (F, J, 3) in metres; KIT-ML's features are not in metres."""
+        return features_to_joints(features, self.skeleton) * self.skeleton.metres_per_unit
 
     @staticmethod
     def _by_length(sizes: Sequence[int]) -> list[list[int]]:
@@ -116,8 +133,8 @@ def reconstruction_errors(tokenizer: MotionTokenizer, clips: Sequence[np.ndarray
     codes = tokenizer.encode(clips)
     aligned, absolute, frames = 0.0, 0.0, 0
     for clip, decoded in zip(clips, tokenizer.decode_features(codes), strict=True):
-        target = features_to_joints(torch.as_tensor(clip[: len(decoded)]), tokenizer.skeleton)
-        joints = features_to_joints(decoded, tokenizer.skeleton)
+        target = tokenizer.joints(torch.as_tensor(clip[: len(decoded)]))
+        joints = tokenizer.joints(decoded)
         aligned += float(mpjpe(joints, target).sum())
         absolute += float(mpjpe(joints, target, root=None).sum())
         frames += len(decoded)
@@ -127,5 +144,5 @@ def reconstruction_errors(tokenizer: MotionTokenizer, clips: Sequence[np.ndarray
         "mpjpe_mm": 1000 * aligned / max(1, frames),
         "global_mpjpe_mm": 1000 * absolute / max(1, frames),
         "active_codes": int((counts > 0).sum()),
-        "perplexity": perplexity(counts),
+        "perplexity": float(perplexity(counts)),
     }

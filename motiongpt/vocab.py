@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from motiongpt.files import write_atomic
+
 BEGIN, END = "<MOT_BEGIN>", "<MOT_END>"
 TASK_WORDS = ("<T2M>", "<M2T>", "<DENOISE>", "<MOTION_MASK>", "<PID_NULL>")
 CODE_WORD = re.compile(r"<(?:motion_id_|motion_|M)(\d+)>")
@@ -104,11 +106,18 @@ class JSONTokenizer:
 
         extended = Tokenizer.from_str(self.full.to_str())
         extended.add_special_tokens([AddedToken(word, special=True, normalized=False) for word in words])
-        extended.save(str(folder / "tokenizer.json"))
+        _write_if_new(folder / "tokenizer.json", extended.to_str(pretty=True))
         config = {"tokenizer_class": "PreTrainedTokenizerFast"}
         for name, word in (("eos_token", "<|im_end|>"), ("pad_token", "<|endoftext|>")):
             config |= {name: word} if self.token_id(word) is not None else {}
-        (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
+        _write_if_new(folder / "tokenizer_config.json", json.dumps(config, indent=2) + "\n")
+
+
+def _write_if_new(path: Path, text: str) -> None:
+    """A stage is exported many times and its words stay: an equal file is left alone."""
+    content = text.encode("utf-8")
+    if not path.is_file() or path.read_bytes() != content:
+        write_atomic(path, lambda temporary: temporary.write_bytes(content))
 
 
 def load_tokenizer(folder: Path | str) -> TextTokenizer:

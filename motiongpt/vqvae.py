@@ -31,10 +31,8 @@ def length_mask(lengths: Tensor, size: int) -> Tensor:
 
 
 def channel_mask(lengths: Tensor | None, size: int) -> Tensor | None:
-    """The (B, 1, size) factor for (B, C, size); None where every row is full and there is nothing to hide."""
-    if lengths is None or bool((lengths >= size).all()):
-        return None
-    return length_mask(lengths, size)[:, None].float()
+    """The (B, 1, size) factor for (B, C, size); None without lengths, where there is nothing to hide."""
+    return None if lengths is None else length_mask(lengths, size)[:, None].float()
 
 
 def masked(x: Tensor, mask: Tensor | None) -> Tensor:
@@ -133,7 +131,11 @@ class EMAQuantizer(nn.Module):
         return (book.square().sum(-1) - 2 * latents @ book.T).argmin(-1)
 
     def sample_rows(self, latents: Tensor) -> Tensor:
-        """N rows drawn from the batch; a batch smaller than the codebook is tiled with a little noise."""
+        """N rows drawn from the batch; a batch smaller than the codebook is tiled with a little noise.
+
+        The one place of the library that draws from torch's global generator: the loop seeds it, and saves it with
+        the state.
+        """
         N, C = self.codebook.shape
         if len(latents) < N:
             latents = latents.repeat(-(-N // len(latents)), 1)
@@ -141,19 +143,18 @@ class EMAQuantizer(nn.Module):
         return latents[torch.randperm(len(latents), device=latents.device)[:N]]
 
     @torch.no_grad()
-    def update(self, latents: Tensor, codes: Tensor) -> int:
-        """One moving-average step from the batch's (n, code_dim) latents; returns how many dead rows were reset."""
-        N = len(self.codebook)
-        count = torch.bincount(codes, minlength=N).to(latents.dtype)
+    def update(self, latents: Tensor, codes: Tensor) -> Tensor:
+        """One moving-average step from the batch's (n, code_dim) latents; returns how many dead rows were reset, ()."""
+        count = torch.zeros_like(self.code_count).index_add_(0, codes, latents.new_ones(len(codes)))
         total = torch.zeros_like(self.code_sum).index_add_(0, codes, latents)
         self.code_sum.mul_(self.decay).add_(total, alpha=1 - self.decay)
         self.code_count.mul_(self.decay).add_(count, alpha=1 - self.decay)
         alive = (self.code_count >= self.dead_below)[:, None]
         mean = self.code_sum / self.code_count.clamp(min=1e-9)[:, None]
         self.codebook.copy_(torch.where(alive, mean, self.sample_rows(latents)))
-        return N - int(alive.sum())
+        return (~alive).sum()
 
-    def forward(self, latents: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor, int]:
+    def forward(self, latents: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(B, S, code_dim) -> quantised with a straight-through gradient, codes (B, S) with -1 for padding,
         the commitment loss summed over real codes, and the number of codebook rows reset."""
         with torch.autocast(latents.device.type, enabled=False):  # distances and averages need fp32
@@ -169,7 +170,7 @@ class EMAQuantizer(nn.Module):
                 self.ready.fill_(True)
             index = self.nearest(real.detach())
             chosen = self.codebook[index]
-            resets = self.update(real.detach(), index) if learning else 0
+            resets = self.update(real.detach(), index) if learning else torch.zeros((), dtype=torch.long)
             commit = (real - chosen).square().mean(-1).sum()
             if mask is None:
                 codes, quantised = index.view(latents.shape[:2]), chosen.view_as(latents)
@@ -202,10 +203,10 @@ class VQVAE(nn.Module):
             return motion.new_zeros(len(motion), 0, self.config.code_dim)
         return self.encoder(motion.transpose(1, 2), lengths).transpose(1, 2)
 
-    def forward(self, motion: Tensor, lengths: Tensor | None = None) -> dict[str, Tensor | int]:
+    def forward(self, motion: Tensor, lengths: Tensor | None = None) -> dict[str, Tensor]:
         """One training pass over (B, F, D) with F a multiple of 4.
 
-        Returns `motion` (B, F, D), `codes` (B, S), `commit` (sum over real codes), `resets`.
+        Returns `motion` (B, F, D), `codes` (B, S), `commit` (sum over real codes), `resets` ().
         """
         if motion.shape[1] == 0 or motion.shape[1] % self.config.frames_per_code:
             raise ValueError(
@@ -224,9 +225,12 @@ class VQVAE(nn.Module):
     def encode(self, motion: Tensor, lengths: Tensor | None = None) -> Tensor:
         """(B, F, D) normalised, lengths (B,) in frames -> codes (B, S), -1 past a row's S = F // 4.
 
-        fp32 whatever the surrounding autocast: bf16 flips codes whose two nearest rows nearly tie.
+        fp32 whatever the surrounding autocast, and without the TF32 that cuDNN takes by default: fewer bits flip
+        codes whose two nearest rows nearly tie.
         """
-        with torch.autocast(motion.device.type, enabled=False):
+        cudnn = torch.backends.cudnn
+        exact = cudnn.flags(enabled=cudnn.enabled, deterministic=True, allow_tf32=False)
+        with torch.autocast(motion.device.type, enabled=False), exact:
             latents = self.latents(motion.float(), lengths).float()
             codes = self.quantizer.nearest(latents.flatten(0, 1)).view(latents.shape[:2])
         if lengths is None:
@@ -249,7 +253,7 @@ class VQVAE(nn.Module):
         quantised = self.quantizer.codebook[codes.clamp(0, N - 1)]
         return self.decoder(quantised.transpose(1, 2), lengths).transpose(1, 2)
 
-    def loss(self, motion: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor, dict[str, Tensor | int]]:
+    def loss(self, motion: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """T2M-GPT's loss as (sum over real frames, number of real frames, what `forward` returned).
 
         smooth-L1 on all features + joint_weight x smooth-L1 on the joint positions (features 4:4+joint_dim;

@@ -7,8 +7,10 @@ refused where it does not. Files may be fp16 or bf16; tensors are copied into th
 replaced while its model is in use. This file knows no tokenizer, no training and no sampling.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -16,7 +18,7 @@ from torch import Tensor, nn
 
 from motiongpt import lora
 from motiongpt.config import LLMConfig, LoRAConfig, VQVAEConfig
-from motiongpt.files import read_json, read_tensors, write_json, write_tensors
+from motiongpt.files import file_hash, read_json, read_tensors, write_json, write_tensors
 from motiongpt.llm import LLM
 from motiongpt.vqvae import VQVAE
 
@@ -154,6 +156,23 @@ def weight_files(folder: Path) -> list[Path]:
     return shards
 
 
+def weights_hash(folder: Path | str) -> str:
+    """16 hex digits that stand for the weights in a folder: its adapter, else its model in however many files.
+
+    FileNotFoundError where it has neither.
+    """
+    adapter = Path(folder) / "adapter_model.safetensors"
+    paths = [adapter] if adapter.is_file() else weight_files(Path(folder))
+    parts = [_known_hash(path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=64)
+def _known_hash(path: Path, size: int, changed: int) -> str:
+    """A stage asks several times for the same gigabytes; size and time of change tell a replaced file."""
+    return file_hash(path)
+
+
 def load_llm(folder: Path | str, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> LLM:
     """The language model of a Hugging Face folder, in `dtype` on `device`.
 
@@ -204,26 +223,43 @@ def save_llm(llm: LLM, folder: Path | str, dtype: torch.dtype = torch.float32, m
     write_json(folder / "config.json", values)
 
 
-def resolve_backbone(name_or_path: str | Path) -> Path:
-    """A local folder as it is; anything that looks like USER/NAME is fetched from the Hub or its cache."""
-    path = Path(name_or_path).expanduser()
+BACKBONE_FILES = (
+    *("config.json", "*.safetensors", "*.safetensors.index.json"),
+    *("tokenizer*", "*.model", "vocab.json", "merges.txt", "special_tokens_map.json"),
+)
+"""What is fetched of a backbone on the Hub; many repositories hold the same weights in other formats too."""
+
+
+def resolve_folder(
+    name_or_path: str | Path, kind: str, advice: str, allow: Sequence[str] = ("*",), ignore: Sequence[str] = ()
+) -> Path:
+    """A local folder as it is; USER/NAME is fetched from the Hub or its cache: files matching `allow`, not `ignore`.
+
+    Where there is a folder USER here, a missing USER/NAME is a path misspelt and the Hub is not asked.
+    FileNotFoundError (saying `kind` and `advice`) for a path that is no folder, ValueError where the Hub gives none.
+    """
+    path, name = Path(name_or_path).expanduser(), str(name_or_path)
     if path.is_dir():
         return path
-    name = str(name_or_path)
-    if path.exists() or path.is_absolute() or name.startswith(".") or name.count("/") > 1:
-        raise FileNotFoundError(f"{name} is not a folder; expected one with config.json and model.safetensors")
+    if name.count("/") != 1 or path.is_absolute() or name.startswith((".", "~")) or path.parent.is_dir():
+        raise FileNotFoundError(f"no {kind} folder at {name}; {advice}")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
-    patterns = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "*.model", "vocab.json"]
     try:
-        return Path(snapshot_download(name, allow_patterns=[*patterns, "merges.txt", "special_tokens_map.json"]))
+        return Path(snapshot_download(name, allow_patterns=list(allow), ignore_patterns=list(ignore)))
     except (HFValidationError, OSError) as error:
         reason = str(error).strip().split("\n")[0]
         raise ValueError(
-            f"{name} is neither a local folder nor a model that could be fetched from the Hub ({reason}); "
+            f"{name} is neither a local folder nor a {kind} that could be fetched from the Hub ({reason}); "
             "check the name and the network, or give a folder"
         ) from error
+
+
+def resolve_backbone(name_or_path: str | Path) -> Path:
+    """The folder of a backbone, by path or repo id; raises as `resolve_folder`."""
+    advice = "expected one with config.json and model.safetensors, or a Hub repo id"
+    return resolve_folder(name_or_path, "backbone", advice, allow=BACKBONE_FILES)
 
 
 # 2) Adapters: PEFT's layout (adapter_config.json, adapter_model.safetensors).
@@ -345,7 +381,10 @@ def load_vqvae(folder: Path | str) -> VQVAE:
     FileNotFoundError, or ValueError naming the file for damaged, missing, unexpected or misshapen tensors.
     """
     folder = Path(folder)
-    vqvae = VQVAE(VQVAEConfig.from_dict(read_json(folder / "config.json")["VQVAEConfig"]))
+    content = read_json(folder / "config.json")
+    if not isinstance(content, dict) or not isinstance(content.get("VQVAEConfig"), dict):
+        raise ValueError(f"{folder / 'config.json'} is not a tokenizer's: it has no VQVAEConfig")
+    vqvae = VQVAE(VQVAEConfig.from_dict(content["VQVAEConfig"]))
     path = folder / "model.safetensors"
     tensors, own = read_tensors(path), vqvae.state_dict()
     check_total({k: t.shape for k, t in own.items()}, {k: t.shape for k, t in tensors.items()}, path)

@@ -9,7 +9,7 @@
 #     runs/bandai.sh JOINTS
 #     FPS=30 MAX_MINUTES=30 runs/bandai.sh JOINTS     # exit 3: time is up, run it again to go on
 #
-# Every step is skipped where it is done. Environment: PYTHON, WORK (where everything goes), FPS, MAX_MINUTES, PROMPT.
+# Every step but the last is skipped where it is done. Environment: PYTHON, WORK (where everything goes), FPS, MAX_MINUTES, PROMPT.
 set -eu
 JOINTS=$(cd "${1:?usage: runs/bandai.sh JOINTS, a folder with raw_joints/, texts/ and train.txt}" && pwd)
 cd "$(dirname "$0")/.."

@@ -4,7 +4,7 @@
 #     runs/cpu_demo.sh
 #     MAX_MINUTES=30 runs/cpu_demo.sh     # no training goes on longer than that at a time: exit 3, run it again
 #
-# Every step is skipped where it is done, so the same command goes on after Ctrl-C, and a second run does nothing.
+# Every training is skipped where it is done, so the same command goes on after Ctrl-C; a second run only samples.
 # Environment: PYTHON, WORK (where everything goes), MAX_MINUTES.
 set -eu
 cd "$(dirname "$0")/.."
@@ -30,11 +30,11 @@ finished "$WORK/backbone/stage1" || "$PYTHON" scripts/finetune.py --recipe capti
     --max-minutes "$MAX_MINUTES"
 
 # 4) The three stages, all weights: motion alone; three tasks; text to motion.
-STAGE="--backbone $WORK/backbone/stage1 --data $WORK/tokens.json --vqvae $WORK/vqvae --batch-size 32 --grad-accum 1"
-STAGE="$STAGE --lr 1e-3 --warmup 0.05 --max-seq-len 256 --max-minutes $MAX_MINUTES"
+STAGE=(--backbone "$WORK/backbone/stage1" --data "$WORK/tokens.json" --vqvae "$WORK/vqvae" --batch-size 32
+    --grad-accum 1 --lr 1e-3 --warmup 0.05 --max-seq-len 256 --max-minutes "$MAX_MINUTES")
 stage() { # number, steps
     finished "$WORK/run/stage$1" ||
-        "$PYTHON" scripts/finetune.py --stage "$1" --train full --max-steps "$2" --out "$WORK/run" $STAGE
+        "$PYTHON" scripts/finetune.py --stage "$1" --train full --max-steps "$2" --out "$WORK/run" "${STAGE[@]}"
 }
 stage 1 400
 stage 2 1000
@@ -43,7 +43,7 @@ stage 3 2400
 # 5) What it has learnt becomes the backbone; the motion words and a small adapter are the shipped stage 3.
 finished "$WORK/adapted/stage3" ||
     "$PYTHON" scripts/finetune.py --stage 3 --train lora --from "$WORK/run/stage3" --max-steps 300 --out "$WORK/adapted" \
-        --lora-r 16 --lora-alpha 16 $STAGE
+        --lora-r 16 --lora-alpha 16 "${STAGE[@]}"
 
 # 6) The folder to ship: `rm -r checkpoints/demo && cp -r "$WORK/demo" checkpoints/demo` puts it in place.
 [ -f "$WORK/demo/config.json" ] ||

@@ -5,16 +5,26 @@
 
 With no more than --stage it trains on the embedded dataset with the demo backbone, into outputs/run. Stage N
 goes on from stage N - 1 of the same --out. An unfinished stage resumes by itself; --fresh starts it over.
+Environment, below the flags: DATA_JSON_PATH (--data), VQVAE_CHECKPOINT (--vqvae), WORK_DIR (where outputs/ is).
 """
 
-import os
+import shlex
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from motiongpt.cli import Parser, add_config_flags, describe, read_config_file, resolve, run
+from motiongpt.cli import (
+    Parser,
+    add_config_flags,
+    default_run,
+    describe,
+    fill_from_environment,
+    read_config_file,
+    resolve,
+    run,
+)
 from motiongpt.config import LLM_PRESETS, LoRAConfig, TrainConfig
 
 DEMO = ROOT / "checkpoints" / "demo"
@@ -37,7 +47,7 @@ def make_parser() -> Parser:
         "--train", choices=("lora", "full"), default="lora", help="adapters or all weights (default lora)"
     )
     parser.add_argument("--vqvae", type=Path, help="tokenizer folder, copied into the run so that it can draw")
-    parser.add_argument("--out", type=Path, default=Path("outputs/run"), help="run folder (default outputs/run)")
+    parser.add_argument("--out", type=Path, help="run folder (default outputs/run)")
     parser.add_argument(
         "--from", dest="source", type=Path, help="start from this stage folder instead of the one before"
     )
@@ -71,6 +81,8 @@ def main(args) -> int | None:
     if args.stage is None:
         raise ValueError("--stage is needed: 1, 2, 3, a name or all; --list shows them")
     find_stage(args.recipe, "1")
+    fill_from_environment(args, data="DATA_JSON_PATH", vqvae="VQVAE_CHECKPOINT")
+    args.out = args.out or default_run()
     if args.stage == "all":
         if args.source is not None:
             raise ValueError("--from is for one stage; with --stage all each stage goes on from the one before")
@@ -85,10 +97,10 @@ def main(args) -> int | None:
 
 
 def train_stage(args, number: int, stage, skip_finished: bool) -> int | None:
-    from motiongpt.finetuning import Job, prepare_stage
+    from motiongpt.finetuning import Job, prepare_stage, run_backbone
     from motiongpt.loops import pick_device, resolve_precision, total_steps, train
     from motiongpt.stages import finished_stages, stage_folder
-    from motiongpt.tasks import DEMO_VALUES, RECIPES, parse_tasks
+    from motiongpt.tasks import DEMO_VALUES, parse_tasks
 
     folder = stage_folder(args.out, number)
     if skip_finished and number in finished_stages(args.out) and not args.fresh:
@@ -110,9 +122,8 @@ def train_stage(args, number: int, stage, skip_finished: bool) -> int | None:
     )  # fmt: skip
     device = pick_device(args.device)
     prepared = prepare_stage(job, device, print)
-    shares = ", ".join(f"{task} {100 * share / sum(tasks.values()):.0f}" for task, share in tasks.items())
-    of = len(RECIPES[args.recipe])
-    print(f"recipe {args.recipe}, stage {number} of {of}: {stage.name} ({shares} %), from {prepared.start}")
+    if prepared.warning:
+        print(prepared.warning, file=sys.stderr)
     print(describe(config, origins))
     if args.train == "lora":
         print(describe(lora, lora_origins))
@@ -129,17 +140,8 @@ def train_stage(args, number: int, stage, skip_finished: bool) -> int | None:
     prepared.finish(result)
     print(f"wrote {folder}/ (weights, meta.json, loss.png, metrics.jsonl); best validation loss {result.best:.4f}")
     if "t2m" in tasks:
-        print(f'sample it: python scripts/sample.py --run {args.out} --stage {number} --prompt "{prepared.example}"')
-
-
-def run_backbone(out: Path) -> str | None:
-    """The backbone that a run was begun with: the default of its later stages."""
-    from motiongpt.stages import RunConfig
-
-    if not (out / "config.json").is_file():
-        return None
-    name = RunConfig.read(out).backbone
-    return os.path.normpath(out / name) if (out / name).is_dir() else name
+        words = ("--run", str(args.out), "--stage", str(number), "--prompt", prepared.example)
+        print(f"sample it: python scripts/sample.py {shlex.join(words)}")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def make_parser() -> Parser:
     parser.add_argument("--from", dest="source", required=True, choices=SOURCES, help="what --input is")
     parser.add_argument("--input", type=Path, help="source folder (procedural needs none)")
     parser.add_argument("--out", type=Path, required=True, help="dataset folder to write; must be empty or absent")
-    parser.add_argument("--fps", type=float, help="frames per second of the input (default: the skeleton's)")
+    parser.add_argument("--fps", type=float, help="joints: frames per second of the input (default: the skeleton's)")
     parser.add_argument("--skeleton", default="humanml3d", help="skeleton name or JSON file (default humanml3d)")
     parser.add_argument("--mirror", action="store_true", help="add every clip with left and right exchanged, as M + id")
     parser.add_argument("--count", type=int, default=4000, help="procedural: how many clips (default 4000)")
@@ -41,6 +41,10 @@ def main(args) -> int | None:
     from motiongpt.skeletons import get_skeleton
 
     skeleton = get_skeleton(args.skeleton)
+    if args.fps is not None and args.source != "joints":
+        raise ValueError(f"--fps is for --from joints, which are resampled; --from {args.source} has its own rate")
+    if args.mirror and args.source == "humanml3d":
+        raise ValueError("--mirror needs joints; --from humanml3d takes the features as they are, mirrored clips too")
     total = None
     if args.source == "procedural":
         from motiongpt.data.procedural import generate_clips

@@ -4,18 +4,22 @@
     python scripts/sample.py --prompt "a person waves the right hand" --output wave.gif --seconds 4 --seed 1
     python scripts/sample.py --task m2t --input outputs/walk/motion.txt
 
+    python scripts/sample.py --info
+
 Without --output it prints the tokens and writes outputs/<words of the prompt>/motion.{npy,gif,txt}.
 Without --run it samples from outputs/run where that exists, else from the shipped demo.
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from motiongpt.cli import Parser, add_config_flags, read_config_file, resolve, run
-from motiongpt.config import SampleConfig
+from motiongpt.cli import Parser, add_config_flags, default_run, read_config_file, resolve, run
+from motiongpt.config import SampleConfig, flag_name
+from motiongpt.files import write_atomic
 
 
 def make_parser() -> Parser:
@@ -36,30 +40,46 @@ def make_parser() -> Parser:
                         ".npy .npz .gif .png .txt .json; a folder gets .npy, .gif and .txt")  # fmt: skip
     parser.add_argument("--config", help="JSON file of sampling values; flags win over it")
     parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1, mps (default: cuda where there is one)")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), help="of the language model's weights (default: bf16 "
+                        "on CUDA from 8.0 on, fp32 elsewhere; a seed's motion depends on it)")  # fmt: skip
+    parser.add_argument("--info", action="store_true", help="say what this run knows, and stop")
+    parser.add_argument("--trace", action="store_true", help="print a line for every code drawn")
     add_config_flags(parser, SampleConfig)
     return parser
 
 
 def main(args) -> None:
-    from motiongpt.generator import MotionGenerator
-    from motiongpt.loops import pick_device
+    import torch
 
-    if args.task == "t2m" and not args.prompt:
-        raise ValueError("--prompt is needed: what the person does, such as --prompt 'a person walks forward'")
-    if args.task == "m2t" and args.input is None:
-        raise ValueError("--task m2t needs --input, a .txt of tokens or an .npz of a motion")
-    config, _ = resolve(SampleConfig, args, (f"--config {args.config}", read_config_file(args.config)))
-    default = Path("outputs/run") if Path("outputs/run/config.json").is_file() else ROOT / "checkpoints" / "demo"
-    place = args.run or default
-    generator = MotionGenerator(place, stage=args.stage, vqvae=args.vqvae, device=pick_device(args.device))
+    from motiongpt.generator import DESCRIBE, MotionGenerator, format_trace
+    from motiongpt.loops import pick_device, resolve_precision
+
+    check(args)
+    layers = [("--task m2t", DESCRIBE.to_dict())] if args.task == "m2t" else []
+    config, _ = resolve(SampleConfig, args, *layers, (f"--config {args.config}", read_config_file(args.config)))
+    place = args.run or default_run()
+    if args.run is None and not (place / "config.json").is_file():
+        place = ROOT / "checkpoints" / "demo"
+    device = pick_device(args.device)
+    precision = args.precision or resolve_precision("auto", device, bf16_pays=False)
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32  # fp16, for older CUDA, overflows: fp32 there
+    generator = MotionGenerator(place, stage=args.stage, vqvae=args.vqvae, device=device, dtype=dtype)
     print(f"run {place}, stage {generator.run.stage} ({generator.run.meta['name']})")
+    if args.info:
+        print(generator.info())
+        return
     if args.task == "m2t":
-        print(generator.describe(read_codes(args.input), args.pid, seed=args.seed))
+        text = generator.describe(read_codes(args.input), args.pid, seed=args.seed, config=config)
+        print(text)
+        for path in args.output or []:
+            write_atomic(path, partial(Path.write_text, data=text + "\n", encoding="utf-8"))
+            print(f"wrote {path}")
         return
     prompts = read_prompts(args.prompt)
     motions = generator.generate(
         prompts, args.pid, seed=args.seed, seconds=args.seconds, exact_length=args.exact_length,
         per_prompt_vocab=not args.no_per_prompt_vocab, config=config,
+        trace=(lambda step, record: print(format_trace(step, record))) if args.trace else None,
     )  # fmt: skip
     for number, (prompt, motion) in enumerate(zip(prompts, motions, strict=True)):
         if not generator.knows(prompt):
@@ -72,6 +92,23 @@ def main(args) -> None:
                 print(f"wrote {written}")
     if generator.tokenizer is None:
         print("this run has no motion tokenizer, so there are tokens only; --vqvae FOLDER gives joints and pictures")
+
+
+def check(args) -> None:
+    """Refuse what is missing for the task, and what would have no effect on it."""
+    if args.info:
+        return
+    if args.task == "t2m" and not args.prompt:
+        raise ValueError("--prompt is needed: what the person does, such as --prompt 'a person walks forward'")
+    if args.task == "m2t" and args.input is None:
+        raise ValueError("--task m2t needs --input, a .txt of tokens or an .npz of a motion")
+    unused = {"t2m": ("input",), "m2t": ("prompt", "seconds", "exact_length", "no_per_prompt_vocab", "vqvae",
+                                         "trace", "end_logit_slope")}[args.task]  # fmt: skip
+    given = [flag_name(name) for name in unused if getattr(args, name) not in (None, False)]
+    if given:
+        raise ValueError(f"{', '.join(given)} has no meaning for --task {args.task}; leave it away")
+    if args.task == "m2t" and any(path.suffix != ".txt" for path in args.output or []):
+        raise ValueError(f"--task m2t writes a sentence: --output must end in .txt, got {args.output[0]}")
 
 
 def read_prompts(words: list[str]) -> list[str]:

@@ -25,15 +25,14 @@ def make_parser() -> Parser:
 
 def main(args) -> None:
     import shutil
-    from dataclasses import replace
 
     import torch
 
     from motiongpt.data.tokens import meta_path
     from motiongpt.files import file_hash, read_json, read_tensors, write_json, write_tensors
-    from motiongpt.stages import RunConfig, find_base, finished_stages, stage_folder
+    from motiongpt.stages import RunConfig, find_base, finished_stages, run_tokenizer, stage_folder
     from motiongpt.tokenizer import MotionTokenizer
-    from motiongpt.vocab import load_tokenizer
+    from motiongpt.weights import weights_hash
 
     if args.out.exists() and any(args.out.iterdir()):
         raise FileExistsError(f"{args.out} is not empty; choose another --out, or remove it")
@@ -56,7 +55,7 @@ def main(args) -> None:
         write_tensors(path, rounded)
 
     base = find_base(stages[number]["base"], source)
-    tokenizer = load_tokenizer(config.backbone_path(args.run))
+    tokenizer = run_tokenizer(args.run, config)
     weights = read_tensors(base / "model.safetensors")
     for name in ("model.embed_tokens.weight", "lm_head.weight"):  # the motion words are the adapter's to bring
         if name in weights:
@@ -65,12 +64,14 @@ def main(args) -> None:
     write_json(
         backbone / "config.json", read_json(base / "config.json") | {"vocab_size": tokenizer.size, "dtype": "float16"}
     )
-    tokenizer.save(backbone)
+    base_hash = weights_hash(backbone)
+    for place in (backbone, args.out):
+        tokenizer.save(place)
 
     halve(read_tensors(source / "adapter_model.safetensors"), folder / "adapter_model.safetensors")
     for path in source.glob("*.json"):
         shutil.copyfile(path, folder / path.name)
-    write_json(folder / "meta.json", stages[number] | {"base": "../backbone"})
+    write_json(folder / "meta.json", stages[number] | {"base": "../backbone", "base_hash": base_hash})
     adapter = read_json(folder / "adapter_config.json")
     write_json(folder / "adapter_config.json", adapter | {"base_model_name_or_path": str(backbone)})
 
@@ -79,7 +80,8 @@ def main(args) -> None:
     shutil.copyfile(args.data, args.out / "tokens.json")
     rounded = file_hash(args.out / "vqvae" / "model.safetensors")
     write_json(args.out / "tokens.meta.json", read_json(meta_path(args.data)) | {"vqvae": rounded})
-    replace(config, backbone="backbone").write(args.out)
+    shipped = config.to_dict() | {"backbone": "backbone", "base_hash": base_hash}
+    write_json(args.out / "config.json", read_json(args.run / "config.json") | {"RunConfig": shipped})
     size = sum(path.stat().st_size for path in args.out.rglob("*") if path.is_file())
     print(f"wrote {args.out}/: {size / 1e6:.1f} MB")
     for path in sorted(args.out.rglob("*")):

@@ -15,7 +15,9 @@ from motiongpt.cli import Parser, add_config_flags, describe, read_config_file, 
 from motiongpt.config import TrainConfig, VQVAEConfig
 
 DEFAULTS = {"lr": 2e-4, "beta2": 0.99, "batch_size": 128, "epochs": 100.0, "warmup": 0.03, "seed": 123, "clip": 1.0}
-TRAIN_FLAGS = tuple(name for name in TrainConfig.__dataclass_fields__ if name not in ("max_seq_len", "label_smoothing"))
+# the codebook learns from every forward pass, so several of them are not one large batch: no --grad-accum
+UNUSED = ("max_seq_len", "label_smoothing", "grad_accum")
+TRAIN_FLAGS = tuple(name for name in TrainConfig.__dataclass_fields__ if name not in UNUSED)
 
 
 def make_parser() -> Parser:
@@ -65,6 +67,8 @@ def main(args) -> int | None:
     width = {"feature_dim": data.feature_dim, "joint_dim": 3 * (data.skeleton.num_joints - 1)}
     model_config, model_origins = resolve(VQVAEConfig, args, *layers, (str(args.data), width))
     config, origins = resolve(TrainConfig, args, *layers)
+    if config.grad_accum != 1:
+        raise ValueError(f"the VQ-VAE cannot accumulate gradients, got grad_accum {config.grad_accum} ({args.config})")
     device = pick_device(args.device)
     precision = resolve_precision(config.precision, device)
     if config.window < (unit := model_config.frames_per_code):
@@ -85,19 +89,21 @@ def main(args) -> int | None:
     model = VQVAE(model_config).to(device)
     normalizer = data.normalizer.with_feature_bias(model_config.feature_bias, data.skeleton)
     tokenizer = MotionTokenizer(model, normalizer, data.skeleton, data.fps)
-    batches = WindowBatches(
-        [normalizer.normalise(clip) for clip in clips.values()], config.window, config.batch_size, config.seed, unit
-    )
+    count = len(clips)
+    training = (normalizer.normalise(clips.pop(name)) for name in list(clips))  # one copy in memory, not two
+    batches = WindowBatches(training, config.window, config.batch_size, config.seed, unit)
     size = sum(p.numel() for p in model.parameters()) / 1e6
-    print(f"VQ-VAE {size:.1f} M parameters, {len(clips)} training and {len(val)} validation clips of {args.data}")
+    print(f"VQ-VAE {size:.1f} M parameters, {count} training and {len(val)} validation clips of {args.data}")
     print(describe(model_config, model_origins))
     print(describe(config, origins))
     print(f"{total_steps(config, batches.per_epoch)} steps on {device}, {precision}")
 
     def loss(batch):
         total, _, out = model.loss(batch["motion"], batch["lengths"])
-        counts = torch.bincount(out["codes"][out["codes"] >= 0].flatten(), minlength=model_config.codes)
-        return total, {"perplexity": perplexity(counts), "active": int((counts > 0).sum()), "resets": out["resets"]}
+        codes = out["codes"].flatten() + 1  # 0 is padding
+        counts = torch.zeros(model_config.codes + 1, device=device).index_add_(0, codes, torch.ones_like(codes).float())
+        used = counts[1:]
+        return total, {"perplexity": perplexity(used), "active": (used > 0).sum(), "resets": out["resets"]}
 
     def validate():
         total, frames = 0.0, 0

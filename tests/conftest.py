@@ -86,8 +86,8 @@ def tiny(tmp_path_factory) -> Tiny:
     """Built once per worker, in about two seconds. Weights are random and barely trained: shapes, not motions."""
     from motiongpt.config import VQVAEConfig
     from motiongpt.data.tokens import Entry, save_tokens
-    from motiongpt.features import Normalizer
     from motiongpt.files import file_hash
+    from motiongpt.normalizer import Normalizer
     from motiongpt.skeletons import HUMANML3D
     from motiongpt.stages import StageModel, new_backbone
     from motiongpt.tokenizer import MotionTokenizer

@@ -64,6 +64,10 @@ COMMANDS = [
     ("prepare --from procedural --count 2 --skeleton octopus --out {here}/x", "no skeleton named 'octopus'; known:"),
     ("prepare --from joints --input {world} --fps nan --out {here}/x", "--fps must be positive, got nan"),
     ("prepare --from joints --input {world} --fps inf --out {here}/x", "--fps must be positive, got inf"),
+    ("prepare --from humanml3d --input {world} --mirror --out {here}/x", "--mirror needs joints"),
+    ("prepare --from humanml3d --input {world} --fps 30 --out {here}/x", "--fps is for --from joints"),
+    ("prepare --from procedural --count 2 --fps 30 --out {here}/x", "--fps is for --from joints"),
+    ("train_vqvae --data {world} --out {here}/vq --grad-accum 2", "unrecognized arguments: --grad-accum 2"),
     ("render --tokens walk", "not a motion token: 'walk'"),
     ("render --tokens <MOT_BEGIN><MOT_END> --run {world}/run", "no motion tokens to draw"),
     (f"render --tokens 5000 {VQ}", "motion code 5000 is outside this tokenizer's codebook of 32"),
@@ -79,8 +83,14 @@ COMMANDS = [
     (f"sample --prompt nothing.txt {RUN}", "--prompt nothing.txt: no such file of sentences"),
     (f"sample --task m2t {RUN}", "--task m2t needs --input"),
     (f"sample --task m2t {RUN} --input {{here}}/nothing.txt", "nothing.txt does not exist"),
+    (f"sample --task m2t {RUN} --input x.txt --seconds 3 --exact-length --trace --end-logit-slope 1",
+     "--seconds, --exact-length, --trace, --end-logit-slope has no meaning for --task m2t"),
+    (f"sample --task m2t {RUN} --input x.txt --prompt walk", "--prompt has no meaning for --task m2t"),
+    (f"sample --task m2t {RUN} --input x.txt --output x.gif", "--output must end in .txt, got x.gif"),
+    (f"{SAMPLE} --input x.txt", "--input has no meaning for --task t2m"),
+    (f"{SAMPLE} --precision fp8", "invalid choice: 'fp8'"),
     ("finetune --stage 1 --data {here}/nothing.json " + BACKBONE + " --out {here}/out", "nothing.json does not exist"),
-    (f"finetune --stage 1 {DATA} --backbone {{here}}/no/folder --out {{here}}/out", "is not a folder"),
+    (f"finetune --stage 1 {DATA} --backbone {{here}}/no/folder --out {{here}}/out", "no backbone folder at"),
     (f"finetune --stage 1 {DATA} --backbone {{here}} --out {{here}}/out", "has no tokenizer.json"),
     (f"finetune --stage 1 {DATA} --backbone tiny --out {{here}}/out", "train it first with --recipe captions"),
     (f"{TRAIN} --vqvae {{here}}", "--vqvae {here} holds no config.json"),
@@ -169,7 +179,6 @@ def scramble(path: Path) -> None:
         "run/vqvae/Mean.npy",
         "backbone/model.safetensors",
         "backbone/config.json",
-        "backbone/tokenizer.json",
     ],
 )
 def test_sampling_from_a_damaged_run_names_the_file(script, copy, name, damage):
@@ -180,6 +189,16 @@ def test_sampling_from_a_damaged_run_names_the_file(script, copy, name, damage):
     if damage is Path.unlink and name == "run/stage1/adapter_config.json":
         gone = "config.json"  # then it can only be a full stage
     check(done, gone)
+
+
+@pytest.mark.parametrize("damage", [cut, scramble])
+@pytest.mark.parametrize("place", ["run", "backbone"])
+def test_a_damaged_text_tokenizer_is_named(script, copy, place, damage):
+    """The run's own comes first, the backbone's serves older runs."""
+    if place == "backbone":
+        (copy / "run" / "tokenizer.json").unlink()
+    damage(copy / place / "tokenizer.json")
+    check(script("sample", "--prompt", "walk", "--run", "run", "--output", "x.npy"), f"{place}/tokenizer.json")
 
 
 @pytest.mark.parametrize("damage", [cut, scramble])
@@ -204,7 +223,7 @@ def test_weights_of_another_shape_name_the_tensor(script, copy):
 
 def test_a_run_that_moved_without_its_backbone(script, copy):
     shutil.rmtree(copy / "backbone")
-    check(script("sample", "--prompt", "walk", "--run", "run"), "was trained on ../backbone, which is not there")
+    check(script("sample", "--prompt", "walk", "--run", "run"), "was trained on ../../backbone, which is not there")
 
 
 def test_a_stage_that_is_not_finished(script, copy):

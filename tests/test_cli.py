@@ -1,12 +1,23 @@
 """What the scripts share: flags from config fields, where a value came from, and one-line errors."""
 
+import argparse
 import dataclasses
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
-from motiongpt.cli import Parser, add_config_flags, describe, read_config_file, resolve, run
+from motiongpt.cli import (
+    Parser,
+    add_config_flags,
+    default_run,
+    describe,
+    fill_from_environment,
+    read_config_file,
+    resolve,
+    run,
+)
 from motiongpt.config import LoRAConfig, SampleConfig, TrainConfig, VQVAEConfig
 
 
@@ -100,7 +111,27 @@ def test_a_config_file_that_is_not_there(tmp_path):
         read_config_file(str(tmp_path / "nothing.json"))
 
 
-# 3) How a script ends.
+# 3) The environment.
+
+
+def test_flags_not_given_come_from_the_environment_and_are_said(monkeypatch, capsys):
+    monkeypatch.setenv("SOME_DATA", "a/b.json")
+    monkeypatch.setenv("SOME_OUT", "elsewhere")
+    monkeypatch.delenv("SOME_VQVAE", raising=False)
+    args = argparse.Namespace(data=None, vqvae=None, out=Path("given"))
+    fill_from_environment(args, data="SOME_DATA", vqvae="SOME_VQVAE", out="SOME_OUT")
+    assert (args.data, args.vqvae, args.out) == (Path("a/b.json"), None, Path("given"))
+    assert capsys.readouterr().out == "--data a/b.json (environment: SOME_DATA)\n"
+
+
+def test_the_default_run_is_in_work_dir(monkeypatch, capsys):
+    monkeypatch.delenv("WORK_DIR", raising=False)
+    assert (default_run(), capsys.readouterr().out) == (Path("outputs/run"), "")
+    monkeypatch.setenv("WORK_DIR", "w")
+    assert default_run() == Path("w/outputs/run") and "WORK_DIR" in capsys.readouterr().out
+
+
+# 4) How a script ends.
 
 
 def end(monkeypatch, capsys, main, *args: str) -> tuple[int, str, str]:
@@ -135,6 +166,23 @@ def test_exit_codes(monkeypatch, capsys, value, code):
 )
 def test_a_users_mistake_is_one_line_and_exit_2(monkeypatch, capsys, error, line):
     assert end(monkeypatch, capsys, raising(error)) == (2, "", f"tool.py: error: {line}\n")
+
+
+def test_a_full_device_is_one_line_and_other_runtime_errors_are_bugs(monkeypatch, capsys):
+    import torch
+
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 GiB\nand more")
+    assert end(monkeypatch, capsys, raising(error)) == (
+        2, "", "tool.py: error: the device is out of memory; use fewer at a time\n",
+    )  # fmt: skip
+
+    def main(args):
+        args.grad_accum = 1
+        raise error
+
+    assert "use a smaller --batch-size and a larger --grad-accum" in end(monkeypatch, capsys, main)[2]
+    with pytest.raises(RuntimeError, match="a bug"):
+        run(raising(RuntimeError("a bug")), Parser("What it is."))
 
 
 def test_ctrl_c_and_a_closed_pipe_are_no_mistakes(monkeypatch, capsys):

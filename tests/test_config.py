@@ -1,6 +1,7 @@
 """Configs: JSON both ways, and bad values refused in the words of the flag that sets them."""
 
 import dataclasses
+import json
 
 import pytest
 
@@ -18,18 +19,16 @@ CONFIGS = (LLMConfig, LoRAConfig, VQVAEConfig, TrainConfig, SampleConfig)
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_json_round_trip(kind, tmp_path):
+def test_json_round_trip(kind):
     config = kind()
-    config.save(tmp_path / "c.json")
-    assert kind.load(tmp_path / "c.json") == config == kind.from_dict(config.to_dict())
+    assert kind.from_dict(json.loads(json.dumps(config.to_dict()))) == config
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(config, dataclasses.fields(config)[0].name, 3)
 
 
-def test_tuples_and_floats_survive_json(tmp_path):
+def test_tuples_and_floats_survive_json():
     config = LoRAConfig(lora_targets=("q_proj",), lora_alpha=0.1 + 0.2)
-    config.save(tmp_path / "c.json")
-    back = LoRAConfig.load(tmp_path / "c.json")
+    back = LoRAConfig.from_dict(json.loads(json.dumps(config.to_dict())))
     assert back == config and isinstance(back.lora_targets, tuple)
 
 
@@ -47,6 +46,9 @@ def test_unknown_keys_are_refused(kind):
         (TrainConfig, {"batch_size": True}),
         (TrainConfig, {"lr": None}),
         (TrainConfig, {"lr": True}),
+        (TrainConfig, {"lr": float("inf")}),
+        (TrainConfig, {"warmup": json.loads("1e999")}),
+        (SampleConfig, {"temperature": float("nan")}),
         (LLMConfig, {"tie_embeddings": 1}),
         (LoRAConfig, {"lora_targets": "q_proj"}),
         (LoRAConfig, {"lora_targets": [1]}),
@@ -55,7 +57,7 @@ def test_unknown_keys_are_refused(kind):
 )
 def test_values_of_the_wrong_kind_are_refused(kind, values):
     (name,) = values
-    with pytest.raises(ValueError, match=f"{flag_name(name)} must be of the kind of "):
+    with pytest.raises(ValueError, match=f"{flag_name(name)} must be (of the kind of|a finite number, got) "):
         kind.from_dict(values)
     assert TrainConfig.from_dict({"lr": 1}).lr == 1  # JSON writes 1.0 and 1 alike
 
@@ -99,12 +101,6 @@ def test_bad_values_name_their_flag(kind, values):
     with pytest.raises(ValueError, match=f"{flag_name(name)} must be .*, got ") as error:
         kind(**values)
     assert "\n" not in str(error.value)
-
-
-def test_a_damaged_file_is_named(tmp_path):
-    (tmp_path / "c.json").write_text('{"lr": ')
-    with pytest.raises(ValueError, match="c.json"):
-        TrainConfig.load(tmp_path / "c.json")
 
 
 def test_every_field_with_a_flag_has_help():

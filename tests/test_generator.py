@@ -1,11 +1,14 @@
 """MotionGenerator on a tiny run: what a seed, a length, a caption and a hostile prompt may and may not change."""
 
+import json
 import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from motiongpt import Motion, MotionGenerator
+from motiongpt.config import SampleConfig, TrainConfig
 from motiongpt.data.tokens import load_tokens, prompt_table, save_tokens
 
 CAPTION = "a person walks forward"  # in training: codes 0 ... 11, always 8 of them
@@ -64,6 +67,54 @@ def test_seeds_may_be_a_list(generator):
 def test_temperature_zero_ignores_the_seed(generator):
     motions = [generator.generate(CAPTION, seed=seed, temperature=0.0).tokens for seed in range(3)]
     assert motions[0] == motions[1] == motions[2]
+
+
+def test_numpy_integers_are_seeds(generator):
+    expected = generator.generate([CAPTION] * 2, seed=3)
+    for seed in (np.int64(3), np.array([3, 4]), [np.int32(3), 4]):
+        given = generator.generate([CAPTION] * 2, seed=seed)
+        assert [m.tokens for m in given] == [m.tokens for m in expected]
+    with pytest.raises(TypeError):
+        generator.generate([CAPTION], seed=[1.5])
+    assert generator.describe([1, 2], seed=np.int64(1), temperature=1.0) == generator.describe(
+        [1, 2], seed=1, temperature=1.0
+    )
+
+
+def test_weights_may_be_bfloat16(generator, tiny):
+    """New rows and the motion tokenizer stay fp32; the base is half the size, and its motions are motions."""
+    half = MotionGenerator(tiny.run, dtype=torch.bfloat16)
+    llm = half.run.llm
+    assert llm.embed_tokens.weight.dtype == llm.layers[0].self_attn.q_proj.weight.dtype == torch.bfloat16
+    assert llm.new_in.dtype == half.tokenizer.vqvae.quantizer.codebook.dtype == torch.float32
+    motion = half.generate(CAPTION, seed=0)
+    assert np.isfinite(motion.joints).all() and set(motion.tokens) <= set(range(12))
+    assert isinstance(half.describe(motion), str)
+
+
+def test_trace_has_a_line_for_every_code_and_the_end(generator):
+    from motiongpt.generator import format_trace
+
+    lines = []
+    motions = generator.generate(
+        [CAPTION, UNSEEN], seed=2, trace=lambda step, record: lines.extend(format_trace(step, record).splitlines())
+    )
+    for row, motion in enumerate(motions):
+        mine = [line for line in lines if f" row {row}:" in line]
+        drawn = [line.rsplit("drew ", 1)[1] for line in mine]
+        codes = [f"code {code}" for code in motion.tokens]
+        assert drawn[: len(codes)] == codes and drawn[len(codes) :] in (["end"], [])  # [] at the hard limit
+        assert all("ids allowed, end logit" in line and "with slope" in line for line in mine)
+
+
+def test_info_says_what_the_run_knows(generator, tiny):
+    lines = generator.info().splitlines()
+    said = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines[:9]}
+    assert said["stages"] == "1 test finished; this is 1" and said["data"] == "tokens.json, 36 training entries"
+    assert said["participants"] == "P0, P1, P2" and said["codes"] == "32, each 4 frames at 20 fps (0.2 s)"
+    assert said["lengths"] == "8 to 12 codes in training (1.6 to 2.4 s), median 10"
+    assert said["joints"] == "humanml3d-22" and "1024 tokens" in said["limits"]
+    assert said["captions"].startswith("5, such as") and f"  {CAPTION}" in lines[9:] and len(lines) == 14
 
 
 # 2) Length.
@@ -137,6 +188,19 @@ def test_lengths_and_codes_may_come_from_a_token_dataset(tiny, tmp_path):
         MotionGenerator(tiny.run, tmp_path / "tokens.json")
 
 
+def test_a_dataset_without_splits_is_split_as_in_training(tiny, tmp_path):
+    """200 captions of one entry each, 2 of them held out by the run's seed: sampling must not know those."""
+    content = [{"text_query": f"caption {i}", "motion_tokens": "1 2 3 4 5 6"} for i in range(200)]
+    (tmp_path / "tokens.json").write_text(json.dumps(content))
+    config = TrainConfig(max_steps=1, eval_every=1, batch_size=8, seed=7)
+    tiny.finetune(tmp_path / "run", data=tmp_path / "tokens.json", codes=32, config=config)
+    trained = MotionGenerator(tmp_path / "run").run.prompts.captions
+    assert len(trained) == 198
+    assert MotionGenerator(tmp_path / "run", tmp_path / "tokens.json").run.prompts.captions == trained
+    other = prompt_table(load_tokens(tmp_path / "tokens.json"))["captions"]
+    assert set(other) != set(trained)  # the default seed, 42, holds out others
+
+
 # 4) Prompts.
 
 
@@ -205,6 +269,17 @@ def test_describe_may_write_no_special_word_but_its_end(generator, monkeypatch):
     words = generator.run.vocab.tokenizer
     assert given["stop_ids"] == [words.token_id("<|im_end|>")]
     assert set(given["banned"]) == {words.token_id("<|im_start|>"), words.token_id("<|endoftext|>")}
+
+
+def test_describe_takes_a_config_and_single_values(generator, monkeypatch):
+    import motiongpt.generator as module
+
+    given = []
+    monkeypatch.setattr(module, "generate_text", lambda *args, **kwargs: given.append(kwargs["config"]) or [[5]])
+    generator.describe([1])
+    generator.describe([1], top_k=3)
+    generator.describe([1], config=SampleConfig(temperature=0.5), max_new_tokens=9)
+    assert [(c.temperature, c.max_new_tokens, c.top_k) for c in given] == [(0.0, 64, 0), (0.0, 64, 3), (0.5, 9, 0)]
 
 
 def test_describe_refuses_what_it_cannot_read(generator):

@@ -18,8 +18,8 @@ PACKAGE, SCRIPTS = ROOT / "motiongpt", ROOT / "scripts"
 
 LEVELS = {
     0: "config rotations skeletons lora metrics files",
-    1: "layers vocab sampling",
-    2: "llm vqvae features",
+    1: "layers vocab sampling features",
+    2: "llm vqvae normalizer",
     3: "weights data render",
     3.5: "tasks",
     4: "motion checkpoint tokenizer stages",
@@ -29,7 +29,7 @@ LEVELS = {
 LEVEL = {module: level for level, modules in LEVELS.items() for module in modules.split()}
 LAZY = {"matplotlib", "h5py", "smplx", "huggingface_hub", "PIL", "plotly", "imageio", "tensorboard"}
 FOREIGN = {"transformers", "peft", "scipy", "accelerate", "pytorch_lightning", "hydra", "pytest"}
-MAX_LINES, MAX_SCRIPT_LINES = 420, 150
+MAX_LINES, MAX_SCRIPT_LINES = 400, 150
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 SCRIPT_FILES = sorted(SCRIPTS.glob("*.py"))

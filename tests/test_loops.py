@@ -452,6 +452,50 @@ def test_the_best_model_is_exported_on_improvement_only(tmp_path):
     assert [line["step"] for line in records(tmp_path) if "val_loss" in line] == [2, 4, 6, 8, 10]
 
 
+@pytest.mark.parametrize("value", [float("nan"), math.inf])
+def test_a_validation_that_was_never_finite_ends_the_run(tmp_path, value):
+    """There would be nothing exported at the end; after a finite one there is, and the run goes on (above)."""
+    with pytest.raises(FloatingPointError, match=f"validation loss is {value} at step 5"):
+        run(linear(), tmp_path, config=replace(CONFIG, eval_every=5), validate=lambda: {"loss": value})
+
+
+def test_the_speed_is_that_of_the_steps(tmp_path, monkeypatch):
+    """A step takes 1 s of 8 labels, a validation an hour: 8 labels/s."""
+    clock = [0.0]
+    monkeypatch.setattr(loops.time, "monotonic", lambda: clock[0])
+    model = linear()
+
+    def loss(batch):
+        clock[0] += 1.0
+        return squares(model)(batch)
+
+    def validate():
+        clock[0] += 3600.0
+        return {"loss": 1.0}
+
+    run(model, tmp_path, loss=loss, validate=validate, config=replace(CONFIG, eval_every=2, log_every=4))
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["tokens_per_s"] for line in lines if "tokens_per_s" in line] == [8, 8, 8]
+
+
+def test_numbers_to_log_may_be_tensors(tmp_path):
+    """They are read when they are logged or saved, so a step does not wait for them."""
+    model, plain = linear(), linear()
+
+    def loss(batch):
+        value, _ = squares(model)(batch)
+        return value, {"value": value, "rows": torch.tensor(len(batch["x"]))}
+
+    def numbers(batch):
+        value, _ = squares(plain)(batch)
+        return value, {"value": value.item(), "rows": len(batch["x"])}
+
+    config = replace(CONFIG, log_every=4, save_every=2)
+    run(model, tmp_path / "tensors", loss=loss, config=config)
+    run(plain, tmp_path / "numbers", loss=numbers, config=config)
+    assert records(tmp_path / "tensors") == records(tmp_path / "numbers")
+
+
 def test_the_best_score_survives_a_resume(tmp_path):
     exported = []
 

@@ -31,6 +31,7 @@ def test_mpjpe_properties():
 def test_perplexity_by_hand():
     assert perplexity(torch.tensor([5, 5, 5, 5])) == pytest.approx(4.0)
     assert perplexity(torch.tensor([9, 0, 0])) == pytest.approx(1.0)
+    assert perplexity(torch.arange(4)).shape == ()  # a tensor: a training step logs it without waiting for it
     wanted = math.exp(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)))
     assert perplexity(torch.tensor([3, 1, 0])) == pytest.approx(wanted)
     assert perplexity(torch.zeros(4, dtype=torch.long)) == 0.0

@@ -1,5 +1,6 @@
 """The dataset folder: what reads, what is refused in which words, and how `build` writes one."""
 
+import dataclasses
 import json
 import pickle
 import shutil
@@ -10,8 +11,9 @@ import pytest
 from motiongpt.data.build import Record, build, feature_records, joint_records, read_splits, resample
 from motiongpt.data.motions import Caption, MotionDataset, load_array, parse_captions
 from motiongpt.data.procedural import make_clip
-from motiongpt.features import Normalizer, feature_groups, features_to_joints, mirror_joints
+from motiongpt.features import feature_groups, features_to_joints, mirror_joints
 from motiongpt.files import read_json
+from motiongpt.normalizer import Normalizer
 from motiongpt.skeletons import HUMANML3D, KIT
 
 
@@ -234,6 +236,14 @@ def test_build_writes_a_folder_that_opens(tmp_path, joints):
     np.testing.assert_array_equal(
         np.load(out / "new_joints" / "b.npy"), features_to_joints(data.features("b"), HUMANML3D)
     )
+
+
+def test_a_skeleton_that_is_not_built_in_goes_with_the_folder(tmp_path, joints):
+    own = dataclasses.replace(HUMANML3D, name="mine", joints=tuple(f"j{i}" for i in range(22)))
+    build([record(joints)], tmp_path / "own", own, "t")
+    assert MotionDataset(tmp_path / "own").skeleton == own
+    build([record(joints)], tmp_path / "plain", HUMANML3D, "t")
+    assert not (tmp_path / "plain" / "skeleton.json").exists()
 
 
 def test_mirror_doubles_clips_and_swaps_words(tmp_path, joints):

@@ -20,12 +20,13 @@ def blocks(text: str, *languages: str) -> list[str]:
 
 
 def script_commands(text: str) -> list[list[str]]:
-    """[script, argument, ...] of every line of shell that runs one of scripts/; shell variables read as 1."""
-    commands = []
+    """[script, argument, ...] of every line of shell that runs one of scripts/; arrays filled in, variables as 1."""
+    commands, arrays = [], dict(re.findall(r"^(\w+)=\(([^)]*)\)", text, re.M))
     for line in text.replace("\\\n", " ").splitlines():
         line = line.replace("\\", "/")  # Windows paths
         if "scripts/" not in line or line.lstrip().startswith("#"):
             continue
+        line = re.sub(r'"\$\{(\w+)\[@\]\}"', lambda match: " ".join(arrays[match[1]].split()), line)
         line = re.sub(r"[^\s\"]*\$\{?\w+\}?[^\s\"]*", "1", line[line.index("scripts/") :])
         commands.append(shlex.split(line, comments=True))
     return commands

@@ -19,6 +19,10 @@ def scipy_rotation(q):
     return scipy.Rotation.from_quat(q.numpy()[..., [1, 2, 3, 0]])  # scipy writes x y z w
 
 
+def turn(q, v):
+    return (R.quaternion_to_matrix(q) @ v[..., None])[..., 0]
+
+
 def assert_same(a, b, atol=1e-12):  # float64 arithmetic on numbers of size one
     torch.testing.assert_close(torch.as_tensor(a), torch.as_tensor(b), rtol=0, atol=atol)
 
@@ -32,8 +36,8 @@ def test_against_scipy(quaternions):
     v = torch.randn(500, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     rotation = scipy_rotation(q)
     assert_same(R.quaternion_to_matrix(q), rotation.as_matrix())
-    assert_same(R.quaternion_rotate(q, v), rotation.apply(v.numpy()))
-    assert_same(R.quaternion_to_axis_angle(q), rotation.as_rotvec())
+    assert_same(turn(q, v), rotation.apply(v.numpy()))
+    assert_same_rotation(R.axis_angle_to_quaternion(torch.as_tensor(rotation.as_rotvec())), q)
     product = (rotation * scipy_rotation(other)).as_matrix()
     assert_same(R.quaternion_to_matrix(R.quaternion_multiply(q, other)), product)
     assert_same(R.quaternion_to_matrix(R.quaternion_conjugate(q)), rotation.inv().as_matrix())
@@ -42,35 +46,31 @@ def test_against_scipy(quaternions):
 def test_inverses(quaternions):
     q = quaternions
     matrix = R.quaternion_to_matrix(q)
-    assert_same_rotation(R.matrix_to_quaternion(matrix), q)
-    assert (R.matrix_to_quaternion(matrix)[..., 0] >= 0).all()
     assert_same(R.rotation_6d_to_matrix(R.matrix_to_rotation_6d(matrix)), matrix)
-    assert_same_rotation(R.axis_angle_to_quaternion(R.quaternion_to_axis_angle(q)), q)
     assert_same(R.matrix_to_rotation_6d(matrix), torch.cat((matrix[..., 0], matrix[..., 1]), -1))  # columns, not rows
 
 
 def test_half_turns_and_zero():
     half_turns = torch.eye(4, dtype=torch.float64)[1:]  # about x, y, z: w is zero
-    assert_same_rotation(R.matrix_to_quaternion(R.quaternion_to_matrix(half_turns)), half_turns)
-    assert_same(R.quaternion_to_axis_angle(half_turns), math.pi * torch.eye(3, dtype=torch.float64))
+    assert_same(R.axis_angle_to_quaternion(math.pi * torch.eye(3, dtype=torch.float64)), half_turns)
     identity = torch.tensor([1.0, 0, 0, 0], dtype=torch.float64)
     zero = torch.zeros(3, dtype=torch.float64, requires_grad=True)
     q = R.axis_angle_to_quaternion(zero)
     assert_same(q, identity)
-    R.quaternion_to_axis_angle(q).sum().backward()
-    assert_same(zero.grad, torch.ones(3, dtype=torch.float64))  # there and back is the identity, also its slope
+    q[1:].sum().backward()
+    assert_same(zero.grad, torch.full((3,), 0.5, dtype=torch.float64))  # the quaternion holds half of the angle
 
 
 @pytest.mark.parametrize("angle", [1e-3, 1e-6, 1e-9])
 def test_small_angles_keep_their_digits(angle):
     v = torch.tensor([0.6 * angle, 0.0, 0.8 * angle])  # float32: 1 - cos is zero here
-    torch.testing.assert_close(R.quaternion_to_axis_angle(R.axis_angle_to_quaternion(v)), v, rtol=1e-6, atol=0)
+    torch.testing.assert_close(2 * R.axis_angle_to_quaternion(v)[1:], v, rtol=1e-6, atol=0)  # sin x = x to x^2 / 6
 
 
 def test_between_takes_u_to_v_the_short_way(quaternions):
     u, v = 3 * quaternions[:, :3], quaternions.flip(0)[:, 1:]
     q = R.quaternion_between(u, v)
-    turned = R.quaternion_rotate(q, u)
+    turned = turn(q, u)
     assert_same(turned / turned.norm(dim=-1, keepdim=True), v / v.norm(dim=-1, keepdim=True))
     cosine = torch.nn.functional.cosine_similarity(u, v, dim=-1)
     assert_same(2 * q[:, 0] ** 2 - 1, cosine)  # cos of the turn = cos between the two: no detour
@@ -84,7 +84,7 @@ def test_between_opposite_directions(dtype, atol, off):
     v = -u + off * torch.tensor([0.0, 0.3, 0.7], dtype=dtype)
     q = R.quaternion_between(u, v)
     assert_same(q.norm(dim=-1), torch.ones(4, dtype=dtype), atol)
-    assert_same(R.quaternion_rotate(q, u), v / v.norm(dim=-1, keepdim=True), atol)
+    assert_same(turn(q, u), v / v.norm(dim=-1, keepdim=True), atol)
 
 
 def test_between_zero_bone_is_identity():
@@ -97,7 +97,7 @@ def test_rotate_y_goes_from_z_to_x(quaternions):
     assert_same(R.rotate_y(torch.tensor([0.0, 5.0, 1.0]).double(), quarter), torch.tensor([1.0, 5.0, 0.0]).double())
     angles, v = quaternions[:, 0] * 9, quaternions[:, 1:]
     axis_angle = angles[:, None] * torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
-    assert_same(R.rotate_y(v, angles), R.quaternion_rotate(R.axis_angle_to_quaternion(axis_angle), v))
+    assert_same(R.rotate_y(v, angles), turn(R.axis_angle_to_quaternion(axis_angle), v))
 
 
 def test_6d_of_a_network_is_still_a_rotation():

@@ -425,6 +425,8 @@ def test_penalty_scope():
 
 def test_random_numbers_of_a_row_are_its_own():
     uniform = sampling.row_uniforms([5, 6, 5], [3, 4, 2])
+    apple = sampling.row_uniforms([5, 6, 5], [3, 4, 2], "mps")  # has no float64: they stay on the CPU
+    assert apple.device.type == "cpu" and torch.equal(apple, uniform)
     assert uniform.dtype == torch.float64 and uniform.shape == (3, 4)
     assert uniform[0, :2].tolist() == uniform[2, :2].tolist()
     assert uniform[2, 2:].tolist() == [0.0, 0.0]

@@ -144,7 +144,7 @@ def test_finetune_a_backbone_on_captions(chain, here):
 
 def test_finetune_stage_one_says_what_it_does(chain):
     lines = chain["stage 1"].out.splitlines()
-    assert "recipe signmotiongpt, stage 1 of 3: motion-lm (motion 100 %), from backbone bb/stage1" in lines
+    assert lines[0] == "recipe signmotiongpt, stage 1 of 3: motion-lm (motion 100 %), from backbone bb/stage1"
     assert any("lr 1e-05 (recipe signmotiongpt)" in line and "batch_size 8 (flag)" in line for line in lines)
     assert any("lora_r 4 (flag)" in line for line in lines)
     assert any(line.startswith("wrote outputs/run/stage1/") for line in lines)
@@ -156,7 +156,7 @@ def test_finetune_all_skips_what_is_finished_and_goes_on(script, chain, here):
     assert "stage 1 (motion-lm) is finished in outputs/run/stage1; skipped" in out
     assert "stage 2 of 3: multitask (t2m 50, m2t 30, denoise 20 %), from outputs/run/stage1" in out
     assert "stage 3 of 3: sft (t2m 100 %), from outputs/run/stage2" in out
-    assert 'sample it: python scripts/sample.py --run outputs/run --stage 3 --prompt "' in out
+    assert "sample it: python scripts/sample.py --run outputs/run --stage 3 --prompt '" in out
     assert json.loads((here / "outputs/run/stage3/meta.json").read_text())["finished"] is True
     before = sorted((p, p.stat().st_mtime_ns) for p in (here / "outputs/run").rglob("*"))
     assert script("finetune", "--stage", 3, "--data", "tokens.json", *SHORT).code == 2  # finished
@@ -164,8 +164,22 @@ def test_finetune_all_skips_what_is_finished_and_goes_on(script, chain, here):
 
 
 def test_finetune_warns_where_the_stage_before_is_missing(chain):
-    out = chain["alone"].out
-    assert "sft (t2m 25, m2t 75 %), from backbone bb/stage1 (warning: alone/stage2 is not finished" in out
+    done = chain["alone"]
+    assert done.out.splitlines()[0].endswith("sft (t2m 25, m2t 75 %), from backbone bb/stage1")
+    assert done.err == "warning: alone/stage2 is not finished; this stage starts from the backbone without it\n"
+    assert chain["stage 1"].err == chain["the rest"].err == ""
+
+
+def test_finetune_reads_the_ancestors_environment_below_the_flags(script, here, monkeypatch):
+    monkeypatch.setenv("DATA_JSON_PATH", "tokens.json")
+    monkeypatch.setenv("VQVAE_CHECKPOINT", "nothing")
+    monkeypatch.setenv("WORK_DIR", "work dir")
+    done = script("finetune", "--stage", 1, "--backbone", "bb/stage1", "--vqvae", "vq", *SHORT)
+    assert done.code == 0, done.err
+    assert "--data tokens.json (environment: DATA_JSON_PATH)" in done.out and "VQVAE_CHECKPOINT" not in done.out
+    assert (here / "work dir" / "outputs" / "run" / "stage1" / "meta.json").is_file()
+    done = script("sample", "--info")
+    assert "run work dir/outputs/run, stage 1 (motion-lm)" in done.out.splitlines(), done.err
 
 
 def test_finetune_stops_in_time_and_goes_on(script, here, tmp_path):
@@ -230,6 +244,38 @@ def test_sample_to_text(script, here):
         assert len(done.out.splitlines()) >= 1 and "<motion" not in done.out
 
 
+def test_sample_to_text_takes_sampling_values_and_writes_the_sentence(script, here, tmp_path):
+    def sentence(*args: object) -> str:
+        done = script("sample", "--task", "m2t", "--input", "w.txt", "--output", tmp_path / "new" / "s.txt", *args)
+        assert done.code == 0 and f"wrote {tmp_path}/new/s.txt" in done.out, done.err
+        text = (tmp_path / "new" / "s.txt").read_bytes().decode()  # untrained words, line ends among them
+        assert text in done.out
+        return text
+
+    greedy = sentence()
+    assert sentence("--seed", 1) == greedy
+    hot = ("--temperature", 5, "--top-p", 1)
+    assert sentence(*hot) == sentence(*hot) != greedy
+    assert len({sentence(*hot, "--seed", seed) for seed in range(4)}) > 1
+    assert sentence(*hot, "--top-k", 1) == greedy
+    (tmp_path / "c.json").write_text('{"temperature": 5.0, "top_p": 1.0}')
+    assert sentence("--config", tmp_path / "c.json") == sentence(*hot)
+    assert len(sentence(*hot, "--max-new-tokens", 1)) < len(sentence(*hot))
+
+
+def test_sample_info_and_trace(script, here):
+    done = script("sample", "--info")
+    assert done.code == 0, done.err
+    names = [line.split()[0] for line in done.out.splitlines()[:10]]
+    assert names == "run recipe stages data participants codes lengths joints limits captions".split()
+    assert "1 motion-lm, 2 multitask, 3 sft finished; this is 3" in done.out
+    done = script("sample", "--prompt", "a person walks", "--seconds", 1, "--exact-length", "--trace", "--precision",
+                  "bf16", "--output", "traced.txt")  # fmt: skip
+    assert done.code == 0, done.err
+    steps = [line for line in done.out.splitlines() if line.startswith("step ")]
+    assert len(steps) == 5 and all("ids allowed" in line and "drew code" in line for line in steps)
+
+
 def test_sample_without_a_tokenizer_writes_tokens(script, here):
     done = script("sample", "--run", "alone", "--prompt", "someone", "--max-new-tokens", 4, "--output", "only")
     assert done.code == 0, done.err
@@ -255,6 +301,10 @@ def test_ship_makes_a_run_that_samples_alone(script, here, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     done = script("sample", "--run", "demo", "--prompt", "a person walks", "--max-new-tokens", 4, "--output", "x.npy")
     assert done.code == 0 and (tmp_path / "x.npy").is_file(), done.err
+    shipped, meta = (json.loads((tmp_path / "demo" / name).read_text()) for name in ("config.json", "stage3/meta.json"))
+    was = json.loads((here / "outputs" / "run" / "stage3" / "meta.json").read_text())["base_hash"]
+    assert shipped["RunConfig"]["base_hash"] == meta["base_hash"] != was  # the backbone was rounded
+    assert shipped["TrainConfig"]["seed"] == 42 and (tmp_path / "demo" / "tokenizer.json").is_file()
 
 
 def test_the_chain_leaves_no_temporary_files(here):

@@ -6,7 +6,15 @@ import json
 import numpy as np
 import pytest
 
-from motiongpt.skeletons import HUMANML3D, KIT, Skeleton, get_skeleton
+from motiongpt.skeletons import (
+    HUMANML3D,
+    KIT,
+    Skeleton,
+    get_skeleton,
+    guess_skeleton,
+    load_skeleton,
+    save_skeleton,
+)
 
 
 def test_built_in_facts():
@@ -105,3 +113,22 @@ def test_kit_gets_lengths_only_from_the_caller():
     assert not KIT.has_lengths
     longer = KIT.with_offsets(2 * np.array(KIT.offsets))
     assert longer.has_lengths and longer.offsets[1] == (0.0, 2.0, 0.0)
+
+
+def test_a_folder_keeps_a_skeleton_that_is_not_built_in(tmp_path):
+    save_skeleton(HUMANML3D, tmp_path)
+    assert not list(tmp_path.iterdir()) and load_skeleton(tmp_path, "humanml3d-22") is HUMANML3D
+    own = dataclasses.replace(HUMANML3D, name="mine", fps=30.0)
+    with pytest.raises(ValueError, match="skeleton.json is missing: skeleton 'mine' is none of"):
+        load_skeleton(tmp_path, "mine")
+    save_skeleton(own, tmp_path)
+    assert load_skeleton(tmp_path, "mine") == own
+    tall = KIT.with_offsets([[2 * x for x in offset] for offset in KIT.offsets])  # a built-in's name, not its body
+    save_skeleton(tall, tmp_path)
+    assert load_skeleton(tmp_path, tall.name) == tall != KIT
+    save_skeleton(KIT, tmp_path)  # the former one is not left behind
+    assert load_skeleton(tmp_path, KIT.name) is KIT
+
+
+def test_guess_by_the_number_of_joints():
+    assert (guess_skeleton(22), guess_skeleton(21), guess_skeleton(23)) == (HUMANML3D, KIT, None)

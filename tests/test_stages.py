@@ -13,9 +13,19 @@ import torch
 
 from motiongpt.config import LoRAConfig, TrainConfig
 from motiongpt.data.tokens import load_tokens, save_tokens
-from motiongpt.files import read_json, read_tensors
+from motiongpt.files import read_json, read_tensors, write_json, write_tensors
 from motiongpt.llm import LLM
-from motiongpt.stages import RunConfig, finished_stages, load_run, load_weights, open_stage, relative_backbone
+from motiongpt.stages import (
+    WEIGHTS,
+    RunConfig,
+    find_base,
+    finished_stages,
+    load_run,
+    load_weights,
+    open_stage,
+    relative_backbone,
+    relative_path,
+)
 from motiongpt.vocab import MotionVocab, load_tokenizer
 from motiongpt.weights import load_llm
 
@@ -120,17 +130,19 @@ def test_dropout_is_the_stages_own(tiny):
 def test_a_missing_stage_before_is_said_and_the_backbone_taken(tiny, tmp_path, monkeypatch):
     import motiongpt.finetuning as finetuning
 
-    starts, prepare = [], finetuning.prepare_stage
+    stages, lines, prepare = [], [], finetuning.prepare_stage
 
-    def spy(*args):
-        starts.append(prepare(*args))
-        return starts[-1]
+    def spy(job, device, say):
+        stages.append(prepare(job, device, lines.append))
+        return stages[-1]
 
     monkeypatch.setattr(finetuning, "prepare_stage", spy)
-    tiny.finetune(tmp_path / "run", 2)
-    assert (
-        "backbone" in starts[0].start and "warning" in starts[0].start and "stage1 is not finished" in starts[0].start
-    )
+    for number in (2, 3):
+        tiny.finetune(tmp_path / "run", number)
+    shares = "t2m 50, m2t 30, denoise 20 %"
+    assert lines[0] == f"recipe signmotiongpt, stage 2 of 3: test ({shares}), from backbone {tiny.backbone}"
+    assert "warning: " in stages[0].warning and "stage1 is not finished" in stages[0].warning
+    assert stages[1].warning is None and f"from {tmp_path / 'run' / 'stage2'}" in "\n".join(lines)
 
 
 def test_from_another_runs_stage(tiny, tmp_path):
@@ -150,11 +162,77 @@ def test_a_run_moves_together_with_its_backbone(tiny, tmp_path):
     torch.testing.assert_close(logits_of(tmp_path / "elsewhere with spaces" / "run"), expected, atol=0, rtol=0)
 
 
-def test_a_run_without_its_backbone_says_so(tiny, tmp_path):
+def test_an_adapter_without_its_backbone_says_so(tiny, tmp_path):
     run = copy(tiny, tmp_path)
     shutil.rmtree(tmp_path / "backbone")
-    with pytest.raises(FileNotFoundError, match=r"was trained on \.\./backbone, which is not there"):
+    with pytest.raises(FileNotFoundError, match=r"stage1 was trained on \.\./\.\./backbone, which is not there"):
         load_run(run)
+
+
+def test_a_run_trained_in_full_needs_no_backbone_to_sample(tiny, tmp_path):
+    shutil.copytree(tiny.backbone, tmp_path / "backbone")
+    finetune(tiny, tmp_path, train_mode="full")
+    expected = logits_of(tmp_path / "run")
+    shutil.rmtree(tmp_path / "backbone")
+    assert torch.equal(logits_of(tmp_path / "run"), expected)
+    for name in ("tokenizer.json", "tokenizer_config.json"):  # an older run has none of its own
+        (tmp_path / "run" / name).unlink()
+    with pytest.raises(FileNotFoundError, match=r"was trained on \.\./backbone, which is not there"):
+        load_run(tmp_path / "run")
+    shutil.copytree(tiny.backbone, tmp_path / "backbone")
+    assert torch.equal(logits_of(tmp_path / "run"), expected)
+
+
+def change_weights(folder: Path) -> None:
+    tensors = read_tensors(folder / "model.safetensors")
+    write_tensors(folder / "model.safetensors", {name: 1.01 * tensor for name, tensor in tensors.items()})
+
+
+def test_an_adapter_is_not_put_on_other_weights(tiny, tmp_path):
+    """On a backbone, and on a full stage that was trained again under it."""
+    run = copy(tiny, tmp_path)
+    change_weights(tmp_path / "backbone")
+    with pytest.raises(ValueError, match=r"stage1 was trained on other weights than .*backbone holds now"):
+        load_run(run)
+    with pytest.raises(ValueError, match="stage1 was trained on other weights"):
+        finetune(tiny, tmp_path, 2)
+    tiny.finetune(tmp_path / "two", 1, train_mode="full")
+    tiny.finetune(tmp_path / "two", 2)
+    load_run(tmp_path / "two")
+    change_weights(tmp_path / "two" / "stage1")
+    with pytest.raises(ValueError, match=r"stage2 was trained on other weights than .*stage1 holds now"):
+        load_run(tmp_path / "two")
+
+
+def test_a_run_is_not_continued_on_another_backbone_of_the_same_name(tiny, tmp_path):
+    shutil.copytree(tiny.backbone, tmp_path / "backbone")
+    finetune(tiny, tmp_path, train_mode="full")
+    change_weights(tmp_path / "backbone")
+    with pytest.raises(ValueError, match="run was begun on other weights than .*backbone holds now"):
+        finetune(tiny, tmp_path, 2)
+
+
+def test_runs_written_before_there_were_hashes_are_read(tiny, tmp_path):
+    run = copy(tiny, tmp_path)
+    for path, outer in ((run / "stage1" / "meta.json", None), (run / "config.json", "RunConfig")):
+        content = read_json(path)
+        assert len((content[outer] if outer else content).pop("base_hash")) == 16
+        write_json(path, content)
+    assert torch.equal(logits_of(run), logits_of(tiny.run))
+    finetune(tiny, tmp_path, 2)
+    assert load_run(run).stage == 2
+
+
+def test_paths_in_json_have_forward_slashes_and_may_be_absolute(tmp_path, monkeypatch):
+    assert relative_path(tmp_path / "a" / "b", tmp_path / "c") == "../a/b"
+
+    def on_windows(path, start):
+        raise ValueError("path is on mount 'C:', start on mount 'D:'")
+
+    monkeypatch.setattr("os.path.relpath", on_windows)
+    assert relative_path(tmp_path / "a", tmp_path / "c") == (tmp_path / "a").resolve().as_posix()
+    (tmp_path / "a").mkdir()
+    assert find_base(relative_backbone(tmp_path / "a", tmp_path / "c"), tmp_path / "c") == tmp_path / "a"
 
 
 def test_the_backbone_is_named_relative_to_the_run(tiny, tmp_path):
@@ -210,6 +288,15 @@ def test_a_finished_stage_is_refused_unless_fresh(tiny, tmp_path):
     finetune(tiny, tmp_path, fresh=True, config=TrainConfig(lr=3e-2, max_steps=2, eval_every=2))
     assert (run / "stage1" / "adapter_model.safetensors").read_bytes() != before
     assert read_json(run / "stage1" / "meta.json")["steps"] == 2
+
+
+@pytest.mark.parametrize("before, after", [("lora", "full"), ("full", "lora")])
+def test_fresh_in_the_other_mode_leaves_a_stage_of_that_mode(tiny, tmp_path, monkeypatch, before, after):
+    tiny.finetune(tmp_path / "run", train_mode=before)
+    expected = trained_logits(monkeypatch, lambda: tiny.finetune(tmp_path / "run", train_mode=after, fresh=True))
+    torch.testing.assert_close(logits_of(tmp_path / "run"), expected, atol=1e-4, rtol=1e-4)
+    names = {path.name for path in (tmp_path / "run" / "stage1").iterdir()}
+    assert names >= set(WEIGHTS[after]) and not names & set(WEIGHTS[before])
 
 
 def test_fresh_removes_nothing_when_something_else_is_wrong(tiny, tmp_path):
@@ -349,6 +436,24 @@ def test_a_damaged_stage_names_its_file(tiny, tmp_path, name):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match=name):
         load_run(tmp_path / "run")
+
+
+def test_validation_looks_at_entries_of_all_captions_whatever_their_order(tiny, tmp_path, monkeypatch):
+    """Ten entries a caption in the order of captions: the first four of the file would be one caption only."""
+    import motiongpt.finetuning as finetuning
+
+    checked, collate = [], finetuning.TaskCollate
+    monkeypatch.setattr(finetuning, "MAX_VALIDATION_ENTRIES", 4)
+    monkeypatch.setattr(
+        finetuning, "TaskCollate", lambda entries, *rest: checked.append(entries) or collate(entries, *rest)
+    )
+    entries = load_tokens(tiny.data)
+    held_out = [replace(e, split="val", text=f"caption {i // 10}") for i, e in enumerate(entries)]
+    for name, order in (("a", held_out), ("b", held_out[::-1])):
+        save_tokens(tmp_path / f"{name}.json", [*entries[:8], *order], {"codes": 32})
+        tiny.finetune(tmp_path / name, data=tmp_path / f"{name}.json")
+    assert checked[1] == checked[3] and len(checked[1]) == 4
+    assert len({entry.text for entry in checked[1]}) > 1
 
 
 def test_data_that_cannot_be_trained_on(tiny, tmp_path):

@@ -1,15 +1,19 @@
 """The tokenizer folder: what is saved comes back, a clip's codes do not depend on its company, errors by hand."""
 
+import dataclasses
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
 from motiongpt.config import VQVAEConfig
 from motiongpt.data.procedural import generate_clips
-from motiongpt.features import Normalizer, features_to_joints, joints_to_features
+from motiongpt.features import features_to_joints, joints_to_features
 from motiongpt.files import file_hash, read_json, write_json
+from motiongpt.normalizer import Normalizer
 from motiongpt.skeletons import HUMANML3D, KIT
-from motiongpt.tokenizer import ENCODE_BATCH, MotionTokenizer, reconstruction_errors
+from motiongpt.tokenizer import ENCODE_BATCH, MotionTokenizer, reconstruction_errors, tokenizer_files
 from motiongpt.vqvae import VQVAE
 
 CONFIG = VQVAEConfig(codes=32, code_dim=8, width=16, depth=2)
@@ -153,3 +157,46 @@ def test_widths_must_agree(tokenizer, clips):
         tokenizer.encode([np.zeros((8, 251), np.float32)])
     with pytest.raises(ValueError, match="motion code 32 is outside"):
         tokenizer.decode([[0, 32]])
+
+
+def test_kit_comes_out_in_metres():
+    """KIT-ML's features are in millimetres of a body of one metre: 1000 / 0.567 of them are a metre."""
+    torch.manual_seed(0)
+    vqvae = VQVAE(dataclasses.replace(CONFIG, feature_dim=251, joint_dim=60))
+    vqvae.quantizer.codebook.normal_()
+    tokenizer = MotionTokenizer(vqvae, Normalizer(np.zeros(251), np.full(251, 100.0)), KIT, 12.5)
+    codes = [[3, 1, 4, 1, 5]]
+    (features,) = tokenizer.decode_features(codes)
+    (joints,) = tokenizer.decode(codes)
+    np.testing.assert_allclose(joints[:, 0, 1], features[:, 3] / 567, rtol=1e-6)  # the root's height; float32
+    np.testing.assert_allclose(joints, features_to_joints(features, KIT) / 567, rtol=1e-6)
+
+    clip = features.numpy().copy()
+    found = tokenizer.decode_features(tokenizer.encode([clip]))[0]
+    error = (features_to_joints(found, KIT) - features_to_joints(features, KIT)).norm(dim=-1).mean() / 567
+    assert error > 0.001  # metres: the codes are not those it came from
+    errors = reconstruction_errors(tokenizer, [clip])
+    assert errors["global_mpjpe_mm"] == pytest.approx(1000 * float(error), rel=1e-4)  # float32 sums
+
+
+def test_a_skeleton_that_is_not_built_in_goes_with_the_tokenizer(tokenizer, tmp_path):
+    assert tokenizer.skeleton is HUMANML3D
+    tokenizer.save(tmp_path / "plain")
+    assert [p.name for p in tokenizer_files(tmp_path / "plain")] == [
+        "config.json",
+        "model.safetensors",
+        "Mean.npy",
+        "Std.npy",
+    ]
+    own = dataclasses.replace(HUMANML3D, name="mine", foot_threshold=0.01)
+    MotionTokenizer(tokenizer.vqvae, tokenizer.normalizer, own, 20.0).save(tmp_path / "own")
+    (tmp_path / "copy").mkdir()
+    for path in tokenizer_files(tmp_path / "own"):
+        shutil.copyfile(path, tmp_path / "copy" / path.name)
+    assert MotionTokenizer.load(tmp_path / "copy").skeleton == own
+    (tmp_path / "copy" / "skeleton.json").unlink()
+    with pytest.raises(ValueError, match="skeleton.json is missing"):
+        MotionTokenizer.load(tmp_path / "copy")
+    (tmp_path / "copy" / "Std.npy").unlink()
+    with pytest.raises(FileNotFoundError, match="holds no Std.npy"):
+        tokenizer_files(tmp_path / "copy")

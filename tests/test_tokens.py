@@ -175,7 +175,7 @@ def test_at_most_a_thousand_are_held_out(tmp_path):
     assert splits.count("val") == 1000
 
 
-def test_the_split_depends_on_caption_and_seed_only(tmp_path):
+def test_the_split_depends_on_contents_and_seed_only(tmp_path):
     def held_out(content, seed: int = 42) -> set[str]:
         return {e.text for e in load_tokens(write(tmp_path, content), seed) if e.split == "val"}
 
@@ -184,10 +184,24 @@ def test_the_split_depends_on_caption_and_seed_only(tmp_path):
     assert held_out(content) != held_out(content, 43)
 
 
-def test_entries_of_one_caption_are_held_out_together(tmp_path):
-    entries = load_tokens(write(tmp_path, [entry(text_query=f"caption {i % 100}") for i in range(400)]))
+@pytest.mark.parametrize("captions", [1, 3, 7])
+def test_held_out_entries_are_spread_over_the_captions(tmp_path, captions):
+    """10 of 1,000 entries of so many captions: the same caption ten times has odds of 3^-9, and none goes untrained."""
+    content = [entry(text_query=f"caption {i % captions}", motion_tokens=f"{i} 1") for i in range(1000)]
+    entries = load_tokens(write(tmp_path, content))
     held_out = [e.text for e in entries if e.split == "val"]
-    assert len(held_out) == 4 and len(set(held_out)) == 1
+    assert len(held_out) == 10 and len(set(held_out)) >= min(captions, 2)
+    assert {e.text for e in entries if e.split == "train"} == {f"caption {i}" for i in range(captions)}
+
+
+def test_a_failed_write_leaves_the_former_tokens(tmp_path):
+    path = tmp_path / "tokens.json"
+    save_tokens(path, [Entry("a", (1,))], {"codes": 2})
+    before = path.read_bytes()
+    with pytest.raises(UnicodeEncodeError):
+        save_tokens(path, [Entry("half a character \udcff", (1,))], {"codes": 2})
+    assert path.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["tokens.json", "tokens.meta.json"]
 
 
 def test_given_splits_are_left_alone(tmp_path):

@@ -180,6 +180,17 @@ def test_saved_tokenizer_has_the_words_at_their_ids(tokenizer, tmp_path):
     assert ids == vocab.motion_ids([2])
 
 
+def test_an_equal_tokenizer_file_is_left_alone(tokenizer, tmp_path):
+    tokenizer.save(tmp_path, ["<a>"])
+    before = {path: path.stat().st_ino for path in tmp_path.iterdir()}
+    assert len(before) == 2
+    tokenizer.save(tmp_path, ["<a>"])
+    assert {path: path.stat().st_ino for path in tmp_path.iterdir()} == before
+    tokenizer.save(tmp_path, ["<b>"])  # written beside and renamed: another file
+    assert (tmp_path / "tokenizer.json").stat().st_ino != before[tmp_path / "tokenizer.json"]
+    assert "<b>" in (tmp_path / "tokenizer.json").read_text() and len(list(tmp_path.iterdir())) == 2
+
+
 def test_saved_tokenizer_loads_in_transformers(tokenizer, tmp_path):
     transformers = pytest.importorskip("transformers")
     vocab = MotionVocab(tokenizer, 4, ["P1"])

@@ -267,6 +267,18 @@ def test_bf16_autocast_leaves_the_quantiser_in_fp32():
     assert all(b.dtype in (torch.float32, torch.bool) for b in model.quantizer.buffers())
 
 
+def test_encode_is_without_tf32_and_restores_the_flags(monkeypatch):
+    seen, nearest = [], EMAQuantizer.nearest
+    cudnn = torch.backends.cudnn
+    monkeypatch.setattr(EMAQuantizer, "nearest", lambda *args: seen.append(cudnn.allow_tf32) or nearest(*args))
+    for before in (True, False):
+        with cudnn.flags(enabled=cudnn.enabled, allow_tf32=before):
+            make().encode(torch.randn(1, 8, 23))
+            assert cudnn.allow_tf32 == before
+    assert seen == [False, False]
+    assert not torch.backends.cuda.matmul.allow_tf32  # off by default, and nothing here turns it on
+
+
 # ---- resume -------------------------------------------------------------------------------------------------------
 
 

@@ -244,7 +244,7 @@ def test_no_family_for_these_flags():
 def test_local_folder_as_it_is(tmp_path):
     assert weights.resolve_backbone(tmp_path) == tmp_path
     for name in (str(tmp_path / "no"), "./no", "a/b/c"):
-        with pytest.raises(FileNotFoundError, match="is not a folder"):
+        with pytest.raises(FileNotFoundError, match="no backbone folder at"):
             weights.resolve_backbone(name)
 
 
@@ -252,8 +252,8 @@ def test_hub_names(monkeypatch, tmp_path):
     """The Hub is asked for the files we read and nothing else; a failure is one line with what to do."""
     asked = {}
 
-    def snapshot_download(name, allow_patterns):
-        asked.update(name=name, patterns=allow_patterns)
+    def snapshot_download(name, allow_patterns, ignore_patterns):
+        asked.update(name=name, patterns=allow_patterns, ignored=ignore_patterns)
         if name == "user/gone":
             raise OSError("404 Client Error\nwith a long page")
         return str(tmp_path)
@@ -265,12 +265,45 @@ def test_hub_names(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
     monkeypatch.setitem(sys.modules, "huggingface_hub.errors", errors)
     assert weights.resolve_backbone("user/name") == tmp_path
-    assert asked["name"] == "user/name" and "*.safetensors" in asked["patterns"]
+    assert asked["name"] == "user/name" and "*.safetensors" in asked["patterns"] and asked["ignored"] == []
+    assert weights.resolve_folder("user/run", "run", "", ignore=["*/state/*"]) == tmp_path
+    assert asked == {"name": "user/run", "patterns": ["*"], "ignored": ["*/state/*"]}
     with pytest.raises(
         ValueError, match="user/gone is neither a local folder nor .*404 Client Error.*check the name"
     ) as e:
         weights.resolve_backbone("user/gone")
     assert "\n" not in str(e.value)
+
+
+def test_a_path_misspelt_is_not_looked_for_on_the_hub(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "outputs").mkdir()
+    for name in ("outputs/rum", "rum", "~nobody/rum"):
+        with pytest.raises(FileNotFoundError, match=f"no run folder at {name}; do this"):
+            weights.resolve_folder(name, "run", "do this")
+
+
+def test_hash_of_weights(tmp_path):
+    """It changes with any file of the model, and an adapter's own weights come before those of a model."""
+    with pytest.raises(FileNotFoundError, match="no model.safetensors"):
+        weights.weights_hash(tmp_path)
+    for shard in "ab":
+        (tmp_path / shard).write_bytes(shard.encode())
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"x": "a", "y": "b"}}')
+    seen = [weights.weights_hash(tmp_path)]
+    assert weights.weights_hash(str(tmp_path)) == seen[0] and len(seen[0]) == 16
+    (tmp_path / "b").write_bytes(b"other")
+    seen.append(weights.weights_hash(tmp_path))
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"adapter")
+    seen.append(weights.weights_hash(tmp_path))
+    assert len(set(seen)) == 3
+
+
+def test_a_vqvae_config_of_another_kind_is_named(tmp_path):
+    for content in ("{}", "[]", '{"VQVAEConfig": 3}'):
+        (tmp_path / "config.json").write_text(content)
+        with pytest.raises(ValueError, match="config.json is not a tokenizer's: it has no VQVAEConfig"):
+            weights.load_vqvae(tmp_path)
 
 
 def test_hub_name_offline(monkeypatch, tmp_path):

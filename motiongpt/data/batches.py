@@ -5,7 +5,7 @@ random inside a batch (windows, masks, captions) from (seed, m). A resumed run t
 uninterrupted one would have.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,7 @@ class WindowBatches:
     window. Windows start anywhere. One epoch is one window per `window` frames of data.
     """
 
-    def __init__(self, clips: Sequence[np.ndarray], window: int, batch_size: int, seed: int, unit: int = 4) -> None:
+    def __init__(self, clips: Iterable[np.ndarray], window: int, batch_size: int, seed: int, unit: int = 4) -> None:
         if window < unit or window % unit:
             raise ValueError(f"--window must be a multiple of {unit} frames (one code), got {window}")
         clips = [clip for clip in clips if len(clip) >= unit]

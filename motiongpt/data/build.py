@@ -12,15 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from motiongpt.data.motions import SPLITS, Caption, load_array, parse_captions, read_ids
-from motiongpt.features import (
-    Normalizer,
-    features_to_joints,
-    joints_to_features,
-    mirror_caption,
-    mirror_joints,
-)
+from motiongpt.features import features_to_joints, joints_to_features, mirror_caption, mirror_joints
 from motiongpt.files import write_json
-from motiongpt.skeletons import Skeleton
+from motiongpt.normalizer import Normalizer
+from motiongpt.skeletons import Skeleton, save_skeleton
 
 MAX_SKIPPED = 0.05
 MIN_FRAMES = 5  # one code of four frames, and the frame that the velocities cost
@@ -194,7 +189,6 @@ def build(
     report = Report(source, fps=skeleton.fps)
     split_of: dict[str, str] = {}
     participants: dict[str, str] = {}
-    training: list[np.ndarray] = []
 
     def write(clip: str, features: np.ndarray, captions: list[Caption], record: Record) -> None:
         np.save(out / "new_joint_vecs" / f"{clip}.npy", features)
@@ -204,8 +198,6 @@ def build(
         split_of[clip] = record.split
         if record.participant:
             participants[clip] = record.participant
-        if record.split == "train":
-            training.append(features)
         report.kept[record.split] += 1
         report.frames += len(features)
         report.captions += len(captions)
@@ -232,12 +224,14 @@ def build(
             f"{len(report.skipped)} of {seen} records cannot be used (limit 5 %), first {first}: {reason}; "
             f"all are listed in {out / 'report.json'}"
         )
-    if not training:
+    if not report.kept["train"]:
         raise ValueError(f"no usable training clip among {seen} records of {source}")
+    clips = {split: [clip for clip, its_split in split_of.items() if its_split == split] for split in SPLITS}
     for split in SPLITS:
-        clips = [clip for clip, its_split in split_of.items() if its_split == split]
-        (out / f"{split}.txt").write_text("".join(clip + "\n" for clip in clips), encoding="utf-8")
-    Normalizer.fit(training, skeleton).save(out)
+        (out / f"{split}.txt").write_text("".join(clip + "\n" for clip in clips[split]), encoding="utf-8")
+    training = (np.load(out / "new_joint_vecs" / f"{clip}.npy", allow_pickle=False) for clip in clips["train"])
+    Normalizer.fit(training, skeleton).save(out)  # read again, one at a time: they need not fit in memory
+    save_skeleton(skeleton, out)
     if participants:
         write_json(out / "participants.json", participants)
     facts = {key: value for key, value in report.to_dict().items() if key not in ("reasons", "source")}

@@ -6,6 +6,7 @@
     train.txt val.txt test.txt                one id a line
     Mean.npy Std.npy      (D,)                of the training split
     dataset.json          skeleton, fps, source, counts; absent from a plain HumanML3D or KIT-ML download
+    skeleton.json         where the skeleton is not a built-in one
 
 It hands out arrays and captions; windows and batches are `data/batches.py`, features are `features.py`.
 """
@@ -17,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from motiongpt.features import Normalizer
 from motiongpt.files import file_hash, read_json
-from motiongpt.skeletons import HUMANML3D, KIT, Skeleton, get_skeleton
+from motiongpt.normalizer import Normalizer
+from motiongpt.skeletons import Skeleton, guess_skeleton, load_skeleton
 
 SPLITS = ("train", "val", "test")
 
@@ -121,7 +122,7 @@ class MotionDataset:
         self.feature_dim = len(self.normalizer.mean)
         info = self.folder / "dataset.json"
         self.info = read_json(info) if info.is_file() else {}
-        self.skeleton = get_skeleton(self.info["skeleton"]) if "skeleton" in self.info else self._guess_skeleton()
+        self.skeleton = self._skeleton()
         self.fps = float(self.info.get("fps", self.skeleton.fps))
         if self.skeleton.feature_dim != self.feature_dim:
             raise ValueError(
@@ -129,10 +130,11 @@ class MotionDataset:
                 f"{self.skeleton.feature_dim}"
             )
 
-    def _guess_skeleton(self) -> Skeleton:
-        for skeleton in (HUMANML3D, KIT):
-            if skeleton.feature_dim == self.feature_dim:
-                return skeleton
+    def _skeleton(self) -> Skeleton:
+        if "skeleton" in self.info:
+            return load_skeleton(self.folder, self.info["skeleton"])
+        if skeleton := guess_skeleton((self.feature_dim + 1) / 12):  # D = 12 J - 1
+            return skeleton
         raise ValueError(
             f"{self.folder}/Mean.npy has width {self.feature_dim}: neither HumanML3D (263) nor KIT-ML (251), "
             "and there is no dataset.json that names the skeleton"

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from motiongpt.files import read_json, write_json
+from motiongpt.files import read_json, write_atomic, write_json
 from motiongpt.sampling import global_median, median_length
 from motiongpt.vocab import parse_motion
 
@@ -34,7 +34,10 @@ class Entry:
 
 
 def load_tokens(path: Path | str, seed: int = 42) -> list[Entry]:
-    """Read a token dataset; entries without a split get one: 1 % validation by hash of caption and seed.
+    """Read a token dataset; entries without a split get one: 1 % validation, spread by a hash with the seed.
+
+    Those entries are motions that training does not see. Their captions it does see, wherever a caption has several
+    motions: this validation says nothing about sentences that are new. For that, give the file its own splits.
 
     Raises FileNotFoundError, or ValueError naming the file, the entry and what is wrong with it.
     """
@@ -46,11 +49,15 @@ def load_tokens(path: Path | str, seed: int = 42) -> list[Entry]:
     missing = [i for i, item in enumerate(content) if "split" not in item]
     if missing:
         wanted = min(MAX_VALIDATION, max(1, int(VALIDATION_SHARE * len(missing))))
-        # by caption, not by place in the file: entries of one caption stay together, whatever their order
-        ranked = sorted(missing, key=lambda i: hashlib.sha256(f"{seed}/{entries[i].text}".encode()).digest())
+        ranked = sorted(missing, key=lambda i: rank(entries[i], seed))
         for i in ranked[:wanted] if len(missing) > 1 else []:
             entries[i] = replace(entries[i], split="val")
     return entries
+
+
+def rank(entry: Entry, seed: int) -> bytes:
+    """Sorting by it shuffles entries by what they hold, not by where they stand: the first n are a fair sample."""
+    return hashlib.sha256(f"{seed}/{entry.text}/{entry.codes}".encode()).digest()
 
 
 def _read(path: Path) -> list:
@@ -105,10 +112,9 @@ def save_tokens(path: Path | str, entries: Sequence[Entry], meta: dict) -> None:
         record |= {"participant_id": entry.participant} if entry.participant else {}
         records.append(record | {"id": entry.id, "split": entry.split})
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     lines = ",\n".join(json.dumps(record, ensure_ascii=False) for record in records)
-    path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
-    write_json(meta_path(path), meta)
+    write_json(meta_path(path), meta)  # first: tokens without it would be read as of another codebook size
+    write_atomic(path, lambda temporary: temporary.write_text(f"[\n{lines}\n]\n", encoding="utf-8"))
 
 
 def meta_path(path: Path) -> Path:
