@@ -21,9 +21,9 @@ PROMPT=${PROMPT:-a person walks forward}
 
 finished() { grep -qs '"finished": true' "$1/meta.json"; }
 
-# 1) Joints to the dataset folder: retargeted to one skeleton, 20 fps, 263 features a frame.
+# 1) Joints to the dataset folder: retargeted to one skeleton, 20 fps, 263 features a frame; all of it mirrored too.
 [ -f "$WORK/data/dataset.json" ] || "$PYTHON" scripts/prepare.py --from joints --input "$JOINTS" --fps "$FPS" \
-    --out "$WORK/data"
+    --mirror --out "$WORK/data"
 
 # 2) The motion tokenizer, chosen on the validation clips, and the token dataset.
 if [ ! -f "$WORK/tokens.json" ]; then
@@ -34,18 +34,18 @@ fi
 
 # 3) A backbone that knows these captions. With a GPU, leave this out and give step 4 --backbone Qwen/Qwen3-0.6B.
 finished "$WORK/backbone/stage1" || "$PYTHON" scripts/finetune.py --recipe captions --stage 1 --train full \
-    --backbone demo --data "$WORK/tokens.json" --out "$WORK/backbone" --max-steps 600 --batch-size 64 --lr 1e-3 \
+    --backbone demo --data "$WORK/tokens.json" --out "$WORK/backbone" --max-steps 300 --batch-size 64 --lr 1e-3 \
     --max-minutes "$MAX_MINUTES"
 
 # 4) The three stages.
 stage() { # number, steps
     finished "$WORK/run/stage$1" || "$PYTHON" scripts/finetune.py --stage "$1" --train full --max-steps "$2" \
         --backbone "$WORK/backbone/stage1" --data "$WORK/tokens.json" --vqvae "$WORK/vqvae" --out "$WORK/run" \
-        --batch-size 64 --grad-accum 1 --lr 1e-3 --warmup 0.05 --max-minutes "$MAX_MINUTES"
+        --batch-size 32 --grad-accum 1 --lr 1e-3 --warmup 0.05 --max-seq-len 256 --max-minutes "$MAX_MINUTES"
 }
-stage 1 600
-stage 2 1500
-stage 3 2000
+stage 1 250
+stage 2 500
+stage 3 800
 
 # 5) A sentence.
 "$PYTHON" scripts/sample.py --run "$WORK/run" --prompt "$PROMPT" --output "$WORK/sample"

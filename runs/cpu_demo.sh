@@ -42,8 +42,8 @@ stage 3 2400
 
 # 5) What it has learnt becomes the backbone; the motion words and a small adapter are the shipped stage 3.
 finished "$WORK/adapted/stage3" ||
-    "$PYTHON" scripts/finetune.py --stage 3 --train lora --from "$WORK/run/stage3" --max-steps 300 --out "$WORK/adapted" \
-        --lora-r 16 --lora-alpha 16 "${STAGE[@]}"
+    "$PYTHON" scripts/finetune.py --stage 3 --train lora --from "$WORK/run/stage3" --out "$WORK/adapted" "${STAGE[@]}" \
+        --lora-r 16 --lora-alpha 16 --lora-dropout 0.1 --lr 2e-4 --max-steps 100 --eval-every 25
 
 # 6) The folder to ship: `rm -r checkpoints/demo && cp -r "$WORK/demo" checkpoints/demo` puts it in place.
 [ -f "$WORK/demo/config.json" ] ||
