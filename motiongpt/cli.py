@@ -33,14 +33,23 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}; --help lists the flags\n")
 
 
-def add_config_flags(parser: argparse.ArgumentParser, config: type[JSONConfig], only: tuple[str, ...] = ()) -> None:
-    """One flag per field of a config dataclass; the default stays None, so that `resolve` knows what was given."""
+def add_config_flags(
+    parser: argparse.ArgumentParser,
+    config: type[JSONConfig],
+    only: tuple[str, ...] = (),
+    defaults: dict[str, Any] | None = None,
+) -> None:
+    """One flag per field of a config dataclass; the default stays None, so that `resolve` knows what was given.
+
+    `defaults` are a script's own, by field name: the help shows them in place of the dataclass's.
+    """
     group = parser.add_argument_group(config.__name__)
     for field in dataclasses.fields(config):
         if "help" not in field.metadata or (only and field.name not in only):
             continue
         shown = " ".join(field.default) if isinstance(field.default, tuple) else field.default
-        kwargs: dict[str, Any] = {"help": f"{field.metadata['help']} (default {shown})", "default": None}
+        shown = (defaults or {}).get(field.name, shown)
+        kwargs: dict[str, Any] = {"help": f"{field.metadata['help']} (default: {shown})", "default": None}
         if isinstance(field.default, tuple):
             kwargs |= {"nargs": "+", "metavar": "NAME"}
         else:
@@ -114,6 +123,9 @@ def read_config_file(path: str | None) -> dict:
 
 def run(main: Callable[[argparse.Namespace], int | None], parser: argparse.ArgumentParser) -> None:
     """Parse, call `main`, and turn a user's mistake into one line and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a Windows pipe is cp1252: a caption it lacks letters for prints as ???
+            stream.reconfigure(errors="replace")
     args = parser.parse_args()
     try:
         code = main(args)

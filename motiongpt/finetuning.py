@@ -169,9 +169,11 @@ def prepare_stage(job: Job, device: torch.device, say: Callable[[str], None]) ->
     fingerprint |= job.lora.to_dict() if job.train_mode == "lora" else {}
     trainable = sum(p.numel() for p in model.llm.parameters() if p.requires_grad)
     everything = sum(p.numel() for p in model.llm.parameters())
+    test = sum(entry.split == "test" for entry in entries)
     summary = (
         f"{everything / 1e6:.1f} M parameters, {trainable / 1e6:.1f} M trained ({job.train_mode}), "
         f"{len(training)} training and {len(held_out)} validation entries"
+        + (f", {test} test entries left out" if test else "")
     )
     if job.fresh and folder.is_dir():  # only now that nothing can be wrong any more
         for name in ("state", "metrics.jsonl", "meta.json", *WEIGHTS["lora"], *WEIGHTS["full"]):
@@ -276,8 +278,14 @@ def _run_config(job: Job, entries: list[Entry], codes: int) -> RunConfig:
 
 
 def _vqvae_folder(job: Job) -> Path | None:
-    """The tokenizer to copy into the run; it must be the one that wrote the codes."""
+    """The tokenizer to copy into the run; it, or else the run's own, must be the one that wrote the codes."""
+    meta = read_json(meta_path(job.data)) if meta_path(job.data).is_file() else {}
     if job.vqvae is None:
+        own = job.out / "vqvae" / "model.safetensors"
+        if "vqvae" in meta and own.is_file() and file_hash(own) != meta["vqvae"]:
+            raise ValueError(
+                f"{job.out} was made with another tokenizer than {job.data}; give --vqvae or another --out"
+            )
         return None
     inside = job.vqvae / "vqvae"  # a run's own folder serves as well
     source = job.vqvae if (job.vqvae / "model.safetensors").is_file() or not inside.is_dir() else inside
@@ -285,7 +293,6 @@ def _vqvae_folder(job: Job) -> Path | None:
         tokenizer_files(source)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"--vqvae {error}") from error
-    meta = read_json(meta_path(job.data)) if meta_path(job.data).is_file() else {}
     if meta.get("vqvae", (found := file_hash(source / "model.safetensors"))) != found:
         raise ValueError(f"--vqvae {job.vqvae} is not the tokenizer that wrote {job.data} ({meta_path(job.data).name})")
     return source

@@ -9,8 +9,9 @@ joints from `tokenizer.py`. A motion depends on its own seed only, not on who sh
 on a CPU).
 """
 
+import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from numbers import Integral, Real
 from pathlib import Path
@@ -30,6 +31,7 @@ from motiongpt.sampling import (
 )
 from motiongpt.stages import LoadedRun, finished_stages, load_run, split_seed
 from motiongpt.tokenizer import MotionTokenizer
+from motiongpt.vocab import parse_motion
 from motiongpt.weights import resolve_folder
 
 MAX_PROMPT = 10_000  # characters
@@ -110,9 +112,9 @@ class MotionGenerator:
             per_prompt_vocab: only codes that training showed with this caption (captions it never saw: all).
             config, **sampling: SampleConfig, or its fields by name (temperature, top_p, max_new_tokens, ...).
 
-        Raises ValueError for an empty prompt, an unknown participant, or values out of range.
+        Raises ValueError for an empty prompt or one that is no text, an unknown participant, or values out of range.
         """
-        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        prompts = [prompt] if isinstance(prompt, str) or not isinstance(prompt, Iterable) else list(prompt)
         if not prompts:
             raise ValueError("there is no prompt: give one sentence or a list of them")
         B = len(prompts)
@@ -122,6 +124,8 @@ class MotionGenerator:
         if exact_length and any(length is None for length in lengths):
             raise ValueError("exact_length (--exact-length) needs seconds (--seconds)")
         for text in prompts:
+            if not isinstance(text, str):
+                raise ValueError(f"a prompt is a sentence, a str, got {type(text).__name__}: {text!r:.60}")
             if not text.strip():
                 raise ValueError("the prompt is empty: write what the person does, such as 'a person walks forward'")
             if len(text) > MAX_PROMPT:
@@ -153,6 +157,8 @@ class MotionGenerator:
     def limits(self, text: str, seconds: float | None = None, exact: bool = False) -> Limits:
         """How many codes a prompt may get: from `seconds`, else from the caption's lengths in training."""
         if seconds is not None:
+            if not 0 < seconds < math.inf:
+                raise ValueError(f"--seconds must be positive, got {seconds:g}")
             codes = codes_for_seconds(seconds, self.run.config.fps, self.run.config.frames_per_code)
             return limits_from_length(codes, exact)
         known = self.run.prompts.find(text)
@@ -170,17 +176,20 @@ class MotionGenerator:
 
     def describe(
         self,
-        motion: Motion | Sequence[int],
+        motion: Motion | Sequence[int] | str,
         participant_id: str | None = None,
         *,
         seed: int = 0,
         config: SampleConfig | None = None,
         **sampling: float,
     ) -> str:
-        """A sentence for a motion (or its codes). `config` is `DESCRIBE` unless given: greedy, at most 64 tokens.
+        """A sentence for a motion, its codes, or these as text ("42 18").
 
-        Raises ValueError for an empty motion or a code outside the codebook.
+        `config` is `DESCRIBE` unless given: greedy, at most 64 tokens.
+
+        Raises ValueError for an empty motion, text that is no tokens, or a code outside the codebook.
         """
+        motion = parse_motion(motion) if isinstance(motion, str) else motion
         codes = list(motion.tokens) if isinstance(motion, Motion) else list(motion)
         if not codes:
             raise ValueError("nothing to describe: the motion has no tokens (a .npy has none; save .npz or .txt)")
@@ -235,11 +244,12 @@ class MotionGenerator:
 
     def _check_room(self, ids: Sequence[Sequence[int]], new: int) -> None:
         room = self.run.llm.config.max_positions
-        longest = max(map(len, ids)) + 1 + new
-        if longest > room:
+        longest = max(map(len, ids))
+        most = room - 1 - new
+        if longest > most:
             raise ValueError(
-                f"prompt and motion need {longest} tokens, the model has {room} positions: shorten the prompt, "
-                "or lower --seconds or --max-new-tokens"
+                f"prompt and motion need {longest + 1 + new} tokens, the model has {room} positions: shorten the "
+                f"prompt of {longest} tokens to at most {max(0, most)}, or lower --seconds or --max-new-tokens"
             )
 
 

@@ -186,10 +186,7 @@ def train(
     saved = load_state(folder / "state", warn=log)
     if saved is not None:
         tensors, state = saved
-        former = state["fingerprint"]
-        differing = [key for key in former | fingerprint if former.get(key) != fingerprint.get(key)]
-        if differing:
-            changes = ", ".join(f"{key} {former.get(key)!r} -> {fingerprint.get(key)!r}" for key in differing)
+        if changes := ", ".join(_differences(state["fingerprint"], fingerprint)):
             raise ValueError(f"{folder} holds a run with other settings ({changes}); --fresh starts over")
         unpack(tensors, module, optimizer, device)
         if state["scaler"]:
@@ -322,6 +319,18 @@ def _records_until(path: Path, step: int) -> str:
             break
         kept += line + "\n"
     return kept
+
+
+def _differences(there: dict, here: dict) -> list[str]:
+    """`width 32 there, 64 here` for every value that differs; of dicts, only what differs inside."""
+    lines = []
+    for key in there | here:
+        a, b = there.get(key), here.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            lines += _differences(a, b)
+        elif a != b:
+            lines.append(f"{key} {a!r} there, {b!r} here")
+    return lines
 
 
 def _numbers(values: dict[str, float]) -> str:

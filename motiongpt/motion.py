@@ -17,6 +17,7 @@ import numpy as np
 from motiongpt.files import write_atomic
 from motiongpt.render.skeleton import render_gif, render_png
 from motiongpt.skeletons import Skeleton, guess_skeleton
+from motiongpt.vocab import format_motion, parse_motion
 
 
 class Codes(tuple):
@@ -82,11 +83,8 @@ class Motion:
         if path.is_dir() or not path.suffix:
             suffixes = (".txt",) if self.joints is None else (".npy", ".gif", ".txt")
             return [out for end in suffixes for out in self.save(path / f"motion{end}", title=title, size=size)]
+        check_suffix(path, self.joints is not None)
         suffix = path.suffix.lower()
-        if suffix not in _WRITERS:
-            raise ValueError(f"cannot save {path.name}: supported are {' '.join(_WRITERS)}, or no suffix for a folder")
-        if self.joints is None and suffix in (".npy", ".gif", ".png"):
-            raise ValueError(f"cannot save {path.name}: there are tokens only; joints need a VQ-VAE (flag --vqvae)")
         if suffix in (".gif", ".png"):
             look = {"size": size} if size else {}
             _WRITERS[suffix](self.joints, self.skeleton, path, fps=self.fps, title=title, caption=self.text, **look)
@@ -132,6 +130,26 @@ def _skeleton_of(shape: tuple[int, ...]) -> Skeleton:
     return skeleton
 
 
+def read_codes(path: Path) -> list[int]:
+    """The motion codes of a file: a .txt in any of the field's spellings, or a motion saved as .npz."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    if path.suffix == ".txt":
+        return parse_motion(path.read_text(encoding="utf-8-sig"))
+    return list(Motion.load(path).tokens)
+
+
+def check_suffix(path: Path, joints: bool) -> None:
+    """ValueError where `Motion.save` could not write this file: an unknown suffix, or joints needed and none there."""
+    suffix = path.suffix.lower()
+    if not suffix or path.is_dir():
+        return
+    if suffix not in _WRITERS:
+        raise ValueError(f"cannot save {path.name}: supported are {' '.join(_WRITERS)}, or no suffix for a folder")
+    if not joints and suffix in (".npy", ".gif", ".png"):
+        raise ValueError(f"cannot save {path.name}: there are tokens only; joints need a VQ-VAE (flag --vqvae)")
+
+
 def _write_npy(motion: Motion, path: Path) -> None:
     with open(path, "wb") as file:  # a path would get another suffix
         np.save(file, motion.joints)
@@ -156,8 +174,6 @@ def _write_json(motion: Motion, path: Path) -> None:
 
 
 def _write_txt(motion: Motion, path: Path) -> None:
-    from motiongpt.vocab import format_motion
-
     path.write_text(format_motion(motion.tokens) + "\n", encoding="utf-8")
 
 

@@ -53,17 +53,17 @@ MULTITASK = {"t2m": 0.5, "m2t": 0.3, "denoise": 0.2}
 RECIPES: dict[str, tuple[Stage, ...]] = {
     # SignMotionGPT's README: three stages with LoRA r 16 on Qwen3-1.7B
     "signmotiongpt": (
-        Stage("motion-lm", {"motion": 1.0}, _SIGN | {"epochs": 3.0}, {"max_steps": 250}),
-        Stage("multitask", MULTITASK, _SIGN | {"epochs": 2.0}, {"max_steps": 250}),
-        Stage("sft", {"t2m": 1.0}, _SIGN | {"epochs": 3.0}, {"max_steps": 250}),
+        Stage("motion-lm", {"motion": 1.0}, _SIGN | {"epochs": 3.0}, {"max_steps": 150}),
+        Stage("multitask", MULTITASK, _SIGN | {"epochs": 2.0}, {"max_steps": 150}),
+        Stage("sft", {"t2m": 1.0}, _SIGN | {"epochs": 3.0}, {"max_steps": 150}),
     ),
     # the shipped demo's backbone: a small model from random weights learns the captions as plain text
     "captions": (Stage("captions", {"caption": 1.0}, {"lr": 1e-3, "batch_size": 32, "epochs": 3.0}),),
 }
 
 # A 3.5 M parameter backbone needs larger steps than a 1.7 B one. Used where the backbone is the demo's.
-DEMO_VALUES = {"lr": 2e-3, "batch_size": 32, "grad_accum": 1, "warmup": 0.05, "lora_r": 64, "lora_alpha": 64.0,
-               "max_seq_len": 256, "eval_every": 100}  # fmt: skip
+DEMO_VALUES = {"lr": 2e-3, "batch_size": 32, "grad_accum": 1, "warmup": 0.05, "lora_r": 32, "lora_alpha": 32.0,
+               "max_seq_len": 256, "eval_every": 75}  # fmt: skip
 
 
 def find_stage(recipe: str, stage: str) -> tuple[int, Stage]:

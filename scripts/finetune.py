@@ -28,7 +28,11 @@ from motiongpt.cli import (
 from motiongpt.config import LLM_PRESETS, LoRAConfig, TrainConfig
 
 DEMO = ROOT / "checkpoints" / "demo"
+FIELDS = TrainConfig.__dataclass_fields__ | LoRAConfig.__dataclass_fields__
 TRAIN_FLAGS = tuple(name for name in TrainConfig.__dataclass_fields__ if name != "window")
+RECIPES_SET = ("lr", "batch_size", "grad_accum", "epochs", "max_steps", "warmup", "weight_decay", "clip", "seed",
+               "max_seq_len", "eval_every", "lora_r", "lora_alpha")  # fmt: skip
+DEFAULTS = {name: f"the recipe's, else {FIELDS[name].default}" for name in RECIPES_SET}
 
 
 def make_parser() -> Parser:
@@ -57,15 +61,11 @@ def make_parser() -> Parser:
     parser.add_argument("--config", help="JSON file of values; flags win over it")
     parser.add_argument("--codes", type=int, help="codebook size (default: from tokens.meta.json, else largest + 1)")
     parser.add_argument("--dedup", action="store_true", help="keep the first entry per caption and participant")
-    parser.add_argument(
-        "--think",
-        choices=("auto", "none", "empty"),
-        default="auto",
-        help="Qwen3's empty think block before the answer (default auto: where the tokenizer has it)",
-    )
+    parser.add_argument("--think", choices=("auto", "none", "empty"), default="auto", help="Qwen3's empty think block "
+                        "before the answer (default auto: where the tokenizer has it)")  # fmt: skip
     parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1, mps (default: cuda where there is one)")
-    add_config_flags(parser, LoRAConfig)
-    add_config_flags(parser, TrainConfig, TRAIN_FLAGS)
+    add_config_flags(parser, LoRAConfig, defaults=DEFAULTS)
+    add_config_flags(parser, TrainConfig, TRAIN_FLAGS, DEFAULTS)
     return parser
 
 

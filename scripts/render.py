@@ -5,12 +5,13 @@ python scripts/render.py --tokens "<MOT_BEGIN><motion_42><motion_18><MOT_END>" -
 """
 
 import sys
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from motiongpt.cli import Parser, run
+from motiongpt.cli import Parser, default_run, run
 
 READABLE = (".npy", ".npz", ".txt")
 
@@ -19,7 +20,8 @@ def make_parser() -> Parser:
     parser = Parser(__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--tokens", help="motion tokens: <motion_42><motion_18>, <M42> or bare numbers")
-    what.add_argument("--input", type=Path, nargs="+", help="files, or folders of .npy / .npz / .txt")
+    what.add_argument("--input", type=Path, nargs="+", help="files, or folders: of a folder its .npy files, "
+                      "where it has none its .npz, else its .txt")  # fmt: skip
     parser.add_argument("--output", type=Path, help="file to write; the suffix is the format "
                         "(default: a .gif beside the input, outputs/tokens.gif for --tokens)")  # fmt: skip
     parser.add_argument(
@@ -37,13 +39,18 @@ def main(args) -> None:
     from motiongpt.tokenizer import MotionTokenizer
     from motiongpt.vocab import parse_motion
 
+    @cache
+    def tokenizer() -> MotionTokenizer:
+        if folder := args.vqvae or args.run:
+            return MotionTokenizer.load(folder)
+        own = default_run()
+        return MotionTokenizer.load(own if (own / "vqvae").is_dir() else ROOT / "checkpoints" / "demo")
+
     def decode(text: str) -> Motion:
         codes = parse_motion(text)
         if not codes:
             raise ValueError("no motion tokens to draw; expected such as <motion_42><motion_18>")
-        default = Path("outputs/run") if Path("outputs/run/vqvae").is_dir() else ROOT / "checkpoints" / "demo"
-        tokenizer = MotionTokenizer.load(args.vqvae or args.run or default)
-        return Motion(tokenizer.decode([codes])[0], tokenizer.fps, codes, "", tokenizer.skeleton)
+        return Motion(tokenizer().decode([codes])[0], tokenizer().fps, codes, "", tokenizer().skeleton)
 
     if args.tokens is not None:
         jobs = [(decode(args.tokens), args.output or Path("outputs/tokens.gif"))]
@@ -53,7 +60,10 @@ def main(args) -> None:
             raise ValueError(f"--output {args.output} is one file for {len(files)} motions; give a folder")
         jobs = []
         for file in files:
-            motion = decode(file.read_text()) if file.suffix == ".txt" else Motion.load(file, fps=args.fps)
+            if file.suffix == ".txt":
+                motion = decode(file.read_text(encoding="utf-8-sig"))
+            else:
+                motion = Motion.load(file, fps=args.fps)
             target = args.output or file.with_suffix(".gif")
             jobs.append((motion, target if target.suffix else target / f"{file.stem}.gif"))
     for motion, target in jobs:

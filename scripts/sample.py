@@ -3,7 +3,6 @@
     python scripts/sample.py --prompt "a person walks forward"
     python scripts/sample.py --prompt "a person waves the right hand" --output wave.gif --seconds 4 --seed 1
     python scripts/sample.py --task m2t --input outputs/walk/motion.txt
-
     python scripts/sample.py --info
 
 Without --output it prints the tokens and writes outputs/<words of the prompt>/motion.{npy,gif,txt}.
@@ -24,7 +23,9 @@ from motiongpt.files import write_atomic
 
 def make_parser() -> Parser:
     parser = Parser(__doc__)
-    parser.add_argument("--prompt", nargs="+", help="what the person does; or a text file with one sentence a line")
+    parser.add_argument(
+        "--prompt", nargs="+", help="what the person does; several quoted sentences; or a .txt file, one a line"
+    )
     parser.add_argument("--task", choices=("t2m", "m2t"), default="t2m", help="t2m text to motion, m2t the other way")
     parser.add_argument("--input", type=Path, help="m2t: .txt of tokens or .npz of a motion")
     parser.add_argument("--run", help="run folder, stage folder or Hub repo id (default: outputs/run, else the demo)")
@@ -53,6 +54,7 @@ def main(args) -> None:
 
     from motiongpt.generator import DESCRIBE, MotionGenerator, format_trace
     from motiongpt.loops import pick_device, resolve_precision
+    from motiongpt.motion import check_suffix, read_codes
 
     check(args)
     layers = [("--task m2t", DESCRIBE.to_dict())] if args.task == "m2t" else []
@@ -64,7 +66,11 @@ def main(args) -> None:
     precision = args.precision or resolve_precision("auto", device, bf16_pays=False)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32  # fp16, for older CUDA, overflows: fp32 there
     generator = MotionGenerator(place, stage=args.stage, vqvae=args.vqvae, device=device, dtype=dtype)
+    tasks = generator.run.meta["tasks"]
     print(f"run {place}, stage {generator.run.stage} ({generator.run.meta['name']})")
+    if args.task not in tasks and not args.info:
+        trained = f"stage {generator.run.stage} was trained on {', '.join(tasks)}, not on {args.task}"
+        print(f"warning: {trained}; expect little, and take another --stage or --run")
     if args.info:
         print(generator.info())
         return
@@ -76,6 +82,8 @@ def main(args) -> None:
             print(f"wrote {path}")
         return
     prompts = read_prompts(args.prompt)
+    for path in args.output or []:
+        check_suffix(path, generator.tokenizer is not None)  # before anything is sampled
     motions = generator.generate(
         prompts, args.pid, seed=args.seed, seconds=args.seconds, exact_length=args.exact_length,
         per_prompt_vocab=not args.no_per_prompt_vocab, config=config,
@@ -83,9 +91,9 @@ def main(args) -> None:
     )  # fmt: skip
     for number, (prompt, motion) in enumerate(zip(prompts, motions, strict=True)):
         if not generator.knows(prompt):
-            print(
-                f"note: {prompt[:60]!r} is not a training caption; its length is the average one unless --seconds says"
-            )
+            print(f"note: {prompt[:60]!r} is not a training caption, so nothing is known of its length; see --seconds")
+        code = generator.run.config.frames_per_code / generator.run.config.fps  # seconds
+        print(f"{len(motion.tokens)} codes of {code:g} s: {len(motion.tokens) * code:.1f} s")
         print(motion.tokens_text)
         for path in outputs(args.output, prompt, number, len(prompts)):
             for written in motion.save(path):
@@ -112,27 +120,15 @@ def check(args) -> None:
 
 
 def read_prompts(words: list[str]) -> list[str]:
-    """The sentence, or the lines of a text file where its name is given."""
-    text = " ".join(words)
-    if text.endswith(".txt") and len(text.split()) == 1:
-        if not Path(text).is_file():
-            raise FileNotFoundError(f"--prompt {text}: no such file of sentences")
-        lines = [line.strip() for line in Path(text).read_text(encoding="utf-8").splitlines() if line.strip()]
-        if not lines:
-            raise ValueError(f"{text} holds no sentence")
+    """One sentence of bare words, several quoted ones, or the lines of a text file where its name is given."""
+    if len(words) == 1 and words[0].endswith(".txt") and len(words[0].split()) == 1:
+        if not Path(words[0]).is_file():
+            raise FileNotFoundError(f"--prompt {words[0]}: no such file of sentences")
+        lines = Path(words[0]).read_text(encoding="utf-8-sig").splitlines()
+        if not (lines := [line.strip() for line in lines if line.strip()]):
+            raise ValueError(f"{words[0]} holds no sentence")
         return lines
-    return [text]
-
-
-def read_codes(path: Path) -> list[int]:
-    from motiongpt.motion import Motion
-    from motiongpt.vocab import parse_motion
-
-    if not path.is_file():
-        raise FileNotFoundError(f"--input {path} does not exist")
-    if path.suffix == ".txt":
-        return parse_motion(path.read_text(encoding="utf-8"))
-    return list(Motion.load(path).tokens)
+    return words if any(" " in word.strip() for word in words) else [" ".join(words)]
 
 
 def outputs(given: list[Path] | None, prompt: str, number: int, count: int) -> list[Path]:

@@ -46,7 +46,7 @@ def make_parser() -> Parser:
             "feature_bias",
         ),
     )
-    add_config_flags(parser, TrainConfig, TRAIN_FLAGS)
+    add_config_flags(parser, TrainConfig, TRAIN_FLAGS, DEFAULTS)
     return parser
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import io
 import json
 import sys
 from pathlib import Path
@@ -183,6 +184,27 @@ def test_a_full_device_is_one_line_and_other_runtime_errors_are_bugs(monkeypatch
     assert "use a smaller --batch-size and a larger --grad-accum" in end(monkeypatch, capsys, main)[2]
     with pytest.raises(RuntimeError, match="a bug"):
         run(raising(RuntimeError("a bug")), Parser("What it is."))
+
+
+def test_a_narrow_pipe_gets_question_marks_not_an_error(monkeypatch):
+    streams = {name: io.TextIOWrapper(io.BytesIO(), encoding="cp1252") for name in ("stdout", "stderr")}
+    for name, stream in streams.items():
+        monkeypatch.setattr(sys, name, stream)
+    monkeypatch.setattr(sys, "argv", ["tool.py"])
+
+    def main(args):
+        print("人 walks")
+        raise ValueError("人")
+
+    with pytest.raises(SystemExit):
+        run(main, Parser("What it is."))
+    out, err = (stream.detach().getvalue() for stream in map(flushed, streams.values()))
+    assert out.split() == [b"?", b"walks"] and err.split() == [b"tool.py:", b"error:", b"?"]
+
+
+def flushed(stream):
+    stream.flush()
+    return stream
 
 
 def test_ctrl_c_and_a_closed_pipe_are_no_mistakes(monkeypatch, capsys):

@@ -138,7 +138,7 @@ def test_lengths_out_of_range_are_errors_not_shorter_motions(generator):
     with pytest.raises(ValueError, match="exact_length .* needs seconds"):
         generator.generate(CAPTION, exact_length=True)
     for seconds in (0.0, -1.0, float("nan"), float("inf")):
-        with pytest.raises(ValueError, match="must be positive"):
+        with pytest.raises(ValueError, match=f"--seconds must be positive, got {seconds:g}"):
             generator.generate(CAPTION, seconds=seconds)
     with pytest.raises(ValueError, match="--seconds 4 is 20 codes, --max-new-tokens allows 19"):
         generator.generate(CAPTION, seconds=4.0, max_new_tokens=19)
@@ -210,9 +210,17 @@ def test_an_empty_prompt_is_an_error(generator, prompt):
         generator.generate(prompt)
 
 
+@pytest.mark.parametrize("prompt", [None, 5, b"walk", [CAPTION, None], [[CAPTION]]])
+def test_a_prompt_that_is_no_text_is_an_error(generator, prompt):
+    with pytest.raises(ValueError, match="a prompt is a sentence, a str, got"):
+        generator.generate(prompt)
+
+
 def test_a_long_prompt_is_a_named_error(generator):
-    with pytest.raises(ValueError, match="need .* tokens, the model has 1024 positions: shorten the prompt"):
-        generator.generate("a" * 10_000)
+    with pytest.raises(
+        ValueError, match="need .* tokens, the model has 1024 positions: shorten the prompt of .* to at most 1013"
+    ):
+        generator.generate("a" * 10_000, seconds=2.0, exact_length=True)
     with pytest.raises(ValueError, match="10001 characters, at most 10000"):
         generator.generate("a" * 10_001)
 
@@ -257,6 +265,7 @@ def test_describe_gives_text_and_never_motion_words(generator):
         assert isinstance(text, str) and not any(word in text for word in generator.run.vocab.words)
         assert "<|im_start|>" not in text
     assert generator.describe(motion) == generator.describe(list(motion.tokens)) == generator.describe(motion, seed=9)
+    assert generator.describe("<motion_12> 18") == generator.describe([12, 18])
 
 
 def test_describe_may_write_no_special_word_but_its_end(generator, monkeypatch):

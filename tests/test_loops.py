@@ -194,8 +194,14 @@ def test_other_settings_do_not_resume(tmp_path):
     run(linear(), tmp_path, fingerprint={"data": "abc", "size": (3, 1)})
     run(linear(), tmp_path, fingerprint={"data": "abc", "size": (3, 1)})  # a tuple is a list in the file
     for other in ({"data": "xyz", "size": (3, 1)}, {"data": "abc"}, {"data": "abc", "size": (3, 1), "new": 1}):
-        with pytest.raises(ValueError, match="other settings.*->.*--fresh starts over"):
+        with pytest.raises(ValueError, match="other settings.* there, .* here.*--fresh starts over"):
             run(linear(), tmp_path, fingerprint=other)
+
+
+def test_of_nested_settings_only_those_that_differ_are_said(tmp_path):
+    run(linear(), tmp_path, fingerprint={"data": "abc", "model": {"width": 32, "depth": 3}})
+    with pytest.raises(ValueError, match=r"settings \(width 32 there, 64 here\)"):
+        run(linear(), tmp_path, fingerprint={"data": "abc", "model": {"width": 64, "depth": 3}})
 
 
 # ---- accumulation and learning rate -----------------------------------------------------------------------------

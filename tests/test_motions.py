@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from motiongpt.data.build import Record, build, feature_records, joint_records, read_splits, resample
-from motiongpt.data.motions import Caption, MotionDataset, load_array, parse_captions
+from motiongpt.data.motions import Caption, MotionDataset, load_array, parse_captions, read_ids
 from motiongpt.data.procedural import make_clip
 from motiongpt.features import feature_groups, features_to_joints, mirror_joints
 from motiongpt.files import read_json
@@ -71,6 +71,14 @@ def test_captions_in_another_encoding_are_named(tmp_path):
     (tmp_path / "7.txt").write_bytes("größer#tok#0.0#0.0".encode("latin-1"))
     with pytest.raises(ValueError, match="7.txt is not UTF-8"):
         parse_captions(tmp_path / "7.txt")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
+    path = tmp_path / "x.txt"
+    path.write_text("a person walks\n", encoding="utf-8-sig")
+    assert parse_captions(path) == [Caption("a person walks")] and read_ids(path) == ["a person walks"]
+    path.write_text('{"fps": 20}', encoding="utf-8-sig")
+    assert read_json(path) == {"fps": 20}
 
 
 def test_a_caption_may_be_about_a_part():

@@ -138,7 +138,7 @@ def test_python_example_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     exec(compile(example.replace('"checkpoints/demo"', repr(str(DEMO))), "README.md", "exec"), {})
-    assert {path.name for path in tmp_path.iterdir()} == {"walk.gif", "walk.npy"}
+    assert {path.name for path in (tmp_path / "outputs").iterdir()} == {"walk.gif", "walk.npy"}
     codes, lengths, *_ = capsys.readouterr().out.splitlines()
     assert all(0 <= int(code) < 512 for code in codes.split())
     # 3 and 4 s are 15 and 20 codes; the target is kept to within 5 % or one code, of 4 frames

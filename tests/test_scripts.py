@@ -30,6 +30,19 @@ def test_help_says_what_it_is_and_its_defaults(script, name):
         assert "default" in done.out
 
 
+def test_help_shows_the_defaults_of_the_script(script):
+    from motiongpt.tasks import DEMO_VALUES, RECIPES
+
+    text = " ".join(script("train_vqvae", "--help").out.split())
+    assert "forward pass (default: 128)" in text and "peak learning rate (default: 0.0002)" in text
+    text = " ".join(script("finetune", "--help").out.split())
+    assert "forward pass (default: the recipe's, else 8)" in text and "AdamW beta 1 (default: 0.9)" in text
+    layers = [DEMO_VALUES, *(values for stages in RECIPES.values() for s in stages for values in (s.values, s.demo))]
+    for name in {name for layer in layers for name in layer}:
+        flag = "--" + name.replace("_", "-")
+        assert text.split(f" {flag} X ")[1].split("(default: ")[1].startswith("the recipe's, else "), flag
+
+
 def test_every_setting_of_training_is_a_flag(script):
     from motiongpt.config import LoRAConfig, SampleConfig, TrainConfig, VQVAEConfig, flag_name
 
@@ -293,6 +306,13 @@ def test_render(script, here):
     assert done.code == 0 and (here / "t.png").read_bytes()[1:4] == b"PNG", done.err
     done = script("render", "--input", "w.txt", "--vqvae-ckpt", "vq", "--size", 64, "--output", "pictures")
     assert done.code == 0 and (here / "pictures" / "w.gif").is_file(), done.err
+
+
+def test_render_takes_the_tokenizer_of_the_default_run(script, chain, here, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WORK_DIR", str(here))
+    done = script("render", "--tokens", "500", "--size", 64, "--output", "t.png")
+    assert done.code == 2 and "outside this tokenizer's codebook of 24" in done.err  # not the demo's 512
 
 
 def test_ship_makes_a_run_that_samples_alone(script, here, tmp_path, monkeypatch):

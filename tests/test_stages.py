@@ -338,7 +338,7 @@ def test_an_unfinished_stage_with_other_settings_is_refused_and_left_alone(tiny,
     meta = read_json(run / "stage1" / "meta.json")
     (run / "stage1" / "meta.json").write_text(json.dumps(meta | {"finished": False}))
     before = (run / "config.json").read_bytes()
-    with pytest.raises(ValueError, match="other settings .*lr 0.01 -> 0.5"):
+    with pytest.raises(ValueError, match="other settings .*lr 0.01 there, 0.5 here"):
         finetune(tiny, tmp_path, config=TrainConfig(lr=0.5, max_steps=3, batch_size=8, warmup=0.0))
     assert (run / "config.json").read_bytes() == before
 
@@ -357,6 +357,18 @@ def test_the_tokenizer_must_be_the_one_that_wrote_the_codes(tiny, tmp_path):
     assert sorted(p.name for p in (tmp_path / "run" / "vqvae").iterdir()) == [
         "Mean.npy", "Std.npy", "config.json", "model.safetensors",
     ]  # fmt: skip
+
+
+def test_a_later_stage_takes_no_codes_of_another_tokenizer(tiny, tmp_path):
+    """Also without --vqvae: the run would draw them with the tokenizer it has."""
+    copy(tiny, tmp_path)
+    data = tmp_path / "codes.json"
+    save_tokens(data, load_tokens(tiny.data), {"codes": 32, "vqvae": "0" * 16})
+    with pytest.raises(ValueError, match="was made with another tokenizer than .*codes.json; give --vqvae or another"):
+        finetune(tiny, tmp_path, 2, data=data)
+    assert not (tmp_path / "run" / "stage2").exists()
+    save_tokens(data, load_tokens(tiny.data), {"codes": 32})  # says nothing of its tokenizer
+    finetune(tiny, tmp_path, 2, data=data)
 
 
 def other_data(tiny, tmp_path: Path, codes: int | None = 32, **changes) -> Path:
@@ -454,6 +466,18 @@ def test_validation_looks_at_entries_of_all_captions_whatever_their_order(tiny, 
         tiny.finetune(tmp_path / name, data=tmp_path / f"{name}.json")
     assert checked[1] == checked[3] and len(checked[1]) == 4
     assert len({entry.text for entry in checked[1]}) > 1
+
+
+def test_entries_of_the_test_split_are_left_out_and_counted(tiny, tmp_path, monkeypatch):
+    import motiongpt.finetuning as module
+
+    said, prepare = [], module.prepare_stage
+    monkeypatch.setattr(module, "prepare_stage", lambda *args: said.append(prepare(*args)) or said[-1])
+    entries = load_tokens(tiny.data)
+    save_tokens(tmp_path / "t.json", [replace(e, split="test") if i < 3 else e for i, e in enumerate(entries)],
+                {"codes": 32})  # fmt: skip
+    tiny.finetune(tmp_path / "run", data=tmp_path / "t.json")
+    assert said[0].summary.endswith("33 training and 4 validation entries, 3 test entries left out")
 
 
 def test_data_that_cannot_be_trained_on(tiny, tmp_path):

@@ -53,7 +53,7 @@ def parse_captions(path: Path) -> list[Caption]:
         ValueError: a line with one or two `#`, or with times that are no numbers; names file and line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text ({error}); save it again as UTF-8") from error
     captions = []
@@ -95,7 +95,7 @@ def load_array(path: Path, ndim: int, width: int | None = None) -> np.ndarray:
 
 
 def read_ids(path: Path) -> list[str]:
-    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
 
 
 class MotionDataset:
