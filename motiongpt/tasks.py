@@ -53,9 +53,9 @@ MULTITASK = {"t2m": 0.5, "m2t": 0.3, "denoise": 0.2}
 RECIPES: dict[str, tuple[Stage, ...]] = {
     # SignMotionGPT's README: three stages with LoRA r 16 on Qwen3-1.7B
     "signmotiongpt": (
-        Stage("motion-lm", {"motion": 1.0}, _SIGN | {"epochs": 3.0}, {"max_steps": 150}),
-        Stage("multitask", MULTITASK, _SIGN | {"epochs": 2.0}, {"max_steps": 150}),
-        Stage("sft", {"t2m": 1.0}, _SIGN | {"epochs": 3.0}, {"max_steps": 150}),
+        Stage("motion-lm", {"motion": 1.0}, _SIGN | {"epochs": 3.0}, {"max_steps": 250}),
+        Stage("multitask", MULTITASK, _SIGN | {"epochs": 2.0}, {"max_steps": 250}),
+        Stage("sft", {"t2m": 1.0}, _SIGN | {"epochs": 3.0}, {"max_steps": 250}),
     ),
     # the shipped demo's backbone: a small model from random weights learns the captions as plain text
     "captions": (Stage("captions", {"caption": 1.0}, {"lr": 1e-3, "batch_size": 32, "epochs": 3.0}),),
