@@ -7,7 +7,6 @@ only when a script asks.
 
 import argparse
 import dataclasses
-import math
 import os
 import sys
 from collections.abc import Callable
@@ -72,7 +71,7 @@ def resolve(config: type[Config], args: argparse.Namespace, *layers: tuple[str, 
             values[name], origins[name] = layer[name], origin
     for field in dataclasses.fields(config):
         value = values.get(field.name, field.default)
-        if not fits(value, field.default) or (isinstance(field.default, float) and not math.isfinite(value)):
+        if not fits(value, field.default):
             wanted = "a finite number" if isinstance(field.default, float) else type(field.default).__name__
             raise ValueError(f"{flag_name(field.name)} must be {wanted}, got {value!r} ({origins[field.name]})")
     return config.from_dict(values), origins

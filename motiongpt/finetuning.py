@@ -256,8 +256,14 @@ def _check_fits(entries: list[Entry], tasks: dict[str, float], renderer: Rendere
     return max(len(renderer.render(task, entry, rng)[0]) for entry in entries for task in tasks)
 
 
+def _data_meta(job: Job) -> dict:
+    """What stands beside the token dataset about the tokenizer that wrote it; empty where nothing does."""
+    path = meta_path(job.data)
+    return read_json(path) if path.is_file() else {}
+
+
 def _run_config(job: Job, entries: list[Entry], codes: int) -> RunConfig:
-    meta = read_json(meta_path(job.data)) if meta_path(job.data).is_file() else {}
+    meta = _data_meta(job)
     timing = {key: meta[key] for key in ("fps", "frames_per_code") if key in meta}
     backbone = relative_backbone(job.backbone, job.out)
     run = RunConfig(job.recipe, backbone, codes, participants_of(entries), job.think, **timing)
@@ -279,7 +285,7 @@ def _run_config(job: Job, entries: list[Entry], codes: int) -> RunConfig:
 
 def _vqvae_folder(job: Job) -> Path | None:
     """The tokenizer to copy into the run; it, or else the run's own, must be the one that wrote the codes."""
-    meta = read_json(meta_path(job.data)) if meta_path(job.data).is_file() else {}
+    meta = _data_meta(job)
     if job.vqvae is None:
         own = job.out / "vqvae" / "model.safetensors"
         if "vqvae" in meta and own.is_file() and file_hash(own) != meta["vqvae"]:

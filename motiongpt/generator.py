@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from motiongpt.config import SampleConfig
-from motiongpt.data.tokens import Prompts, fold, load_tokens, prompt_table
+from motiongpt.data.tokens import Prompts, load_tokens, prompt_table
 from motiongpt.motion import Motion
 from motiongpt.sampling import (
     Limits,
@@ -205,7 +205,7 @@ class MotionGenerator:
 
     def knows(self, text: str) -> bool:
         """Whether training showed this caption, case and spaces aside."""
-        return self.run.prompts.find(fold(text)) is not None
+        return self.run.prompts.find(text) is not None
 
     def info(self) -> str:
         """What this run knows, for people: stages, data, participants, codes, lengths, captions and limits."""

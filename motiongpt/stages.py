@@ -166,8 +166,8 @@ def load_weights(
     if (folder / "adapter_config.json").is_file():
         meta = read_json(folder / "meta.json")
         base = find_base(meta["base"], folder)
-        llm, _, _ = load_weights(base, vocab, seed, dtype)
-        if meta.get("base_hash", found := weights_hash(base)) != found:
+        llm, _, _ = load_weights(base, vocab, seed, dtype)  # first: a damaged file is to be called damaged
+        if "base_hash" in meta and meta["base_hash"] != weights_hash(base):  # older stages have none
             raise ValueError(
                 f"{folder} was trained on other weights than {base} holds now; bring those back, or train it again"
             )
@@ -207,7 +207,6 @@ def open_stage(
         return StageModel(llm, tokenizer, vocab, base, mode, None)
     if adapter is None:
         inject(llm, lora, torch.Generator().manual_seed(seed))
-        adapter = lora
     elif (adapter.lora_r, adapter.lora_alpha, set(adapter.lora_targets)) != (
         lora.lora_r,
         lora.lora_alpha,
