@@ -6,6 +6,7 @@ here, at construction, with the flag's name in the message.
 """
 
 import dataclasses
+import itertools
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -118,9 +119,26 @@ class LoRAConfig(JSONConfig):
         require(len(self.lora_targets) > 0, "lora_targets", self.lora_targets, "at least one layer name")
 
 
+def fsq_levels(codes: int) -> tuple[int, ...]:
+    """Levels of 5 to 8 each, falling, with the largest product <= codes; of equals the fewest (Mentzer et al. 2023)."""
+    counts = range(1, int(math.log(codes, 5) + 1e-9) + 1)
+    every = (levels for d in counts for levels in itertools.combinations_with_replacement((8, 7, 6, 5), d))
+    return max((levels for levels in every if math.prod(levels) <= codes), key=lambda x: (math.prod(x), -len(x)))
+
+
+QUANTIZERS = ("ema_reset", "fsq", "residual")
+ACTIVATIONS = ("relu", "silu", "gelu")
+CODEBOOKS = ("separate", "shared")
+
+
 @dataclass(frozen=True)
 class VQVAEConfig(JSONConfig):
-    """The motion tokenizer of T2M-GPT (Zhang et al. 2023): convolutions, 4x shorter in time, EMA codebook."""
+    """The motion tokenizer of T2M-GPT (Zhang et al. 2023): convolutions, 4x shorter in time, EMA codebook.
+
+    With quantizer fsq, `fsq_levels` decides and `codes` is their product. Without levels they are chosen: the
+    largest product of 5 to 8 levels each that is not above `codes` (512 = 8 x 8 x 8; 1024 gives 8 x 5 x 5 x 5 =
+    1000). Both fields are replaced by what holds, so that a written config says the truth.
+    """
 
     feature_dim: int = flag(263, "width of a motion feature frame (263 HumanML3D, 251 KIT-ML)")
     joint_dim: int = flag(63, "how many of the features, from index 4, are joint positions: 3 (J - 1)")
@@ -135,10 +153,32 @@ class VQVAEConfig(JSONConfig):
     commit_weight: float = flag(0.02, "weight of the commitment loss")
     joint_weight: float = flag(0.5, "weight of the extra smooth-L1 on the joint-position features")
     feature_bias: float = flag(5.0, "how much larger root and contact features are once normalised (MoMask: 5)")
+    quantizer: str = flag("ema_reset", "ema_reset, fsq (no codebook) or residual (layers)", choices=QUANTIZERS)
+    fsq_levels: str = flag("", "fsq: levels per dimension, as 8,5,5,5; empty = chosen from --codes")
+    rvq_layers: int = flag(6, "residual: layers, each for what the ones before it left over")
+    rvq_dropout: float = flag(0.2, "residual: share of training steps that use only the first few layers")
+    rvq_codebooks: str = flag("separate", "residual: a codebook per layer, or one shared by all", choices=CODEBOOKS)
+    activation: str = flag("relu", "activation inside the residual blocks", choices=ACTIVATIONS)
+    dropout: float = flag(0.0, "dropout at the end of the residual blocks (MoMask: 0.2)")
 
     def __post_init__(self) -> None:
-        for name in ("feature_dim", "codes", "code_dim", "width", "depth", "dilation_growth", "down"):
+        sizes = ("feature_dim", "codes", "code_dim", "width", "depth", "dilation_growth", "down", "rvq_layers")
+        for name in sizes:
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        named = {"quantizer": QUANTIZERS, "rvq_codebooks": CODEBOOKS, "activation": ACTIVATIONS}
+        for name, known in named.items():
+            require(getattr(self, name) in known, name, getattr(self, name), f"one of {', '.join(known)}")
+        require(0 <= self.rvq_dropout <= 1, "rvq_dropout", self.rvq_dropout, "in [0, 1]")
+        require(0 <= self.dropout < 1, "dropout", self.dropout, "in [0, 1)")
+        parts = self.fsq_levels.replace(",", " ").split()
+        whole = all(part.isascii() and part.isdigit() and 2 <= int(part) <= 65_536 for part in parts)
+        require(whole, "fsq_levels", self.fsq_levels, "whole numbers from 2, as 8,5,5,5")
+        if self.quantizer == "fsq":
+            require(bool(parts) or 5 <= self.codes <= 65_536, "codes", self.codes, "5 to 65536 for fsq")
+            levels = tuple(map(int, parts)) or fsq_levels(self.codes)
+            require(math.prod(levels) <= 65_536, "fsq_levels", self.fsq_levels, "at most 65536 codes in all")
+            object.__setattr__(self, "fsq_levels", ",".join(map(str, levels)))
+            object.__setattr__(self, "codes", math.prod(levels))
         require(self.feature_bias > 0, "feature_bias", self.feature_bias, "positive")
         require(0 < self.ema_decay < 1, "ema_decay", self.ema_decay, "in (0, 1)")
         for name in ("dead_below", "commit_weight", "joint_weight"):
@@ -150,6 +190,17 @@ class VQVAEConfig(JSONConfig):
     @property
     def frames_per_code(self) -> int:
         return 2**self.down
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """FSQ's levels per dimension; () of the other quantisers unless given."""
+        return tuple(map(int, self.fsq_levels.replace(",", " ").split()))
+
+    def run_identity(self) -> dict:
+        """What must be equal for one run to go on from another's state; younger fields count once they are changed."""
+        young = ("quantizer", "fsq_levels", "rvq_layers", "rvq_dropout", "rvq_codebooks", "activation", "dropout")
+        defaults = {f.name: f.default for f in dataclasses.fields(self)}
+        return {name: v for name, v in self.to_dict().items() if name not in young or v != defaults[name]}
 
 
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")

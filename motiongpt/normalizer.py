@@ -1,7 +1,11 @@
 """The normalisation of motion features: one mean and one deviation per column, as Mean.npy and Std.npy.
 
-It knows the columns by group (`features.feature_groups`), because HumanML3D averages the deviation within a group;
-what the numbers mean is `features.py`.
+It knows the columns by group, because HumanML3D averages the deviation within a group; what the numbers mean is
+`representations.py`.
+
+Published HumanML3D and KIT-ML files come with three pairs that differ in the root and contact columns (`PAIRS`). A
+contact is 0 or 1, so its mean p says what its deviation is, sqrt(p (1 - p)), and how much smaller the stored one is:
+the feature bias, a fingerprint of the pair.
 """
 
 from collections.abc import Iterable
@@ -11,8 +15,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from motiongpt.features import Array, feature_groups
-from motiongpt.skeletons import Skeleton
+from motiongpt.features import Array
+from motiongpt.representations import Representation
+
+PAIRS = {
+    1.0: "the data set's own pair (root and contact deviations as measured)",
+    5.0: "a VQ-VAE's pair (root and contact deviations / 5, as MoMask's meta and ours)",
+    25.0: "the evaluators' pair (root and contact deviations / 25), which T2M-GPT's VQ-VAEs use as well",
+}
+"""Feature bias -> what the field has it for."""
+SAME_BIAS = 1.5  # published pairs of one kind agree within 2 %, different ones are 5 apart
+CONSTANT = 1e-6  # a deviation below this (metres, radians) is rounding, not motion
 
 
 class Normalizer:
@@ -55,17 +68,17 @@ class Normalizer:
         return self._tensors[key]
 
     @classmethod
-    def fit(cls, clips: Iterable[Array], skeleton: Skeleton | None = None) -> "Normalizer":
+    def fit(cls, clips: Iterable[Array], representation: Representation | None = None) -> "Normalizer":
         """Statistics over all frames of the clips, (F, D) each, read once, one at a time.
 
-        With a skeleton the deviation is averaged within each feature group, as HumanML3D's `cal_mean_variance` does;
-        without one (other representations) each column has its own. Raises ValueError on an empty list, a clip whose
-        shape does not fit or that holds NaN or infinite values (by its position in the list).
+        Where the representation says so, the deviation is averaged within each group, as HumanML3D's
+        `cal_mean_variance` does; else each column has its own, and a constant one counts as 1. Raises ValueError on an
+        empty list, a clip whose shape does not fit or that holds NaN or infinite values (by its position in the list).
         """
         count, mean, squares = 0, 0.0, 0.0  # squares: sum of squared distances from the mean (Chan et al. 1979)
         for i, clip in enumerate(clips):
             clip = _float64(clip)
-            D = skeleton.feature_dim if skeleton else clip.shape[-1] if count == 0 else len(mean)
+            D = representation.dim if representation else clip.shape[-1] if count == 0 else len(mean)
             if clip.ndim != 2 or clip.shape[1] != D:
                 raise ValueError(f"clip {i}: features must be (F, {D}), got {clip.shape}")
             if not np.isfinite(clip).all():
@@ -80,21 +93,39 @@ class Normalizer:
         if count == 0:
             raise ValueError("no frames to take statistics of")
         std = np.sqrt(squares / count)
-        for columns in feature_groups(skeleton).values() if skeleton else ():
+        for columns in representation.groups.values() if representation and representation.averaged else ():
             std[columns] = std[columns].mean()
+        std[std < CONSTANT] = 0
         return cls(mean, std)
 
-    def with_feature_bias(self, bias: float, skeleton: Skeleton) -> "Normalizer":
-        """The same, with root and contact features `bias` times larger once normalised.
+    def with_feature_bias(self, bias: float, representation: Representation) -> "Normalizer":
+        """The same, with the representation's `biased` features `bias` times larger once normalised.
 
         MoMask's feat_bias (t2m_dataset.py: 5). A yaw velocity is one number of 263, but its error adds up over
         the clip and turns the whole body, so a tokenizer should take it more seriously than its count.
         """
-        groups = feature_groups(skeleton)
         std = self.std.copy()
-        for name in ("root_yaw_velocity", "root_linear_velocity", "root_height", "contacts"):
-            std[groups[name]] /= bias
+        for name in representation.biased:
+            std[representation.groups[name]] /= bias
         return Normalizer(self.mean, std)
+
+    def feature_bias(self, representation: Representation) -> float | None:
+        """The bias this pair was made with, read off its contact columns; None where they do not tell (no contacts
+        among the columns, or feet that always or never touch the ground)."""
+        if representation.contacts is None or len(self.mean) != representation.dim:
+            return None
+        p = np.clip(self.mean[representation.contacts].astype(np.float64), 0, 1)
+        measured = np.sqrt(p * (1 - p)).mean()
+        return float(measured / self.std[representation.contacts].mean()) if measured > 0.01 else None
+
+    def check_pair(self, representation: Representation, expected: float, source: str | Path) -> None:
+        """ValueError where this is another pair than that of feature bias `expected`; names file, found, expected."""
+        found = self.feature_bias(representation)
+        if found is not None and not 1 / SAME_BIAS < found / expected < SAME_BIAS:
+            raise ValueError(
+                f"{source} is {pair_name(found)}; expected {pair_name(expected)}: with the wrong pair the root and the "
+                f"feet are {max(found / expected, expected / found):.0f} times off"
+            )
 
     def save(self, folder: str | Path) -> None:
         """Write Mean.npy and Std.npy, HumanML3D's own names, (D,) float32."""
@@ -112,6 +143,12 @@ class Normalizer:
             return cls(*(np.load(path, allow_pickle=False) for path in paths))
         except (ValueError, EOFError, OSError) as error:
             raise ValueError(f"{folder}: Mean.npy and Std.npy cannot be used ({error})") from error
+
+
+def pair_name(bias: float) -> str:
+    """What the field calls the pair of a feature bias."""
+    known = next((name for pair, name in PAIRS.items() if 1 / SAME_BIAS < bias / pair < SAME_BIAS), None)
+    return known or f"a pair with root and contact deviations / {bias:.3g}"
 
 
 def _float64(array: Array) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Skeletons: which joints there are, how they hang together, and which of them play a part in the features.
 
-A `Skeleton` is data and nothing else: it computes no motion (that is `features.py`) and draws nothing. Two are built
-in, `HUMANML3D` (22 SMPL joints, 20 fps, metres) and `KIT` (21 joints, 12.5 fps); any other one is read from JSON.
+A `Skeleton` is data and nothing else: it computes no motion (that is `features.py`) and draws nothing. Three are
+built in, `HUMANML3D` (22 SMPL joints, 20 fps, metres), `KIT` (21 joints, 12.5 fps) and `MYOSKELETON` (28 joints, 20
+fps, metres); any other one is read from JSON.
 
 `offsets` are the rest-pose bone vectors, parent to joint. Their directions define the bone rotations of the features
 and their lengths the body every clip is retargeted to, so both are part of the file format: HUMANML3D carries the
@@ -237,12 +238,30 @@ KIT = Skeleton(
     has_lengths=False,
 )
 
+MYOSKELETON = dataclasses.replace(
+    HUMANML3D,
+    name="myoskeleton-28",
+    joints=HUMANML3D.joints
+    + tuple("left_toe_tip right_toe_tip left_hand_tip right_hand_tip chest head_top".split()),
+    parents=HUMANML3D.parents + (10, 11, 20, 21, 9, 15),
+    offsets=HUMANML3D.offsets  # the lengths of the six are those of an adult, chosen here
+    + ((0.0, 0.0, 0.06), (0.0, 0.0, 0.06), (0.0, -0.17, 0.0), (0.0, -0.17, 0.0), (0.0, 0.11, 0.0), (0.0, 0.14, 0.0)),
+    chains=(
+        (0, 2, 5, 8, 11, 23), (0, 1, 4, 7, 10, 22), (0, 3, 6, 9, 12, 15, 27),
+        (9, 14, 17, 19, 21, 25), (9, 13, 16, 18, 20, 24), (9, 26),
+    ),
+)  # fmt: skip
+"""28 joints, 84 columns: HumanML3D's 22 and six tips. The public MyoSkeleton documents give the number and no names
+that fit it, so this order is an assumption; a file's own names go first."""
+
 SKELETON_FILE = "skeleton.json"
 _KNOWN = {"humanml3d-22": HUMANML3D, "humanml3d": HUMANML3D, "t2m": HUMANML3D, "kit-21": KIT, "kit": KIT}
+_KNOWN |= {"myoskeleton-28": MYOSKELETON, "myoskeleton": MYOSKELETON}
 
 
 def get_skeleton(name_or_path: str | Path) -> Skeleton:
-    """A built-in skeleton by name (`humanml3d-22`, `kit-21`) or any other from a JSON file (see `Skeleton.to_json`).
+    """A built-in skeleton by name (`humanml3d-22`, `kit-21`, `myoskeleton-28`) or any other from a JSON file
+    (see `Skeleton.to_json`).
 
     Raises ValueError for an unknown name and FileNotFoundError for a JSON file that is not there.
     """

@@ -1,6 +1,6 @@
 """A motion tokenizer as people use it: VQ-VAE, normalisation and skeleton in one folder.
 
-    vqvae/   config.json   VQVAEConfig, skeleton, fps
+    vqvae/   config.json   VQVAEConfig, skeleton, representation (absent: humanml3d), fps
              model.safetensors      Mean.npy  Std.npy
              skeleton.json          where the skeleton is not a built-in one
 
@@ -9,6 +9,7 @@ else's business. Clips of any lengths share a batch (see `vqvae.py`).
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +18,19 @@ from torch import Tensor
 
 from motiongpt.config import VQVAEConfig
 from motiongpt.data.batches import pad, pad_motions
-from motiongpt.features import features_to_joints
 from motiongpt.files import file_hash, read_json, write_json
 from motiongpt.metrics import mpjpe, perplexity
 from motiongpt.normalizer import Normalizer
-from motiongpt.skeletons import SKELETON_FILE, Skeleton, load_skeleton, save_skeleton
+from motiongpt.representations import Representation, get_representation
+from motiongpt.skeletons import HUMANML3D, SKELETON_FILE, Skeleton, guess_skeleton, load_skeleton, save_skeleton
 from motiongpt.vqvae import VQVAE
 from motiongpt.weights import load_vqvae, save_vqvae
 
 TOKENIZER_FILES = ("config.json", "model.safetensors", "Mean.npy", "Std.npy")
 ENCODE_BATCH = 32  # clips of similar length that share a batch
+SMPLX_WIDTH = 182
+FOREIGN_BIAS = {"ema_reset": 25.0, "residual": 5.0}
+"""Quantiser -> feature bias of the published tokenizers: T2M-GPT's and its kin, and MoMask's."""
 
 
 def tokenizer_files(folder: Path | str) -> list[Path]:
@@ -42,22 +46,43 @@ def tokenizer_files(folder: Path | str) -> list[Path]:
 class MotionTokenizer:
     """`encode` clips to codes, `decode` codes to features or joints."""
 
-    def __init__(self, vqvae: VQVAE, normalizer: Normalizer, skeleton: Skeleton, fps: float) -> None:
+    def __init__(
+        self,
+        vqvae: VQVAE,
+        normalizer: Normalizer,
+        skeleton: Skeleton,
+        fps: float,
+        representation: Representation | None = None,
+    ) -> None:
         if len(normalizer.mean) != vqvae.config.feature_dim:
             raise ValueError(
                 f"Mean.npy has width {len(normalizer.mean)}, the tokenizer {vqvae.config.feature_dim}: they belong to "
                 "different representations"
             )
         self.vqvae, self.normalizer, self.skeleton, self.fps = vqvae.eval(), normalizer, skeleton, fps
+        self.representation = representation or get_representation("humanml3d", skeleton)
+        if self.representation.dim != vqvae.config.feature_dim:
+            raise ValueError(
+                f"the tokenizer has width {vqvae.config.feature_dim}, its representation {self.representation.name} of "
+                f"skeleton {skeleton.name} has {self.representation.dim}"
+            )
         self.hash = ""
 
     @classmethod
-    def load(cls, folder: Path | str, device: str | torch.device = "cpu") -> "MotionTokenizer":
-        """Read a folder that `train_vqvae.py` wrote, or the `vqvae/` of a run folder.
+    def load(
+        cls, folder: Path | str, device: str | torch.device = "cpu", stats: Path | str | None = None
+    ) -> "MotionTokenizer":
+        """Read a folder that `train_vqvae.py` wrote, or the `vqvae/` of a run folder, or the file of another project.
 
-        Raises FileNotFoundError or ValueError naming the file.
+        A foreign file has no mean and deviation: `stats` is a folder with the Mean.npy and Std.npy it was trained
+        with. Raises FileNotFoundError or ValueError naming the file, also where the pair is another one than the
+        network was trained with.
         """
         folder = Path(folder)
+        if folder.is_file():
+            return cls._load_foreign(folder, device, stats)
+        if stats is not None:
+            raise ValueError(f"--stats is for the file of another project; {folder} has its own Mean.npy and Std.npy")
         if not (folder / "model.safetensors").is_file() and (folder / "vqvae" / "model.safetensors").is_file():
             folder = folder / "vqvae"  # a run folder has a config.json of its own
         for name in ("config.json", "model.safetensors"):
@@ -68,8 +93,30 @@ class MotionTokenizer:
         if missing:
             raise ValueError(f"{folder / 'config.json'} is not a tokenizer's: it has no {', '.join(missing)}")
         skeleton = load_skeleton(folder, content["skeleton"])
-        tokenizer = cls(load_vqvae(folder).to(device), Normalizer.load(folder), skeleton, content["fps"])
+        representation = get_representation(content.get("representation", "humanml3d"), skeleton)
+        vqvae, normalizer = load_vqvae(folder).to(device), Normalizer.load(folder)
+        normalizer.check_pair(representation, vqvae.config.feature_bias, folder / "Std.npy")
+        tokenizer = cls(vqvae, normalizer, skeleton, content["fps"], representation)
         tokenizer.hash = file_hash(folder / "model.safetensors")
+        return tokenizer
+
+    @classmethod
+    def _load_foreign(cls, path: Path, device: str | torch.device, stats: Path | str | None) -> "MotionTokenizer":
+        if stats is None:
+            raise ValueError(f"{path} has no mean and deviation: give the folder of its Mean.npy and Std.npy (--stats)")
+        vqvae = load_vqvae(path).to(device)
+        width = vqvae.config.feature_dim
+        skeleton = guess_skeleton((width + 1) / 12)
+        if skeleton is None and width != SMPLX_WIDTH:
+            raise ValueError(f"{path} has width {width}: none of HumanML3D (263), KIT-ML (251) and SMPL-X (182)")
+        representation = get_representation("humanml3d" if skeleton else "smplx", skeleton or HUMANML3D)
+        normalizer = Normalizer.load(stats)
+        bias = FOREIGN_BIAS[vqvae.config.quantizer]
+        normalizer.check_pair(representation, bias, Path(stats) / "Std.npy")
+        vqvae.config = replace(vqvae.config, feature_bias=bias)  # what `save` writes is then true
+        skeleton = skeleton or HUMANML3D
+        tokenizer = cls(vqvae, normalizer, skeleton, skeleton.fps, representation)
+        tokenizer.hash = file_hash(path)
         return tokenizer
 
     def save(self, folder: Path, dtype: torch.dtype = torch.float32) -> None:
@@ -78,7 +125,8 @@ class MotionTokenizer:
         save_vqvae(self.vqvae, folder, dtype)
         self.normalizer.save(folder)
         save_skeleton(self.skeleton, folder)
-        content = {"VQVAEConfig": self.vqvae.config.to_dict(), "skeleton": self.skeleton.name, "fps": self.fps}
+        content = {"VQVAEConfig": self.vqvae.config.to_dict(), "skeleton": self.skeleton.name}
+        content |= {"representation": self.representation.name, "fps": self.fps}
         write_json(folder / "config.json", content)
 
     @property
@@ -111,12 +159,12 @@ class MotionTokenizer:
         return motions
 
     def decode(self, codes: Sequence[Sequence[int]]) -> list[np.ndarray]:
-        """Codes -> joints (4 S_i, J, 3), metres, float32."""
+        """Codes -> joints (4 S_i, J, 3), metres, float32. Raises ValueError where features are no joints (SMPL-X)."""
         return [self.joints(features).numpy() for features in self.decode_features(codes)]
 
     def joints(self, features: Tensor) -> Tensor:
         """Features (F, D) in their own units -> joints (F, J, 3) in metres; KIT-ML's features are not in metres."""
-        return features_to_joints(features, self.skeleton) * self.skeleton.metres_per_unit
+        return self.representation.decode(features) * self.representation.metres_per_unit
 
     @staticmethod
     def _by_length(sizes: Sequence[int]) -> list[list[int]]:
@@ -128,21 +176,28 @@ class MotionTokenizer:
 def reconstruction_errors(tokenizer: MotionTokenizer, clips: Sequence[np.ndarray]) -> dict[str, float]:
     """MPJPE in mm of decode(encode(clip)), root-aligned and global, over all coded frames; codes in use.
 
-    Clips are features in their own units. Every frame counts once, as in the field's code.
+    Clips are features in their own units. Every frame counts once, as in the field's code. Where features are no
+    joints (SMPL-X), the root mean square error of the normalised features stands in for both.
     """
     codes = tokenizer.encode(clips)
-    aligned, absolute, frames = 0.0, 0.0, 0
+    has_joints = tokenizer.representation.has_joints
+    aligned, absolute, squares, frames = 0.0, 0.0, 0.0, 0
     for clip, decoded in zip(clips, tokenizer.decode_features(codes), strict=True):
-        target = tokenizer.joints(torch.as_tensor(clip[: len(decoded)]))
-        joints = tokenizer.joints(decoded)
-        aligned += float(mpjpe(joints, target).sum())
-        absolute += float(mpjpe(joints, target, root=None).sum())
+        target = torch.as_tensor(clip[: len(decoded)])
         frames += len(decoded)
+        if has_joints:
+            joints, target = tokenizer.joints(decoded), tokenizer.joints(target)
+            aligned += float(mpjpe(joints, target).sum())
+            absolute += float(mpjpe(joints, target, root=None).sum())
+        else:
+            error = tokenizer.normalizer.normalise(decoded) - tokenizer.normalizer.normalise(target)
+            squares += float(error.square().mean(-1).sum())
     used = torch.tensor([code for row in codes for code in row], dtype=torch.int64)
     counts = torch.bincount(used, minlength=tokenizer.config.codes)
-    return {
-        "mpjpe_mm": 1000 * aligned / max(1, frames),
-        "global_mpjpe_mm": 1000 * absolute / max(1, frames),
-        "active_codes": int((counts > 0).sum()),
-        "perplexity": float(perplexity(counts)),
-    }
+    frames = max(1, frames)
+    errors = (
+        {"mpjpe_mm": 1000 * aligned / frames, "global_mpjpe_mm": 1000 * absolute / frames}
+        if has_joints
+        else {"feature_rmse": (squares / frames) ** 0.5}
+    )
+    return errors | {"active_codes": int((counts > 0).sum()), "perplexity": float(perplexity(counts))}

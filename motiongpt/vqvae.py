@@ -9,10 +9,10 @@ Discrete Representations"; behaviour of the public models/vqvae.py, encdec.py, q
       | conv 3                                                            relu, conv 3 |
       latents (B, S, code_dim)  -->  nearest of N codebook rows  -->  codes (B, S) ----+
 
-Two things differ, on purpose. All state of the quantiser, the flag of the first batch included, lives in
-buffers, so training that resumes continues (the public code draws a new codebook). And clips of different
-lengths share a batch without touching each other: every convolution wider than one frame sees zeros past a
-clip's end, at every layer, as it does when the clip is alone.
+The quantiser in the middle is one of `quantizers.py`. Two things differ, on purpose. All its state, the flag of
+the first batch included, lives in buffers, so training that resumes continues (the public code draws a new
+codebook). And clips of different lengths share a batch without touching each other: every convolution wider than
+one frame sees zeros past a clip's end, at every layer, as it does when the clip is alone.
 
 Motion is `(B, F, D)` everywhere outside this file; the transposes for the convolutions are here.
 It knows features, not joints: no skeleton, no normalisation.
@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from motiongpt.config import VQVAEConfig
+from motiongpt.quantizers import make_quantizer
 
 
 def length_mask(lengths: Tensor, size: int) -> Tensor:
@@ -39,24 +40,33 @@ def masked(x: Tensor, mask: Tensor | None) -> Tensor:
     return x if mask is None else x * mask.to(x.dtype)
 
 
-class ResidualBlock(nn.Module):
-    """x + conv1(relu(dilated conv3(relu(x)))); the 3-wide convolution is the one that must not see padding."""
+ACTIVATIONS = {"relu": F.relu, "silu": F.silu, "gelu": F.gelu}
 
-    def __init__(self, width: int, dilation: int) -> None:
+
+class ResidualBlock(nn.Module):
+    """x + conv1(relu(dilated conv3(relu(x)))); the 3-wide convolution is the one that must not see padding.
+
+    relu may be another activation; the four outside these blocks are relu in every public model.
+    """
+
+    def __init__(self, config: VQVAEConfig, dilation: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation)
-        self.conv2 = nn.Conv1d(width, width, 1)
+        self.conv1 = nn.Conv1d(config.width, config.width, 3, padding=dilation, dilation=dilation)
+        self.conv2 = nn.Conv1d(config.width, config.width, 1)
+        self.activation, self.dropout = ACTIVATIONS[config.activation], nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:  # (B, C, F)
-        return x + self.conv2(F.relu(self.conv1(masked(F.relu(x), mask))))
+        hidden = self.activation(self.conv1(masked(self.activation(x), mask)))
+        return x + self.dropout(self.conv2(hidden))
 
 
 class ResidualStack(nn.Module):
     """Residual blocks from the widest dilation to the narrowest, as T2M-GPT orders them: 9, 3, 1."""
 
-    def __init__(self, width: int, depth: int, growth: int) -> None:
+    def __init__(self, config: VQVAEConfig) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(ResidualBlock(width, growth**i) for i in reversed(range(depth)))
+        growth, depth = config.dilation_growth, config.depth
+        self.blocks = nn.ModuleList(ResidualBlock(config, growth**i) for i in reversed(range(depth)))
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         for block in self.blocks:
@@ -69,9 +79,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.conv_in = nn.Conv1d(config.feature_dim, config.width, 3, padding=1)
         self.downs = nn.ModuleList(nn.Conv1d(config.width, config.width, 4, 2, 1) for _ in range(config.down))
-        self.stacks = nn.ModuleList(
-            ResidualStack(config.width, config.depth, config.dilation_growth) for _ in range(config.down)
-        )
+        self.stacks = nn.ModuleList(ResidualStack(config) for _ in range(config.down))
         self.conv_out = nn.Conv1d(config.width, config.code_dim, 3, padding=1)
 
     def forward(self, x: Tensor, lengths: Tensor | None) -> Tensor:  # (B, D, F) -> (B, code_dim, S)
@@ -89,9 +97,7 @@ class Decoder(nn.Module):
     def __init__(self, config: VQVAEConfig) -> None:
         super().__init__()
         self.conv_in = nn.Conv1d(config.code_dim, config.width, 3, padding=1)
-        self.stacks = nn.ModuleList(
-            ResidualStack(config.width, config.depth, config.dilation_growth) for _ in range(config.down)
-        )
+        self.stacks = nn.ModuleList(ResidualStack(config) for _ in range(config.down))
         self.ups = nn.ModuleList(nn.Conv1d(config.width, config.width, 3, padding=1) for _ in range(config.down))
         self.conv_mid = nn.Conv1d(config.width, config.width, 3, padding=1)
         self.conv_out = nn.Conv1d(config.width, config.feature_dim, 3, padding=1)
@@ -108,78 +114,6 @@ class Decoder(nn.Module):
         return masked(self.conv_out(masked(x, mask)), mask)
 
 
-class EMAQuantizer(nn.Module):
-    """Nearest codebook row, learned by moving averages; unused rows are replaced from the batch.
-
-    The rule is T2M-GPT's QuantizeEMAReset: counts and sums decay by `ema_decay`, a row is sum / count, and a
-    row whose moving count is below `dead_below` (1 there) is drawn anew from the batch's latents; the count
-    scales with the batch, so small batches want a smaller threshold. `code_sum`, `code_count` and
-    `ready` (the codebook has seen its first batch) are buffers beside `codebook`: they are the state.
-    """
-
-    def __init__(self, config: VQVAEConfig) -> None:
-        super().__init__()
-        self.decay, self.dead_below = config.ema_decay, config.dead_below
-        self.register_buffer("codebook", torch.zeros(config.codes, config.code_dim))
-        self.register_buffer("code_sum", torch.zeros(config.codes, config.code_dim))
-        self.register_buffer("code_count", torch.zeros(config.codes))
-        self.register_buffer("ready", torch.zeros((), dtype=torch.bool))
-
-    def nearest(self, latents: Tensor) -> Tensor:
-        """(n, code_dim) -> (n,) index of the closest row. |x - e|^2 = |x|^2 - 2 x.e + |e|^2, |x|^2 being constant."""
-        book = self.codebook
-        return (book.square().sum(-1) - 2 * latents @ book.T).argmin(-1)
-
-    def sample_rows(self, latents: Tensor) -> Tensor:
-        """N rows drawn from the batch; a batch smaller than the codebook is tiled with a little noise.
-
-        The one place of the library that draws from torch's global generator: the loop seeds it, and saves it with
-        the state.
-        """
-        N, C = self.codebook.shape
-        if len(latents) < N:
-            latents = latents.repeat(-(-N // len(latents)), 1)
-            latents = latents + torch.randn_like(latents) * (0.01 / C**0.5)
-        return latents[torch.randperm(len(latents), device=latents.device)[:N]]
-
-    @torch.no_grad()
-    def update(self, latents: Tensor, codes: Tensor) -> Tensor:
-        """One moving-average step from the batch's (n, code_dim) latents; returns how many dead rows were reset, ()."""
-        count = torch.zeros_like(self.code_count).index_add_(0, codes, latents.new_ones(len(codes)))
-        total = torch.zeros_like(self.code_sum).index_add_(0, codes, latents)
-        self.code_sum.mul_(self.decay).add_(total, alpha=1 - self.decay)
-        self.code_count.mul_(self.decay).add_(count, alpha=1 - self.decay)
-        alive = (self.code_count >= self.dead_below)[:, None]
-        mean = self.code_sum / self.code_count.clamp(min=1e-9)[:, None]
-        self.codebook.copy_(torch.where(alive, mean, self.sample_rows(latents)))
-        return (~alive).sum()
-
-    def forward(self, latents: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(B, S, code_dim) -> quantised with a straight-through gradient, codes (B, S) with -1 for padding,
-        the commitment loss summed over real codes, and the number of codebook rows reset."""
-        with torch.autocast(latents.device.type, enabled=False):  # distances and averages need fp32
-            latents = latents.float()
-            real = latents[mask] if mask is not None else latents.flatten(0, 1)  # (n, code_dim)
-            # one NaN latent would stay in the moving averages for good: the loop skips such a step, and so do they
-            learning = self.training and bool(torch.isfinite(real).all())
-            if learning and not self.ready:
-                rows = self.sample_rows(real.detach())
-                self.codebook.copy_(rows)
-                self.code_sum.copy_(rows)
-                self.code_count.fill_(1.0)
-                self.ready.fill_(True)
-            index = self.nearest(real.detach())
-            chosen = self.codebook[index]
-            resets = self.update(real.detach(), index) if learning else torch.zeros((), dtype=torch.long)
-            commit = (real - chosen).square().mean(-1).sum()
-            if mask is None:
-                codes, quantised = index.view(latents.shape[:2]), chosen.view_as(latents)
-            else:
-                codes = torch.full(mask.shape, -1, device=index.device).masked_scatter(mask, index)
-                quantised = torch.zeros_like(latents).masked_scatter(mask[..., None], chosen)
-            return latents + (quantised - latents).detach(), codes, commit, resets
-
-
 class VQVAE(nn.Module):
     """Motion features to codes and back.
 
@@ -191,7 +125,7 @@ class VQVAE(nn.Module):
         self.config = config
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
-        self.quantizer = EMAQuantizer(config)
+        self.quantizer = make_quantizer(config)
 
     def latents(self, motion: Tensor, lengths: Tensor | None) -> Tensor:
         """(B, F, D) -> (B, F // 4, code_dim). Raises ValueError for another width."""
@@ -206,7 +140,8 @@ class VQVAE(nn.Module):
     def forward(self, motion: Tensor, lengths: Tensor | None = None) -> dict[str, Tensor]:
         """One training pass over (B, F, D) with F a multiple of 4.
 
-        Returns `motion` (B, F, D), `codes` (B, S), `commit` (sum over real codes), `resets` ().
+        Returns `motion` (B, F, D), `codes` (B, S) of the first layer, `commit` (sum over real codes), and the
+        quantiser's `stats`: `resets` () and others.
         """
         if motion.shape[1] == 0 or motion.shape[1] % self.config.frames_per_code:
             raise ValueError(
@@ -217,13 +152,13 @@ class VQVAE(nn.Module):
         S = latents.shape[1]
         code_lengths = None if lengths is None else lengths // self.config.frames_per_code
         mask = None if code_lengths is None else length_mask(code_lengths, S)
-        quantised, codes, commit, resets = self.quantizer(latents, mask)
+        quantised, codes, commit, stats = self.quantizer(latents, mask)
         decoded = self.decoder(quantised.transpose(1, 2), code_lengths).transpose(1, 2)
-        return {"motion": decoded, "codes": codes, "commit": commit, "resets": resets}
+        return {"motion": decoded, "codes": codes[..., 0], "commit": commit, **stats}
 
     @torch.no_grad()
-    def encode(self, motion: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """(B, F, D) normalised, lengths (B,) in frames -> codes (B, S), -1 past a row's S = F // 4.
+    def encode_all(self, motion: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """(B, F, D) normalised, lengths (B,) in frames -> codes (B, S, Q) of all layers, -1 past a row's S = F // 4.
 
         fp32 whatever the surrounding autocast, and without the TF32 that cuDNN takes by default: fewer bits flip
         codes whose two nearest rows nearly tie.
@@ -232,25 +167,36 @@ class VQVAE(nn.Module):
         exact = cudnn.flags(enabled=cudnn.enabled, deterministic=True, allow_tf32=False)
         with torch.autocast(motion.device.type, enabled=False), exact:
             latents = self.latents(motion.float(), lengths).float()
-            codes = self.quantizer.nearest(latents.flatten(0, 1)).view(latents.shape[:2])
+            codes = self.quantizer.indices(latents.flatten(0, 1))
+            codes = codes.view(*latents.shape[:2], self.quantizer.num_layers)
         if lengths is None:
             return codes
-        return codes.masked_fill(~length_mask(lengths // self.config.frames_per_code, codes.shape[1]), -1)
+        real = length_mask(lengths // self.config.frames_per_code, codes.shape[1])
+        return codes.masked_fill(~real[..., None], -1)
+
+    def encode(self, motion: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """`encode_all`'s first layer, codes (B, S): what a language model learns. Most quantisers have no other."""
+        return self.encode_all(motion, lengths)[..., 0]
 
     @torch.no_grad()
     def decode(self, codes: Tensor, lengths: Tensor | None = None) -> Tensor:
         """codes (B, S), lengths (B,) in codes -> motion (B, 4 S, D), zeros past a row's end.
 
-        Raises ValueError for a real code outside 0 .. N - 1.
+        codes (B, S, q) are those of the first q layers of a residual quantiser, where -1 after the first layer
+        leaves one out. Raises ValueError for a real code outside 0 .. N - 1, or more layers than there are.
         """
-        N = self.config.codes
+        N, Q = self.config.codes, self.quantizer.num_layers
+        codes = codes[..., None] if codes.ndim == 2 else codes  # (B, S, q)
+        if not 1 <= codes.shape[-1] <= Q:
+            raise ValueError(f"codes are of {codes.shape[-1]} layers, this tokenizer has {Q}")
         real = codes if lengths is None else codes[length_mask(lengths, codes.shape[1])]
-        if real.numel() and (int(real.min()) < 0 or int(real.max()) >= N):
-            bad = int(real.min()) if int(real.min()) < 0 else int(real.max())
+        if real.numel() and (int(real[..., 0].min()) < 0 or int(real.min()) < -1 or int(real.max()) >= N):
+            bad = int(real.max()) if int(real.max()) >= N else int(real.min())
             raise ValueError(f"motion code {bad} is outside this tokenizer's codebook of {N} (0 to {N - 1})")
         if codes.shape[1] == 0:
-            return self.quantizer.codebook.new_zeros(len(codes), 0, self.config.feature_dim)
-        quantised = self.quantizer.codebook[codes.clamp(0, N - 1)]
+            return self.decoder.conv_out.weight.new_zeros(len(codes), 0, self.config.feature_dim)
+        first = codes[..., :1].clamp(0, N - 1)  # past a row's end anything may stand
+        quantised = self.quantizer.lookup(torch.cat((first, codes[..., 1:].clamp(-1, N - 1)), -1))
         return self.decoder(quantised.transpose(1, 2), lengths).transpose(1, 2)
 
     def loss(self, motion: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor, dict[str, Tensor]]:

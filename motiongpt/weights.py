@@ -12,13 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from motiongpt import lora
-from motiongpt.config import LLMConfig, LoRAConfig, VQVAEConfig
+from motiongpt.config import LLMConfig, LoRAConfig
 from motiongpt.files import file_hash, read_json, read_tensors, write_json, write_tensors
+from motiongpt.foreign_vqvae import read_vqvae
 from motiongpt.llm import LLM
 from motiongpt.vqvae import VQVAE
 
@@ -372,28 +374,26 @@ def load_adapter(llm: LLM, folder: Path | str) -> LoRAConfig:
     return config
 
 
-# 3) The motion tokenizer: our own names, config.json beside them written by `tokenizer.py`.
+# 3) The motion tokenizer: our own folder, its config.json written by `tokenizer.py`, or the field's files.
 
 
-def load_vqvae(folder: Path | str) -> VQVAE:
-    """The VQ-VAE of a tokenizer folder (config.json + model.safetensors), fp32, in eval mode.
+def load_vqvae(path: Path | str, **settings: Any) -> VQVAE:
+    """The VQ-VAE of a tokenizer folder (config.json + model.safetensors), or of a file of `foreign_vqvae.py`.
 
-    FileNotFoundError, or ValueError naming the file for damaged, missing, unexpected or misshapen tensors.
+    fp32, in eval mode. `settings` are fields of VQVAEConfig that such a file does not tell. FileNotFoundError, or
+    ValueError naming the file for damaged, missing, unexpected or misshapen tensors.
     """
-    folder = Path(folder)
-    content = read_json(folder / "config.json")
-    if not isinstance(content, dict) or not isinstance(content.get("VQVAEConfig"), dict):
-        raise ValueError(f"{folder / 'config.json'} is not a tokenizer's: it has no VQVAEConfig")
-    vqvae = VQVAE(VQVAEConfig.from_dict(content["VQVAEConfig"]))
-    path = folder / "model.safetensors"
-    tensors, own = read_tensors(path), vqvae.state_dict()
-    check_total({k: t.shape for k, t in own.items()}, {k: t.shape for k, t in tensors.items()}, path)
-    vqvae.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in tensors.items()})
+    config, tensors, names, source = read_vqvae(Path(path), settings)
+    with torch.device("meta"):  # as in load_llm
+        vqvae = VQVAE(config)
+    own = vqvae.state_dict()
+    expected, found = ({names.get(k, k): t.shape for k, t in state.items()} for state in (own, tensors))
+    check_total(expected, found, source)
+    vqvae.load_state_dict({k: t.to(own[k].dtype, copy=True) for k, t in tensors.items()}, assign=True)
     return vqvae.eval()
 
 
 def save_vqvae(vqvae: VQVAE, folder: Path | str, dtype: torch.dtype = torch.float32) -> None:
     """Write model.safetensors, floating tensors as `dtype`."""
-    state = vqvae.state_dict()
-    tensors = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    tensors = {k: t.to(dtype) if t.is_floating_point() else t for k, t in vqvae.state_dict().items()}
     write_tensors(Path(folder) / "model.safetensors", tensors)

@@ -2,13 +2,18 @@
 
     python scripts/prepare.py --from procedural --out data/demo
     python scripts/prepare.py --from joints --input my_joints --fps 30 --out data/mine
-    python scripts/prepare.py --from humanml3d --input HumanML3D --out data/humanml3d
+    python scripts/prepare.py --from bvh --input my_bvh --captions captions.csv --out data/bvh
+    python scripts/prepare.py --from bvh --explain my_bvh/walk.bvh
+    python scripts/prepare.py --from humanml3d --input HumanML3D        # checks it, writes outputs/humanml3d.json
 
-`joints` reads {raw_joints,joints,new_joints}/ID.npy (F, J, 3) in metres, y up, with texts/ID.txt and
-train.txt / val.txt / test.txt, and retargets the bodies to the skeleton's own proportions.
+joints: {raw_joints,joints,new_joints}/ID.npy (F, J, 3) in metres, y up, with texts/ID.txt and train.txt / val.txt /
+test.txt. humanml3d, kit-ml: existing downloads. kit-xml: NNNNN_mmm.xml. myoskeleton: .h5 files. smplx: folders of
+frames or .npz. Bodies are retargeted to the skeleton's proportions, but for positions. A killed build goes on where it
+was with the same command.
 """
 
 import math
+import os
 import sys
 from pathlib import Path
 
@@ -16,69 +21,115 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from motiongpt.cli import Parser, run
 
-SOURCES = ("joints", "humanml3d", "procedural")
+SOURCES = ("joints", "humanml3d", "kit-ml", "kit-xml", "bvh", "amass", "myoskeleton", "smplx", "procedural")
 
 
 def make_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument("--from", dest="source", required=True, choices=SOURCES, help="what --input is")
     parser.add_argument("--input", type=Path, help="source folder (procedural needs none)")
-    parser.add_argument("--out", type=Path, required=True, help="dataset folder to write; must be empty or absent")
-    parser.add_argument("--fps", type=float, help="joints: frames per second of the input (default: the skeleton's)")
-    parser.add_argument("--skeleton", default="humanml3d", help="skeleton name or JSON file (default humanml3d)")
+    parser.add_argument("--out", type=Path, help="dataset folder to write; must be empty, absent, or an unfinished one")
+    parser.add_argument("--explain", type=Path, metavar="FILE", help="say what a file holds and what would be dropped")
+    parser.add_argument("--captions", type=Path, help=".csv or .json with id, caption, participant, split")
+    parser.add_argument("--fps", type=float, help="frames per second of files that do not say (H5 default 20)")
+    parser.add_argument(
+        "--unit", help="m, cm, mm, inch, or metres as a number (default: what the file says, or guessed)"
+    )
+    parser.add_argument(
+        "--up", choices=("y", "z"), help="the axis that points up (default: said by the file, or guessed)"
+    )
+    parser.add_argument("--joint-map", type=Path, help="JSON {joint of the skeleton: joint of the file}")
+    parser.add_argument("--skeleton", help="skeleton name or JSON file (default humanml3d, or the source's)")
+    parser.add_argument("--representation", choices=("humanml3d", "positions"), help="default the source's")
+    parser.add_argument("--allow-no-text", action="store_true", help="myoskeleton: placeholder captions")
+    parser.add_argument("--smplx-layout", choices=("train", "visualize"), help="order of 182 numbers without names")
+    parser.add_argument("--smplx-dir", type=Path, help="amass: folder of SMPL-H or SMPL-X body models")
+    parser.add_argument("--plain", type=Path, metavar="DIR", help="kit-xml: also plain .npy and .json, into DIR")
+    parser.add_argument("--workers", type=int, help="processes (default: as many as there are cores)")
     parser.add_argument("--mirror", action="store_true", help="add every clip with left and right exchanged, as M + id")
-    parser.add_argument("--count", type=int, default=4000, help="procedural: how many clips (default 4000)")
-    parser.add_argument("--seed", type=int, default=0, help="procedural: seed (default 0)")
+    parser.add_argument("--count", type=int, help="procedural: how many clips (default 4000)")
+    parser.add_argument("--seed", type=int, help="procedural: seed (default 0)")
     parser.add_argument("--licence", default="", help="licence of the data, kept in dataset.json")
     return parser
+
+
+def read_options(args):
+    """The flags, checked against the source."""
+    from motiongpt.data.caption_table import read_captions
+    from motiongpt.data.joint_maps import read_map
+    from motiongpt.data.sources import SOURCES, Options, check_flags, default_map
+    from motiongpt.skeletons import get_skeleton
+
+    source = SOURCES[args.source]
+    check_flags(args.source, vars(args))
+    if args.fps is not None and not 0 < args.fps < math.inf:
+        raise ValueError(f"--fps must be positive, got {args.fps}")
+    if args.workers is not None and args.workers < 1:
+        raise ValueError(f"--workers must be at least 1, got {args.workers}")
+    if args.count is not None and args.count < 1:
+        raise ValueError(f"--count must be at least 1, got {args.count}")
+    if args.seed is not None and args.seed < 0:
+        raise ValueError(f"--seed must be 0 or more, got {args.seed}")
+    skeleton = get_skeleton(args.skeleton or source.skeleton)
+    return Options(
+        skeleton, Path(args.skeleton) if str(args.skeleton).endswith(".json") else None, args.fps, args.unit, args.up,
+        read_captions(args.captions) if args.captions else None,
+        read_map(args.joint_map) if args.joint_map else default_map(args.source, skeleton),
+        args.allow_no_text, args.smplx_layout, args.smplx_dir, args.count or 4000, args.seed or 0,
+    )  # fmt: skip
+
+
+def check_in_place(args, options) -> int:
+    """An existing download, looked through where it is."""
+    from tqdm import tqdm
+
+    from motiongpt.data.downloads import check, lines
+    from motiongpt.files import write_json
+
+    facts = check(args.input, options.skeleton, lambda clips: tqdm(clips, unit="clip", disable=None))
+    print("\n".join(lines(facts)))
+    report = Path("outputs") / f"{args.source}.json"
+    write_json(report, facts)
+    print(f"wrote {report}")
+    return 1 if facts["problems"] else 0
 
 
 def main(args) -> int | None:
     from tqdm import tqdm
 
-    from motiongpt.data.build import Record, TooManySkipped, build, feature_records, joint_records
-    from motiongpt.data.motions import Caption
-    from motiongpt.skeletons import get_skeleton
+    from motiongpt.data.build import TooManySkipped, build
+    from motiongpt.data.sources import SOURCES, explain, reader, records
+    from motiongpt.representations import get_representation
 
-    skeleton = get_skeleton(args.skeleton)
-    if args.fps is not None and args.source != "joints":
-        raise ValueError(f"--fps is for --from joints, which are resampled; --from {args.source} has its own rate")
-    if args.mirror and args.source == "humanml3d":
-        raise ValueError("--mirror needs joints; --from humanml3d takes the features as they are, mirrored clips too")
-    total = None
-    if args.source == "procedural":
-        from motiongpt.data.procedural import generate_clips
-
-        if args.count < 1:
-            raise ValueError(f"--count must be at least 1, got {args.count}")
-        if args.seed < 0:
-            raise ValueError(f"--seed must be 0 or more, got {args.seed}")
-        total = args.count
-        records = (
-            Record(c.id, c.split, [Caption(text) for text in c.captions], lambda c=c: c.joints, c.participant)
-            for c in generate_clips(args.count, args.seed)
-        )
-        source = f"procedural, {args.count} clips, seed {args.seed}"
-    else:
-        if args.input is None or not args.input.is_dir():
-            raise FileNotFoundError(f"--input must be a folder for --from {args.source}, got {args.input}")
-        if args.fps is not None and not 0 < args.fps < math.inf:
-            raise ValueError(f"--fps must be positive, got {args.fps}")
-        source = f"{args.source} {args.input.name}"
-        if args.source == "joints":
-            records = joint_records(args.input, skeleton, args.fps or skeleton.fps)
-        else:
-            records = feature_records(args.input, skeleton)
-        records = list(records)  # arrays are loaded later; a folder that is none is found before --out is made
-        total = len(records)
-    bar = tqdm(records, total=total, unit="clip", disable=None)
+    options = read_options(args)
+    if args.explain:
+        print("\n".join(explain(args.source, args.explain, options)))
+        return None
+    found, total, fps = records(args.source, args.input, options)
+    if args.out is None and args.source in ("humanml3d", "kit-ml"):
+        return check_in_place(args, options)
+    if args.plain:
+        bar = tqdm(found, total=total, unit="clip", disable=None)
+        reader(args.source).plain(((record.id, clip) for record in bar if (clip := record.try_load())), args.plain)
+        print(f"wrote {args.plain}/kit_motion_data.npy and {args.plain}/kit_text_data.json")
+        found, total, fps = records(args.source, args.input, options)
+    if args.out is None:
+        if args.plain:
+            return None
+        raise ValueError("--out is needed: the dataset folder to write")
+    representation = get_representation(args.representation or SOURCES[args.source].representation, options.skeleton)
+    name = args.input.name if args.input else f"{options.count} clips, seed {options.seed}"
+    source = f"{args.source}, {name}" if args.source == "procedural" else f"{args.source} {name}"
+    bar = tqdm(found, total=total, unit="clip", disable=None)
     try:
-        report = build(bar, args.out, skeleton, source, args.licence, args.mirror)
+        report = build(bar, args.out, options.skeleton, source, args.licence, args.mirror, representation, fps,
+                       options.joint_map, args.workers or os.cpu_count() or 1)  # fmt: skip
     except TooManySkipped as error:  # the command was right, the data is not: 1, where 2 means a wrong command
         print(f"prepare.py: error: {error}", file=sys.stderr)
         return 1
     print(report.summary())
-    print(f"wrote {args.out}/ (report.json says what was dropped and why)")
+    print(f"wrote {args.out}/ (report.json says what was dropped and why; lengths.png)")
+    print(f"next: python scripts/train_vqvae.py --data {args.out} --out outputs/vqvae")
 
 
 if __name__ == "__main__":

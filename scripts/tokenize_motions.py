@@ -2,7 +2,8 @@
 
     python scripts/tokenize_motions.py --data data/demo --vqvae outputs/vqvae --out tokens.json
 
-Writes one entry per caption (sub-clip captions get their own codes), and <out>.meta.json beside it.
+Writes one entry per caption (sub-clip captions get their own codes), and <out>.meta.json beside it. --format npy writes
+a folder instead: codes/ID.npy (S,) int64, texts/ID.txt, train.txt, val.txt, test.txt.
 """
 
 import sys
@@ -17,7 +18,10 @@ def make_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="dataset folder, from scripts/prepare.py")
     parser.add_argument("--vqvae", type=Path, required=True, help="tokenizer folder, from scripts/train_vqvae.py")
-    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file (or, with npy, folder) to write")
+    parser.add_argument(
+        "--format", choices=("json", "npy"), default="json", help="one JSON file, or a folder of arrays (default json)"
+    )
     parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1, mps (default: cuda where there is one)")
     return parser
 
@@ -63,7 +67,7 @@ def main(args) -> None:
     meta = {"vqvae": tokenizer.hash, "codes": tokenizer.config.codes, "fps": tokenizer.fps,
             "frames_per_code": tokenizer.config.frames_per_code, "skeleton": tokenizer.skeleton.name,
             "representation": f"humanml3d-{data.feature_dim}", "data": data.hash()}  # fmt: skip
-    save_tokens(args.out, entries, meta)
+    save_tokens(args.out, entries, meta, args.format)
     for reason, count in dropped.items():
         if count:
             print(f"dropped {count}: {reason}")

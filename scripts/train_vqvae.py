@@ -44,6 +44,13 @@ def make_parser() -> Parser:
             "commit_weight",
             "joint_weight",
             "feature_bias",
+            "quantizer",
+            "fsq_levels",
+            "rvq_layers",
+            "rvq_dropout",
+            "rvq_codebooks",
+            "activation",
+            "dropout",
         ),
     )
     add_config_flags(parser, TrainConfig, TRAIN_FLAGS, DEFAULTS)
@@ -58,13 +65,14 @@ def main(args) -> int | None:
     from motiongpt.data.batches import WindowBatches, pad_motions
     from motiongpt.data.motions import MotionDataset
     from motiongpt.loops import pick_device, resolve_precision, total_steps, train
-    from motiongpt.metrics import perplexity
     from motiongpt.tokenizer import MotionTokenizer, reconstruction_errors
     from motiongpt.vqvae import VQVAE
 
     data = MotionDataset(args.data)
     layers = (("script", DEFAULTS), (f"--config {args.config}", read_config_file(args.config)))
-    width = {"feature_dim": data.feature_dim, "joint_dim": 3 * (data.skeleton.num_joints - 1)}
+    representation = data.representation
+    width = {"feature_dim": data.feature_dim, "joint_dim": representation.joint_dim}
+    width |= {} if representation.biased else {"feature_bias": 1.0}
     model_config, model_origins = resolve(VQVAEConfig, args, *layers, (str(args.data), width))
     config, origins = resolve(TrainConfig, args, *layers)
     if config.grad_accum != 1:
@@ -87,23 +95,23 @@ def main(args) -> int | None:
         shutil.rmtree(args.out / "state")
     torch.manual_seed(config.seed)
     model = VQVAE(model_config).to(device)
-    normalizer = data.normalizer.with_feature_bias(model_config.feature_bias, data.skeleton)
-    tokenizer = MotionTokenizer(model, normalizer, data.skeleton, data.fps)
+    data.normalizer.check_pair(representation, 1.0, args.data / "Std.npy")
+    normalizer = data.normalizer.with_feature_bias(model_config.feature_bias, representation)
+    tokenizer = MotionTokenizer(model, normalizer, data.skeleton, data.fps, representation)
     count = len(clips)
     training = (normalizer.normalise(clips.pop(name)) for name in list(clips))  # one copy in memory, not two
     batches = WindowBatches(training, config.window, config.batch_size, config.seed, unit)
     size = sum(p.numel() for p in model.parameters()) / 1e6
     print(f"VQ-VAE {size:.1f} M parameters, {count} training and {len(val)} validation clips of {args.data}")
     print(describe(model_config, model_origins))
+    if model_config.quantizer == "fsq":
+        print(f"fsq levels {model_config.fsq_levels}: {model_config.codes} codes")
     print(describe(config, origins))
     print(f"{total_steps(config, batches.per_epoch)} steps on {device}, {precision}")
 
     def loss(batch):
         total, _, out = model.loss(batch["motion"], batch["lengths"])
-        codes = out["codes"].flatten() + 1  # 0 is padding
-        counts = torch.zeros(model_config.codes + 1, device=device).index_add_(0, codes, torch.ones_like(codes).float())
-        used = counts[1:]
-        return total, {"perplexity": perplexity(used), "active": (used > 0).sum(), "resets": out["resets"]}
+        return total, {name: out[name] for name in model.quantizer.stats}
 
     def validate():
         total, frames = 0.0, 0
@@ -127,7 +135,7 @@ def main(args) -> int | None:
         validate=validate,
         export=tokenizer.save,
         unit="frames",
-        fingerprint={"model": model_config.to_dict(), "data": data.hash(), **config.run_identity()},
+        fingerprint={"model": model_config.run_identity(), "data": data.hash(), **config.run_identity()},
     )
     if not result.finished:
         print(f"stopped at step {result.step} of {result.total_steps}; the same command goes on from there")

@@ -2,7 +2,8 @@
 
 A module of `motiongpt/` imports only from strictly lower levels, inside functions too, so every file can be read
 after the ones below it. `data/` and `render/` are packages of one level: siblings may import each other without
-a cycle. `tasks` stands half a level above `data/`, whose entries it renders. `__init__` re-exports and is exempt.
+a cycle. `tasks` stands half a level above `data/`, whose entries it renders, `foreign_vqvae` half a level below
+`weights`, which loads what it reads. `__init__` re-exports and is exempt.
 """
 
 import ast
@@ -17,13 +18,16 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE, SCRIPTS = ROOT / "motiongpt", ROOT / "scripts"
 
 LEVELS = {
-    0: "config rotations skeletons lora metrics files",
-    1: "layers vocab sampling features",
+    0: "config rotations skeletons lora metrics text_metrics files stand_ins",
+    1: "layers vocab sampling features quantizers unpickle assets",
+    1.5: "representations body_model",
     2: "llm vqvae normalizer",
+    2.5: "foreign_vqvae",
     3: "weights data render",
     3.5: "tasks",
     4: "motion checkpoint tokenizer stages",
     5: "loops generator",
+    5.5: "evaluation",
     6: "finetuning cli",
 }
 LEVEL = {module: level for level, modules in LEVELS.items() for module in modules.split()}

@@ -1,11 +1,33 @@
-"""Metrics against numbers worked out by hand."""
+"""Metrics against numbers worked out by hand, and against scipy where it has them."""
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from motiongpt.metrics import mpjpe, perplexity
+from motiongpt.metrics import (
+    acceleration_error,
+    bone_length_drift,
+    code_counts,
+    displacement_errors,
+    diversity,
+    edit_distance,
+    fid,
+    floor_penetration,
+    foot_skate,
+    jerk,
+    length_accuracy,
+    mm_dist,
+    mpjpe,
+    multimodality,
+    pa_mpjpe,
+    perplexity,
+    procrustes_align,
+    r_precision,
+    token_distance,
+    velocity_error,
+)
 
 
 def test_mpjpe_by_hand():
@@ -35,3 +57,273 @@ def test_perplexity_by_hand():
     wanted = math.exp(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)))
     assert perplexity(torch.tensor([3, 1, 0])) == pytest.approx(wanted)
     assert perplexity(torch.zeros(4, dtype=torch.long)) == 0.0
+
+
+def poses(*shape: int) -> torch.Tensor:
+    """Random poses in float64: oracles are then good to rounding."""
+    return torch.randn(*shape, 22, 3, dtype=torch.float64)
+
+
+# Joints against joints.
+
+
+def test_pa_mpjpe_ignores_rotation_scale_and_place():
+    target = poses(5)
+    turn = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64)).Q
+    turn = turn * torch.linalg.det(turn)  # a rotation, not a mirror image
+    moved = 1.7 * target @ turn + torch.tensor([3.0, -1.0, 2.0], dtype=torch.float64)
+    assert pa_mpjpe(moved, target).max() < 1e-12  # float64 rounding
+    assert mpjpe(moved, target).min() > 0.1
+
+
+def test_pa_mpjpe_does_not_mirror():
+    target = poses(4)
+    mirrored = target * target.new_tensor([-1.0, 1.0, 1.0])
+    assert pa_mpjpe(mirrored, target).min() > 0.1
+    moved = procrustes_align(mirrored, target)
+    # a mirror image stays one: the signed volume of three joints about the fourth keeps its sign
+    a, b = (torch.linalg.det(x[:, :3] - x[:, 3:4]) for x in (mirrored, moved))
+    assert (a.sign() == b.sign()).all()
+
+
+def test_procrustes_against_scipy():
+    """scipy's procrustes may mirror, so the oracle is its rotation alone; the scale is least squares by hand."""
+    Rotation = pytest.importorskip("scipy.spatial.transform").Rotation
+    predicted, target = poses(6), poses(6)
+    aligned = procrustes_align(predicted, target)
+    for p, t, ours in zip(predicted, target, aligned, strict=True):
+        p0, t0 = (p - p.mean(0)).numpy(), (t - t.mean(0)).numpy()
+        rotation, _ = Rotation.align_vectors(t0, p0)
+        turned = rotation.apply(p0)
+        scale = (turned * t0).sum() / (p0**2).sum()
+        np.testing.assert_allclose(ours.numpy(), scale * turned + t.mean(0).numpy(), atol=1e-9)  # float64 SVDs
+
+
+def test_procrustes_of_a_point_is_finite():
+    target = poses(2)
+    aligned = procrustes_align(torch.ones_like(target), target)
+    torch.testing.assert_close(aligned, target.mean(-2, keepdim=True).expand_as(target))
+
+
+def test_velocity_and_acceleration_by_hand():
+    """One of two joints moves as t^2 along x: steps 1, 3, 5, second differences 2, 2."""
+    target = torch.zeros(4, 2, 3)
+    predicted = target.clone()
+    predicted[:, 1, 0] = torch.arange(4.0) ** 2
+    assert velocity_error(predicted, target).tolist() == [0.5, 1.5, 2.5]
+    assert acceleration_error(predicted, target).tolist() == [1.0, 1.0]
+    assert (acceleration_error(predicted + 3 * torch.arange(4.0)[:, None, None], predicted) == 0).all()  # steady drift
+    assert acceleration_error(predicted[:2], target[:2]).shape == (0,)
+    assert acceleration_error(predicted.expand(5, 4, 2, 3), target.expand(5, 4, 2, 3)).shape == (5, 2)
+
+
+def test_displacement_errors_by_hand():
+    target = torch.zeros(2, 4, 3)
+    predicted = target.clone()
+    predicted[0, :, 0] = 1.0  # four joints 1 m off: sqrt(4)
+    predicted[1, 2] = torch.tensor([3.0, 0.0, 4.0])
+    ade, fde = displacement_errors(predicted, target)
+    assert (ade.item(), fde.item()) == (3.5, 5.0)
+    with pytest.raises(ValueError, match="at least one frame"):
+        displacement_errors(predicted[:0], target[:0])
+
+
+# Joints alone.
+
+
+def test_foot_skate_by_hand():
+    """Two joints, the first is the foot. 10 fps, so 0.1 m a step is 1 m/s."""
+    joints = torch.zeros(12, 2, 3)
+    joints[:, 0, 0] = 0.1 * torch.arange(12.0)
+    # the mean over five steps counts steps outside the clip as zero: 3 of 5 steps at 1 m/s are above 0.5 already
+    assert foot_skate(joints, [0], 10.0).tolist() == [True] * 11
+    assert not foot_skate(joints, [1], 10.0).any()
+    assert foot_skate(joints, [1, 0], 10.0).all()  # one foot is enough
+    assert not foot_skate(joints, [0], 4.0).any()  # 0.4 m/s
+    lifted = joints.clone()
+    lifted[6:, 0, 1] = 0.06  # both ends of a step must be low
+    assert foot_skate(lifted, [0], 10.0).tolist() == [True] * 5 + [False] * 6
+    assert foot_skate(lifted, [0], 10.0, floor=0.02).all()
+    up = torch.zeros(12, 1, 3)
+    up[:, 0, 1] = -0.1 * torch.arange(12.0)  # below the floor, but sinking is not sliding
+    assert not foot_skate(up, [0], 10.0).any()
+
+
+def test_a_single_fast_step_is_not_skating():
+    """GMD's mean over five steps: one step of 2 m/s among still ones is 0.4 m/s on average, one of 3 m/s 0.6."""
+    for size, wanted in ((0.2, 0), (0.3, 1)):
+        joints = torch.zeros(12, 1, 3)
+        joints[6:, 0, 2] = size
+        assert int(foot_skate(joints, [0], 10.0).sum()) == wanted
+
+
+def test_foot_skate_against_scipy_filter():
+    uniform_filter1d = pytest.importorskip("scipy.ndimage").uniform_filter1d
+    rng = np.random.default_rng(0)
+    joints = rng.normal(size=(60, 2, 3)).cumsum(0) * 0.02
+    joints[..., 1] = rng.uniform(0, 0.08, size=(60, 2))
+    speed = np.linalg.norm(np.diff(joints[..., [0, 2]], axis=0), axis=-1) * 20
+    mean = uniform_filter1d(speed, 5, axis=0, mode="constant")
+    low = joints[..., 1] < 0.05
+    wanted = (low[1:] & low[:-1] & (speed > 0.5) & (mean > 0.5)).any(-1)
+    assert 0 < wanted.mean() < 1
+    assert foot_skate(torch.from_numpy(joints), [0, 1], 20.0).tolist() == wanted.tolist()
+
+
+def test_floor_penetration_by_hand():
+    joints = torch.tensor([[[0.0, 1.0, 0.0], [0.0, 0.1, 0.0]], [[0.0, 1.0, 0.0], [0.0, -0.3, 0.0]]])
+    assert floor_penetration(joints).tolist() == pytest.approx([0.0, 0.3])
+    assert floor_penetration(joints, floor=0.2).tolist() == pytest.approx([0.1, 0.5])
+
+
+def test_jerk_by_hand():
+    """x = t^3 has the third derivative 6, at any frame rate, exactly also in differences."""
+    for fps in (10.0, 20.0):
+        joints = torch.zeros(9, 2, 3, dtype=torch.float64)
+        joints[:, 0, 1] = (torch.arange(9, dtype=torch.float64) / fps) ** 3
+        assert jerk(joints, fps).tolist() == pytest.approx([3.0] * 6)  # the mean of 6 and of a joint at rest
+
+
+def test_bone_length_drift_by_hand():
+    joints = torch.zeros(2, 3, 3)
+    joints[:, 1, 0] = torch.tensor([1.0, 3.0])  # lengths 1 and 3: deviation 1, mean 2
+    joints[:, 2] = joints[:, 1] + torch.tensor([0.0, 2.0, 0.0])  # rigid
+    assert bone_length_drift(joints, (-1, 0, 1)) == pytest.approx(0.25)
+    assert bone_length_drift(joints + torch.randn(2, 1, 3), (-1, 0, 1)) == pytest.approx(0.25)
+
+
+# Sets of embeddings.
+
+
+def embeddings(N: int, D: int, seed: int, scale: float = 1.0) -> torch.Tensor:
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy(rng.normal(size=(N, D)) @ rng.normal(size=(D, D)) * scale + rng.normal(size=D))
+
+
+def test_fid_against_scipy():
+    linalg = pytest.importorskip("scipy.linalg")
+    for D, N, M in ((3, 40, 60), (32, 200, 100), (128, 400, 300)):
+        a, b = embeddings(N, D, 0), embeddings(M, D, 1, 1.5)
+        A, B = np.cov(a.numpy(), rowvar=False), np.cov(b.numpy(), rowvar=False)
+        difference = (a.mean(0) - b.mean(0)).numpy()
+        wanted = difference @ difference + np.trace(A + B - 2 * linalg.sqrtm(A @ B).real)
+        assert fid(a, b) == pytest.approx(wanted, rel=1e-6)
+        assert fid(a.float(), b.float()) == pytest.approx(wanted, rel=1e-5)  # the inputs were rounded to float32
+
+
+def test_fid_by_hand():
+    """In one dimension it is (difference of means)^2 + (difference of deviations)^2."""
+    a, b = torch.tensor([[0.0], [2.0]]), torch.tensor([[1.0], [5.0]])  # deviations sqrt 2, sqrt 8
+    assert fid(a, b) == pytest.approx(2.0**2 + (math.sqrt(8) - math.sqrt(2)) ** 2)
+    x = embeddings(50, 8, 2)
+    assert abs(fid(x, x)) < 1e-9  # float64, of covariances of about 10
+    assert fid(x, x + 2.0) == pytest.approx(4.0 * 8)
+
+
+def test_fid_of_few_samples():
+    a, b = embeddings(20, 32, 0), embeddings(50, 32, 1)
+    with pytest.raises(ValueError, match="FID in 32 dimensions needs at least 33 samples of each set, got 20 and 50"):
+        fid(a, b)
+    few = fid(a, b, allow_few=True)
+    # the root by another way: the trace is the nuclear norm of the centred data's product
+    x, y = ((z - z.mean(0)) / math.sqrt(len(z) - 1) for z in (a, b))
+    cross = torch.linalg.svdvals(x @ y.T).sum()
+    wanted = (a.mean(0) - b.mean(0)).square().sum() + x.square().sum() + y.square().sum() - 2 * cross
+    assert few == pytest.approx(float(wanted), rel=1e-6)
+    assert abs(fid(a, a, allow_few=True)) < 1e-4  # roots of eigenvalues that are rounding: sqrt(1e-16) each
+    for bad in (a[:1], a[:, :5], a[0], a * float("nan")):
+        with pytest.raises(ValueError):
+            fid(bad, b, allow_few=True)
+
+
+def test_r_precision_by_hand():
+    """Two groups of three on a line: ranks are counted by hand and do not depend on the order within a group."""
+    text = torch.tensor([[0.0], [1.0], [5.0]])
+    motion = torch.tensor([[0.0], [4.0], [3.9]])  # ranks: 1; |1 - .| = 1, 3, 2.9 -> 3; |5 - .| = 5, 1, 1.1 -> 2
+    for seed in range(3):
+        got = r_precision(text, motion, np.random.default_rng(seed), group=3)
+        assert got == pytest.approx((1 / 3, 2 / 3, 1.0))
+    assert mm_dist(text, motion) == pytest.approx((0 + 3 + 1.1) / 3)
+
+
+def test_r_precision_protocol():
+    rng = np.random.default_rng(0)
+    x = torch.randn(100, 16)
+    assert r_precision(x, x, rng) == (1.0, 1.0, 1.0)
+    assert r_precision(torch.zeros(64, 4), torch.zeros(64, 4), rng) == (0.0, 0.0, 0.0)  # a collapse is no success
+    text, motion = torch.randn(32 * 400, 8), torch.randn(32 * 400, 8)
+    got = r_precision(text, motion, rng)
+    assert got == pytest.approx((1 / 32, 2 / 32, 3 / 32), abs=0.006)  # chance; 12,800 draws: three deviations
+    assert r_precision(text, motion, np.random.default_rng(5)) == r_precision(text, motion, np.random.default_rng(5))
+    # the last 4 of 100 pairs of the shuffled order are dropped: a share of 96
+    noisy = x + 2 * torch.randn(100, 16)
+    share = r_precision(noisy, x, rng)[0]
+    assert share * 96 == pytest.approx(round(share * 96))
+    with pytest.raises(ValueError, match="at least one group of 32 pairs, got 31"):
+        r_precision(x[:31], x[:31], rng)
+
+
+def test_diversity_and_multimodality():
+    rng = np.random.default_rng(0)
+    line = torch.arange(4000.0)[:, None] / 4000  # two uniform draws are 1/3 apart on average
+    assert diversity(line, rng) == pytest.approx(1 / 3, abs=0.042)  # deviation sqrt(1/18) / sqrt(300) = 0.0136, times 3
+    assert diversity(torch.ones(10, 3), rng) == 0.0
+    two = torch.tensor([[0.0], [1.0]])
+    assert {diversity(two, np.random.default_rng(seed)) for seed in range(8)} == {0.0, 1.0}  # N // 2 = 1 pair
+    texts = torch.stack([line[:30], 3 * line[:30]])
+    apart = multimodality(texts, np.random.default_rng(1))
+    assert apart == pytest.approx(2 * multimodality(texts[:1], np.random.default_rng(1)))  # same draw for all texts
+    assert multimodality(torch.ones(5, 30, 4), rng) == 0.0
+    with pytest.raises(ValueError, match="cannot take 5 pairs"):
+        diversity(two, rng, pairs=5)
+    with pytest.raises(ValueError, match="repeats >= 10"):
+        multimodality(torch.zeros(5, 9, 4), rng)
+
+
+# Token sequences.
+
+
+def test_edit_distance_by_hand():
+    words = [
+        ("kitten", "sitting", 3),
+        ("flaw", "lawn", 2),
+        ("", "abc", 3),
+        ("abc", "", 3),
+        ("", "", 0),
+        ("ab", "ab", 0),
+    ]
+    for a, b, wanted in words:
+        assert edit_distance(list(map(ord, a)), list(map(ord, b))) == wanted
+
+
+def test_edit_distance_against_the_recursion():
+    def slow(a, b):
+        if not a or not b:
+            return len(a) + len(b)
+        return min(slow(a[1:], b) + 1, slow(a, b[1:]) + 1, slow(a[1:], b[1:]) + (a[0] != b[0]))
+
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        a, b = (rng.integers(3, size=rng.integers(7)).tolist() for _ in range(2))
+        assert edit_distance(a, b) == slow(a, b) == edit_distance(b, a)
+
+
+def test_token_distance_by_hand():
+    got = token_distance([1, 2, 3], [[1, 2, 3, 4], [9, 9, 9, 9, 9, 9]])
+    assert got == pytest.approx({"mean": 3.5, "nearest": 1, "mean_share": 0.625, "nearest_share": 0.25})
+    assert token_distance([], [[]])["nearest_share"] == 0.0
+    with pytest.raises(ValueError, match="at least one reference"):
+        token_distance([1], [])
+
+
+def test_length_accuracy_by_hand():
+    got = length_accuracy([11, 12, 9, 20], [10, 10, 10, 20])
+    assert got == pytest.approx({"within_10_percent": 0.75, "error": 1.0})
+    with pytest.raises(ValueError, match="got 1 and 2"):
+        length_accuracy([1], [1, 2])
+
+
+def test_code_counts():
+    assert code_counts([0, 2, 2, -1], 4).tolist() == [1, 0, 2, 0]
+    assert code_counts(torch.tensor([[3, 3], [3, -1]]), 4).tolist() == [0, 0, 0, 3]
+    assert code_counts([], 3).tolist() == [0, 0, 0]

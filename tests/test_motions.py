@@ -8,12 +8,14 @@ import shutil
 import numpy as np
 import pytest
 
-from motiongpt.data.build import Record, build, feature_records, joint_records, read_splits, resample
+from motiongpt.data.build import Record, build, resample
 from motiongpt.data.motions import Caption, MotionDataset, load_array, parse_captions, read_ids
 from motiongpt.data.procedural import make_clip
+from motiongpt.data.sources import feature_records, joint_records, read_splits
 from motiongpt.features import feature_groups, features_to_joints, mirror_joints
 from motiongpt.files import read_json
 from motiongpt.normalizer import Normalizer
+from motiongpt.representations import get_representation
 from motiongpt.skeletons import HUMANML3D, KIT
 
 
@@ -239,7 +241,9 @@ def test_build_writes_a_folder_that_opens(tmp_path, joints):
     assert read_json(out / "participants.json") == {"a": "P1"}
     assert report.to_dict() == read_json(out / "report.json")
     assert data.info["counts"]["clips"] == 3 and data.info["counts"]["splits"] == {"train": 1, "val": 1, "test": 1}
-    fitted = Normalizer.fit([data.features("a")], HUMANML3D)  # of the training split alone
+    fitted = Normalizer.fit(
+        [data.features("a")], get_representation("humanml3d", HUMANML3D)
+    )  # of the training split alone
     np.testing.assert_array_equal(data.normalizer.mean, fitted.mean)
     np.testing.assert_array_equal(
         np.load(out / "new_joints" / "b.npy"), features_to_joints(data.features("b"), HUMANML3D)

@@ -9,6 +9,7 @@ import pytest
 from motiongpt.skeletons import (
     HUMANML3D,
     KIT,
+    MYOSKELETON,
     Skeleton,
     get_skeleton,
     guess_skeleton,
@@ -29,7 +30,18 @@ def test_built_in_facts():
     assert KIT.joints[KIT.parents[KIT.index("LS")]] == "BLN"  # the arms hang on the upper spine, not on the root
 
 
-@pytest.mark.parametrize("skeleton, middle", [(HUMANML3D, 6), (KIT, 5)])
+def test_myoskeleton_adds_six_tips_to_humanml3d():
+    assert (MYOSKELETON.num_joints, MYOSKELETON.fps, MYOSKELETON.metres_per_unit) == (28, 20.0, 1.0)
+    assert MYOSKELETON.joints[:22] == HUMANML3D.joints and MYOSKELETON.parents[:22] == HUMANML3D.parents
+    tips = {MYOSKELETON.joints[j]: MYOSKELETON.joints[MYOSKELETON.parents[j]] for j in range(22, 28)}
+    assert tips == {
+        "left_toe_tip": "left_foot", "right_toe_tip": "right_foot", "left_hand_tip": "left_wrist",
+        "right_hand_tip": "right_wrist", "chest": "spine3", "head_top": "head",
+    }  # fmt: skip
+    assert get_skeleton("myoskeleton") is MYOSKELETON
+
+
+@pytest.mark.parametrize("skeleton, middle", [(HUMANML3D, 6), (KIT, 5), (MYOSKELETON, 8)])
 def test_mirror_pairs_by_name(skeleton, middle):
     paired = [j for pair in skeleton.mirror_pairs for j in pair]
     assert len(set(paired)) == len(paired) == skeleton.num_joints - middle  # spine, neck and head stay
@@ -61,7 +73,7 @@ def test_arms_are_relative_to_the_root():
     assert before["left_shoulder"] == HUMANML3D.index("left_collar")
 
 
-@pytest.mark.parametrize("skeleton", [HUMANML3D, KIT])
+@pytest.mark.parametrize("skeleton", [HUMANML3D, KIT, MYOSKELETON])
 def test_json_both_ways(skeleton, tmp_path):
     assert Skeleton.from_json(skeleton.to_json()) == skeleton
     path = tmp_path / "mine.json"

@@ -11,12 +11,14 @@ from motiongpt.config import VQVAEConfig
 from motiongpt.data.procedural import generate_clips
 from motiongpt.features import features_to_joints, joints_to_features
 from motiongpt.files import file_hash, read_json, write_json
+from motiongpt.foreign_vqvae import save_t2m_gpt
 from motiongpt.normalizer import Normalizer
-from motiongpt.skeletons import HUMANML3D, KIT
+from motiongpt.representations import get_representation
+from motiongpt.skeletons import HUMANML3D, KIT, MYOSKELETON
 from motiongpt.tokenizer import ENCODE_BATCH, MotionTokenizer, reconstruction_errors, tokenizer_files
 from motiongpt.vqvae import VQVAE
 
-CONFIG = VQVAEConfig(codes=32, code_dim=8, width=16, depth=2)
+CONFIG = VQVAEConfig(codes=32, code_dim=8, width=16, depth=2, feature_bias=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,7 @@ def clips():
 def tokenizer(clips):
     torch.manual_seed(0)
     vqvae = VQVAE(CONFIG).train()
-    normalizer = Normalizer.fit(clips, HUMANML3D)
+    normalizer = Normalizer.fit(clips, get_representation("humanml3d", HUMANML3D))
     batch = torch.from_numpy(np.stack([normalizer.normalise(clip[:36]) for clip in clips]))
     vqvae(batch)  # the first batch fills the codebook
     return MotionTokenizer(vqvae, normalizer, HUMANML3D, 20.0)
@@ -200,3 +202,76 @@ def test_a_skeleton_that_is_not_built_in_goes_with_the_tokenizer(tokenizer, tmp_
     (tmp_path / "copy" / "Std.npy").unlink()
     with pytest.raises(FileNotFoundError, match="holds no Std.npy"):
         tokenizer_files(tmp_path / "copy")
+
+
+# ---- representations and pairs ----------------------------------------------------------------------------------
+
+
+def test_a_wrong_pair_is_refused_on_load(tokenizer, clips, tmp_path):
+    """The network was trained with the data set's own pair (feature_bias 1); somebody copies another one beside it."""
+    tokenizer.save(tmp_path)
+    MotionTokenizer.load(tmp_path)
+    features = get_representation("humanml3d", HUMANML3D)
+    tokenizer.normalizer.with_feature_bias(25.0, features).save(tmp_path)
+    with pytest.raises(ValueError, match="Std.npy is the evaluators' pair .*; expected the data set's own pair"):
+        MotionTokenizer.load(tmp_path)
+
+
+def test_a_foreign_file_needs_its_own_pair(tokenizer, clips, tmp_path):
+    save_t2m_gpt(tokenizer.vqvae, tmp_path / "net.pth")
+    with pytest.raises(ValueError, match="net.pth has no mean and deviation.*--stats"):
+        MotionTokenizer.load(tmp_path / "net.pth")
+    tokenizer.normalizer.save(tmp_path)
+    with pytest.raises(ValueError, match="Std.npy is the data set's own pair .*; expected the evaluators' pair"):
+        MotionTokenizer.load(tmp_path / "net.pth", stats=tmp_path)
+    features = get_representation("humanml3d", HUMANML3D)
+    tokenizer.normalizer.with_feature_bias(25.0, features).save(tmp_path)
+    foreign = MotionTokenizer.load(tmp_path / "net.pth", stats=tmp_path)
+    assert foreign.skeleton is HUMANML3D and foreign.config.feature_bias == 25.0
+    foreign.save(tmp_path / "ours")
+    assert MotionTokenizer.load(tmp_path / "ours").encode(clips) == foreign.encode(clips)
+    with pytest.raises(ValueError, match="--stats is for the file of another project"):
+        MotionTokenizer.load(tmp_path / "ours", stats=tmp_path)
+
+
+def other(kind, skeleton, bias=5.0):
+    representation = get_representation(kind, skeleton)
+    D = representation.dim
+    vqvae = VQVAE(dataclasses.replace(CONFIG, feature_dim=D, joint_dim=representation.joint_dim, feature_bias=bias))
+    vqvae.quantizer.codebook.normal_()
+    return MotionTokenizer(vqvae, Normalizer(np.zeros(D), np.full(D, 0.1)), skeleton, 20.0, representation)
+
+
+def test_positions_come_out_as_joints(tmp_path):
+    other("positions", MYOSKELETON).save(tmp_path)
+    tokenizer = MotionTokenizer.load(tmp_path)
+    assert read_json(tmp_path / "config.json")["representation"] == "positions-84"
+    (features,), (joints,) = tokenizer.decode_features([[1, 2, 3]]), tokenizer.decode([[1, 2, 3]])
+    assert joints.shape == (12, 28, 3)
+    np.testing.assert_array_equal(joints, tokenizer.representation.decode(features.numpy()))
+    assert reconstruction_errors(tokenizer, [features.numpy()])["mpjpe_mm"] > 0
+
+
+def test_parameters_come_out_as_parameters(tmp_path):
+    other("smplx", HUMANML3D, 1.0).save(tmp_path)
+    tokenizer = MotionTokenizer.load(tmp_path)
+    (features,) = tokenizer.decode_features([[1, 2, 3]])
+    assert features.shape == (12, 182)
+    with pytest.raises(ValueError, match="--smplx-dir"):
+        tokenizer.decode([[1, 2, 3]])
+    errors = reconstruction_errors(tokenizer, [features.numpy()])
+    decoded = tokenizer.decode_features(tokenizer.encode([features.numpy()]))[0]
+    wanted = (((decoded - features) / 0.1) ** 2).mean() ** 0.5
+    assert errors["feature_rmse"] == pytest.approx(float(wanted), rel=1e-4) and "mpjpe_mm" not in errors
+
+
+def test_a_config_without_representation_is_humanml3d(tokenizer, tmp_path):
+    """As checkpoints of the first version are."""
+    tokenizer.save(tmp_path)
+    content = read_json(tmp_path / "config.json")
+    assert content.pop("representation") == "humanml3d-263"
+    write_json(tmp_path / "config.json", content)
+    assert MotionTokenizer.load(tmp_path).representation.name == "humanml3d-263"
+    write_json(tmp_path / "config.json", content | {"representation": "positions-66"})
+    with pytest.raises(ValueError, match="width 263, its representation positions-66 .* has 66"):
+        MotionTokenizer.load(tmp_path)

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from motiongpt.data.tokens import (
@@ -15,6 +16,7 @@ from motiongpt.data.tokens import (
     prompt_table,
     save_tokens,
 )
+from motiongpt.tokenizer import MotionTokenizer
 
 
 def write(folder: Path, content) -> Path:
@@ -294,3 +296,233 @@ def test_the_ancestors_dedup_on_sign_shaped_data(shared_data, name, kept):
     """The ancestor keeps one entry per (word, participant): the same here where the word is the caption."""
     content = json.loads((shared_data / "signmotion" / f"{name}.json").read_text())
     assert len(dedup([Entry(item["word"], (0,), item["participant_id"]) for item in content])) == kept
+
+
+# 7) The forms of other projects.
+
+INSTRUCTION = "Generate a sequence of motion tokens matching the following human motion description"
+
+
+def rows(clip: str, text: str, codes: str) -> list[dict]:
+    """The four rows of a clip, as generate_dataset.py of qiqiApink's MotionGPT writes them."""
+    first, last = codes.split(",")[0], codes.split(",")[-1]
+    inputs = {".": text, " given the initial token.": f"{text}<Motion Token>{first}</Motion Token>",
+              " given the last token.": f"{text}<Motion Token>{last}</Motion Token>",
+              " given several key tokens.": f"{text}<Motion Token>{first},{last}</Motion Token>"}  # fmt: skip
+    common = {"output": codes, "motion": clip, "length": codes.count(",") + 1}
+    return [{"instruction": INSTRUCTION + end, "input": given} | common for end, given in inputs.items()]
+
+
+def test_instructions_give_their_text_to_motion_rows(tmp_path):
+    lines = []
+    content = rows("000001", "a person walks", "315,91,406") + rows("M000002", "he sits", "7")
+    path = write(tmp_path, content)
+    entries = load_tokens(path, say=lines.append)
+    assert [(e.id, e.text, e.codes) for e in entries] == [
+        ("000001", "a person walks", (315, 91, 406)), ("M000002", "he sits", (7,))
+    ]  # fmt: skip
+    assert lines == [f"{path}: 6 of 8 rows skipped, they are other tasks than text to motion"]
+    assert [e.split for e in entries].count("val") == 1
+    # with markers around the output too
+    marked = [rows("x", "a", "5")[0] | {"output": "<Motion Token>315,91</Motion Token>"}]
+    assert load_tokens(write(tmp_path, marked), say=lines.append)[0].codes == (315, 91)
+    assert len(lines) == 1
+
+
+def test_a_folder_of_instructions_has_its_splits(tmp_path):
+    for split, clip in (("train", "a"), ("val", "b")):
+        (tmp_path / f"{split}.json").write_text(json.dumps(rows(clip, "a person walks", "1,2")))
+    assert [(e.id, e.split) for e in load_tokens(tmp_path, say=lambda line: None)] == [("a", "train"), ("b", "val")]
+    (tmp_path / "val.json").write_text("{}")
+    with pytest.raises(ValueError, match="val.json: expected a list of rows"):
+        load_tokens(tmp_path, say=lambda line: None)
+
+
+@pytest.mark.parametrize(
+    "bad, message",
+    [
+        ({"output": "1,two"}, "entry 1: motion_tokens: not a motion token: 'two'"),
+        ({"output": ""}, "entry 1: motion_tokens is empty"),
+        ({"output": [1, 2]}, "entry 1: expected an object with the texts instruction, input and output"),
+        ({"input": ""}, "entry 1: text_query is missing or empty"),
+        ({"input": None}, "entry 1: expected an object"),
+    ],
+)
+def test_a_bad_instruction_is_named(tmp_path, bad, message):
+    with pytest.raises(ValueError, match=message):
+        load_tokens(write(tmp_path, [rows("a", "x", "1")[0], rows("b", "y", "2")[0] | bad]))
+
+
+def test_only_other_tasks(tmp_path):
+    with pytest.raises(ValueError, match="has no motion with a caption"):
+        load_tokens(write(tmp_path, rows("a", "x", "1")[1:]), say=lambda line: None)
+
+
+def code_folder(folder: Path, name: str = "VQVAE") -> Path:
+    """As T2M-GPT and OpenMotionLab's MotionGPT write it: VQVAE/ID.npy (1, S)."""
+    (folder / name).mkdir(parents=True)
+    (folder / "texts").mkdir()
+    np.save(folder / name / "000001.npy", np.arange(20, dtype=np.int32)[None])
+    np.save(folder / name / "000002.npy", np.array([5, 6, 7]))
+    np.save(folder / name / "000003.npy", np.array([9]))
+    (folder / "texts" / "000001.txt").write_text(
+        "a person walks#a/DET person/NOUN walk/VERB#0.0#0.0\nthen jumps#then/ADV#1.0#2.5\nfor a blink#x/X#0.1#0.15\n"
+    )
+    (folder / "texts" / "000002.txt").write_text("he sits#he/PRON sit/VERB#nan#nan\n")
+    (folder / "texts" / "000003.txt").write_text("short#short/ADJ#0.0#0.0\n")
+    (folder / "train.txt").write_text("000001\n000003\nnowhere\n")
+    (folder / "val.txt").write_text("000002\n")
+    return folder
+
+
+def test_a_folder_of_code_arrays(tmp_path):
+    """Timed captions are pieces int(start fps / 4) to int(end fps / 4), as in OpenMotionLab's dataset_t2m_cb.py."""
+    lines = []
+    entries = load_tokens(code_folder(tmp_path), say=lines.append)
+    assert entries == [
+        Entry("a person walks", tuple(range(20)), None, "000001", "train"),
+        Entry("then jumps", tuple(range(5, 12)), None, "000001", "train"),  # 1.0 s and 2.5 s at 5 codes a second
+        Entry("short", (9,), None, "000003", "train"),
+        Entry("he sits", (5, 6, 7), None, "000002", "val"),
+    ]
+    assert lines == [f"{tmp_path}: skipped 1 captions of no code, 1 clips without captions"]
+    assert load_tokens(tmp_path / "VQVAE", say=lines.append) == entries  # a second folder of codes can be named
+    assert codebook_size(entries, tmp_path, None) == (20, "largest code + 1")
+    np.save(tmp_path / "Mean.npy", np.zeros(251))  # KIT-ML: 12.5 fps, 3.125 codes a second
+    assert load_tokens(tmp_path, say=lines.append)[1].codes == tuple(range(3, 7))
+    (tmp_path / "tokens.meta.json").write_text('{"codes": 64, "fps": 30, "frames_per_code": 4}')
+    assert load_tokens(tmp_path, say=lines.append)[1].codes == tuple(range(7, 18))
+    for path in (tmp_path, tmp_path / "VQVAE"):
+        assert codebook_size(entries, path, None) == (64, "tokens.meta.json")
+
+
+def test_a_folder_without_splits_and_with_people(tmp_path):
+    code_folder(tmp_path, "codes")
+    (tmp_path / "train.txt").unlink(), (tmp_path / "val.txt").unlink()
+    (tmp_path / "participants.json").write_text('{"000001": "P7"}')
+    entries = load_tokens(tmp_path, say=lambda line: None)
+    assert [e.participant for e in entries] == ["P7", "P7", None, None]
+    assert [e.split for e in entries].count("val") == 1
+
+
+@pytest.mark.parametrize(
+    "array, found",
+    [
+        (np.zeros((2, 3), int), r"\(2, 3\)"), (np.zeros(3), "float64"), (np.array(3), r"\(\)"),
+        (np.array(["a"]), "<U1"), (np.zeros((1, 2, 3), int), r"\(1, 2, 3\)"),
+    ],
+)  # fmt: skip
+def test_arrays_that_are_no_codes(tmp_path, array, found):
+    np.save(code_folder(tmp_path) / "VQVAE" / "000002.npy", array)
+    with pytest.raises(
+        ValueError, match=rf"000002.npy: expected whole numbers of shape \(S,\) or \(1, S\), got .*{found}"
+    ):
+        load_tokens(tmp_path, say=lambda line: None)
+
+
+def test_folders_that_are_no_tokens(tmp_path):
+    with pytest.raises(FileNotFoundError, match="is no folder of tokens: expected codes/ID.npy"):
+        load_tokens(tmp_path)
+    code_folder(tmp_path)
+    np.save(tmp_path / "VQVAE" / "000002.npy", np.array([3, -1]))
+    with pytest.raises(ValueError, match="000002.npy: motion_tokens holds -1"):
+        load_tokens(tmp_path, say=lambda line: None)
+    (tmp_path / "VQVAE" / "000002.npy").write_bytes(np.lib.format.MAGIC_PREFIX + b"\x01\x00 nothing")
+    with pytest.raises(ValueError, match="000002.npy is not a readable"):
+        load_tokens(tmp_path, say=lambda line: None)
+    (tmp_path / "VQVAE" / "000002.npy").write_bytes(  # a header that claims a terabyte
+        b"\x93NUMPY\x01\x00v\x00"
+        + b"{'descr': '<i8', 'fortran_order': False, 'shape': (137438953472,), }".ljust(117)
+        + b"\n"
+    )
+    with pytest.raises(ValueError, match="000002.npy is not a readable"):
+        load_tokens(tmp_path, say=lambda line: None)
+    (tmp_path / "codes").mkdir()
+    with pytest.raises(ValueError, match="has both codes and VQVAE"):
+        load_tokens(tmp_path)
+
+
+def test_a_written_folder_reads_as_the_json_does(tmp_path):
+    entries = [
+        Entry("a person walks", (1, 2, 3), "P1", "a", "train"),
+        Entry("someone # walks", (1, 2, 3), "P1", "a", "train"),
+        Entry("then jumps", (8, 9), "P1", "a", "train"),  # a timed caption has codes of its own
+        Entry("another", (4,), None, "a_1", "train"),  # the name the piece above would get
+        Entry("he sits", (5, 6), None, "deep/b", "val"),
+    ]
+    folder = tmp_path / "tokens"
+    save_tokens(folder, entries, {"codes": 16}, "npy")
+    found = load_tokens(folder)
+    assert sorted((e.text, e.codes, e.participant, e.split) for e in found if e.participant) == sorted(
+        (e.text, e.codes, e.participant, e.split) for e in entries if e.participant
+    )
+    assert [e.id for e in found] == ["a", "a", "a_2", "a_1", "deep/b"]
+    codes = np.load(folder / "codes" / "a.npy")
+    assert codes.dtype == np.int64 and codes.tolist() == [1, 2, 3]
+    assert (folder / "texts" / "a.txt").read_text() == "a person walks##0.0#0.0\nsomeone # walks##0.0#0.0\n"
+    assert codebook_size(found, folder, None) == (16, "tokens.meta.json")
+    with pytest.raises(FileExistsError, match="exists already"):
+        save_tokens(folder, entries, {}, "npy")
+    for bad in ("../x", "/tmp/x"):
+        with pytest.raises(ValueError, match="leads out of the folder"):
+            save_tokens(tmp_path / "bad", [Entry("a", (1,), None, bad)], {}, "npy")
+    assert [p.name for p in tmp_path.iterdir()] == ["tokens"]
+
+
+def test_training_takes_a_folder_of_codes(tiny, tmp_path):
+    save_tokens(tmp_path / "tokens", load_tokens(tiny.data), json.loads(meta_path(tiny.data).read_text()), "npy")
+    stage = tiny.finetune(tmp_path / "run", data=tmp_path / "tokens", vqvae=tiny.vqvae)
+    assert (stage / "meta.json").is_file()
+    other = json.loads((tiny.run / "prompts.json").read_text())
+    assert json.loads((tmp_path / "run" / "prompts.json").read_text()) == other
+
+
+# 8) Tokenising.
+
+
+@pytest.mark.parametrize("quantizer", ["demo", "tiny"])
+def test_a_clip_has_the_same_codes_in_a_batch_as_alone(tiny, quantizer):
+    """Batches are by length and padded: not one code may differ. Lengths around multiples of 4, and none at all."""
+    folder = tiny.vqvae if quantizer == "tiny" else Path(__file__).parents[1] / "checkpoints" / "demo" / "vqvae"
+    tokenizer = MotionTokenizer.load(folder)
+    rng = np.random.default_rng(0)
+    mean, std = np.asarray(tokenizer.normalizer.mean), np.asarray(tokenizer.normalizer.std)
+    lengths = [0, 3, 4, 5, 7, 8, *rng.integers(9, 197, 44)]  # two batches
+    clips = [(mean + std * rng.standard_normal((n, 263)).cumsum(0) / 4).astype(np.float32) for n in lengths]
+    together = tokenizer.encode(clips)
+    assert together == [tokenizer.encode([clip])[0] for clip in clips]
+    assert [len(row) for row in together] == [n // 4 for n in lengths]
+    assert len({code for row in together for code in row}) > 4  # not one code throughout
+
+
+def test_the_command_writes_both_forms(script, tiny, tmp_path):
+    """The same captions, codes, people and splits, also those of timed captions; whole data set = clip by clip."""
+    rng = np.random.default_rng(0)
+    data = tmp_path / "data"
+    for sub in ("new_joint_vecs", "texts"):
+        (data / sub).mkdir(parents=True)
+    for i in range(6):
+        np.save(data / "new_joint_vecs" / f"c{i}.npy", 0.1 * rng.standard_normal((50 + 7 * i, 263)).astype(np.float32))
+        (data / "texts" / f"c{i}.txt").write_text(f"walks {i}#walk/VERB#0.0#0.0\nturns#turn/VERB#0.5#1.7\n")
+    (data / "train.txt").write_text("c0\nc1\nc2\nc3\n")
+    (data / "val.txt").write_text("c4\nc5\n")
+    (data / "participants.json").write_text(json.dumps({f"c{i}": f"P{i % 2}" for i in range(5)}))
+    np.save(data / "Mean.npy", np.zeros(263)), np.save(data / "Std.npy", np.ones(263))
+    common = ("--data", data, "--vqvae", tiny.vqvae, "--device", "cpu")
+    assert script("tokenize_motions", *common, "--out", tmp_path / "tokens.json").code == 0
+    done = script("tokenize_motions", *common, "--out", tmp_path / "tokens", "--format", "npy")
+    assert done.code == 0, done.err
+
+    def content(path: Path) -> list[tuple]:
+        return sorted((e.text, e.codes, e.participant or "", e.split) for e in load_tokens(path))
+
+    assert content(tmp_path / "tokens.json") == content(tmp_path / "tokens") and len(content(tmp_path / "tokens")) == 12
+    assert {e.participant for e in load_tokens(tmp_path / "tokens")} == {"P0", "P1", None}
+    meta = json.loads((tmp_path / "tokens" / "tokens.meta.json").read_text())
+    assert meta == json.loads((tmp_path / "tokens.meta.json").read_text())
+    tokenizer = MotionTokenizer.load(tiny.vqvae)
+    clip = np.load(data / "new_joint_vecs" / "c3.npy")
+    assert np.load(tmp_path / "tokens" / "codes" / "c3.npy").tolist() == tokenizer.encode([clip])[0]
+    assert np.load(tmp_path / "tokens" / "codes" / "c3_1.npy").tolist() == tokenizer.encode([clip[10:34]])[0]
+    done = script("tokenize_motions", *common, "--out", tmp_path / "tokens", "--format", "npy")
+    assert done.code == 2 and "exists already" in done.err

@@ -7,7 +7,8 @@ from torch import nn
 
 from motiongpt.config import VQVAEConfig
 from motiongpt.files import read_tensors, write_tensors
-from motiongpt.vqvae import VQVAE, EMAQuantizer, length_mask
+from motiongpt.quantizers import EMAQuantizer
+from motiongpt.vqvae import VQVAE, length_mask
 
 TINY = VQVAEConfig(feature_dim=23, joint_dim=6, codes=16, code_dim=8, width=12, dead_below=0.0)
 LENGTHS = [1, 2, 3, 4, 5, 7, 8, 13, 22, 37, 63, 64]
@@ -169,8 +170,8 @@ def test_ema_equals_a_literal_reference():
         latents = 0.3 * torch.randn(3, 20, 8)
         flat = latents.flatten(0, 1)
         codes = torch.cdist(flat.double(), book).argmin(-1)
-        _, found, _, resets = quantizer(latents, None)
-        assert torch.equal(found.flatten(), codes) and resets == 0
+        _, found, _, stats = quantizer(latents, None)
+        assert torch.equal(found.flatten(), codes) and stats["resets"] == 0
         book, total, count = reference_update(book, total, count, flat.double(), codes, 0.99)
         for name, wanted in (("codebook", book), ("code_sum", total), ("code_count", count)):
             # fp32 against float64 after a few steps
@@ -192,7 +193,8 @@ def test_dead_codes_are_replaced_from_the_batch():
     quantizer = make(config).quantizer.train()
     quantizer.codebook[5:] = 1000.0 + torch.arange(11.0)[:, None]  # nothing is near these rows
     latents = 0.2 * torch.randn(1, 64, 8)
-    _, codes, _, resets = quantizer(latents, None)
+    _, codes, _, stats = quantizer(latents, None)
+    resets = stats["resets"]
     used = codes.unique()
     assert int(used.max()) < 5 and resets >= 11
     dead = quantizer.code_count < 1.0
@@ -227,7 +229,7 @@ def test_straight_through():
     weight = torch.randn(2, 5, 8)
     quantised, codes, _, _ = quantizer(latents, None)
     # latents + (row - latents): the row, up to fp32 rounding
-    torch.testing.assert_close(quantised, quantizer.codebook[codes], atol=1e-6, rtol=0)
+    torch.testing.assert_close(quantised, quantizer.codebook[codes[..., 0]], atol=1e-6, rtol=0)
     (quantised * weight).sum().backward()
     assert torch.equal(latents.grad, weight)  # as if the quantiser were not there
 
@@ -236,7 +238,7 @@ def test_commitment_pulls_latents_to_their_rows():
     quantizer = make().quantizer
     latents, mask = torch.randn(2, 5, 8, requires_grad=True), length_mask(torch.tensor([3, 5]), 5)
     _, codes, commit, _ = quantizer(latents, mask)
-    rows = quantizer.codebook[codes.clamp(min=0)]
+    rows = quantizer.codebook[codes[..., 0].clamp(min=0)]
     torch.testing.assert_close(commit, (latents - rows).square().mean(-1)[mask].sum())
     commit.backward()
     torch.testing.assert_close(latents.grad, 2 / 8 * (latents - rows).detach() * mask[..., None])

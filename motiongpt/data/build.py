@@ -1,24 +1,41 @@
-"""Builds a dataset folder (layout in `data/motions.py`) from captioned joints or from existing features.
+"""Builds a dataset folder (layout in `data/motions.py`) from records: captioned joints, features or parameters.
 
-One record at a time: a record that cannot be used is skipped, counted and explained in `report.json`; more
-than 5 % of them and the build fails, because then it is the reading that is wrong, not the record.
+One record at a time, over processes: a record that cannot be used is skipped, counted and explained in `report.json`;
+more than 5 % of them and the build fails, because then it is the reading that is wrong, not the record. Workers write
+the clips; a journal names the finished ones, so a killed build goes on where it was. What makes a folder a data set
+(statistics, splits, dataset.json) comes last, and as long as the journal is there nobody opens it. The bytes do not
+depend on how many workers there are. Where records come from is `data/sources.py`.
 """
 
-from collections import Counter
+import json
+import multiprocessing
+import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from motiongpt.data.motions import SPLITS, Caption, load_array, parse_captions, read_ids
-from motiongpt.features import features_to_joints, joints_to_features, mirror_caption, mirror_joints
-from motiongpt.files import write_json
+from motiongpt.data.joint_maps import JointMap, apply_map, match_map
+from motiongpt.data.motions import JOURNAL, SPLITS, Caption
+from motiongpt.data.raw import RawClip
+from motiongpt.data.report import Report
+from motiongpt.data.resample import cubic_spline, new_length, slerp
+from motiongpt.features import mirror_caption, mirror_joints
+from motiongpt.files import write_atomic, write_json
 from motiongpt.normalizer import Normalizer
-from motiongpt.skeletons import Skeleton, save_skeleton
+from motiongpt.representations import SMPLX_ROTATIONS, Representation, get_representation
+from motiongpt.rotations import axis_angle_to_quaternion
+from motiongpt.skeletons import HUMANML3D, Skeleton, save_skeleton
 
 MAX_SKIPPED = 0.05
 MIN_FRAMES = 5  # one code of four frames, and the frame that the velocities cost
+FEW = 32  # so few records are not worth starting processes
 
 
 class TooManySkipped(ValueError):
@@ -27,128 +44,110 @@ class TooManySkipped(ValueError):
 
 @dataclass
 class Record:
-    """One captioned clip. `load` returns joints (F, J, 3) in metres or, with `is_features`, features (F, D)."""
+    """One clip to be. `load` returns joints (F, J, 3) in metres at the target's fps, with `is_features` features
+    (F, D), or a RawClip, whose joints are mapped and resampled. For several workers `load` must pickle."""
 
     id: str
-    split: str
-    captions: list[Caption]
-    load: Callable[[], np.ndarray]
+    split: str | None  # None: what the clip says, else 90/5/5 by hash of the id
+    captions: list[Caption]  # where the clip has none of its own
+    load: Callable[[], np.ndarray | RawClip]
     participant: str | None = None
     is_features: bool = False
+    guess: str = ""  # the caption of last resort: the words of a name
+
+    def try_load(self) -> np.ndarray | RawClip | None:
+        """`load`, or None where the record cannot be read."""
+        try:
+            return self.load()
+        except (ValueError, OSError):
+            return None
 
 
-@dataclass
-class Report:
-    """What a build kept and dropped, and why; `report.json`."""
+@dataclass(frozen=True)
+class Target:
+    """What every clip becomes, and where it goes."""
 
-    source: str
-    kept: Counter = field(default_factory=Counter)  # by split
-    frames: int = 0
-    captions: int = 0
-    skipped: dict[str, str] = field(default_factory=dict)  # record id -> reason
-    fps: float = 20.0
+    out: Path
+    representation: Representation
+    fps: float
+    mirror: bool = False
+    joint_map: JointMap | None = None
 
-    def to_dict(self) -> dict:
-        clips = sum(self.kept.values())
-        return {
-            "source": self.source,
-            "clips": clips,
-            "splits": {split: self.kept[split] for split in SPLITS},
-            "hours": round(self.frames / self.fps / 3600, 3),
-            "captions": self.captions,
-            "skipped": len(self.skipped),
-            "reasons": self.skipped,
-        }
+    @property
+    def skeleton(self) -> Skeleton:
+        return self.representation.skeleton
 
-    def summary(self) -> str:
-        facts = self.to_dict()
-        splits = ", ".join(f"{n} {split}" for split, n in facts["splits"].items())
-        text = f"{facts['clips']} clips ({splits}), {facts['hours']} h, {facts['captions']} captions"
-        if self.skipped:
-            first, reason = next(iter(self.skipped.items()))
-            text += f"; {len(self.skipped)} skipped, first {first}: {reason}"
-        return text
+
+# 1) One clip.
 
 
 def resample(joints: np.ndarray, fps_in: float, fps_out: float) -> np.ndarray:
-    """(F, J, 3) at `fps_in` -> the same seconds at `fps_out`, linear between frames."""
+    """(F, J, 3) at `fps_in` -> the same seconds at `fps_out`, by a cubic spline."""
     if fps_in == fps_out or len(joints) < 2:
         return joints
-    F = len(joints)
-    times = np.arange(int((F - 1) * fps_out / fps_in) + 1) * fps_in / fps_out  # in input frames
-    low = np.minimum(times.astype(int), F - 2)
-    weight = (times - low)[:, None, None]
-    return ((1 - weight) * joints[low] + weight * joints[low + 1]).astype(np.float32)
+    return cubic_spline(joints.astype(np.float64), _times(len(joints), fps_in, fps_out)).astype(np.float32)
 
 
-def read_splits(folder: Path) -> dict[str, str]:
-    """Clip id -> split from train.txt, val.txt and test.txt. Raises FileNotFoundError, or ValueError on overlap."""
-    if not (folder / "train.txt").is_file():
-        raise FileNotFoundError(f"{folder / 'train.txt'} is missing: the splits list one clip id a line")
-    split_of: dict[str, str] = {}
-    for split in SPLITS:
-        path = folder / f"{split}.txt"
-        for clip in read_ids(path) if path.is_file() else []:
-            if clip in split_of:
-                raise ValueError(f"{path}: clip {clip} is in {split_of[clip]}.txt too")
-            split_of[clip] = split
-    return split_of
+def resample_parameters(parameters: np.ndarray, groups: dict[str, slice], fps_in: float, fps_out: float) -> np.ndarray:
+    """SMPL-X parameters (F, 182) at another rate: rotations by slerp, the others by a cubic spline."""
+    if fps_in == fps_out or len(parameters) < 2:
+        return parameters
+    times = _times(len(parameters), fps_in, fps_out)
+    out = cubic_spline(parameters.astype(np.float64), times)
+    for name in SMPLX_ROTATIONS:
+        turns = torch.from_numpy(parameters[:, groups[name]].astype(np.float64)).unflatten(1, (-1, 3))
+        turns = slerp(axis_angle_to_quaternion(turns).numpy(), times)
+        out[:, groups[name]] = _axis_angle(turns).reshape(len(times), -1)
+    return out.astype(np.float32)
 
 
-def joint_records(folder: Path, skeleton: Skeleton, fps: float) -> Iterator[Record]:
-    """Records of a folder of joints: {raw_joints,joints,new_joints}/ID.npy (F, J, 3), texts/ID.txt, splits."""
-    names = ("raw_joints", "joints", "new_joints")
-    source = next((folder / name for name in names if (folder / name).is_dir()), None)
-    if source is None:
-        raise FileNotFoundError(f"{folder} has none of {', '.join(n + '/' for n in names)} with (F, J, 3) .npy files")
-    for clip, split in read_splits(folder).items():
-
-        def load(path: Path = source / f"{clip}.npy") -> np.ndarray:
-            joints = load_array(path, 3, 3)
-            if joints.shape[1] != skeleton.num_joints:
-                raise ValueError(
-                    f"{path}: {joints.shape[1]} joints, skeleton {skeleton.name} has {skeleton.num_joints}"
-                )
-            return resample(joints, fps, skeleton.fps)
-
-        yield _record(folder, clip, split, load)
+def _axis_angle(quaternions: np.ndarray) -> np.ndarray:
+    """Inverse of `axis_angle_to_quaternion`: (..., 4) -> (..., 3), angles up to pi."""
+    w, v = quaternions[..., :1], quaternions[..., 1:] * np.where(quaternions[..., :1] < 0, -1, 1)
+    sin = np.linalg.norm(v, axis=-1, keepdims=True)
+    return v * np.where(sin > 1e-9, 2 * np.arctan2(sin, np.abs(w)) / np.maximum(sin, 1e-9), 2)
 
 
-def feature_records(folder: Path, skeleton: Skeleton) -> Iterator[Record]:
-    """Records of an existing HumanML3D or KIT-ML folder, features as they are."""
-    if not (folder / "new_joint_vecs").is_dir():
-        raise FileNotFoundError(f"{folder} has no new_joint_vecs/; is it the HumanML3D folder itself?")
-    for clip, split in read_splits(folder).items():
-        path = folder / "new_joint_vecs" / f"{clip}.npy"
-
-        def load(path: Path = path) -> np.ndarray:
-            return load_array(path, 2, skeleton.feature_dim)
-
-        yield _record(folder, clip, split, load, is_features=True)
+def _times(F: int, fps_in: float, fps_out: float) -> np.ndarray:
+    return np.minimum(np.arange(new_length(F, fps_in, fps_out)) * (fps_in / fps_out), F - 1)
 
 
-def _record(folder: Path, clip: str, split: str, load: Callable[[], np.ndarray], is_features: bool = False) -> Record:
-    """With captions from texts/ID.txt; where they cannot be read, `load` says so, and `build` skips the record."""
-    path, captions = folder / "texts" / f"{clip}.txt", []
-    try:
-        captions = parse_captions(path) if path.is_file() else []
-    except ValueError as error:
-        reason = str(error)
+def to_skeleton(clip: RawClip, skeleton: Skeleton, joint_map: JointMap | None = None) -> np.ndarray:
+    """The clip's joints in the order of the skeleton (F, J, 3): by the map, else by name, else by a built-in map.
 
-        def load() -> np.ndarray:
-            raise ValueError(reason)
+    Raises ValueError naming the joints that are there where none of these fits.
+    """
+    if joint_map:
+        return apply_map(clip.joints, clip.names, joint_map, skeleton.joints)
+    if set(skeleton.joints) <= set(clip.names):
+        return clip.joints[:, [clip.names.index(name) for name in skeleton.joints]]
+    if skeleton.joints == HUMANML3D.joints:
+        return apply_map(clip.joints, clip.names, match_map(clip.names)[1], skeleton.joints)
+    lacking = [name for name in skeleton.joints if name not in clip.names]
+    raise ValueError(
+        f"the clip has no joint {', '.join(lacking[:5])} of skeleton {skeleton.name}; it has {', '.join(clip.names)}; "
+        "give --joint-map FILE.json, or another --skeleton"
+    )
 
-    return Record(clip, split, captions, load, is_features=is_features)
+
+def _array(clip: RawClip, target: Target) -> np.ndarray:
+    if target.representation.has_joints:
+        if clip.joints is None:
+            raise ValueError(f"the clip has parameters and no joints; {target.representation.name} needs joints")
+        return resample(to_skeleton(clip, target.skeleton, target.joint_map), clip.fps, target.fps)
+    if clip.parameters is None:
+        raise ValueError(f"the clip has joints and no parameters; {target.representation.name} needs parameters")
+    return resample_parameters(clip.parameters, target.representation.groups, clip.fps, target.fps)
 
 
-def _check(record: Record, array: np.ndarray) -> None:
+def _check(record: Record, array: np.ndarray, target: Target) -> None:
     if not record.captions:
         raise ValueError("no caption")
     if any(not caption.text for caption in record.captions):
         raise ValueError("an empty caption")
-    if record.split not in SPLITS:
+    if record.split not in (None, *SPLITS):
         raise ValueError(f"unknown split {record.split!r}")
-    needed = MIN_FRAMES - record.is_features
+    needed = MIN_FRAMES - (1 if record.is_features else 1 - target.representation.frames_lost)
     if len(array) < needed:
         raise ValueError(f"{len(array)} frames; {needed} are needed for one code")
     _check_finite(array)
@@ -159,93 +158,240 @@ def _check_finite(array: np.ndarray) -> None:
         raise ValueError(f"frame {int(np.argwhere(~np.isfinite(array))[0, 0])} is not finite")
 
 
-def _versions(record: Record, array: np.ndarray, skeleton: Skeleton, mirror: bool) -> Iterator[tuple]:
+def _versions(record: Record, array: np.ndarray, target: Target) -> Iterator[tuple]:
     """(id, features, captions) of everything a record becomes: itself and, where asked, its mirror image."""
     if record.is_features:
         yield record.id, array, record.captions
         return
-    yield record.id, joints_to_features(array, skeleton), record.captions
-    if mirror:
+    yield record.id, target.representation.encode(array), record.captions
+    if target.mirror:
         swapped = [Caption(mirror_caption(c.text), c.start, c.end, mirror_caption(c.tokens)) for c in record.captions]
-        yield "M" + record.id, joints_to_features(mirror_joints(array, skeleton), skeleton), swapped
+        yield "M" + record.id, target.representation.encode(mirror_joints(array, target.skeleton)), swapped
+
+
+def make_clips(record: Record, target: Target) -> dict:
+    """Write what a record becomes, whole or not at all; say what was written, or why it is skipped."""
+    notes = []
+    try:
+        loaded = record.load()
+        if isinstance(loaded, RawClip):
+            notes += loaded.notes
+            own = [Caption(" ".join(text.split())) for text in loaded.captions]
+            record = replace(
+                record,
+                captions=own or record.captions,
+                split=loaded.split or record.split,
+                participant=loaded.participant or record.participant,
+            )
+            loaded = _array(loaded, target)
+        guessed = not record.captions and bool(record.guess)
+        if guessed:
+            record = replace(record, captions=[Caption(record.guess)])
+        _check(record, loaded, target)
+        versions = list(_versions(record, loaded, target))
+        for _, features, _ in versions:
+            _check_finite(features)
+    except (ValueError, OSError) as error:
+        return {"id": record.id, "skipped": " ".join(str(error).split())}
+    for clip, features, captions in versions:
+        features = features.astype(np.float32)
+        np.save(target.out / "new_joint_vecs" / f"{clip}.npy", features)
+        if target.representation.has_joints:
+            np.save(target.out / "new_joints" / f"{clip}.npy", target.representation.decode(features))
+        text = "".join(caption.line() + "\n" for caption in captions)
+        (target.out / "texts" / f"{clip}.txt").write_text(text, encoding="utf-8")
+    return {
+        "id": record.id,
+        "clips": [[clip, len(features), len(captions)] for clip, features, captions in versions],
+        "split": record.split,
+        "participant": record.participant,
+        "guessed": guessed,
+        "notes": notes,
+    }
+
+
+# 2) All of them.
+
+
+def _run(records: Iterator[Record], target: Target, workers: int) -> Iterator[dict]:
+    """`make_clips` of every record, in order, over `workers` processes."""
+    head = list(islice(records, FEW))
+    threads = torch.get_num_threads()
+    if workers <= 1 or len(head) < FEW:
+        for record in chain(head, records):
+            torch.set_num_threads(1)  # how a sum is split over threads decides its last bits
+            try:
+                outcome = make_clips(record, target)
+            finally:
+                torch.set_num_threads(threads)
+            yield outcome
+        return
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+    )
+    pending = deque()  # few at a time: records may hold their arrays
+    try:
+        for record in chain(head, records):
+            pending.append(pool.submit(make_clips, record, target))
+            if len(pending) > 4 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    except BrokenProcessPool as error:
+        raise OSError(
+            "a worker process died (out of memory?); the same command goes on from here, fewer --workers need less"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def split_of(clip: str) -> str:
+    """90/5/5 by hash of the id, so that a clip keeps its split when others come or go."""
+    bucket = zlib.crc32(f"split {clip}".encode()) % 20
+    return "val" if bucket == 18 else "test" if bucket == 19 else "train"
+
+
+def _fill_splits(outcomes: list[dict], report: Report) -> None:
+    """A split for the clips whose source says none. Small data sets get a val and a test clip whatever the hash says,
+    because no tokenizer can be trained without."""
+    free = [outcome for outcome in outcomes if outcome["split"] is None]
+    for outcome in free:
+        outcome["split"] = split_of(outcome["id"])
+    for split in ("val", "test"):
+        training = [outcome for outcome in free if outcome["split"] == "train"]
+        if len(training) > 2 and not any(outcome["split"] == split for outcome in outcomes):
+            moved = min(training, key=lambda outcome: zlib.crc32(outcome["id"].encode()))
+            moved["split"] = split
+            report.add_notes([f"{split}: the hash chose no clip, {moved['id']} was taken"])
+
+
+def _resume(out: Path, settings: dict) -> dict[str, dict]:
+    """What an unfinished build of the same settings has finished, by record id. Raises FileExistsError otherwise."""
+    journal = out / JOURNAL
+    if not journal.is_file():
+        if out.exists() and any(out.iterdir()):
+            raise FileExistsError(f"{out} is not empty; choose another --out, or remove it")
+        return {}
+    lines = []
+    for line in journal.read_text(encoding="utf-8").splitlines():
+        try:
+            lines.append(json.loads(line))
+        except json.JSONDecodeError:
+            break  # the line that was being written when the build was killed
+    if not lines or lines[0] != settings:
+        raise FileExistsError(f"{out} holds an unfinished build of other settings; choose another --out, or remove it")
+    done = {line["id"]: line for line in lines[1:] if "clips" in line}  # the skipped ones get another chance
+    return {name: line for name, line in done.items() if all(_is_whole(out, *clip) for clip in line["clips"])}
+
+
+def _is_whole(out: Path, clip: str, frames: int, _captions: int) -> bool:
+    """Whether a clip of the journal is on the disk in full; after a power cut it may not be."""
+    try:
+        found = [
+            np.load(path, mmap_mode="r", allow_pickle=False) for path in sorted(out.glob(f"new_joint*/{clip}.npy"))
+        ]
+        return bool(found) and all(len(array) == frames for array in found)
+    except (ValueError, OSError, EOFError):
+        return False
 
 
 def build(
-    records: Iterable[Record], out: Path, skeleton: Skeleton, source: str, licence: str = "", mirror: bool = False
-) -> Report:
+    records: Iterable[Record], out: Path, skeleton: Skeleton, source: str, licence: str = "", mirror: bool = False,
+    representation: Representation | None = None, fps: float | None = None, joint_map: JointMap | None = None,
+    workers: int = 1,
+) -> Report:  # fmt: skip
     """Write the dataset folder `out` and return what was kept.
 
     With `mirror`, every clip of joints is written a second time with left and right exchanged, in motion and
     caption, as `M` + id (HumanML3D's own augmentation). Records of features are taken as they are. A record is
-    written whole, with its mirror image, or skipped whole.
+    written whole, with its mirror image, or skipped whole. `representation` is humanml3d unless given, `fps` the
+    skeleton's. An unfinished build of the same settings is gone on with.
 
     Raises:
         FileExistsError: `out` is not empty. TooManySkipped: more than 5 % of the records were unusable.
     """
-    if out.exists() and any(out.iterdir()):
-        raise FileExistsError(f"{out} is not empty; choose another --out, or remove it")
-    for name in ("new_joint_vecs", "new_joints", "texts"):
+    representation = representation or get_representation("humanml3d", skeleton)
+    target = Target(out, representation, fps or skeleton.fps, mirror, joint_map)
+    settings = {
+        "source": source, "skeleton": skeleton.to_json(), "representation": representation.name, "fps": target.fps,
+        "mirror": mirror, "joint_map": joint_map,
+    }  # fmt: skip
+    done = _resume(out, settings)
+    for name in ("new_joint_vecs", "texts") + (("new_joints",) if representation.has_joints else ()):
         (out / name).mkdir(parents=True, exist_ok=True)
-    report = Report(source, fps=skeleton.fps)
-    split_of: dict[str, str] = {}
-    participants: dict[str, str] = {}
+    report, outcomes, names, seen = Report(source, fps=target.fps), [], set(), []
 
-    def write(clip: str, features: np.ndarray, captions: list[Caption], record: Record) -> None:
-        np.save(out / "new_joint_vecs" / f"{clip}.npy", features)
-        np.save(out / "new_joints" / f"{clip}.npy", features_to_joints(features, skeleton))
-        text = "".join(caption.line() + "\n" for caption in captions)
-        (out / "texts" / f"{clip}.txt").write_text(text, encoding="utf-8")
-        split_of[clip] = record.split
-        if record.participant:
-            participants[clip] = record.participant
-        report.kept[record.split] += 1
-        report.frames += len(features)
-        report.captions += len(captions)
+    def fresh() -> Iterator[Record]:
+        """The records still to do; every one is noted in `seen`, with what is known of it already."""
+        for record in records:
+            made = {record.id, "M" + record.id} if mirror and not record.is_features else {record.id}
+            if names & made:
+                seen.append({"id": record.id, "skipped": f"a second clip of the name {record.id}"})
+                continue
+            names.update(made)
+            seen.append(done.get(record.id))
+            if record.id not in done:
+                yield record
 
-    seen = 0
-    for record in records:
-        seen += 1
-        try:
-            array = record.load()
-            _check(record, array)
-            versions = list(_versions(record, array, skeleton, mirror))
-            for clip, features, _ in versions:
-                _check_finite(features)
-                if clip in split_of:
-                    raise ValueError(f"a second clip of the name {clip}")
-            for clip, features, captions in versions:
-                write(clip, features, captions, record)
-        except (ValueError, FileNotFoundError) as error:
-            report.skipped[record.id] = str(error)
-    write_json(out / "report.json", report.to_dict())
-    if len(report.skipped) > MAX_SKIPPED * max(1, seen):
+    text = "".join(json.dumps(line) + "\n" for line in (settings, *done.values()))
+    write_atomic(out / JOURNAL, lambda path: path.write_text(text, encoding="utf-8"))
+    with open(out / JOURNAL, "a", encoding="utf-8") as journal:
+        for outcome in _run(fresh(), target, workers):
+            journal.write(json.dumps(outcome) + "\n")
+            journal.flush()
+            outcomes.append(outcome)
+    new = iter(outcomes)
+    outcomes = [known or next(new) for known in seen]  # in the order of the records
+    kept = [outcome for outcome in outcomes if "clips" in outcome]
+    report.skipped = {outcome["id"]: outcome["skipped"] for outcome in outcomes if "skipped" in outcome}
+    skipped = len(outcomes) - len(kept)
+    _fill_splits(kept, report)
+    for outcome in kept:
+        report.add_notes(outcome["notes"])
+        for _, frames, captions in outcome["clips"]:
+            report.add_clip(outcome["split"], frames, captions, outcome["guessed"])
+    report.save(out)
+    if skipped > MAX_SKIPPED * max(1, len(outcomes)):
         first, reason = next(iter(report.skipped.items()))
         raise TooManySkipped(
-            f"{len(report.skipped)} of {seen} records cannot be used (limit 5 %), first {first}: {reason}; "
+            f"{skipped} of {len(outcomes)} records cannot be used (limit 5 %), first {first}: {reason}; "
             f"all are listed in {out / 'report.json'}"
         )
     if not report.kept["train"]:
-        raise ValueError(f"no usable training clip among {seen} records of {source}")
-    clips = {split: [clip for clip, its_split in split_of.items() if its_split == split] for split in SPLITS}
-    for split in SPLITS:
-        (out / f"{split}.txt").write_text("".join(clip + "\n" for clip in clips[split]), encoding="utf-8")
+        raise ValueError(f"no usable training clip among {len(outcomes)} records of {source}")
+    _finish(kept, target, report, licence)
+    return report
+
+
+def _finish(kept: list[dict], target: Target, report: Report, licence: str) -> None:
+    """Everything that makes the folder a data set."""
+    out, representation = target.out, target.representation
+    clips = {
+        split: [clip for outcome in kept if outcome["split"] == split for clip, *_ in outcome["clips"]]
+        for split in SPLITS
+    }
     training = (np.load(out / "new_joint_vecs" / f"{clip}.npy", allow_pickle=False) for clip in clips["train"])
-    Normalizer.fit(training, skeleton).save(out)  # read again, one at a time: they need not fit in memory
-    save_skeleton(skeleton, out)
-    if participants:
-        write_json(out / "participants.json", participants)
-    facts = {key: value for key, value in report.to_dict().items() if key not in ("reasons", "source")}
+    Normalizer.fit(training, representation).save(out)  # read again, one at a time: they need not fit in memory
+    save_skeleton(target.skeleton, out)
+    report.save_histogram(out / "lengths.png")
+    people = {clip: o["participant"] for o in kept if o["participant"] for clip, *_ in o["clips"]}
+    if people:
+        write_json(out / "participants.json", people)
+    for split in SPLITS:
+        text = "".join(clip + "\n" for clip in clips[split])
+        write_atomic(out / f"{split}.txt", lambda path, text=text: path.write_text(text, encoding="utf-8"))
+    left_out = ("reasons", "source", "notes", "lengths")
     write_json(
         out / "dataset.json",
         {
             "name": out.name,
-            "skeleton": skeleton.name,
-            "representation": f"humanml3d-{skeleton.feature_dim}",
-            "fps": skeleton.fps,
-            "unit_length": skeleton.unit_length,
-            "source": source,
+            "skeleton": target.skeleton.name,
+            "representation": representation.name,
+            "fps": target.fps,
+            "unit_length": target.skeleton.unit_length,
+            "source": report.source,
             "licence": licence,
-            "counts": facts,
+            "counts": {key: value for key, value in report.to_dict().items() if key not in left_out},
         },
     )
-    return report
+    (out / JOURNAL).unlink()

@@ -1,11 +1,12 @@
 """The dataset folder: HumanML3D's own layout, read as it is and written the same way.
 
-    new_joint_vecs/ID.npy (F, D) float32      features, one frame fewer than the joints
-    new_joints/ID.npy     (F, J, 3)           what the features recover to
+    new_joint_vecs/ID.npy (F, D) float32      features; HumanML3D's have one frame fewer than the joints
+    new_joints/ID.npy     (F, J, 3)           what the features recover to; absent where they are SMPL-X parameters
     texts/ID.txt          caption#token/POS token/POS#start#end        one line a caption, seconds
     train.txt val.txt test.txt                one id a line
     Mean.npy Std.npy      (D,)                of the training split
-    dataset.json          skeleton, fps, source, counts; absent from a plain HumanML3D or KIT-ML download
+    dataset.json          skeleton, representation, fps, source, counts; absent from a plain download
+    unfinished.jsonl      only while a build is under way (`build.py`): such a folder is not opened
     skeleton.json         where the skeleton is not a built-in one
 
 It hands out arrays and captions; windows and batches are `data/batches.py`, features are `features.py`.
@@ -20,9 +21,11 @@ import numpy as np
 
 from motiongpt.files import file_hash, read_json
 from motiongpt.normalizer import Normalizer
+from motiongpt.representations import get_representation
 from motiongpt.skeletons import Skeleton, guess_skeleton, load_skeleton
 
 SPLITS = ("train", "val", "test")
+JOURNAL = "unfinished.jsonl"
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,10 @@ class MotionDataset:
             raise FileNotFoundError(
                 f"{folder} has no new_joint_vecs/ (it holds: {here}); make one with scripts/prepare.py"
             )
+        if (self.folder / JOURNAL).is_file():
+            raise ValueError(
+                f"{folder} is an unfinished build ({JOURNAL}): the same prepare.py command goes on with it"
+            )
         for name in ("Mean.npy", "Std.npy", "train.txt"):
             if not (self.folder / name).is_file():
                 raise FileNotFoundError(f"{self.folder / name} is missing; scripts/prepare.py writes it")
@@ -124,10 +131,11 @@ class MotionDataset:
         self.info = read_json(info) if info.is_file() else {}
         self.skeleton = self._skeleton()
         self.fps = float(self.info.get("fps", self.skeleton.fps))
-        if self.skeleton.feature_dim != self.feature_dim:
+        self.representation = get_representation(self.info.get("representation", "humanml3d"), self.skeleton)
+        if self.representation.dim != self.feature_dim:
             raise ValueError(
                 f"{folder}: Mean.npy has width {self.feature_dim}, skeleton {self.skeleton.name} needs "
-                f"{self.skeleton.feature_dim}"
+                f"{self.representation.dim} ({self.representation.name})"
             )
 
     def _skeleton(self) -> Skeleton:

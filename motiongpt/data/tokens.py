@@ -3,17 +3,26 @@
     [{"text_query": "a person walks forward", "motion_tokens": "42 18 91", "participant_id": "P001"}, ...]
 
 `id` and `split` are optional too. `motion_tokens` may be a list of ints, and any of the field's token spellings;
-`word` is read where there is no `text_query`. What cannot be trained on is a named error here, before training starts.
+`word` is read where there is no `text_query`. The forms of other projects are read as well (`token_formats.py`). What
+cannot be trained on is a named error here, before training starts.
 """
 
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from motiongpt.files import read_json, write_atomic, write_json
+from motiongpt.data.token_formats import (
+    CODE_FOLDERS,
+    META,
+    folder_records,
+    instruction_records,
+    is_instructions,
+    write_code_folder,
+)
+from motiongpt.files import file_hash, read_json, write_atomic, write_json
 from motiongpt.sampling import global_median, median_length
 from motiongpt.vocab import parse_motion
 
@@ -33,20 +42,31 @@ class Entry:
     split: str = "train"
 
 
-def load_tokens(path: Path | str, seed: int = 42) -> list[Entry]:
-    """Read a token dataset; entries without a split get one: 1 % validation, spread by a hash with the seed.
+def load_tokens(path: Path | str, seed: int = 42, say: Callable[[str], None] = print) -> list[Entry]:
+    """Read a token dataset: our JSON, a JSON of instructions, or a folder of code arrays with captions.
 
-    Those entries are motions that training does not see. Their captions it does see, wherever a caption has several
-    motions: this validation says nothing about sentences that are new. For that, give the file its own splits.
+    Entries without a split get one: 1 % validation, spread by a hash with the seed. Those entries are motions that
+    training does not see. Their captions it does see, wherever a caption has several motions: this validation says
+    nothing about sentences that are new. For that, give the file its own splits.
 
-    Raises FileNotFoundError, or ValueError naming the file, the entry and what is wrong with it.
+    `say` gets a line where rows of another project's data are skipped. Raises FileNotFoundError, or ValueError naming
+    the file, the entry and what is wrong with it.
     """
     path = Path(path)
-    content = _read(path)
-    if not isinstance(content, list) or not content:
-        raise ValueError(f"{path}: expected a non-empty JSON list of entries, got {type(content).__name__}")
-    entries = [_entry(item, f"{path}, entry {i}") for i, item in enumerate(content)]
-    missing = [i for i, item in enumerate(content) if "split" not in item]
+    if path.is_dir():
+        records = list(folder_records(path, say))
+    else:
+        content = _read(path)
+        if not isinstance(content, list) or not content:
+            raise ValueError(f"{path}: expected a non-empty JSON list of entries, got {type(content).__name__}")
+        if is_instructions(content):
+            records = list(instruction_records(content, path, say))
+        else:
+            records = [(item, f"{path}, entry {i}") for i, item in enumerate(content)]
+    if not records:
+        raise ValueError(f"{path} has no motion with a caption")
+    entries = [_entry(item, where) for item, where in records]
+    missing = [i for i, (item, _) in enumerate(records) if "split" not in item]
     if missing:
         wanted = min(MAX_VALIDATION, max(1, int(VALIDATION_SHARE * len(missing))))
         ranked = sorted(missing, key=lambda i: rank(entries[i], seed))
@@ -58,6 +78,16 @@ def load_tokens(path: Path | str, seed: int = 42) -> list[Entry]:
 def rank(entry: Entry, seed: int) -> bytes:
     """Sorting by it shuffles entries by what they hold, not by where they stand: the first n are a fair sample."""
     return hashlib.sha256(f"{seed}/{entry.text}/{entry.codes}".encode()).digest()
+
+
+def tokens_hash(path: Path, entries: Sequence[Entry]) -> str:
+    """16 hex digits that tell data sets apart: of the file, or, where it is a folder, of what it holds."""
+    if path.is_file():
+        return file_hash(path)
+    digest = hashlib.sha256()
+    for entry in entries:
+        digest.update(f"{entry}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def _read(path: Path) -> list:
@@ -104,20 +134,28 @@ def _entry(item: dict, where: str) -> Entry:
     return Entry(text.strip(), tuple(codes), participant, str(item.get("id", "")), split)
 
 
-def save_tokens(path: Path | str, entries: Sequence[Entry], meta: dict) -> None:
-    """Write the JSON list, and `meta` (tokenizer hash, codes, fps, ...) beside it as <name>.meta.json."""
+def save_tokens(path: Path | str, entries: Sequence[Entry], meta: dict, form: str = "json") -> None:
+    """Write the JSON list, and `meta` (tokenizer hash, codes, fps, ...) beside it as <name>.meta.json.
+
+    Form npy: a folder of code arrays instead, see `write_code_folder`.
+    """
     records = []
     for entry in entries:
         record = {"text_query": entry.text, "motion_tokens": " ".join(map(str, entry.codes))}
         record |= {"participant_id": entry.participant} if entry.participant else {}
         records.append(record | {"id": entry.id, "split": entry.split})
     path = Path(path)
+    if form == "npy":
+        write_code_folder(path, records, meta)
+        return
     lines = ",\n".join(json.dumps(record, ensure_ascii=False) for record in records)
     write_json(meta_path(path), meta)  # first: tokens without it would be read as of another codebook size
     write_atomic(path, lambda temporary: temporary.write_text(f"[\n{lines}\n]\n", encoding="utf-8"))
 
 
 def meta_path(path: Path) -> Path:
+    if path.is_dir():
+        return (path.parent if path.name in CODE_FOLDERS else path) / META
     return path.with_name(path.stem + ".meta.json")
 
 

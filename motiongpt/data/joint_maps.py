@@ -1,0 +1,154 @@
+"""Joint names of other skeletons -> the 22 joints of `humanml3d-22`: built-in maps, and any other from a JSON file.
+
+A map says for every target joint which joints of the file it is made of: {target: {source: weight}}, weights summing
+to 1. Mostly that is one source; where the file has fewer spine joints it is a point between two.
+
+Names are compared without a namespace ("mixamorig:Hips", "Character1:Hips" and "Hips" are the same joint).
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..files import read_json
+from ..skeletons import HUMANML3D
+
+JointMap = dict[str, dict[str, float]]
+
+_SIDES = (("left", "Left", "L"), ("right", "Right", "R"))
+
+
+def _both_sides(centre: dict[str, str], limbs: dict[str, str], side: int) -> JointMap:
+    """Map from {target: source, or two sources with + between}; `*` in a limb's source stands for the side's name."""
+    pairs = dict(centre)
+    for sides in _SIDES:
+        pairs |= {f"{sides[0]}_{target}": source.replace("*", sides[side]) for target, source in limbs.items()}
+    return {target: _parts(pairs[target].split("+")) for target in HUMANML3D.joints}
+
+
+def _parts(sources: Sequence[str]) -> dict[str, float]:
+    return {source: 1 / len(sources) for source in sources}
+
+
+_BIPED_LIMBS = {
+    "hip": "*UpLeg", "knee": "*Leg", "ankle": "*Foot", "foot": "*ToeBase", "collar": "*Shoulder", "shoulder": "*Arm",
+    "elbow": "*ForeArm", "wrist": "*Hand",
+}  # fmt: skip
+_BIPED_CENTRE = {
+    "pelvis": "Hips", "spine1": "Spine", "spine2": "Spine1", "spine3": "Spine2", "neck": "Neck", "head": "Head",
+}  # fmt: skip
+
+# Targets that differ in place from SMPL's joints of that name: bandai-namco and cmu have fewer spine joints; cmu's
+# Neck, LeftShoulder and RightShoulder lie in Spine1, so its neck is Neck1 and spine3 half way up the chest.
+MAPS: dict[str, JointMap] = {
+    "smpl": {joint: {joint: 1.0} for joint in HUMANML3D.joints},
+    "smpl-short": _both_sides(
+        {joint: joint.capitalize() for joint in _BIPED_CENTRE},
+        {joint: f"*_{joint.capitalize()}" for joint in _BIPED_LIMBS},
+        2,
+    ),
+    "mixamo": _both_sides(_BIPED_CENTRE, _BIPED_LIMBS, 1),
+    "lafan1": _both_sides(_BIPED_CENTRE, _BIPED_LIMBS | {"foot": "*Toe"}, 1),
+    "cmu": _both_sides(
+        _BIPED_CENTRE | {"spine1": "Hips+Spine", "spine2": "Spine", "spine3": "Spine+Spine1", "neck": "Neck1"},
+        _BIPED_LIMBS,
+        1,
+    ),
+    "bandai-namco": _both_sides(
+        _BIPED_CENTRE | {"spine1": "Hips+Spine", "spine2": "Spine", "spine3": "Chest"},
+        {
+            "hip": "UpperLeg_*", "knee": "LowerLeg_*", "ankle": "Foot_*", "foot": "Toes_*", "collar": "Shoulder_*",
+            "shoulder": "UpperArm_*", "elbow": "LowerArm_*", "wrist": "Hand_*",
+        },
+        2,
+    ),
+}  # fmt: skip
+
+
+def _plain(name: str) -> str:
+    """Name without the namespace (up to the last colon) and without the prefix of SMPL's own FBX files."""
+    return name.rsplit(":", 1)[-1].removeprefix("m_avg_").removeprefix("f_avg_")
+
+
+def match_map(names: Sequence[str]) -> tuple[str, JointMap]:
+    """The first built-in map whose sources are all among `names`: its name and the map, in the spelling of `names`.
+
+    Raises ValueError naming the joints that are there and what the closest map misses.
+    """
+    spelling = {_plain(name): name for name in reversed(names)}  # of two equal ones the first counts
+    missing = {}
+    for map_name, joint_map in MAPS.items():
+        sources = dict.fromkeys(source for parts in joint_map.values() for source in parts)
+        missing[map_name] = [source for source in sources if source not in spelling]
+        if not missing[map_name]:
+            return map_name, {
+                target: {spelling[source]: weight for source, weight in parts.items()}
+                for target, parts in joint_map.items()
+            }
+    closest = min(missing, key=lambda map_name: len(missing[map_name]))
+    raise ValueError(
+        f"no built-in joint map ({', '.join(MAPS)}) fits these joints: {_listed(names)}; the closest, {closest}, "
+        f"misses {_listed(missing[closest])}; write one and give it with --joint-map FILE.json"
+    )
+
+
+def read_map(path: str | Path) -> JointMap:
+    """A map from a JSON object; a value is a source, a list of sources (their mean) or {source: weight}.
+
+    Raises FileNotFoundError, or ValueError naming the file and the key at fault; weights must sum to 1.
+    """
+    record = read_json(path)
+    if not isinstance(record, dict) or not record:
+        raise ValueError(f'{path}: a joint map is a JSON object {{"target": "source"}}, got {_shown(record)}')
+    joint_map = {}
+    for target, value in record.items():
+        parts = value
+        if isinstance(value, str):
+            parts = {value: 1.0}
+        elif isinstance(value, list) and value and all(isinstance(source, str) for source in value):
+            parts = _parts(value)
+            if len(parts) != len(value):
+                raise ValueError(f"{path}: {target}: a source stands twice in {_shown(value)}; use weights")
+        elif not isinstance(value, dict) or not all(type(weight) in (int, float) for weight in value.values()):
+            raise ValueError(
+                f"{path}: {target}: expected a joint name, a list of names or {{name: weight}}, got {_shown(value)}"
+            )
+        total = sum(parts.values())
+        if not abs(total - 1) < 1e-3:  # thirds are written with a few digits
+            raise ValueError(f"{path}: {target}: weights must sum to 1, got {total:g}")
+        joint_map[target] = {source: weight / total for source, weight in parts.items()}
+    return joint_map
+
+
+def apply_map(
+    joints: np.ndarray, names: Sequence[str], joint_map: Mapping[str, Mapping[str, float]], target_names: Sequence[str]
+) -> np.ndarray:
+    """Joints (F, K, 3) with K `names` -> (F, J, 3) in the order of `target_names`, same dtype and unit.
+
+    Raises ValueError where the map lacks a target, or names a source that is not among `names`.
+    """
+    if joints.shape[1:] != (len(names), 3):
+        raise ValueError(f"joints must be (F, {len(names)}, 3), got {joints.shape}")
+    lacking = [target for target in target_names if target not in joint_map]
+    if lacking:
+        raise ValueError(f"the joint map has no entry for {_listed(lacking)}; it has {_listed(list(joint_map))}")
+    index = {name: i for i, name in reversed(list(enumerate(names)))}
+    unknown = sorted({source for target in target_names for source in joint_map[target] if source not in index})
+    if unknown:
+        raise ValueError(f"the joint map uses {_listed(unknown)}, which the clip lacks; it has {_listed(names)}")
+    weights = np.zeros((len(target_names), len(names)))
+    for row, target in zip(weights, target_names, strict=True):
+        for source, weight in joint_map[target].items():
+            row[index[source]] = weight
+    return np.einsum("jk,fkc->fjc", weights, joints).astype(joints.dtype)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names with commas, the first 80 of them: an error stays one readable line."""
+    return ", ".join(names[:80]) + (f" and {len(names) - 80} more" if len(names) > 80 else "")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,29 @@
+"""What a reader of somebody's motion files gives: one clip, in metres, y up, with the names of its joints.
+
+Readers (`data/readers/`) know file formats and nothing of skeletons, features or data sets; `data/build.py` knows those
+and no file formats. `RawClip` is all that passes between them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class RawClip:
+    """One clip as it was read. Raises ValueError where joints and names contradict each other."""
+
+    joints: np.ndarray | None  # (F, J, 3) float32 metres, y up, right-handed, the file's own heading; None: parameters
+    names: tuple[str, ...]  # of the joints, as the file calls them (or as the format documents them)
+    fps: float
+    captions: tuple[str, ...] = ()
+    participant: str | None = None
+    split: str | None = None  # train, val or test where the source says
+    notes: tuple[str, ...] = ()  # what was assumed or guessed, one line each: "unit: centimetres (guessed)"
+    parameters: np.ndarray | None = None  # (F, 182) float32 for SMPL-X, instead of joints
+
+    def __post_init__(self) -> None:
+        if self.joints is not None and self.joints.shape[1:] != (len(self.names), 3):
+            raise ValueError(f"joints must be (F, {len(self.names)}, 3), got {self.joints.shape}")
+        if not 0 < self.fps < np.inf:
+            raise ValueError(f"fps must be positive, got {self.fps}")

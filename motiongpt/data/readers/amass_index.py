@@ -1,0 +1,149 @@
+"""HumanML3D's index.csv over a folder of AMASS: every row is a piece of a clip, so the data set can be rebuilt.
+
+A row says which file, which frames at 20 fps (counted after trimming) and what the piece is called. 1,191 of the 14,616
+rows are HumanAct12's, whose joints come with HumanML3D and are taken as they are: neither flipped, trimmed nor cut.
+Clips are read by `amass.py`; texts and splits of the new names come with HumanML3D.
+"""
+
+import csv
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from ...skeletons import HUMANML3D
+from ..raw import RawClip
+from . import amass
+
+
+@dataclass(frozen=True)
+class IndexRow:
+    """One row of index.csv."""
+
+    line: int
+    source: PurePosixPath  # below ./pose_data/: KIT/3/kick_high_left02_poses.npy
+    start: int  # frames at 20 fps, after trimming
+    end: int
+    id: str  # 000000
+
+
+def index_rows(path: Path | str) -> list[IndexRow]:
+    """The rows of a HumanML3D index.csv: source_path, start_frame, end_frame, new_name.
+
+    Raises FileNotFoundError, or ValueError naming the line.
+    """
+    path, rows, ids = Path(path), [], set()
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    columns = ["source_path", "start_frame", "end_frame", "new_name"]
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            if not set(columns) <= set(reader.fieldnames or ()):
+                raise ValueError(f"the first line must name {', '.join(columns)}, got {str(reader.fieldnames)[:100]}")
+            for row in reader:
+                line = f"line {reader.line_num}"
+                values = [row[column] or "" for column in columns]
+                source, name = PurePosixPath(values[0]), PurePosixPath(values[3])
+                parts = source.parts[source.parts[:1] == ("pose_data",) :]
+                if source.is_absolute() or ".." in parts or len(parts) < 2:
+                    raise ValueError(f"{line}: source_path must be ./pose_data/DATASET/.../CLIP.npy, got {values[0]!r}")
+                if len(name.parts) != 1 or name.stem in ids or name.stem == "..":
+                    raise ValueError(f"{line}: new_name must be a file name that no row before has, got {values[3]!r}")
+                try:
+                    start, end = int(values[1]), int(values[2])
+                except ValueError as error:
+                    raise ValueError(f"{line}: start_frame and end_frame must be whole numbers: {error}") from error
+                ids.add(name.stem)
+                rows.append(IndexRow(reader.line_num, PurePosixPath(*parts), start, end, name.stem))
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{path}: {error}") from error
+    return rows
+
+
+def source_file(row: IndexRow, amass_root: Path | str, humanact12: Path | str | None = None) -> Path:
+    """The file of a row: AMASS_ROOT/KIT/3/kick_high_left02_poses.npz, or under the names of later AMASS releases
+    (PosePrior for MPI_Limits, _stageii for _poses, _ for spaces); HumanAct12's .npy. FileNotFoundError names both."""
+    root, source = Path(amass_root), row.source
+    if is_humanact12(row):
+        folder = root / "humanact12" if humanact12 is None else Path(humanact12)
+        tried = [folder / Path(*source.parts[1:]), folder / source.name]
+    else:
+        stem = source.stem.removesuffix("_poses")
+        stems = [f"{name}{end}" for name in (stem, stem.replace(" ", "_")) for end in ("_poses", "_stageii")]
+        datasets = (source.parts[0], amass.RENAMED.get(source.parts[0], source.parts[0]))
+        places = [root.joinpath(name, *source.parts[1:-1]) for name in dict.fromkeys(datasets)]
+        tried = [place / f"{name}.npz" for name in dict.fromkeys(stems) for place in places]
+    for path in tried:
+        if path.is_file():
+            return path
+    raise FileNotFoundError(f"{row.id}, line {row.line} of the index: {tried[0]} does not exist")
+
+
+def is_humanact12(row: IndexRow) -> bool:
+    """Whether a row's clip is HumanAct12's, which the index neither flips, trims nor cuts."""
+    return "humanact12" in str(row.source)
+
+
+def read_row(
+    row: IndexRow,
+    amass_root: Path | str,
+    body_models: Path | str | None = None,
+    humanact12: Path | str | None = None,
+    exact_fps: bool = False,
+) -> RawClip:
+    """The clip of one row: 22 joints at 20 fps, trimmed, then frames start to end as Python slices them."""
+    path = source_file(row, amass_root, humanact12)
+    if is_humanact12(row):
+        return _humanact12(path)
+    clip = amass.read(path, body_models, exact_fps=exact_fps)
+    joints = clip.joints[row.start : row.end]
+    if not len(joints):
+        raise ValueError(f"{row.id}, line {row.line} of the index: frames {row.start} to {row.end} of {path}, "
+                         f"which has {len(clip.joints)}")  # fmt: skip
+    notes = (
+        ("of AMASS's SMPL-X release; HumanML3D's own joints are of SMPL-H",) if path.stem.endswith("_stageii") else ()
+    )
+    return replace(clip, joints=joints, notes=clip.notes + notes)
+
+
+def _humanact12(path: Path) -> RawClip:
+    try:
+        joints = np.load(path, mmap_mode="r", allow_pickle=False)
+        if joints.ndim != 3 or joints.shape[1] < 22 or joints.shape[2] != 3 or joints.dtype.kind != "f":
+            raise ValueError(f"expected joints (F, 22 or more, 3), got {joints.shape} {joints.dtype}")
+        if not 0 < len(joints) <= amass.MAX_FRAMES:
+            raise ValueError(f"{len(joints)} frames, expected 1 to {amass.MAX_FRAMES}")
+        joints = np.array(joints[:, :22], np.float32)
+        if not np.isfinite(joints).all():
+            raise ValueError("NaN or infinite joints")
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{path}: {' '.join(str(error).split())[:200]}") from error
+    note = "HumanAct12: as it is, neither flipped nor trimmed nor cut"
+    return RawClip(joints, HUMANML3D.joints, HUMANML3D.fps, participant=f"humanact12-{path.stem[:3]}", notes=(note,))
+
+
+def read_index(
+    path: Path | str,
+    amass_root: Path | str,
+    body_models: Path | str | None = None,
+    humanact12: Path | str | None = None,
+    exact_fps: bool = False,
+    on_bad: Callable[[str, str], None] | None = None,
+) -> Iterator[tuple[str, RawClip]]:
+    """(new name, clip) of every row of index.csv. `amass_root` holds KIT/, CMU/, ...; `humanact12` the joints that
+    come with HumanML3D (pose_data/humanact12; default: AMASS_ROOT/humanact12).
+
+    A row without its file, or whose file is bad, raises FileNotFoundError or ValueError naming it, or goes to
+    `on_bad(id, message)` and the rest is read.
+    """
+    for row in index_rows(path):
+        try:
+            clip = read_row(row, amass_root, body_models, humanact12, exact_fps)
+        except (ValueError, FileNotFoundError) as error:
+            if on_bad is None:
+                raise
+            on_bad(row.id, str(error))
+            continue
+        yield row.id, clip

@@ -1,0 +1,233 @@
+"""BVH (Biovision hierarchy) files: any hierarchy and channel order -> joint positions in metres, y up.
+
+A rotation is the product of its channels from left to right, R = R(first) R(second) R(third), in degrees, acting on
+column vectors. Position channels replace the OFFSET, at the root and at any other joint, as motion capture software
+writes them. The format says neither the unit nor the axis that points up: both are guessed from the body, noted, and
+can be given. New frame rates are made before forward kinematics, so bones keep their lengths.
+
+The grammar is `data/bvh_text.py`, joint names of other skeletons are `data/joint_maps.py`. Left-handed files are not
+recognised.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ...rotations import quaternion_multiply, quaternion_to_matrix
+from ..bvh_text import Bvh, parse
+from ..joint_maps import match_map
+from ..raw import RawClip
+from ..resample import cubic_spline, new_length, slerp
+
+MAX_POSITIONS = 10_000_000  # frames x joints, before and after resampling: 2 GB while they are worked on
+UNITS = {
+    "metres": 1.0,
+    "CMU units": 0.0254 / 0.45,  # of the CMU motion capture database
+    "inches": 0.0254,
+    "centimetres": 0.01,
+    "millimetres": 0.001,
+}
+REACH = 2.2  # metres from the toes of an adult along the bones to the other end, the fingers: the same in any pose
+_AXIS = {"X": 0, "Y": 1, "Z": 2}
+
+
+def find(folder: str | Path) -> list[Path]:
+    """All BVH files below a folder, sorted. Raises FileNotFoundError where there is no such folder."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is not a folder")
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".bvh" and path.is_file())
+
+
+def read(
+    path: str | Path,
+    fps: float | None = None,
+    unit: float | None = None,
+    up: str | None = None,
+    end_sites: bool = False,
+) -> RawClip:
+    """One clip of all joints of the file, under their names there.
+
+    Args:
+        fps: resampled to this rate (slerp of the rotations, cubic spline of the positions); None keeps the file's.
+        unit: metres per unit of the file; None guesses it from the length of the bones.
+        up: "y" or "z", the axis that points up in the file; None guesses it from the poses.
+        end_sites: keep the End Sites too, as NAME_end.
+
+    Raises FileNotFoundError, or ValueError naming the file and the line at fault.
+    """
+    return _to_clip(parse(path), path, fps, unit, up, end_sites)
+
+
+def explain(
+    path: str | Path,
+    fps: float | None = None,
+    unit: float | None = None,
+    up: str | None = None,
+    end_sites: bool = False,
+) -> list[str]:
+    """What the file holds and what `read` would make of it, for people; for a broken file what is wrong and where."""
+    try:
+        bvh = parse(path)
+    except (ValueError, OSError) as error:
+        return [f"broken: {error}"]
+    F, C = bvh.values.shape
+    joints = [name for name, end in zip(bvh.names, bvh.end_sites, strict=True) if not end]
+    ends = len(bvh.names) - len(joints)
+    lines = [
+        f"{path}: BVH, {len(joints)} joints, {C} channels, {F} frames at {bvh.fps:g} fps, {F / bvh.fps:.2f} s",
+        f"joints: {', '.join(joints)}",
+    ]
+    orders = Counter(order for order, end in zip(bvh.channels, bvh.end_sites, strict=True) if not end)
+    lines += [f"channels of {n} joints: {' '.join(order) or 'none'}" for order, n in orders.most_common(5)]
+    try:
+        clip = _to_clip(bvh, path, fps, unit, up, end_sites)
+    except ValueError as error:
+        return [*lines, f"broken: {error}"]
+    low, high = clip.joints.min((0, 1)), clip.joints.max((0, 1))
+    box = ", ".join(f"{axis} {a:.2f} to {b:.2f}" for axis, a, b in zip("xyz", low, high, strict=True))
+    lines += clip.notes
+    lines += [f"kept: {len(clip.joints)} frames at {clip.fps:g} fps of {len(clip.names)} joints; metres: {box}"]
+    lines += [] if end_sites or not ends else [f"dropped: {ends} End Sites (the tips of the last bones)"]
+    try:
+        map_name, joint_map = match_map(clip.names)
+    except ValueError as error:
+        return [*lines, f"joint map: {error}"]
+    used = {source for parts in joint_map.values() for source in parts}
+    unused = [name for name in clip.names if name not in used]
+    return [*lines, f"joint map: {map_name}; joints it does not use: {', '.join(unused) or 'none'}"]
+
+
+def _to_clip(
+    bvh: Bvh, path: str | Path, fps: float | None, unit: float | None, up: str | None, end_sites: bool
+) -> RawClip:
+    """`read` after parsing."""
+    for name, value in (("fps", fps), ("unit", unit)):
+        if value is not None and not 1e-6 < value <= 1000:
+            raise ValueError(f"{name} must be above 0 and at most 1000, got {value}")
+    if up not in (None, "y", "z"):
+        raise ValueError(f"up must be y or z, got {up!r}")
+    rate, notes = fps or bvh.fps, []
+    F = new_length(len(bvh.values), bvh.fps, rate)
+    if max(F, len(bvh.values)) * len(bvh.names) > MAX_POSITIONS:
+        raise ValueError(
+            f"{path}: {max(F, len(bvh.values))} frames of {len(bvh.names)} joints are too many to hold; split the clip"
+        )
+    notes += [f"names: {name} (its name stood there before)" for name in bvh.renamed]
+    if any(channel.endswith("scale") for own in bvh.channels for channel in own):
+        notes.append("scale channels: ignored")
+    quaternions, positions = local_transforms(bvh)
+    body = _body(bvh.parents)
+    if unit is None:
+        unit, note = guess_unit(positions, bvh.parents, body)
+        notes.append(note)
+    else:
+        notes.append(f"unit: {unit:g} metres (given)")
+    if rate != bvh.fps:
+        times = np.minimum(np.arange(F) * (bvh.fps / rate), len(positions) - 1)
+        quaternions, positions = slerp(quaternions, times), cubic_spline(positions, times)
+        notes.append(f"fps: {bvh.fps:g} resampled to {rate:g}")
+    joints = forward_kinematics(quaternions, positions, bvh.parents)
+    if up is None:
+        identity = np.zeros((1, len(bvh.names), 4))
+        identity[..., 0] = 1
+        up, note = guess_up(joints[:, body], forward_kinematics(identity, bvh.offsets[None], bvh.parents)[:, body])
+        notes.append(note)
+    else:
+        notes.append(f"up: {up} (given)")
+    if up == "z":
+        joints = joints[..., [0, 2, 1]] * (1, 1, -1)  # a quarter turn about x
+    keep = [j for j, end in enumerate(bvh.end_sites) if end_sites or not end]
+    joints = (joints[:, keep] * unit).astype(np.float32)
+    return RawClip(joints, tuple(bvh.names[j] for j in keep), rate, notes=tuple(notes))
+
+
+def local_transforms(bvh: Bvh) -> tuple[np.ndarray, np.ndarray]:
+    """Of every joint in its parent's frame: unit quaternions (F, J, 4), w x y z, and positions (F, J, 3)."""
+    F, J = len(bvh.values), len(bvh.names)
+    positions = np.repeat(bvh.offsets[None], F, axis=0)
+    rotations = [[] for _ in bvh.names]  # per joint: (column, axis), from left to right
+    column = 0
+    for j, own in enumerate(bvh.channels):
+        for channel in own:
+            if channel.endswith("position"):
+                positions[:, j, _AXIS[channel[0]]] = bvh.values[:, column]
+            elif channel.endswith("rotation"):
+                rotations[j].append((column, _AXIS[channel[0]]))
+            column += 1
+    total = torch.zeros(F, J, 4, dtype=torch.float64)
+    total[..., 0] = 1
+    for k in range(max(map(len, rotations))):  # the k-th rotation of all joints that have one
+        joints = [j for j in range(J) if len(rotations[j]) > k]
+        columns, axes = zip(*(rotations[j][k] for j in joints), strict=True)
+        half = np.radians(bvh.values[:, columns]) / 2
+        turn = np.zeros((F, len(joints), 4))
+        turn[..., 0] = np.cos(half)
+        turn[:, range(len(joints)), [axis + 1 for axis in axes]] = np.sin(half)
+        total[:, joints] = quaternion_multiply(total[:, joints], torch.from_numpy(turn))
+    return total.numpy(), positions
+
+
+def forward_kinematics(quaternions: np.ndarray, positions: np.ndarray, parents: Sequence[int]) -> np.ndarray:
+    """Local quaternions (F, J, 4) and positions (F, J, 3) -> positions in the world (F, J, 3)."""
+    turns = quaternion_to_matrix(torch.from_numpy(quaternions)).numpy()
+    world = positions.copy()
+    for j, parent in enumerate(parents):  # a parent comes before its children
+        if parent >= 0:
+            world[:, j] = world[:, parent] + np.einsum("fab,fb->fa", turns[:, parent], positions[:, j])
+            turns[:, j] = turns[:, parent] @ turns[:, j]
+    return world
+
+
+def _body(parents: Sequence[int]) -> list[int]:
+    """The joints from the first fork of the tree on: what is above it places the body and is no part of it."""
+    children = Counter(parents)
+    first = 0
+    while first + 1 < len(parents) and children[-1] == 1 and children[first] == 1:
+        first += 1
+    return list(range(first, len(parents)))
+
+
+def guess_unit(positions: np.ndarray, parents: Sequence[int], body: Sequence[int]) -> tuple[float, str]:
+    """Metres per unit and a note, from local positions (F, J, 3): the longest way along the bones, which no pose
+    changes, is compared with an adult's. A rest pose would not do: in some files it is no pose that a body can take."""
+    bones = np.median(np.linalg.norm(positions, axis=-1), axis=0)
+    longest = np.zeros(len(parents))  # from the joint down to the farthest tip
+    reach = 0.0
+    for j in reversed(body[1:]):
+        parent = parents[j]
+        if parent >= 0:
+            way = longest[j] + bones[j]
+            reach = max(reach, longest[parent] + way)
+            longest[parent] = max(longest[parent], way)
+    if not reach > 0:
+        return 1.0, "unit: metres (assumed: the tree has no fork to tell the size of a body from)"
+    name = min(UNITS, key=lambda unit: abs(math.log(reach * UNITS[unit] / REACH)))
+    doubt = "" if 1.0 < reach * UNITS[name] < 3.5 else ", which is no whole adult: check it"
+    return UNITS[name], f"unit: {name} (guessed: the body reaches {reach * UNITS[name]:.2f} m along its bones{doubt})"
+
+
+def guess_up(frames: np.ndarray, rest: np.ndarray) -> tuple[str, str]:
+    """ "y" or "z" and a note, from body joints (F, J, 3) and the rest pose (1, J, 3): a body is taller than it is deep.
+
+    The frames decide. Where they contradict the rest pose (a clip of someone lying, or a rest pose that the root
+    turns upright) they must also stand on the floor, at height zero.
+    """
+
+    def tallest(joints: np.ndarray) -> str | None:
+        size = np.median(np.ptp(joints, axis=1), axis=0)
+        y, z = size[1], size[2]
+        return "y" if y > 1.5 * z else "z" if z > 1.5 * y else None
+
+    by_frames, by_rest = tallest(frames), tallest(rest)
+    if by_frames and by_rest and by_frames != by_rest:
+        height = frames[..., "xyz".index(by_frames)]
+        floor = abs(np.median(height.min(1))) < 0.15 * np.median(np.ptp(height, axis=1))
+        up = by_frames if floor else by_rest
+        return up, f"up: {up} (guessed; the frames look like {by_frames}, the rest pose like {by_rest}: check it)"
+    up = by_frames or by_rest
+    return (up, f"up: {up} (guessed from the poses)") if up else ("y", "up: y (assumed: the poses do not tell)")

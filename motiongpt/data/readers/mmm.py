@@ -1,0 +1,105 @@
+"""The Master Motor Map (MMM) body: its tree, segment lengths and forward kinematics, to KIT's 21 joints.
+
+Facts, as the model file of the KIT Motion-Language Dataset (`mmm.xml`, Simox format) has them:
+
+    frame     right-handed, x to the body's right, y to the front, z up; all angles zero: upright, arms hanging
+    a joint   fixed offset from the parent, then the turns in the order x, z, y (towards the child), each about its
+              own axis: R = R_parent Rx Rz Ry. Joints with fewer axes leave the others out: elbow x z, wrist x y,
+              knee x. `Mrot` (middle of the foot) turns about y in a frame tilted by 15 degrees about x after 9
+              degrees about z; `F` (toes) follows it.
+    signs     LHx, LSx > 0 lift the leg or arm to the front; LEx > 0 bends the elbow; LKx < 0 bends the knee;
+              LSy > 0 and RSy < 0 lift the arm sideways
+    lengths   in thousandths of the body height, after Winter ("Biomechanics and Motor Control of Human Movement")
+
+Where the file leaves doubt: the lengths stand in it twice, as fixed offset and as range of a sliding joint. Both are
+the same for limbs, but not for BP (80, 40), BT (120, 60), BLN (44, 22) and LS, RS (110, 23). The ranges are taken here:
+only they put the shoulders at 0.818, the chin at 0.870 and the crown at 1.000 of the height, as Winter has it; the
+offsets would make a body of 1.122. The order x, z, y is that of the file's nodes; in a recorded walk every other order
+lets planted feet slide more. The offset of the two `Mrot` joints is not mirrored in the file (x = +0.6 on both sides,
+a millimetre in an adult); it is kept. Clavicles (`LSCx` ...) are part of the model but not of KIT's files: they turn
+only where a file lists them.
+"""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from ...skeletons import KIT
+
+# name, parent, offset in thousandths of the height, axes in the order of the turns
+_TRUNK = (
+    ("root", None, (0.0, 0.0, 0.0), ""),  # between the hips; its pose is the file's RootPosition and RootRotation
+    ("BP", "root", (0.0, 0.0, 40.0), "xzy"),
+    ("BT", "BP", (0.0, 0.0, 60.0), "xzy"),
+    ("collar", "BT", (0.0, 0.0, 188.0), ""),
+    ("BLN", "collar", (0.0, 0.0, 22.0), "xzy"),
+    ("BUN", "BLN", (0.0, 0.0, 30.0), "xzy"),
+)
+
+
+def _limbs(side: str, x: float) -> tuple:
+    """Arm and leg of a side; x is its direction: -1 left, +1 right."""
+    limbs = (
+        ("SC", "collar", (x * 87.0, 0.0, 0.0), "xzy"),
+        ("S", f"{side}SC", (x * 23.0, 0.0, 0.0), "xzy"),
+        ("E", f"{side}S", (0.0, 0.0, -188.0), "xz"),
+        ("W", f"{side}E", (0.0, 0.0, -145.0), "xy"),
+        ("H", "root", (x * 52.0, 0.0, 0.0), "xzy"),
+        ("K", f"{side}H", (0.0, 0.0, -245.0), "x"),
+        ("A", f"{side}K", (0.0, 0.0, -246.0), "xzy"),
+        ("Mrot", f"{side}A", (0.6, 23.8, -18.7), "y"),
+        ("F", f"{side}Mrot", (x * 8.8, 53.7, -14.4), "x"),
+    )
+    return tuple((side + name, parent, offset, axes) for name, parent, offset, axes in limbs)
+
+
+NODES = _TRUNK + _limbs("L", -1.0) + _limbs("R", 1.0)
+_TILT = {side: (("z", math.radians(z)), ("x", math.radians(15))) for side, z in (("LMrot", -9), ("RMrot", 9))}
+_COLUMNS = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}  # a turn about an axis mixes the two others
+
+
+def _joint_name(node: str, axis: str) -> str:
+    return f"{node}_joint" if node.endswith("Mrot") else f"{node}{axis}_joint"
+
+
+JOINTS = tuple(_joint_name(node, axis) for node, _, _, axes in NODES for axis in axes)
+"""All joint names that turn this body, as JointOrder spells them; the clavicles' too."""
+
+
+def _turn(matrix: np.ndarray, axis: str, angle: np.ndarray | float) -> np.ndarray:
+    """Rotation matrices (F, 3, 3) times the turn about one axis by angle (F,): two columns are mixed."""
+    a, b = _COLUMNS[axis]
+    cos, sin = np.cos(angle)[..., None], np.sin(angle)[..., None]
+    turned = matrix.copy()
+    turned[..., a] = matrix[..., a] * cos + matrix[..., b] * sin
+    turned[..., b] = matrix[..., b] * cos - matrix[..., a] * sin
+    return turned
+
+
+def forward_kinematics(
+    root: np.ndarray, rotation: np.ndarray, angles: Mapping[str, np.ndarray], height: float
+) -> np.ndarray:
+    """Joints (F, 21, 3) in metres, names and order of `skeletons.KIT`, y up.
+
+    Args:
+        root: (F, 3) position of the root in metres, MMM's axes (z up).
+        rotation: (F, 3, 3) of the root, in MMM's axes.
+        angles: radians (F,) by joint name ("LKx_joint"); a joint that is not there stays at zero.
+        height: of the body, in metres.
+
+    Out, a body without root rotation faces +z with its left at +x: (x, y, z) becomes (-x, z, y), a rotation, so the
+    joints are not mirrored. (The KIT-ML features are; see `skeletons`.)
+    """
+    positions, matrices = {"root": root}, {"root": rotation}
+    for node, parent, offset, axes in NODES[1:]:
+        positions[node] = positions[parent] + matrices[parent] @ (np.array(offset) * (height / 1000))
+        matrix = matrices[parent]
+        for axis, tilt in _TILT.get(node, ()):
+            matrix = _turn(matrix, axis, np.array(tilt))
+        for axis in axes:
+            angle = angles.get(_joint_name(node, axis))
+            matrix = matrix if angle is None else _turn(matrix, axis, angle)
+        matrices[node] = matrix
+    x, y, z = np.moveaxis(np.stack([positions[name] for name in KIT.joints], axis=1), -1, 0)
+    return np.stack([-x, z, y], axis=-1)

@@ -1,0 +1,391 @@
+"""MyoSkeleton H5: `motion` (or `poses`), `text` (or `captions`) and `lengths` in one file per split, many clips each.
+
+`motion` is (n, F, 3 J) joint-major or (n, F, J, 3), padded after `lengths`. The trajectory is kept: nothing is centred.
+Joint names and parents come from a skeleton JSON, else from the file's attributes (`joint_names`, `parents`), else
+from the width: 84 columns are taken for the built-in `skeletons.MYOSKELETON`, 78 for the 26 key joints of the public
+MyoSkeleton code; both assumptions are noted on every clip. Unit and up axis come from the caller, else from the
+attributes (`unit`, `up`, or words in `layout`), else from the size and posture of the body (noted as guessed).
+"""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from motiongpt.data.raw import RawClip
+from motiongpt.skeletons import MYOSKELETON, Skeleton
+
+PUBLIC_26 = tuple(
+    "myoskeleton_root pelvis lumbar_spine_3 thoracic_spine cervical_spine_4 skull clavicle_r humerus_r ulna_r lunate_r "
+    "clavicle_l humerus_l ulna_l lunate_l proximal_phalanx_1_r proximal_phalanx_2_r proximal_phalanx_1_l "
+    "proximal_phalanx_2_l hip_r femur_r tibia_r foot_r hip_l femur_l tibia_l foot_l".split()
+)
+"""The simplified joints of the public MyoSkeleton code; its documents say 28, its list has these 26. No parents that
+fit them are published."""
+
+METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001, "inch": 0.0254}
+_UNIT_WORDS = {
+    "m": "m", "metre": "m", "metres": "m", "meter": "m", "meters": "m", "cm": "cm", "centimetres": "cm",
+    "centimeters": "cm", "mm": "mm", "millimetres": "mm", "millimeters": "mm", "inch": "inch", "inches": "inch",
+}  # fmt: skip
+DEFAULT_FPS = 20.0
+PLACEHOLDER = "a person moves"
+MAX_EXPANSION = 2000  # deflate packs 1,032 : 1 at best, and chunks of zeros may be left out
+_SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
+           "test": "test", "testing": "test"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What holds for every clip of a file."""
+
+    clips: int
+    frames: int  # F, the padded length
+    names: tuple[str, ...]
+    parents: tuple[int, ...] | None
+    limits: dict  # of a skeleton JSON: bone lengths, joint angle ranges; kept as they are
+    fps: float
+    unit: str
+    up: str
+    split: str | None
+    captions: str | None  # the dataset's name
+    has_lengths: bool
+    notes: tuple[str, ...]
+
+
+def find(folder: Path | str) -> list[Path]:
+    """Every .h5 and .hdf5 file under a folder, or the file itself. FileNotFoundError where there is none."""
+    folder = Path(folder)
+    if folder.is_file():
+        return [folder]
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".h5", ".hdf5") and path.is_file())
+    if not files:
+        raise FileNotFoundError(f"no .h5 file in {folder}")
+    return files
+
+
+def read_skeleton(path: Path | str) -> tuple[tuple[str, ...], tuple[int, ...] | None, dict]:
+    """Joint names, parents and `limits` of a skeleton JSON: a whole one (`Skeleton.to_json`), or just `joints`, and
+    `parents` as indices or names (-1 or null for the root). Raises ValueError or FileNotFoundError naming the file."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no skeleton file {path}")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8-sig"))
+        if not isinstance(record, dict) or not isinstance(record.get("limits", {}), dict):
+            raise ValueError("it must be an object, and limits too")
+        limits = record.pop("limits", {})
+        if "offsets" in record:
+            skeleton = Skeleton.from_json(json.dumps(record))
+            return skeleton.joints, skeleton.parents, limits
+        names = _check_names(record.get("joints"))
+        return names, _check_parents(record.get("parents"), names), limits
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path}: no skeleton JSON ({error})") from error
+
+
+def read_all(
+    path: Path | str,
+    fps: float | None = None,
+    skeleton: Path | str | None = None,
+    unit: str | None = None,
+    up: str | None = None,
+    allow_no_text: bool = False,
+    on_bad: Callable[[str, str], None] | None = None,
+) -> Iterator[tuple[str, RawClip]]:
+    """(id, clip) one after the other, read in slices: memory does not grow with the file.
+
+    `fps` counts where the file has none. `unit` (m, cm, mm, inch) and `up` (y, z) override what the file says. A bad
+    clip (NaN, impossible length, empty text) raises ValueError naming it, or goes to `on_bad(id, message)` and the
+    rest is read. Raises ValueError naming file, key, expected and found; FileNotFoundError.
+    """
+    path = Path(path)
+    with _open(path) as file:
+        schema = _schema(file, path, fps, skeleton, unit, up, allow_no_text)
+        ids = _ids(file, path.stem, schema.clips)
+        for i in range(schema.clips):
+            try:
+                clip = _clip(file, i, schema)
+            except (OSError, RuntimeError, ValueError, TypeError, MemoryError) as error:
+                message = f"{path}, clip {i} ({ids[i]}): {' '.join(str(error).split())[:300]}"
+                if on_bad is None:
+                    raise ValueError(message) from error
+                on_bad(ids[i], message)
+                continue
+            yield ids[i], clip
+
+
+def read_schema(path: Path | str, **options) -> Schema:
+    """What holds for every clip; options and errors as of `read_all`."""
+    options = {"fps": None, "skeleton": None, "unit": None, "up": None, "allow_no_text": False} | options
+    with _open(Path(path)) as file:
+        return _schema(file, Path(path), **options)
+
+
+def explain(path: Path | str, **options) -> list[str]:
+    """Lines for people: keys, shapes, joints, what is kept and dropped and why. A broken file is explained, too."""
+    path, lines = Path(path), []
+    try:
+        with _open(path) as file:
+            lines += [f"{path}: H5 with {len(file)} keys"]
+            for key in file:
+                item = file.get(key)
+                shape = getattr(item, "shape", None)
+                lines.append(f"  {key}: " + (f"{shape} {item.dtype}" if shape is not None else "no data set"))
+            lines += [f"  attribute {key}: {str(file.attrs[key])[:200]}".replace("\n", " ") for key in file.attrs]
+        schema = read_schema(path, **options)
+        lines += [f"joints: {len(schema.names)} ({', '.join(schema.names)}), parents {schema.parents or 'not given'}"]
+        lines += [f"limits: {', '.join(schema.limits)}"] if schema.limits else []
+        lines += [f"{schema.fps:g} fps, unit {schema.unit}, {schema.up} up, split {schema.split or 'not said'}"]
+        lines += [f"note: {note}" for note in schema.notes]
+        bad, kept, frames = [], 0, 0
+        for _, clip in read_all(path, **options, on_bad=lambda _, message: bad.append(message)):
+            kept, frames = kept + 1, frames + len(clip.joints)
+        lines.append(f"would keep {kept} clips, {frames} frames ({frames / schema.fps:.1f} s); drop {len(bad)}")
+        lines += [f"  dropped: {message}" for message in bad[:20]]
+    except (ValueError, OSError, RuntimeError, TypeError, KeyError) as error:
+        lines.append(f"not readable: {' '.join(str(error).split())[:400]}")
+    return lines
+
+
+# Inside.
+
+_PROBE = """
+import sys, h5py
+with h5py.File(sys.argv[1], "r") as file:
+    for name, item in [("", file), *file.items()]:
+        dict(item.attrs)
+        if name in sys.argv[3:] and item.size * item.dtype.itemsize <= int(sys.argv[2]) * (
+            item.id.get_storage_size() + 1000
+        ):
+            for i in range(len(item)):
+                item[i]
+"""
+
+
+@lru_cache
+def _probe(path: Path, size: int, _changed: int) -> None:
+    """Read the file once in a process of its own: on a damaged file the H5 library may crash or never come back,
+    and would take this process along. Other errors are left for the reading proper, which names the place."""
+    keys = ("motion", "poses", "text", "captions", "lengths", "ids")
+    command = [sys.executable, "-c", _PROBE, str(path), str(MAX_EXPANSION), *keys]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=4 + size / 1e6)  # reads 20 MB a second and more
+    except subprocess.TimeoutExpired as error:
+        raise ValueError(f"{path} is damaged (the H5 library hangs on it)") from error
+    if done.returncode not in (0, 1):  # 1: a Python error
+        raise ValueError(f"{path} is damaged (the H5 library crashes on it, code {done.returncode})")
+
+
+@contextmanager
+def _open(path: Path):
+    import h5py
+
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    _probe(path, path.stat().st_size, path.stat().st_mtime_ns)
+    try:
+        file = h5py.File(path, "r")
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged or no H5 file ({' '.join(str(error).split())[:150]})") from error
+    try:
+        yield file
+    finally:
+        file.close()
+
+
+def _schema(file, path: Path, fps, skeleton, unit, up, allow_no_text) -> Schema:
+    try:
+        motion, notes = _motion(file, path), []
+        joints = motion.shape[2] if motion.ndim == 4 else motion.shape[2] / 3
+        names, parents, limits = _names(file, joints, skeleton, notes)
+        if len(names) != joints:
+            raise ValueError(f"motion has {joints:g} joints a frame, the names are {len(names)}")
+        fps = _fps(file, fps, notes)
+        captions = next((key for key in ("text", "captions") if key in file), None)
+        if captions is None and not allow_no_text:
+            raise ValueError("no key text or captions; with --allow-no-text every clip gets a placeholder")
+        if captions is None:
+            notes.append(f"no text: placeholder {PLACEHOLDER!r}")
+        elif len(_dataset(file, captions)) != motion.shape[0]:
+            raise ValueError(f"{captions} has {len(file[captions])} entries for {motion.shape[0]} clips")
+        if "lengths" not in file:
+            notes.append("no lengths: each clip ends before its trailing all-zero frames")
+        elif _dataset(file, "lengths").shape[0] != motion.shape[0] or file["lengths"].dtype.kind not in "iuf":
+            raise ValueError(f"lengths must be {motion.shape[0]} numbers, got {file['lengths'].shape}")
+        unit, up = _space(file, motion, names, unit, up, notes)
+        words = re.split(r"[^a-z]+", path.stem.lower())
+        split = next((_SPLITS[word] for word in words if word in _SPLITS), None)
+    except (OSError, RuntimeError, TypeError, KeyError, ValueError, OverflowError) as error:
+        raise ValueError(f"{path}: {' '.join(str(error).split())[:300]}") from error
+    frames, has_lengths = motion.shape[1], "lengths" in file
+    return Schema(
+        motion.shape[0], frames, names, parents, limits, fps, unit, up, split, captions, has_lengths, tuple(notes)
+    )
+
+
+def _dataset(file, key: str):
+    """A data set of the file itself: no link into another file, nothing larger than its bytes can say."""
+    import h5py
+
+    item = file.get(key)
+    if not isinstance(item, h5py.Dataset) or isinstance(file.get(key, getlink=True), h5py.ExternalLink):
+        raise ValueError(f"{key} is no data set of this file")
+    if item.external or item.is_virtual or item.shape is None or not item.shape:
+        raise ValueError(f"{key} has its numbers in another file, or none")
+    size, stored = item.size * max(item.dtype.itemsize, 1), item.id.get_storage_size()
+    if size > MAX_EXPANSION * (stored + 1000):
+        raise ValueError(f"{key} claims {item.shape} in {stored} stored bytes")
+    return item
+
+
+def _motion(file, path: Path):
+    key = next((key for key in ("motion", "poses") if key in file), None)
+    if key is None:
+        raise ValueError(f"no key motion or poses; it has {', '.join(list(file)[:10]) or 'none'}")
+    motion = _dataset(file, key)
+    shape = motion.shape
+    fits = (motion.ndim == 3 and shape[2] % 3 == 0) or (motion.ndim == 4 and shape[3] == 3)
+    if not fits or not all(shape) or motion.dtype.kind not in "fiu":
+        raise ValueError(f"{key} must be numbers (n, F, 3 J) or (n, F, J, 3), got {shape} {motion.dtype}")
+    return motion
+
+
+def _attribute(file, *keys):
+    """The first of these attributes on the file or its motion; bytes as text, arrays as lists."""
+    for holder in (file, file.get("motion"), file.get("poses")):
+        for key in keys:
+            if holder is not None and key in holder.attrs:
+                value = holder.attrs[key]
+                value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+                value = value[0] if isinstance(value, list) and len(value) == 1 else value
+                return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    return None
+
+
+def _listed(value):
+    """A list attribute may be an array, JSON text or words between commas."""
+    if isinstance(value, str):
+        value = json.loads(value) if value.lstrip().startswith("[") else [word.strip() for word in value.split(",")]
+    if isinstance(value, list | tuple):
+        return [word.decode("utf-8", "replace") if isinstance(word, bytes) else word for word in value]
+    return value
+
+
+def _check_names(names) -> tuple[str, ...]:
+    valid = isinstance(names, list | tuple) and all(isinstance(name, str) and name for name in names)
+    if not valid or len(set(names)) != len(names):
+        raise ValueError("joint names must be a list of unique words")
+    return tuple(names)
+
+
+def _check_parents(parents, names: tuple[str, ...]) -> tuple[int, ...] | None:
+    if parents is None:
+        return None
+    if not isinstance(parents, list | tuple) or len(parents) != len(names):
+        raise ValueError(f"parents must be a list of {len(names)}")
+    numbers = [names.index(p) if p in names else -1 if p in (None, "", "-1") else int(p) for p in parents]
+    if numbers.count(-1) != 1 or any(not -1 <= p < len(names) or p == j for j, p in enumerate(numbers)):
+        raise ValueError("parents must be joints, with -1 for the one root")
+    return tuple(numbers)
+
+
+def _names(file, joints: float, skeleton, notes: list[str]):
+    if skeleton is not None:
+        return read_skeleton(skeleton)
+    names = _listed(_attribute(file, "joint_names", "joints", "names"))
+    if names is not None:
+        names = _check_names(names)
+        parents = _check_parents(_listed(_attribute(file, "parents", "joint_parents")), names)
+        if parents is None and names == MYOSKELETON.joints:
+            notes.append(f"no parents in the file: those of the built-in {MYOSKELETON.name} (same joint names)")
+            parents = MYOSKELETON.parents
+        return names, parents, {}
+    if joints == MYOSKELETON.num_joints:
+        notes.append(f"no joint names in the file: the built-in {MYOSKELETON.name} is assumed")
+        return MYOSKELETON.joints, MYOSKELETON.parents, {}
+    if joints == len(PUBLIC_26):
+        notes.append("no joint names in the file: 78 columns, the public code's 26 joints are assumed, without parents")
+        return PUBLIC_26, None, {}
+    raise ValueError(f"{joints:g} joints without names; give a skeleton JSON with joints and parents")
+
+
+def _fps(file, fps, notes: list[str]) -> float:
+    stored = _attribute(file, "fps", "frame_rate", "framerate")
+    if stored is None and fps is None:
+        notes.append(f"no fps in the file: {DEFAULT_FPS:g} assumed")
+    elif stored is not None and fps is not None and float(stored) != float(fps):
+        notes.append(f"the file says {float(stored):g} fps: the {float(fps):g} given are ignored")
+    value = float(stored if stored is not None else fps if fps is not None else DEFAULT_FPS)
+    if not 0 < value <= 1000:
+        raise ValueError(f"fps must be above 0 and at most 1000, got {value:g}")
+    return value
+
+
+def _space(file, motion, names, unit, up, notes: list[str]) -> tuple[str, str]:
+    """Unit and up axis: given, else said by the file, else guessed from the first frames of up to 16 clips."""
+    layout = str(_attribute(file, "layout", "description") or "").lower()
+    said_unit = [_UNIT_WORDS[word] for word in re.findall(r"[a-z]+", layout) if len(word) > 1 and word in _UNIT_WORDS]
+    said_unit = _attribute(file, "unit", "units") or (said_unit[0] if said_unit else None)
+    said_up = re.findall(r"\b([xyz])[ -]?(?:axis )?(?:is )?up\b", layout)
+    said_up = _attribute(file, "up", "up_axis") or (said_up[0] if said_up else None)
+    up, unit = up or said_up, unit or said_unit
+    unit = _UNIT_WORDS.get(str(unit).lower(), unit)
+    first = motion[: min(16, motion.shape[0]), 0].reshape(-1, len(names), 3).astype(np.float64)
+    first = first[np.isfinite(first).all((1, 2)) & (np.abs(first).max((1, 2)) > 0)]
+    extent = np.median(np.ptp(first, axis=1), axis=0) if len(first) else np.ones(3)
+    if unit is None:
+        size = extent.max()
+        unit = next((u for u, metres in METRES.items() if u != "inch" and 0.5 <= size * metres < 5), None)
+        if unit is None:
+            raise ValueError(f"bodies of size {size:.3g} are no metres, centimetres or millimetres; give unit")
+        notes.append(f"unit: {unit} (guessed: the bodies measure {size:.3g})")
+    if up is None:
+        up = "z" if extent[2] > 1.2 * max(extent[0], extent[1]) else "y"
+        notes.append(f"up axis: {up} (guessed: the bodies measure {', '.join(f'{e:.3g}' for e in extent)})")
+    up = str(up).lower().lstrip("+")
+    if unit not in METRES or up not in ("y", "z"):
+        raise ValueError(f"unit must be one of {', '.join(METRES)} and up y or z, got {unit!r} and {up!r}")
+    return unit, up
+
+
+def _ids(file, stem: str, clips: int) -> list[str]:
+    """The file's own `ids` where they are unique and may name a file, else STEM_00000."""
+    if "ids" in file and _dataset(file, "ids").shape == (clips,):
+        ids = [
+            value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in file["ids"][()]
+        ]
+        if len(set(ids)) == clips and all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) for name in ids):
+            return ids
+    return [f"{stem}_{i:05d}" for i in range(clips)]
+
+
+def _clip(file, i: int, schema: Schema) -> RawClip:
+    motion = file["motion"] if "motion" in file else file["poses"]
+    length = float(np.ravel(file["lengths"][i])[0]) if schema.has_lengths else schema.frames
+    if not (length == int(length) and 1 <= length <= schema.frames):
+        raise ValueError(f"length {length:g} is not between 1 and the {schema.frames} frames there are")
+    joints = motion[i, : int(length)].reshape(int(length), len(schema.names), 3).astype(np.float32)
+    if not schema.has_lengths:
+        filled = np.flatnonzero(np.abs(joints).max((1, 2)) != 0)
+        joints = joints[: filled[-1] + 1 if len(filled) else 0]
+    bad = np.argwhere(~np.isfinite(joints).all(2))
+    if len(joints) == 0 or len(bad):
+        place = f"frame {bad[0][0]}, joint {schema.names[bad[0][1]]}: NaN or infinite" if len(bad) else "all zero"
+        raise ValueError(place)
+    joints = joints * np.float32(METRES[schema.unit])
+    if schema.up == "z":
+        joints = np.stack([joints[..., 0], joints[..., 2], -joints[..., 1]], -1)  # a quarter turn about x
+    texts = np.ravel(file[schema.captions][i]).tolist() if schema.captions else [PLACEHOLDER]
+    texts = [text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text) for text in texts]
+    captions = tuple(" ".join(text.split()) for text in texts if text.strip())
+    if not captions:
+        raise ValueError("its text is empty")
+    return RawClip(joints, schema.names, schema.fps, captions, split=schema.split, notes=schema.notes)

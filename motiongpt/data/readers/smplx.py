@@ -1,0 +1,341 @@
+"""SMPL-X clips of sign language: 182 numbers a frame, by name, in one order (`LAYOUT`).
+
+A clip is a folder of per-frame .pkl or .npz files (a .pkl may also hold a list of frames, as `video_data.pkl` does),
+or one .npz with (F, ...) arrays. Pickles go through `motiongpt.unpickle`. In a folder named `ID-word` the word is the
+caption. Body shape is averaged over the clip: one person has one body. Rotations are axis-angle, metres as stored.
+
+A bare 182-wide array carries no names, and the public SignMotionGPT code has two orders for it: it trains in the order
+of `LAYOUT` and draws in another, with translation before expression and jaw, eyes at the end and no root. So such an
+array needs `layout` (flag --smplx-layout), and `from_layout` brings it into our order.
+"""
+
+import math
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from motiongpt.data.raw import RawClip
+from motiongpt.unpickle import load_pickle
+
+_TRAIN = {
+    "betas": 10, "body_pose": 63, "left_hand_pose": 45, "right_hand_pose": 45, "jaw_pose": 3, "expression": 10,
+    "global_orient": 3, "transl": 3,
+}  # fmt: skip
+_VISUALIZE = {
+    "betas": 10, "body_pose": 63, "left_hand_pose": 45, "right_hand_pose": 45, "transl": 3, "expression": 10,
+    "jaw_pose": 3, "eye_pose": 3,
+}  # fmt: skip
+WIDTH = 182
+
+
+def _slices(widths: Mapping[str, int]) -> dict[str, slice]:
+    ends = np.cumsum(list(widths.values())).tolist()
+    return {name: slice(end - width, end) for (name, width), end in zip(widths.items(), ends, strict=True)}
+
+
+LAYOUT = _slices(_TRAIN)
+"""Name -> its columns among our 182."""
+FOREIGN = {"train": LAYOUT, "visualize": _slices(_VISUALIZE)}
+"""Layout name -> name -> columns, of arrays without names."""
+
+KEYS = {
+    "betas": ("shape", "betas"),
+    "body_pose": ("body_pose",),
+    "left_hand_pose": ("lhand_pose", "left_hand_pose"),
+    "right_hand_pose": ("rhand_pose", "right_hand_pose"),
+    "jaw_pose": ("jaw_pose",),
+    "expression": ("expression",),
+    "global_orient": ("root_pose", "global_orient"),
+    "transl": ("cam_trans", "trans", "transl"),
+}
+"""Our name -> the keys it is read from, the first that is there."""
+_IGNORED = ("eye_pose", "leye_pose", "reye_pose")
+_FPS = ("fps", "mocap_frame_rate", "mocap_framerate")
+MAX_BYTES = 1 << 30  # of one .npz, unpacked: 400 hours of frames would fit
+
+
+def natural_key(path: Path | str) -> list:
+    """Sort key under which frame2 comes before frame10."""
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", Path(path).name)]
+
+
+def from_layout(array: np.ndarray, layout: str | None) -> np.ndarray:
+    """(F, 182) of a foreign layout -> (F, 182) float32 in ours. What a layout lacks is zero (`missing_in` names it).
+
+    Raises ValueError without a layout, for an unknown one, and for another width.
+    """
+    if layout not in FOREIGN:
+        raise ValueError(
+            f"182 numbers without names: say which order, --smplx-layout {{{','.join(FOREIGN)}}}"
+            + (f", not {layout!r}" if layout is not None else "")
+        )
+    array = np.asarray(array)
+    if array.ndim != 2 or array.shape[1] != WIDTH or array.dtype.kind not in "fiu":
+        raise ValueError(f"expected numbers (F, {WIDTH}), got {array.shape} {array.dtype}")
+    ours = np.zeros(array.shape, np.float32)
+    for name, columns in FOREIGN[layout].items():
+        if name in LAYOUT:
+            ours[:, LAYOUT[name]] = array[:, columns]
+    return ours
+
+
+def missing_in(layout: str) -> list[str]:
+    """Names of ours that a foreign layout does not carry."""
+    return [name for name in LAYOUT if name not in FOREIGN[layout]]
+
+
+def find(folder: Path | str) -> list[Path]:
+    """One path per clip under a folder: each folder of frames, each .npz or .npy that is a clip. FileNotFoundError if
+    none. A folder of .npz files is one clip where the first of them is one frame."""
+    folder = Path(folder)
+    if folder.is_file():
+        return [folder]
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} does not exist")
+    clips = []
+    for place in [folder, *sorted(path for path in folder.rglob("*") if path.is_dir())]:
+        files = _files(place, ".npz")
+        if _files(place, ".pkl") or (files and _is_frame(files[0])):
+            clips.append(place)
+        else:
+            clips += files + _files(place, ".npy")
+    if not clips:
+        raise FileNotFoundError(f"no folder of .pkl or .npz frames and no .npz clip in {folder}")
+    return clips
+
+
+def read(path: Path | str, fps: float | None = None, layout: str | None = None) -> RawClip:
+    """One clip: `parameters` (F, 182) float32 in the order of `LAYOUT`, no joints.
+
+    `fps` counts where the file has none; without either, ValueError. `layout` is for arrays without names only.
+    Raises ValueError naming file, frame, key, expected and found; FileNotFoundError.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist")
+    notes, frames = [], []
+    folder = path if path.is_dir() else path.parent if path.name == "video_data.pkl" else None
+    for file in _frame_files(path):
+        content = _load(file)
+        bare = _bare(content)
+        if isinstance(content, dict):
+            stored = next((content[key] for key in _FPS if key in content), None)
+            fps = fps if stored is None else _number(stored, f"{file}: fps")
+        if bare is not None:
+            frames.append(_unnamed(bare, layout, file, notes))
+        elif isinstance(content, dict):
+            frames.append(_clip(content, str(file), notes))
+        else:
+            frames += [_clip(frame, f"{file}, frame {i}", notes) for i, frame in enumerate(content)]
+    if not frames or not sum(map(len, frames)):
+        raise ValueError(f"{path}: no frames")
+    parameters = np.concatenate(frames)
+    bad = np.argwhere(~np.isfinite(parameters))
+    if len(bad):
+        name = next(name for name, columns in LAYOUT.items() if bad[0][1] < columns.stop)
+        raise ValueError(f"{path}: frame {bad[0][0]}, {name}: NaN or infinite")
+    shape = parameters[:, LAYOUT["betas"]]
+    if np.ptp(shape, axis=0).max() > 1e-6:
+        notes.append(f"betas vary by up to {np.ptp(shape, axis=0).max():.3g} in the clip: averaged")
+        parameters[:, LAYOUT["betas"]] = shape.mean(0, dtype=np.float64)
+    if fps is None:
+        raise ValueError(f"{path}: no frame rate in it; give --fps")
+    caption, participant = _caption(folder, notes), _participant(folder or path)
+    try:
+        return RawClip(None, (), float(fps), caption, participant, notes=tuple(dict.fromkeys(notes)),
+                       parameters=parameters)  # fmt: skip
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def explain(path: Path | str, fps: float | None = None, layout: str | None = None) -> list[str]:
+    """Lines for people: keys and shapes of the first file, frames, what is kept and dropped. Raises for nothing."""
+    path, lines = Path(path), [f"{path}:"]
+    try:
+        files = _frame_files(path)
+        content = _load(files[0])
+        lines.append(f"{len(files)} file{'s' * (len(files) > 1)}, the first is {files[0].name}")
+        if isinstance(content, list | tuple):
+            lines.append(f"a list of {len(content)} frames")
+            content = content[0] if len(content) else {}
+        if (bare := _bare(content)) is not None:
+            lines.append(f"  one array without names: {bare.shape} {bare.dtype}")
+        elif isinstance(content, dict):
+            known = {key: name for name, keys in KEYS.items() for key in keys}
+            for key, value in content.items():
+                shape = getattr(value, "shape", None)
+                what = f"{tuple(shape)} {value.dtype}" if shape is not None else type(value).__name__
+                lines.append(f"  {str(key)[:80]}: {what} -> {known.get(key, 'fps' if key in _FPS else 'dropped')}")
+        clip = read(path, fps, layout)
+        lines.append(f"would keep {len(clip.parameters)} frames at {clip.fps:g} fps, captions {clip.captions}, "
+                     f"participant {clip.participant or 'not said'}")  # fmt: skip
+        lines += [f"note: {note}" for note in clip.notes]
+    except (ValueError, OSError) as error:
+        lines.append(f"not readable: {error}")
+    return lines
+
+
+# Files.
+
+
+def _files(folder: Path, suffix: str) -> list[Path]:
+    return sorted((p for p in folder.iterdir() if p.suffix.lower() == suffix and p.is_file()), key=natural_key)
+
+
+def _frame_files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    pickles, archives = _files(path, ".pkl"), _files(path, ".npz")
+    if pickles and archives:
+        raise ValueError(f"{path} has both .pkl and .npz files; keep the frames of one clip only")
+    if not pickles and not archives:
+        raise ValueError(f"{path} has no .pkl and no .npz files")
+    return pickles or archives
+
+
+def _load(file: Path):
+    """dict of arrays, list of dicts, or an array without names."""
+    content = _load_numpy(file) if file.suffix.lower() in (".npz", ".npy") else load_pickle(file)
+    if not isinstance(content, dict | list | tuple | np.ndarray):
+        raise ValueError(f"{file}: expected a dict of arrays or a list of such, got {type(content).__name__}")
+    return content
+
+
+def _bare(content) -> np.ndarray | None:
+    """The array without names that a file consists of, beside its frame rate; None where there are names."""
+    arrays = [value for key, value in content.items() if key not in _FPS] if isinstance(content, dict) else [content]
+    is_bare = isinstance(content, np.ndarray) or (len(arrays) == 1 and getattr(arrays[0], "shape", ())[-1:] == (WIDTH,))
+    return np.asarray(arrays[0]) if is_bare else None
+
+
+def _load_numpy(file: Path):
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} does not exist")
+    try:
+        if file.suffix.lower() == ".npy":
+            return np.array(np.load(file, mmap_mode="r", allow_pickle=False))
+        with zipfile.ZipFile(file) as archive:
+            size = sum(info.file_size for info in archive.infolist())
+            if size > MAX_BYTES:
+                raise ValueError(f"{size / 1e9:.1f} GB unpacked, more than one clip has")
+            for info in archive.infolist():
+                _check_header(archive, info)
+        with np.load(file, allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+    except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds on damaged files
+        raise ValueError(f"{file} is damaged or no {file.suffix} ({' '.join(str(error).split())[:200]})") from error
+
+
+def _check_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+    """ValueError where an array claims more than its part of the file holds."""
+    with archive.open(info) as part:
+        version = np.lib.format.read_magic(part)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = header(part)
+    if not dtype.hasobject and math.prod(shape) * dtype.itemsize > info.file_size:
+        raise ValueError(f"{info.filename} claims {shape} {dtype} in {info.file_size} bytes")
+
+
+def _is_frame(file: Path) -> bool:
+    """Whether an .npz is one frame of a clip: its body_pose has one row, or none."""
+    try:
+        content = _load(file)
+    except (ValueError, OSError):
+        return False  # as a clip of its own it is explained by `read`
+    return isinstance(content, dict) and "body_pose" in content and _rows(content["body_pose"]) in (None, 1)
+
+
+# Contents.
+
+
+def _rows(value) -> int | None:
+    """F of a (F, 63), (F, 66) or (F, J, 3) body pose; None for one frame's (63,), (66,) or (J, 3)."""
+    shape = tuple(getattr(value, "shape", ()))
+    per_joint = len(shape) == 2 and shape[1] == 3
+    return int(shape[0]) if len(shape) >= 2 and not per_joint else None
+
+
+def _number(value, place: str) -> float:
+    try:
+        return float(np.asarray(value).reshape(()))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{place} must be a number, got {str(value)[:40]!r}") from error
+
+
+def _unnamed(array: np.ndarray, layout: str | None, file: Path, notes: list[str]) -> np.ndarray:
+    try:
+        ours = from_layout(array[None] if array.ndim == 1 else array, layout)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+    notes.append(f"an array without names, read in the order {layout}")
+    notes += [f"{name} is not in the order {layout}: zero" for name in missing_in(layout)]
+    return ours
+
+
+def _clip(content, place: str, notes: list[str]) -> np.ndarray:
+    """(F, 182) of a dict of arrays with F rows each (betas may have one); F is 1 for one frame's dict."""
+    if not isinstance(content, dict):
+        raise ValueError(f"{place}: expected a dict of arrays, got {type(content).__name__}")
+    keys = {name: next((key for key in keys if content.get(key) is not None), None) for name, keys in KEYS.items()}
+    frames = _rows(content.get("body_pose")) or 1
+    values = {name: _matrix(content[key], frames, f"{place}: {key}") for name, key in keys.items() if key is not None}
+    if "body_pose" in values and values["body_pose"].shape[1] == 66:  # root first
+        root, values["body_pose"] = values["body_pose"][:, :3], values["body_pose"][:, 3:]
+        notes.append("body_pose has 66 numbers: the first three are the root's"
+                     + (", dropped for the key of the root" if "global_orient" in values else ""))  # fmt: skip
+        values.setdefault("global_orient", root)
+    out = np.zeros((frames, WIDTH), np.float32)
+    for name, columns in LAYOUT.items():
+        width = columns.stop - columns.start
+        if name not in values:
+            raise ValueError(f"{place}: no key {' or '.join(KEYS[name])}; it has {_few(content)}")
+        found = values[name].shape[1]
+        if found > width and name in ("betas", "expression"):
+            notes.append(f"{name} has {found} numbers: the first {width} are kept")
+        elif found != width:
+            raise ValueError(f"{place}: {keys[name]} must have {width} numbers a frame, got {found}")
+        out[:, columns] = values[name][:, :width]
+    eyes = [key for key in _IGNORED if key in content]
+    known = {key for some in KEYS.values() for key in some} | {*_FPS, *eyes}
+    notes += [f"{', '.join(eyes)} ignored: not among the 182"] if eyes else []
+    others = [str(key)[:40] for key in content if key not in known]
+    notes += [f"keys not read: {', '.join(others[:10])}"] if others else []
+    return out
+
+
+def _few(content: dict) -> str:
+    return ", ".join(str(key)[:40] for key in list(content)[:12]) or "no keys"
+
+
+def _matrix(value, frames: int, place: str) -> np.ndarray:
+    """(frames, width) float32; a single row, as of betas, stands for all frames."""
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind not in "fiu":
+            raise ValueError(f"{array.dtype} instead of numbers")
+        array = array.astype(np.float32)
+        if frames == 1 or (array.size and array.ndim == 1):
+            array = array.reshape(1, -1)
+        elif len(array) not in (1, frames) or not array.size:
+            raise ValueError(f"shape {array.shape} for {frames} frames")
+        return np.broadcast_to(array.reshape(len(array), -1), (frames, array.size // len(array)))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{place}: {' '.join(str(error).split())[:150]}") from error
+
+
+def _caption(folder: Path | None, notes: list[str]) -> tuple[str, ...]:
+    """The word of an `ID-word` folder, where the ID has a digit."""
+    found = re.fullmatch(r"([^-]*\d[^-]*)-(.*\S.*)", folder.name) if folder else None
+    if found is None:
+        return ()
+    notes.append("the caption is the word of the folder's name")
+    return (" ".join(re.split(r"[_\s]+", found[2].strip())),)
+
+
+def _participant(path: Path) -> str | None:
+    """P and a number as a part of the clip's name or as its parent folder: P003, P12_0007-hello. Else None."""
+    found = re.search(r"(?:^|[_-])(P\d{1,4})(?=$|[_.-])", path.name) or re.fullmatch(r"(P\d{1,4})", path.parent.name)
+    return found[1] if found else None

@@ -1,0 +1,54 @@
+"""Clips at another frame rate: slerp for rotations, a cubic spline for positions; times in frames of the old clip."""
+
+import math
+
+import numpy as np
+
+
+def new_length(F: int, fps: float, new_fps: float) -> int:
+    """Frames at the new rate within the F old ones; no time after the last frame is made up."""
+    return math.floor((F - 1) * new_fps / fps + 1e-6) + 1
+
+
+def slerp(quaternions: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Unit quaternions (F, ..., 4) at `times` (n,) in frames, along the shorter arc (Shoemake 1985) -> (n, ..., 4)."""
+    before = np.minimum(times.astype(int), max(len(quaternions) - 2, 0))
+    after = np.minimum(before + 1, len(quaternions) - 1)
+    a, b = quaternions[before], quaternions[after]
+    share = (times - before).reshape(-1, *[1] * (a.ndim - 1))
+    cos = (a * b).sum(-1, keepdims=True)
+    b = np.where(cos < 0, -b, b)
+    angle = np.arccos(np.clip(np.abs(cos), 0, 1))
+    # sin(s x) / sin(x); below 1e-6 rad it is s to 12 digits
+    small = angle < 1e-6
+    sin = np.where(small, 1, np.sin(angle))
+    mixed = np.where(small, 1 - share, np.sin((1 - share) * angle) / sin) * a
+    mixed += np.where(small, share, np.sin(share * angle) / sin) * b
+    return mixed / np.linalg.norm(mixed, axis=-1, keepdims=True)
+
+
+def cubic_spline(values: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Values (F, ...) at `times` (n,) in frames by the cubic spline with not-a-knot ends -> (n, ...).
+
+    The second derivatives M solve M[i-1] + 4 M[i] + M[i+1] = 6 (y[i-1] - 2 y[i] + y[i+1]); the third one is continuous
+    at the second and the last frame but one (de Boor, "A Practical Guide to Splines", chapter IV), so on even spacing
+    M[1] and M[-2] are the second differences themselves. Two frames give a line, three a parabola.
+    """
+    F = len(values)
+    M = np.zeros_like(values)
+    if F >= 3:
+        M[1:-1] = values[:-2] - 2 * values[1:-1] + values[2:]
+        M[2:-2] *= 6
+        factors = np.zeros(F)
+        for i in range(2, F - 2):  # forward elimination, then back substitution
+            factors[i] = 1 / (4 - factors[i - 1])
+            M[i] = (M[i] - M[i - 1]) * factors[i]
+        for i in range(F - 3, 1, -1):
+            M[i] -= factors[i] * M[i + 1]
+        M[0], M[-1] = (2 * M[1] - M[2], 2 * M[-2] - M[-3]) if F > 3 else (M[1], M[1])
+    before = np.minimum(times.astype(int), max(F - 2, 0))
+    after = np.minimum(before + 1, F - 1)
+    b = (times - before).reshape(-1, *[1] * (values.ndim - 1))
+    a = 1 - b
+    line = a * values[before] + b * values[after]
+    return line + ((a**3 - a) * M[before] + (b**3 - b) * M[after]) / 6

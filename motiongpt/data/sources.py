@@ -1,0 +1,307 @@
+"""Where motion comes from: the table of sources, which flags each takes, and its records for `data/build.py`.
+
+A source is a folder of a known layout (`joints`, `humanml3d`, `kit-ml`), a module of `data/readers/` (imported when it
+is asked for), or the embedded data (`procedural`). Every record can be loaded in another process.
+"""
+
+import importlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from motiongpt.data.build import Record, resample
+from motiongpt.data.caption_table import Row
+from motiongpt.data.joint_maps import JointMap
+from motiongpt.data.motions import SPLITS, Caption, load_array, parse_captions, read_ids
+from motiongpt.data.procedural import generate_clips
+from motiongpt.data.raw import RawClip
+from motiongpt.skeletons import HUMANML3D, Skeleton
+
+
+@dataclass(frozen=True)
+class Source:
+    """One value of --from: its reader, its defaults, and the flags that mean something for it."""
+
+    flags: frozenset[str]
+    reader: str = ""  # module in data/readers/; empty: read here
+    skeleton: str = "humanml3d"
+    representation: str = "humanml3d"
+
+
+def _flags(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_JOINTS = "mirror skeleton representation"
+SOURCES = {
+    "joints": Source(_flags(f"input fps {_JOINTS}")),
+    "humanml3d": Source(_flags("input skeleton")),
+    "kit-ml": Source(_flags("input"), skeleton="kit"),
+    "kit-xml": Source(_flags(f"input captions joint_map plain {_JOINTS}"), "kit_xml"),
+    "bvh": Source(_flags(f"input captions joint_map unit up {_JOINTS}"), "bvh"),
+    "amass": Source(_flags(f"input captions smplx_dir {_JOINTS}"), "amass"),
+    "myoskeleton": Source(
+        _flags(f"input fps unit up joint_map allow_no_text {_JOINTS}"), "myoskeleton", "myoskeleton", "positions"
+    ),
+    "smplx": Source(_flags("input fps captions smplx_layout"), "smplx", representation="smplx"),
+    "procedural": Source(_flags(f"count seed {_JOINTS}")),
+}
+UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001, "inch": 0.0254}  # metres
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the flags say, checked; None where the source decides."""
+
+    skeleton: Skeleton
+    skeleton_file: Path | None = None
+    fps: float | None = None  # of an input that does not say
+    unit: str | None = None
+    up: str | None = None
+    captions: dict[str, Row] | None = None
+    joint_map: JointMap | None = None
+    allow_no_text: bool = False
+    smplx_layout: str | None = None
+    smplx_dir: Path | None = None
+    count: int = 4000
+    seed: int = 0
+
+
+def check_flags(source: str, given: dict[str, Any]) -> None:
+    """ValueError in one line for a flag that has no meaning for a source. `given` is name -> value, unset ones None."""
+    for name, value in given.items():
+        owners = [other for other, row in SOURCES.items() if name in row.flags]
+        if value not in (None, False) and owners and source not in owners:
+            what = "needs joints: it is for" if name == "mirror" else "is for"
+            raise ValueError(f"--{name.replace('_', '-')} {what} --from {', '.join(owners)}; not for {source}")
+
+
+def reader(source: str) -> ModuleType:
+    """The module that reads a source. ValueError where it is not there."""
+    name = f"motiongpt.data.readers.{SOURCES[source].reader}"
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise ValueError(f"--from {source} has no reader in this version") from error
+
+
+def reader_options(source: str, options: Options) -> dict[str, Any]:
+    """The arguments of a reader's functions; a rate that is resampled to is the skeleton's."""
+    if source == "bvh":
+        return {"fps": options.skeleton.fps, "unit": metres(options.unit), "up": options.up}
+    if source == "kit-xml":
+        return {"fps": options.skeleton.fps}
+    if source == "amass":
+        return {"fps": options.skeleton.fps, "body_models": options.smplx_dir}
+    if source == "smplx":
+        return {"fps": options.fps, "layout": options.smplx_layout}
+    return {
+        "fps": options.fps, "skeleton": options.skeleton_file, "unit": options.unit, "up": options.up,
+        "allow_no_text": options.allow_no_text,
+    }  # fmt: skip
+
+
+def metres(unit: str | None) -> float | None:
+    """Metres of a unit: m, cm, mm, inch, or a number."""
+    if unit is None or unit in UNITS:
+        return UNITS.get(unit)
+    try:
+        return float(unit)
+    except ValueError:
+        raise ValueError(f"--unit must be one of {', '.join(UNITS)}, or metres as a number, got {unit!r}") from None
+
+
+def explain(source: str, path: Path, options: Options) -> list[str]:
+    """What a file holds, what would be kept or dropped, and why, line by line; a broken file is explained, too."""
+    if SOURCES[source].reader:
+        return reader(source).explain(path, **reader_options(source, options))
+    if source == "procedural":
+        raise ValueError("--explain needs files; procedural motion has none")
+    is_features = source != "joints"
+    shape = f"(F, {options.skeleton.feature_dim})" if is_features else f"(F, {options.skeleton.num_joints}, 3)"
+    lines = [f"{path}: expected {'features' if is_features else 'joints in metres'} {shape}"]
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        lines += [f"found {array.dtype} {array.shape}"]
+        array = load_array(path, 2, options.skeleton.feature_dim) if is_features else _joints(path, options.skeleton)
+        bad = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(1))
+        lines += [f"dropped: {len(bad)} frames are not finite, the first is {bad[0]}"] if len(bad) else []
+        lines += [f"kept: {len(array)} frames"] if not len(bad) else []
+        text = path.parent.parent / "texts" / f"{path.stem}.txt"
+        captions = parse_captions(text) if text.is_file() else []
+        lines += [f"captions in {text}: {len(captions)}", *(f"  {caption.line()[:200]}" for caption in captions)]
+    except (ValueError, OSError, EOFError) as error:
+        lines.append(f"broken: {error}")
+    return lines
+
+
+# Records.
+
+
+def records(source: str, folder: Path | None, options: Options) -> tuple[Iterator[Record], int | None, float]:
+    """The records of a source, how many there are (None: not known before), and the frame rate of the data set.
+
+    What is no such source at all is found here, before anything is written. Raises FileNotFoundError or ValueError.
+    """
+    fps = options.skeleton.fps
+    if source == "procedural":
+        return _procedural(options), options.count, fps
+    if folder is None or not (folder.is_dir() or (folder.is_file() and source in ("myoskeleton", "smplx"))):
+        raise FileNotFoundError(f"--input must be a folder for --from {source}, got {folder}")
+    if source == "joints":
+        found = list(joint_records(folder, options.skeleton, options.fps or fps))
+    elif source in ("humanml3d", "kit-ml"):
+        found = list(feature_records(folder, options.skeleton))
+    else:
+        paths = reader(source).find(folder)
+        if not paths:
+            raise FileNotFoundError(f"{folder} holds nothing that --from {source} reads; it looks into subfolders, too")
+        if source == "myoskeleton":
+            arguments = reader_options(source, options)
+            total = sum(reader(source).read_schema(path, **arguments).clips for path in paths)
+            return _many(source, paths, arguments), total, fps
+        if source == "smplx":
+            fps = _first_fps(source, paths, options)
+        root = folder if folder.is_dir() else folder.parent
+        found = [_file_record(source, path, root, options) for path in paths]
+    return iter(found), len(found), fps
+
+
+def _procedural(options: Options) -> Iterator[Record]:
+    for clip in generate_clips(options.count, options.seed):
+        captions = [Caption(text) for text in clip.captions]
+        yield Record(clip.id, clip.split, captions, partial(_given, clip.joints), clip.participant)
+
+
+def _given(value: np.ndarray | RawClip) -> np.ndarray | RawClip:
+    return value
+
+
+def _refuse(reason: str) -> np.ndarray:
+    raise ValueError(reason)
+
+
+def _read(source: str, path: Path, arguments: dict[str, Any]) -> RawClip:
+    return reader(source).read(path, **arguments)
+
+
+def _many(source: str, paths: list[Path], arguments: dict[str, Any]) -> Iterator[Record]:
+    """Of files with many clips each; a bad clip becomes a record that says so when it is loaded."""
+    for path in paths:
+        bad: list[tuple[str, str]] = []
+        for clip_id, clip in reader(source).read_all(path, **arguments, on_bad=lambda *what: bad.append(what)):  # noqa: B023
+            yield Record(clip_id, None, [], partial(_given, clip))
+        yield from (Record(clip_id, None, [], partial(_refuse, reason)) for clip_id, reason in bad)
+
+
+def _first_fps(source: str, paths: list[Path], options: Options) -> float:
+    """The rate of the first clip that can be read: the others are resampled to it."""
+    reason = ""
+    for path in paths:
+        try:
+            return _read(source, path, reader_options(source, options)).fps
+        except (ValueError, OSError) as error:
+            reason = reason or str(error)
+    raise ValueError(f"none of {len(paths)} clips can be read; first: {reason}")
+
+
+def clip_id(path: Path, root: Path) -> str:
+    """A file name for a clip: its path below the input folder, without suffix, subfolders joined by _."""
+    name = "_".join(path.relative_to(root).parts) if path != root else path.name
+    if not path.is_dir():
+        name = name.removesuffix(path.suffix)
+    return re.sub(r"[^\w.-]+", "_", name.removesuffix("_mmm")).lstrip(".-") or "clip"
+
+
+def _file_record(source: str, path: Path, root: Path, options: Options) -> Record:
+    name, stem = clip_id(path, root), path.name if path.is_dir() else path.stem
+    arguments = reader_options(source, options)
+    rows = (options.captions or {}).get
+    row = rows(name) or rows(stem) or rows(path.name) or rows(stem.removesuffix("_mmm")) or Row()
+    load, captions = partial(_read, source, path, arguments), row.captions
+    beside = path.parent / f"{stem}.txt"
+    if not captions and beside.is_file():
+        load, captions = _with_captions(beside, load)
+    return Record(name, row.split, captions, load, row.participant, guess=guess_caption(stem, path.parent.name))
+
+
+def guess_caption(*names: str) -> str:
+    """The words of the first name that has any: "dataset-1_walk-turn-left_004" says "dataset walk turn left"."""
+    for name in names:
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)  # TurnLeft
+        words = [word.lower() for word in re.findall(r"[^\W\d_]+", words) if len(word) > 1]
+        if words:
+            return " ".join(words)
+    return ""
+
+
+def _with_captions(path: Path, load: Any) -> tuple[Any, list[Caption]]:
+    """The captions of a text file; where it cannot be read, loading says so, and the record is skipped."""
+    try:
+        return load, parse_captions(path)
+    except ValueError as error:
+        return partial(_refuse, str(error)), []
+
+
+def read_splits(folder: Path) -> dict[str, str]:
+    """Clip id -> split from train.txt, val.txt and test.txt. Raises FileNotFoundError, or ValueError on overlap."""
+    if not (folder / "train.txt").is_file():
+        raise FileNotFoundError(f"{folder / 'train.txt'} is missing: the splits list one clip id a line")
+    split_of: dict[str, str] = {}
+    for split in SPLITS:
+        path = folder / f"{split}.txt"
+        for clip in read_ids(path) if path.is_file() else []:
+            if clip in split_of:
+                raise ValueError(f"{path}: clip {clip} is in {split_of[clip]}.txt too")
+            split_of[clip] = split
+    return split_of
+
+
+def _joints(path: Path, skeleton: Skeleton, fps: float | None = None) -> np.ndarray:
+    """(F, J, 3) of a .npy, from `fps` to the skeleton's."""
+    joints = load_array(path, 3, 3)
+    if joints.shape[1] != skeleton.num_joints:
+        raise ValueError(f"{path}: {joints.shape[1]} joints, skeleton {skeleton.name} has {skeleton.num_joints}")
+    return resample(joints, fps or skeleton.fps, skeleton.fps)
+
+
+def joint_records(folder: Path, skeleton: Skeleton, fps: float) -> Iterator[Record]:
+    """Records of a folder of joints: {raw_joints,joints,new_joints}/ID.npy (F, J, 3), texts/ID.txt, splits."""
+    names = ("raw_joints", "joints", "new_joints")
+    place = next((folder / name for name in names if (folder / name).is_dir()), None)
+    if place is None:
+        raise FileNotFoundError(f"{folder} has none of {', '.join(n + '/' for n in names)} with (F, J, 3) .npy files")
+    for clip, split in read_splits(folder).items():
+        load, captions = _texts(folder, clip, partial(_joints, place / f"{clip}.npy", skeleton, fps))
+        yield Record(clip, split, captions, load)
+
+
+def feature_records(folder: Path, skeleton: Skeleton) -> Iterator[Record]:
+    """Records of an existing HumanML3D or KIT-ML folder, features as they are."""
+    if not (folder / "new_joint_vecs").is_dir():
+        raise FileNotFoundError(f"{folder} has no new_joint_vecs/; is it the HumanML3D folder itself?")
+    for clip, split in read_splits(folder).items():
+        load = partial(load_array, folder / "new_joint_vecs" / f"{clip}.npy", 2, skeleton.feature_dim)
+        load, captions = _texts(folder, clip, load)
+        yield Record(clip, split, captions, load, is_features=True)
+
+
+def _texts(folder: Path, clip: str, load: Any) -> tuple[Any, list[Caption]]:
+    path = folder / "texts" / f"{clip}.txt"
+    return _with_captions(path, load) if path.is_file() else (load, [])
+
+
+def default_map(source: str, skeleton: Skeleton) -> JointMap | None:
+    """The map of a source whose joint names no table knows: KIT's to HumanML3D's."""
+    if source != "kit-xml" or skeleton.joints != HUMANML3D.joints:
+        return None
+    lists = {target: [s] if isinstance(s, str) else s for target, s in reader(source).KIT_TO_HUMANML3D.items()}
+    return {target: {name: 1 / len(names) for name in names} for target, names in lists.items()}

@@ -1,0 +1,174 @@
+"""Token data sets in the forms of other projects, as records of ours (`tokens.py` checks them).
+
+Instructions: a JSON list of {"instruction", "input", "output"}, as `generate_dataset.py` of qiqiApink's MotionGPT
+writes it. The output is the codes as text, "315,91,406". There are four rows per clip; where the input holds
+<Motion Token> ... </Motion Token> it is another task than text to motion (first, last or key codes are given).
+
+A folder of code arrays, as T2M-GPT and OpenMotionLab's MotionGPT write it:
+
+    VQVAE/ID.npy  (1, S) int          the codes of a clip; ours are codes/ID.npy (S,)
+    texts/ID.txt                      captions as HumanML3D has them; a timed one is about a piece of the codes
+    train.txt val.txt test.txt        one id a line; without them every clip is taken
+    tokens.meta.json  participants.json    where we wrote it: the tokenizer, and who moved
+"""
+
+import os
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from motiongpt.data.motions import SPLITS, Caption, load_array, parse_captions, read_ids
+from motiongpt.files import read_json, write_json
+from motiongpt.skeletons import guess_skeleton
+
+CODE_FOLDERS = ("codes", "VQVAE")
+META = "tokens.meta.json"
+MARKERS = ("<Motion Token>", "</Motion Token>")
+FPS, FRAMES_PER_CODE = 20.0, 4  # HumanML3D's, and what all published tokenizers have
+
+Records = Iterator[tuple[dict, str]]  # a record and where it stands
+
+
+def is_instructions(content: object) -> bool:
+    return isinstance(content, list) and bool(content) and isinstance(content[0], dict) and "output" in content[0]
+
+
+def instruction_records(content: list, path: Path, say: Callable[[str], None], split: str | None = None) -> Records:
+    """The text-to-motion rows; `say` hears how many others there are. Raises ValueError for a row of another form."""
+    others = 0
+    for i, row in enumerate(content):
+        where = f"{path}, entry {i}"
+        if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("input", "output")):
+            raise ValueError(f"{where}: expected an object with the texts instruction, input and output")
+        if any(marker in row["input"] for marker in MARKERS):
+            others += 1
+            continue
+        codes = row["output"].replace(MARKERS[0], " ").replace(MARKERS[1], " ")
+        record = {"text_query": row["input"], "motion_tokens": codes, "id": row.get("motion", "")}
+        yield record | ({"split": split} if split else {}), where
+    if others:
+        say(f"{path}: {others} of {len(content)} rows skipped, they are other tasks than text to motion")
+
+
+def folder_records(path: Path, say: Callable[[str], None]) -> Records:
+    """Of a folder of code arrays, or one of train.json, val.json in the form of instructions.
+
+    Raises FileNotFoundError or ValueError, naming the file; what is skipped is counted in one line for `say`.
+    """
+    if (path / "train.json").is_file():
+        for split in SPLITS:
+            if (file := path / f"{split}.json").is_file():
+                content = read_json(file)
+                if not is_instructions(content):
+                    raise ValueError(f"{file}: expected a list of rows with instruction, input and output")
+                yield from instruction_records(content, file, say, split)
+        return
+    codes, root = _code_folder(path)
+    splits = {split: read_ids(root / f"{split}.txt") for split in SPLITS if (root / f"{split}.txt").is_file()}
+    if not splits:
+        splits = {None: sorted(str(p.relative_to(codes).with_suffix("").as_posix()) for p in codes.rglob("*.npy"))}
+    people = root / "participants.json"
+    participant_of = read_json(people) if people.is_file() else {}
+    skipped, rate = Counter(), _codes_per_second(root)
+    for split, ids in splits.items():
+        for clip in ids:
+            file, text = codes / f"{clip}.npy", root / "texts" / f"{clip}.txt"
+            if not file.is_file() or not text.is_file():
+                skipped["clips without codes" if text.is_file() else "clips without captions"] += 1
+                continue
+            row = _codes(file)
+            for caption in parse_captions(text):
+                piece = caption.cut(row, rate).tolist()
+                if not piece or not caption.text:
+                    skipped["captions of no code" if caption.text else "empty captions"] += 1
+                    continue
+                record = {"text_query": caption.text, "motion_tokens": piece, "id": clip}
+                record |= {"participant_id": participant_of[clip]} if clip in participant_of else {}
+                yield record | ({"split": split} if split else {}), str(file)
+    if skipped:
+        say(f"{path}: skipped " + ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items())))
+
+
+def _code_folder(path: Path) -> tuple[Path, Path]:
+    """(folder of arrays, folder of texts and splits): `path` is the second, or the first inside the second."""
+    found = [path / name for name in CODE_FOLDERS if (path / name).is_dir()]
+    if len(found) > 1:
+        raise ValueError(f"{path} has both {' and '.join(CODE_FOLDERS)}; give one of them, e.g. {found[0]}")
+    codes, root = (found[0], path) if found else (path, path.parent)
+    if not (root / "texts").is_dir() or next(codes.rglob("*.npy"), None) is None:
+        raise FileNotFoundError(
+            f"{path} is no folder of tokens: expected codes/ID.npy or VQVAE/ID.npy, texts/ID.txt and train.txt"
+        )
+    return codes, root
+
+
+def _codes_per_second(root: Path) -> float:
+    """Of the tokenizer; a download does not say it, so the width of its statistics tells KIT-ML from HumanML3D."""
+    info = next((read_json(root / name) for name in (META, "dataset.json") if (root / name).is_file()), {})
+    skeleton = None
+    if (root / "Mean.npy").is_file():
+        skeleton = guess_skeleton((load_array(root / "Mean.npy", 1).shape[0] + 1) / 12)  # D = 12 J - 1
+    fps = info.get("fps", skeleton.fps if skeleton else FPS)
+    return float(fps) / int(info.get("frames_per_code", FRAMES_PER_CODE))
+
+
+def _codes(path: Path) -> np.ndarray:
+    """(S,) int64. Raises ValueError for anything but one row of whole numbers."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)  # a map: a header that lies costs no memory
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{path} is not a readable .npy array ({error})") from error
+    found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+    one_row = isinstance(array, np.ndarray) and (array.ndim == 1 or array.ndim == 2 and len(array) == 1)
+    if not one_row or not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"{path}: expected whole numbers of shape (S,) or (1, S), got {found}")
+    return np.array(array, np.int64).reshape(-1)
+
+
+def write_code_folder(folder: Path, records: list[dict], meta: dict) -> None:
+    """codes/ID.npy (S,) int64, texts/ID.txt, splits, participants.json and tokens.meta.json; all or nothing.
+
+    A timed caption's codes are those of its own frames, not a piece of the clip's: it becomes a clip ID_1, ID_2, ...
+    The words' tags are not in token data, so that field of a caption is empty. Raises FileExistsError where `folder`
+    has something in it already.
+    """
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise FileExistsError(f"{folder} exists already; delete it or name another")
+    clips: dict[tuple, list[str]] = defaultdict(list)
+    for i, record in enumerate(records):
+        key = (record["id"] or str(i), record["motion_tokens"], record.get("participant_id"), record["split"])
+        clips[key].append(" ".join(record["text_query"].split()))
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        (temporary / "codes").mkdir(parents=True)
+        ids, people, known = defaultdict(list), {}, {key[0] for key in clips}
+        taken: set[str] = set()
+        for (clip, codes, participant, split), captions in clips.items():
+            name, number = clip, 0
+            while name in taken or number and name in known:
+                number += 1
+                name = f"{clip}_{number}"
+            taken.add(name)
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise ValueError(f"the id {name!r} leads out of the folder")
+            for sub in ("codes", "texts"):
+                (temporary / sub / name).parent.mkdir(parents=True, exist_ok=True)
+            np.save(temporary / "codes" / f"{name}.npy", np.array(codes.split(), np.int64))
+            lines = "".join(Caption(text).line() + "\n" for text in captions)
+            (temporary / "texts" / f"{name}.txt").write_text(lines, encoding="utf-8")
+            ids[split].append(name)
+            if participant is not None:
+                people[name] = participant
+        for split, names in ids.items():
+            (temporary / f"{split}.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
+        if people:
+            write_json(temporary / "participants.json", people)
+        write_json(temporary / META, meta)
+        if folder.is_dir():
+            folder.rmdir()  # Windows replaces no folder, not even an empty one
+        os.replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

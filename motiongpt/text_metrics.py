@@ -1,0 +1,115 @@
+"""How well written captions match reference captions: BLEU, ROUGE-L, CIDEr, by counting words.
+
+The numbers are those of the public coco-caption code, which the field reports. Texts become words by `words`: small
+letters, without punctuation. Every function takes hypotheses (one text per motion) and references (a list of at least
+one text per motion).
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+Ngrams = Counter[tuple[str, ...]]
+
+_WORD = re.compile(r"\w+(?:['’-]\w+)*")
+
+
+def words(text: str) -> list[str]:
+    """Lower-case words, inner apostrophes and hyphens kept: "He's left-handed." -> he's left-handed."""
+    return _WORD.findall(text.lower())
+
+
+def ngrams(tokens: Sequence[str], n: int) -> Ngrams:
+    """How often each run of n words occurs."""
+    return Counter(tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1))
+
+
+def _corpus(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> list[tuple[list[str], list[list[str]]]]:
+    if len(hypotheses) != len(references) or not len(hypotheses):
+        raise ValueError(f"as many references as hypotheses are needed, got {len(references)} and {len(hypotheses)}")
+    for i, texts in enumerate(references):
+        if isinstance(texts, str) or not len(texts):
+            raise ValueError(f"references of text {i} must be a list of at least one text")
+    return [(words(text), [words(r) for r in texts]) for text, texts in zip(hypotheses, references, strict=True)]
+
+
+def bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[float, float, float, float]:
+    """BLEU-1 ... BLEU-4 of the whole corpus (Papineni et al. 2002), 0 to 1.
+
+    The geometric mean of the shares of n-grams that occur in a reference (each at most as often as there), times
+    exp(1 - r / h) where the texts, h words in all, are shorter than the references nearest in length, r words; of two
+    equally near ones the shorter. No smoothing: without one common n-gram the score is 0.
+    """
+    matched, total, hypothesis_length, reference_length = [0] * 4, [0] * 4, 0, 0
+    for text, texts in _corpus(hypotheses, references):
+        hypothesis_length += len(text)
+        reference_length += min((abs(len(r) - len(text)), len(r)) for r in texts)[1]
+        for n in range(1, 5):
+            most = Counter()
+            for reference in texts:
+                most |= ngrams(reference, n)
+            counts = ngrams(text, n)
+            matched[n - 1] += (counts & most).total()
+            total[n - 1] += counts.total()
+    if not matched[0]:
+        return 0.0, 0.0, 0.0, 0.0
+    penalty = min(0.0, 1 - reference_length / hypothesis_length)
+    logs = [math.log(m / t) if m else -math.inf for m, t in zip(matched, total, strict=True)]
+    return tuple(math.exp(penalty + sum(logs[:n]) / n) for n in range(1, 5))
+
+
+def common_subsequence(a: Sequence[str], b: Sequence[str]) -> int:
+    """Length of the longest common subsequence."""
+    row = [0] * (len(b) + 1)
+    for x in a:
+        before = row
+        row = [0]
+        for j, y in enumerate(b):
+            row.append(before[j] + 1 if x == y else max(before[j + 1], row[j]))
+    return row[-1]
+
+
+def rouge_l(hypotheses: Sequence[str], references: Sequence[Sequence[str]], beta: float = 1.2) -> float:
+    """ROUGE-L (Lin 2004), the mean over texts, 0 to 1.
+
+    P and R are the longest common subsequence over the words of the text and of the reference, each the best over the
+    references, and F = (1 + beta^2) P R / (R + beta^2 P). beta 1.2 is coco-caption's; rouge-score takes 1.
+    """
+    scores = []
+    for text, texts in _corpus(hypotheses, references):
+        lengths = [(common_subsequence(text, reference), len(reference)) for reference in texts]
+        precision = max(common / max(1, len(text)) for common, _ in lengths)
+        recall = max(common / max(1, size) for common, size in lengths)
+        both = recall + beta**2 * precision
+        scores.append((1 + beta**2) * precision * recall / both if both else 0.0)
+    return sum(scores) / len(scores)
+
+
+def cider(hypotheses: Sequence[str], references: Sequence[Sequence[str]], sigma: float = 6.0) -> float:
+    """CIDEr-D (Vedantam et al. 2015, eq. 4), the mean over texts, 0 to 10; coco-caption calls it CIDEr.
+
+    N-grams are weighted by log(texts / texts whose references have it), so what every caption says counts nothing: one
+    text alone scores 0. For n = 1 ... 4 the cosine of text and reference, in which the text's weights are cut to the
+    reference's, times exp(-(difference in words)^2 / 2 sigma^2); the mean over n and references, times 10.
+    """
+    corpus = _corpus(hypotheses, references)
+    seen = Counter(
+        gram for _, texts in corpus for gram in {g for r in texts for n in range(1, 5) for g in ngrams(r, n)}
+    )
+
+    def weights(tokens: list[str], n: int) -> dict[tuple[str, ...], float]:
+        return {g: count * math.log(len(corpus) / max(1, seen[g])) for g, count in ngrams(tokens, n).items()}
+
+    def cosine(text: list[str], reference: list[str], n: int) -> float:
+        a, b = weights(text, n), weights(reference, n)
+        size = math.hypot(*a.values()) * math.hypot(*b.values())
+        return sum(min(w, b[g]) * b[g] for g, w in a.items() if g in b) / size if size else 0.0
+
+    scores = []
+    for text, texts in corpus:
+        for reference in texts:
+            penalty = math.exp(-((len(text) - len(reference)) ** 2) / (2 * sigma**2))
+            similarity = sum(cosine(text, reference, n) for n in range(1, 5)) / 4
+            scores.append(10 * penalty * similarity / len(texts))
+    return sum(scores) / len(corpus)

@@ -1,0 +1,81 @@
+"""What a recipe needs that is not in this checkout: found or missing, what for, and its licence page.
+
+    python scripts/assets.py --recipe humanml3d
+    python scripts/assets.py --fetch https://example.org/model.zip --to deps/model --sha256 64_HEX_DIGITS
+
+--fetch goes on where it stopped, checks the hash and refuses web pages. An archive (.zip .tar .tar.gz .tgz) is unpacked
+where --to has no suffix, else kept as the file --to. Read the licence page first: nothing is fetched by itself.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from motiongpt.cli import Parser, run
+
+TABLE = Path(__file__).with_suffix(".json")
+
+
+def make_parser() -> Parser:
+    parser = Parser(__doc__)
+    parser.add_argument("--recipe", help="only what this recipe needs (default: all)")
+    parser.add_argument("--root", type=Path, default=Path(), help="folder the paths are relative to (default: here)")
+    parser.add_argument("--fetch", metavar="URL", help="download one file, over http or https")
+    parser.add_argument("--to", type=Path, help="with --fetch: the file, or the folder of an archive, relative to here")
+    parser.add_argument("--sha256", help="with --fetch: what the download must hash to (default: only printed)")
+    return parser
+
+
+def bar(done: int, total: int | None) -> None:
+    """One line on a terminal; nothing where the output is a file."""
+    if sys.stderr.isatty():
+        share = f"{100 * done / total:5.1f} % of {total / 1e6:.1f} MB" if total else f"{done / 1e6:.1f} MB"
+        filled = int(30 * done / total) if total else 0
+        print(f"\r[{'#' * filled:30}] {share}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+
+def fetch_one(url: str, to: Path, sha256: str | None) -> None:
+    from urllib.parse import urlsplit
+
+    from motiongpt.assets import fetch, is_archive, unpack
+
+    name = Path(urlsplit(url).path).name
+    if not is_archive(name) or to.suffix:
+        found = fetch(url, to, sha256, bar)
+        print(f"wrote {to}, SHA-256 {found}")
+        return
+    if to.is_dir() and any(to.iterdir()):
+        raise FileExistsError(f"{to} exists already; delete it or name another")
+    archive = to.with_name(f"{to.name}.{name}")
+    found = fetch(url, archive, sha256, bar)
+    try:
+        count = unpack(archive, to)
+    finally:
+        archive.unlink()
+    print(f"wrote {to}/: {count} files, SHA-256 of the archive {found}")
+
+
+def main(args) -> int:
+    from motiongpt.assets import load_assets
+
+    if args.fetch is not None or args.to is not None:
+        if args.fetch is None or args.to is None:
+            raise ValueError("--fetch URL and --to PATH belong together")
+        fetch_one(args.fetch, args.to, args.sha256)
+        return 0
+    if args.sha256 is not None:
+        raise ValueError("--sha256 is for --fetch")
+    missing = 0
+    for asset in load_assets(TABLE, args.recipe):
+        found = asset.find(args.root)
+        missing += found is None
+        print(f"{'found  ' if found else 'missing'}  {asset.kind:10}  {asset.name}: {asset.purpose}")
+        print(f"         {found or ' or '.join(asset.paths)}")
+        print(f"         licence: {asset.licence}")
+    print(f"{missing} missing under {args.root.resolve()}" if missing else "all there")
+    return 0
+
+
+if __name__ == "__main__":
+    run(main, make_parser())

@@ -1,0 +1,52 @@
+"""Write our weights in the files of other projects.
+
+python scripts/export.py --vqvae outputs/vqvae --format t2m-gpt --out tokenizer.pth
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from motiongpt.cli import Parser, flag_name, run
+
+
+def export_t2m_gpt(args) -> None:
+    from motiongpt.foreign_vqvae import save_t2m_gpt
+    from motiongpt.tokenizer import MotionTokenizer
+
+    tokenizer = MotionTokenizer.load(args.vqvae)
+    save_t2m_gpt(tokenizer.vqvae, args.out)
+    config = tokenizer.config
+    print(f"wrote {args.out}; the file holds no sizes, T2M-GPT is to be told them:")
+    print(
+        f"  --nb-code {config.codes} --code-dim {config.code_dim} --output-emb-width {config.code_dim} "
+        f"--width {config.width} --depth {config.depth} --down-t {config.down} "
+        f"--dilation-growth-rate {config.dilation_growth} --vq-act {config.activation}"
+    )
+    print(f"its motions have {config.feature_dim} features, normalised with Mean.npy and Std.npy of {args.vqvae}")
+
+
+FORMATS = {"t2m-gpt": ("vqvae", export_t2m_gpt)}
+"""Name -> the flag that says what is exported, and the function that does it."""
+
+
+def make_parser() -> Parser:
+    parser = Parser(__doc__)
+    parser.add_argument("--vqvae", type=Path, help="tokenizer folder, or a run with one (t2m-gpt)")
+    parser.add_argument("--format", required=True, choices=tuple(FORMATS), help="whose layout (no default)")
+    parser.add_argument("--out", type=Path, required=True, help="file to write; must not be there yet")
+    return parser
+
+
+def main(args) -> None:
+    source, export = FORMATS[args.format]
+    if getattr(args, source) is None:
+        raise ValueError(f"--format {args.format} needs {flag_name(source)}")
+    if args.out.exists():
+        raise FileExistsError(f"{args.out} is there already; choose another --out, or remove it")
+    export(args)
+
+
+if __name__ == "__main__":
+    run(main, make_parser())

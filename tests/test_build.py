@@ -1,0 +1,215 @@
+"""Builds: the same bytes however many workers and kills, what is assumed is reported, clips find their skeleton."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+
+from motiongpt.data.build import Record, build, resample_parameters, split_of, to_skeleton
+from motiongpt.data.caption_table import read_captions
+from motiongpt.data.motions import JOURNAL, Caption, MotionDataset
+from motiongpt.data.procedural import generate_clips
+from motiongpt.data.raw import RawClip
+from motiongpt.data.sources import Options, _given, records
+from motiongpt.files import read_json
+from motiongpt.representations import get_representation
+from motiongpt.skeletons import HUMANML3D, MYOSKELETON
+
+
+@pytest.fixture(scope="module")
+def clips():
+    return list(generate_clips(40, seed=3))
+
+
+def given(clips):
+    for clip in clips:
+        raw = RawClip(clip.joints, HUMANML3D.joints, 20.0, tuple(clip.captions), clip.participant, clip.split)
+        yield Record(clip.id, None, [], partial(_given, raw))
+
+
+def tree(folder):
+    """Every file's bytes, but the folder's own name."""
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return files | {"dataset.json": files["dataset.json"].replace(folder.name.encode(), b"NAME")}
+
+
+def test_the_bytes_do_not_depend_on_the_workers(tmp_path, clips):
+    for workers in (1, 2):
+        build(given(clips), tmp_path / f"w{workers}", HUMANML3D, "t", mirror=True, workers=workers)
+    assert tree(tmp_path / "w1") == tree(tmp_path / "w2")
+    assert len(list((tmp_path / "w1" / "new_joints").iterdir())) == 80
+
+
+def test_a_killed_build_goes_on_where_it_was(tmp_path, clips):
+    build(given(clips), tmp_path / "whole", HUMANML3D, "t")
+    out, loaded = tmp_path / "killed", []
+
+    def counted(kill_at):
+        for i, record in enumerate(given(clips)):
+            if i == kill_at:
+                raise KeyboardInterrupt
+            load = record.load
+            record.load = lambda load=load, name=record.id: loaded.append(name) or load()
+            yield record
+
+    with pytest.raises(KeyboardInterrupt):
+        build(counted(36), out, HUMANML3D, "t")
+    assert not (out / "dataset.json").exists() and not (out / "train.txt").exists()
+    done = len((out / JOURNAL).read_text().splitlines()) - 1
+    assert 0 < done <= 36
+    with pytest.raises(ValueError, match="unfinished build .*the same prepare.py command goes on"):
+        MotionDataset(out)
+    with pytest.raises(FileExistsError, match="unfinished build of other settings"):
+        build(given(clips), out, HUMANML3D, "t", mirror=True)
+
+    with open(out / JOURNAL, "a") as journal:  # killed in the middle of a line, and of a file
+        journal.write('{"id": "p03_0000')
+    path = out / "new_joint_vecs" / f"{clips[0].id}.npy"
+    path.write_bytes(path.read_bytes()[:-40])
+    loaded.clear()
+    build(counted(None), out, HUMANML3D, "t")
+    assert loaded == [clips[0].id, *(clip.id for clip in clips[done:])]
+    assert tree(out) == tree(tmp_path / "whole") and not (out / JOURNAL).exists()
+
+
+def test_skipped_clips_get_another_chance(tmp_path, clips):
+    def some(joints):
+        yield from given(clips[:3])
+        yield Record("late", "train", [Caption("x")], partial(_given, joints))
+
+    with pytest.raises(ValueError, match="1 of 4 records cannot be used"):
+        build(some(clips[4].joints[:2]), tmp_path / "d", HUMANML3D, "t")
+    build(some(clips[4].joints), tmp_path / "d", HUMANML3D, "t")
+    assert "late" in MotionDataset(tmp_path / "d").ids("train")
+
+
+def test_what_was_assumed_is_reported(tmp_path, clips):
+    def noted():
+        for i, clip in enumerate(clips[:20]):
+            notes = (f"unit: centimetres (guessed: {1.5 + i} m)",)
+            raw = RawClip(clip.joints[:, :, :], HUMANML3D.joints, 20.0, notes=notes)
+            yield Record(clip.id, None, [], partial(_given, raw), guess="walk left" if i < 3 else "")
+
+    with pytest.raises(ValueError, match="17 of 20 .*: no caption"):
+        build(noted(), tmp_path / "none", HUMANML3D, "t")
+    report = build(list(noted())[:3], tmp_path / "d", HUMANML3D, "t")
+    facts = read_json(tmp_path / "d" / "report.json")
+    assert facts == report.to_dict() and facts["guessed_captions"] == 3
+    assert {"note": "unit: centimetres (guessed: 1.5 m)", "clips": 3} in facts["notes"]
+    assert sum(facts["lengths"].values()) == 3 and "captions guessed from names: 3 clips" in report.summary()
+    assert MotionDataset(tmp_path / "d").captions(clips[0].id) == [Caption("walk left")]
+    assert (tmp_path / "d" / "lengths.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_clips_without_a_split_are_split_by_hash(tmp_path, clips):
+    names = [f"clip{i}" for i in range(4000)]
+    shares = {split: sum(split_of(name) == split for name in names) / 4000 for split in ("train", "val", "test")}
+    assert shares["train"] == pytest.approx(0.9, abs=0.02) and shares["val"] == pytest.approx(0.05, abs=0.015)
+
+    def unsplit(count):
+        return [Record(c.id, None, [Caption("x")], partial(_given, c.joints), c.participant) for c in clips[:count]]
+
+    build(unsplit(5), tmp_path / "d", HUMANML3D, "t")  # too few for the hash: a validation clip is taken
+    data = MotionDataset(tmp_path / "d")
+    assert len(data.ids("val")) >= 1 and len(data.ids("test")) >= 1
+    assert sorted(clip for split in shares for clip in data.ids(split)) == sorted(c.id for c in clips[:5])
+    assert read_json(tmp_path / "d" / "participants.json")[clips[0].id] == clips[0].participant
+
+
+def test_positions_and_parameters_have_folders_too(tmp_path, clips):
+    positions = get_representation("positions", HUMANML3D)
+    build(given(clips[:8]), tmp_path / "p", HUMANML3D, "t", representation=positions)
+    data = MotionDataset(tmp_path / "p")
+    assert data.representation == positions and data.info["representation"] == "positions-66"
+    clip = data.ids("train")[0]
+    joints = next(c.joints for c in clips if c.id == clip)
+    np.testing.assert_array_equal(data.features(clip), positions.encode(joints))
+    np.testing.assert_allclose(
+        np.load(tmp_path / "p" / "new_joints" / f"{clip}.npy"), positions.decode(positions.encode(joints)), atol=1e-6
+    )
+
+    smplx, rng = get_representation("smplx", HUMANML3D), np.random.default_rng(0)
+    raws = [RawClip(None, (), 25.0, ("hello",), parameters=rng.random((9, 182), np.float32)) for _ in range(3)]
+    found = [Record(f"s{i}", "train", [], partial(_given, raw)) for i, raw in enumerate(raws)]
+    build(found, tmp_path / "s", HUMANML3D, "t", representation=smplx, fps=25.0)
+    data = MotionDataset(tmp_path / "s")
+    assert data.fps == 25.0 and not (tmp_path / "s" / "new_joints").exists()
+    np.testing.assert_array_equal(data.features("s1"), raws[1].parameters)
+    with pytest.raises(ValueError, match="the clip has parameters and no joints"):
+        build(found, tmp_path / "wrong", HUMANML3D, "t")
+
+
+def test_joints_find_their_skeleton(clips):
+    joints = clips[0].joints
+    order = np.random.default_rng(0).permutation(22)
+    names = tuple(HUMANML3D.joints[i] for i in order)
+    np.testing.assert_array_equal(to_skeleton(RawClip(joints[:, order], names, 20.0), HUMANML3D), joints)
+    spoken = tuple(f"j{i}" for i in range(22))
+    own_map = {name: {f"j{i}": 1.0} for i, name in enumerate(HUMANML3D.joints)}
+    np.testing.assert_array_equal(to_skeleton(RawClip(joints, spoken, 20.0), HUMANML3D, own_map), joints)
+    with pytest.raises(ValueError, match="no built-in joint map"):
+        to_skeleton(RawClip(joints, spoken, 20.0), HUMANML3D)
+    with pytest.raises(ValueError, match="no joint left_toe_tip.* of skeleton myoskeleton-28"):
+        to_skeleton(RawClip(joints, HUMANML3D.joints, 20.0), MYOSKELETON)
+
+
+def test_parameters_are_resampled_as_rotations():
+    """A joint turning at a constant rate past 180 degrees, and a root going straight on."""
+    groups = get_representation("smplx", HUMANML3D).groups
+    parameters = np.zeros((31, 182), np.float32)
+    parameters[:, groups["body_pose"].start] = angle = np.linspace(0, 3, 31)
+    parameters[:, groups["transl"]] = np.linspace(0, 3, 31)[:, None]
+    out = resample_parameters(parameters, groups, 30.0, 20.0)
+    assert len(out) == 21 and out.dtype == np.float32
+    np.testing.assert_allclose(out[:, groups["body_pose"].start], np.linspace(0, 3, 21), atol=1e-5)  # float32
+    np.testing.assert_allclose(out[:, groups["transl"]], np.linspace(0, 3, 21)[:, None] * [1, 1, 1], atol=1e-5)
+    assert (np.delete(out, [groups["body_pose"].start, 179, 180, 181], axis=1) == 0).all()
+    # across the wrap of axis-angle numbers, 3.1 to -3.1 the rotation hardly moves; averaging numbers would give 0
+    parameters[:, groups["body_pose"].start] = np.where(np.arange(31) % 2, 3.1, -3.1)
+    out = resample_parameters(parameters, groups, 30.0, 60.0)
+    assert np.abs(out[:, groups["body_pose"].start]).min() > 3.0
+    assert angle[-1] == 3 and resample_parameters(parameters, groups, 30.0, 30.0) is parameters
+
+
+def write(path, text):
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_caption_tables(tmp_path):
+    table = read_captions(write(tmp_path / "a.csv", "id,caption,participant,split\nx,he walks,P1,val\nx,a  walk,,\n"))
+    assert [c.text for c in table["x"].captions] == ["he walks", "a walk"]
+    assert (table["x"].participant, table["x"].split) == ("P1", "val")
+    entries = {"x": "he walks", "y": ["a", "b"], "z": {"caption": "c", "participant": "P2"}}
+    table = read_captions(write(tmp_path / "a.json", json.dumps(entries)))
+    assert [len(row.captions) for row in table.values()] == [1, 2, 1] and table["z"].participant == "P2"
+    assert list(read_captions(write(tmp_path / "b.json", '[{"id": 7, "caption": "x"}]'))) == ["7"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.csv", "name,caption\nx,y\n", "must name the columns id and caption, it has name, caption"),
+        ("a.csv", "id,caption\n,y\n", "a.csv, line 2: no id"),
+        ("a.csv", "id,caption,split\nx,y,dev\n", "line 2: split must be one of train, val, test, got 'dev'"),
+        ("a.csv", "id,caption,split\nx,y,val\nx,y,test\n", "line 3: x has split test here and val before"),
+        ("a.csv", "id,caption\n", "holds no captions"),
+        ("a.json", "[1]", "expected a list of objects"),
+        ("a.json", '[{"id": "x", "caption": 5}]', "entry 0: a caption is a text, got 5"),
+        ("a.json", "{", "line 1: not valid JSON"),
+        ("a.txt", "", "expected a .csv or .json file"),
+    ],
+)
+def test_wrong_caption_tables(tmp_path, name, text, message):
+    with pytest.raises(ValueError, match=message):
+        read_captions(write(tmp_path / name, text))
+
+
+def test_procedural_records_pickle(tmp_path):
+    import pickle
+
+    found, total, fps = records("procedural", None, Options(HUMANML3D, count=2))
+    assert total == 2 and fps == 20.0
+    for record in pickle.loads(pickle.dumps(list(found))):
+        assert record.load().shape[1:] == (22, 3)

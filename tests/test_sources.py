@@ -1,0 +1,281 @@
+"""Every source at tiny size through its reader into a dataset folder, and the flags that do not apply."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from motiongpt.data.downloads import check, lines
+from motiongpt.data.motions import MotionDataset
+from motiongpt.data.procedural import generate_clips
+from motiongpt.data.sources import SOURCES, check_flags, clip_id, guess_caption, metres
+from motiongpt.features import joints_to_features
+from motiongpt.normalizer import Normalizer
+from motiongpt.representations import SMPLX_WIDTHS, get_representation
+from motiongpt.skeletons import HUMANML3D, KIT, MYOSKELETON
+
+
+@pytest.fixture(scope="module")
+def clips():
+    return list(generate_clips(4, seed=3))
+
+
+def write_smplx(folder, names):
+    rng = np.random.default_rng(0)
+    for name in names:
+        clip = folder / name
+        clip.mkdir(parents=True)
+        betas = rng.normal(size=10)
+        for i in range(12):
+            frame = {key: rng.normal(0, 0.1, width) for key, width in SMPLX_WIDTHS.items()}
+            np.savez(clip / f"{i}.npz", **frame | {"betas": betas})
+
+
+BVH = """HIERARCHY
+ROOT pelvis
+{{
+  OFFSET 0 0 0
+  CHANNELS 6 Xposition Yposition Zposition Zrotation Xrotation Yrotation
+{joints}
+}}
+MOTION
+Frames: {frames}
+Frame Time: 0.05
+{values}
+"""
+
+
+def write_bvh(path, frames=30):
+    """HumanML3D's 22 joints, standing and swaying, in centimetres."""
+
+    def joint(j):
+        x, y, z = (100 * a for a in HUMANML3D.offsets[j])
+        inside = "".join(joint(k) for k, parent in enumerate(HUMANML3D.parents) if parent == j) or (
+            "End Site\n{\nOFFSET 0 1 0\n}\n"
+        )
+        head = f"JOINT {HUMANML3D.joints[j]}\n{{\nOFFSET {x} {y} {z}\n"
+        return f"{head}CHANNELS 3 Zrotation Xrotation Yrotation\n{inside}}}\n"
+
+    joints = "".join(joint(j) for j, parent in enumerate(HUMANML3D.parents) if parent == 0)
+    rows = [[i, 90, 0, 0, 0, 0] + [3 * np.sin(i / 5)] * 63 for i in range(frames)]
+    values = "\n".join(" ".join(f"{v:.4f}" for v in row) for row in rows)
+    path.write_text(BVH.format(joints=joints, frames=frames, values=values))
+
+
+def build_with(script, *args):
+    done = script("prepare", *args)
+    assert done.code == 0, done.err
+    return done
+
+
+def test_bvh(script, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = tmp_path / "in"
+    (source / "Turn").mkdir(parents=True)
+    for name in ("walk_left_01", "walk_right_02", "Turn/03", "jump_04"):
+        write_bvh(source / f"{name}.bvh")
+    (source / "jump_04.txt").write_text("a person jumps#a/DET#0.0#0.0\n")
+    (tmp_path / "captions.csv").write_text("id,caption,participant,split\nwalk_left_01,he walks,P1,test\n")
+    done = build_with(script, "--from", "bvh", "--input", source, "--captions", "captions.csv", "--out", "d")
+    data = MotionDataset(tmp_path / "d")
+    texts = {name: data.captions(name)[0].text for split in ("train", "val", "test") for name in data.ids(split)}
+    assert texts == {"walk_left_01": "he walks", "walk_right_02": "walk right", "Turn_03": "turn",
+                     "jump_04": "a person jumps"}  # fmt: skip
+    assert data.ids("test")[0] == "walk_left_01" and data.feature_dim == 263
+    assert json.loads((tmp_path / "d" / "participants.json").read_text()) == {"walk_left_01": "P1"}
+    assert "captions guessed from names: 2 clips" in done.out and "unit: centimetres (guessed" in done.out
+    done = build_with(script, "--from", "bvh", "--explain", source / "jump_04.bvh")
+    assert "joint map: smpl" in done.out
+    (source / "broken.bvh").write_text("HIERARCHY\nROOT")
+    done = script("prepare", "--from", "bvh", "--input", source, "--out", "e")
+    assert done.code == 1 and "1 of 5 records cannot be used" in done.err and "broken" in done.err
+
+
+def test_smplx(script, tmp_path):
+    write_smplx(tmp_path / "in", [f"P{i}_00{i}-word{i}" for i in range(4)])
+    args = ("--from", "smplx", "--input", tmp_path / "in", "--out", tmp_path / "d")
+    done = script("prepare", *args)
+    assert done.code == 2 and "give --fps" in done.err
+    build_with(script, *args, "--fps", 30)
+    data = MotionDataset(tmp_path / "d")
+    assert data.representation.name == "smplx-182" and data.fps == 30.0
+    clip = data.ids("train")[0]
+    assert data.captions(clip)[0].text.startswith("word") and data.features(clip).shape == (12, 182)
+    assert json.loads((tmp_path / "d" / "participants.json").read_text())[clip] == clip[:2]
+
+
+def test_myoskeleton(script, tmp_path, clips):
+    h5py = pytest.importorskip("h5py")
+    (tmp_path / "in").mkdir()
+    for split, count in (("train", 3), ("val", 1)):
+        motion = np.zeros((count, 60, 28, 3), np.float32)
+        for row, clip in zip(motion, clips, strict=False):
+            part = clip.joints[:40] + [3, 0, 0]
+            row[:40] = np.concatenate((part, part[:, :6] + 0.05), axis=1)
+        with h5py.File(tmp_path / "in" / f"{split}.h5", "w") as file:
+            file["motion"], file["lengths"] = motion.reshape(count, 60, 84), np.full(count, 40)
+            file["text"] = [f"clip {i}" for i in range(count)]
+    done = build_with(script, "--from", "myoskeleton", "--input", tmp_path / "in", "--out", tmp_path / "d")
+    assert "the built-in myoskeleton-28 is assumed" in done.out
+    data = MotionDataset(tmp_path / "d")
+    assert data.skeleton == MYOSKELETON and data.representation.name == "positions-84"
+    assert data.ids("train") == ["train_00000", "train_00001", "train_00002"] and data.ids("val") == ["val_00000"]
+    assert data.features("val_00000").shape == (40, 84)
+    wanted = get_representation("positions", HUMANML3D).encode(clips[0].joints[:40])
+    np.testing.assert_allclose(data.features("val_00000")[:, :66], wanted, atol=1e-5)  # float32 at 3 m
+
+
+def test_kit_xml(script, tmp_path, shared_data):
+    args = ("--from", "kit-xml", "--input", shared_data / "kit_mmm_samples")
+    build_with(script, *args, "--out", tmp_path / "d", "--plain", tmp_path / "plain")
+    data = MotionDataset(tmp_path / "d")
+    assert data.feature_dim == 263 and data.captions("00004")[1].text == "human slowly goes forward"
+    texts = json.loads((tmp_path / "plain" / "kit_text_data.json").read_text())
+    assert [entry["id"] for entry in texts] == ["00001", "00002", "00004"]
+    frames = np.load(tmp_path / "plain" / "kit_motion_data.npy", allow_pickle=False)
+    assert frames.shape == (sum(entry["length"] for entry in texts), 21, 3)
+
+
+def test_real_samples(script, tmp_path, shared_data):
+    build_with(script, "--from", "bvh", "--input", shared_data / "bvh_samples", "--out", tmp_path / "b")
+    assert len(list((tmp_path / "b" / "texts").iterdir())) == 13
+    build_with(script, "--from", "myoskeleton", "--input", shared_data / "myoskeleton", "--out", tmp_path / "m")
+    data = MotionDataset(tmp_path / "m")
+    assert [len(data.ids(split)) for split in ("train", "val", "test")] == [60, 20, 20]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ("--from bvh --fps 30", "--fps is for --from joints, myoskeleton, smplx; not for bvh"),
+        ("--from humanml3d --captions x.csv", "--captions is for --from kit-xml, bvh, amass, smplx; not for humanml3d"),
+        ("--from smplx --mirror", "--mirror needs joints"),
+        ("--from bvh --smplx-layout train", "--smplx-layout is for --from smplx; not for bvh"),
+        ("--from joints --plain x", "--plain is for --from kit-xml; not for joints"),
+        ("--from kit-ml --skeleton kit", "--skeleton is for"),
+        ("--from procedural --input {tmp}", "--input is for --from"),
+        ("--from bvh --input {tmp} --unit parsec", "--unit must be one of m, cm, mm, inch, or metres as a number"),
+        ("--from bvh --input {tmp} --out {tmp}/d", "holds nothing that --from bvh reads"),
+        ("--from procedural --workers 0 --out {tmp}/d", "--workers must be at least 1, got 0"),
+        ("--from procedural --count 3", "--out is needed"),
+        ("--from procedural --explain x", "--explain needs files"),
+        ("--from bvh --input {tmp} --captions {tmp}/none.csv", "none.csv does not exist"),
+    ],
+)
+def test_wrong_flags_are_one_line(script, tmp_path, args, message):
+    if "parsec" in args:
+        write_bvh(tmp_path / "a.bvh")
+    done = script("prepare", *args.format(tmp=tmp_path).split())
+    assert done.code == 2 and message in done.err and done.err.count("\n") == 1, done.err
+
+
+def test_flags_of_the_table_are_flags_of_the_script():
+    from tests.test_readme import load_script
+
+    parser = load_script("scripts/prepare.py").make_parser()
+    known = {action.dest for action in parser._actions}
+    assert set().union(*(source.flags for source in SOURCES.values())) <= known
+    choices = next(action.choices for action in parser._actions if action.dest == "source")
+    assert set(choices) == set(SOURCES)
+
+
+def test_names(tmp_path):
+    check_flags("bvh", {"up": "y", "fps": None, "mirror": False, "licence": "CC0"})
+    assert guess_caption("dataset-1_walk-turn-left_elderly_004") == "dataset walk turn left elderly"
+    assert guess_caption("003", "TurnLeft") == "turn left" and guess_caption("003", "7") == ""
+    assert clip_id(tmp_path / "a b" / "c.d.bvh", tmp_path) == "a_b_c.d"
+    assert clip_id(tmp_path / "00001_mmm.xml", tmp_path) == "00001"
+    assert (metres("cm"), metres("0.3"), metres(None)) == (0.01, 0.3, None)
+
+
+# ---- downloads that exist ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def download(tmp_path, clips):
+    """A HumanML3D folder of four clips and their mirror images, which are copies here."""
+    folder = tmp_path / "HumanML3D"
+    for name in ("new_joint_vecs", "texts"):
+        (folder / name).mkdir(parents=True)
+    features = [joints_to_features(clip.joints, HUMANML3D) for clip in clips]
+    for i, array in enumerate(features):
+        for name in (f"{i:06}", f"M{i:06}"):
+            np.save(folder / "new_joint_vecs" / f"{name}.npy", array)
+            (folder / "texts" / f"{name}.txt").write_text("he walks##0.0#0.0\nhe turns##1.0#1.5\n")
+    names = [f"{m}{i:06}" for i in range(4) for m in ("", "M")]
+    (folder / "train.txt").write_text("\n".join(names[:6]))
+    (folder / "test.txt").write_text("\n".join(names[6:]))
+    Normalizer.fit(features, get_representation("humanml3d", HUMANML3D)).save(folder)
+    return folder
+
+
+def test_a_sound_download(script, download, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    facts = check(download, HUMANML3D)
+    assert facts["problems"] == [] and facts["splits"] == {"train": 6, "val": 0, "test": 2} and facts["mirrored"] == 4
+    assert facts["captions"] == 16 and facts["captions_with_time_tags"] == 8
+    assert facts["lengths"]["sub-clips below 40"] == 8 and facts["lengths"]["used"] == 8
+    done = script("prepare", "--from", "humanml3d", "--input", download)
+    assert done.code == 0 and "no problems found" in done.out, done.err
+    assert json.loads((tmp_path / "outputs" / "humanml3d.json").read_text())["clips"] == 8
+    assert not (download / "dataset.json").exists()
+
+
+def test_an_unsound_download(script, download, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    array = np.load(download / "new_joint_vecs" / "000000.npy")
+    array[3, 5] = np.nan
+    np.save(download / "new_joint_vecs" / "000000.npy", array)
+    shutil.move(download / "new_joint_vecs" / "M000001.npy", tmp_path)
+    np.save(download / "new_joint_vecs" / "000002.npy", array[:, :251])
+    (download / "texts" / "000003.txt").write_text("he#walks\n")
+    (download / "test.txt").write_text("000003\n")
+    raw = Normalizer.load(download)
+    raw.with_feature_bias(25.0, get_representation("humanml3d", HUMANML3D)).save(download)
+    facts = check(download, HUMANML3D)
+    text = "\n".join(lines(facts))
+    for part in ("1 clips with NaN or infinite frames: 000000", "1 clips features missing: M000001",
+                 "1 clips malformed: 000002", "1 clips with malformed captions: 000003",
+                 "1 clips without their mirror image M + id, such as 000003",
+                 "Std.npy is the evaluators' pair"):  # fmt: skip
+        assert part in text, part
+    done = script("prepare", "--from", "humanml3d", "--input", download)
+    assert done.code == 1 and "6 problems" in done.out
+
+
+def test_the_whole_data_set_is_counted(tmp_path, monkeypatch):
+    """One clip of test.txt lost, and the two NaN clips of the publication, which are no problem."""
+    folder = tmp_path / "H"
+    (folder / "new_joint_vecs").mkdir(parents=True)
+    names = [f"{i:06}" for i in range(14_616) if i not in (9_707, 11_059)]
+    mirrored = [m + name for name in names for m in ("", "M")]
+    cuts = {"train": mirrored[:23_384], "val": mirrored[23_384:24_844], "test": mirrored[24_844:-1]}
+    for split, part in cuts.items():
+        (folder / f"{split}.txt").write_text("\n".join(part))
+    good, bad = np.zeros((60, 263), np.float32), np.full((60, 263), np.nan, np.float32)
+    monkeypatch.setattr(
+        "motiongpt.data.downloads.load_array", lambda path, *_: bad if path.stem in ("007975", "M007975") else good
+    )
+    monkeypatch.setattr("pathlib.Path.is_file", lambda path: path.suffix == ".npy" or path.parent == folder)
+    facts = check(folder, HUMANML3D)
+    text = "\n".join(lines(facts))
+    assert "test.txt lists 4,383 clips, the whole HumanML3D 4,384" in text and "train.txt lists" not in text
+    assert "2 clips with NaN or infinite frames (known, and left out): 007975, M007975" in text
+
+
+def test_kit_ml_is_251_at_12_fps(script, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "KIT-ML"
+    (folder / "new_joint_vecs").mkdir(parents=True)
+    (folder / "texts").mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        np.save(folder / "new_joint_vecs" / f"{i:05}.npy", rng.random((30, 251), np.float32))
+        (folder / "texts" / f"{i:05}.txt").write_text("he walks##0.0#0.0\n")
+    (folder / "train.txt").write_text("00000\n00001\n00002\n")
+    (folder / "val.txt").write_text("00003\n")
+    done = build_with(script, "--from", "kit-ml", "--input", folder, "--out", "d")
+    data = MotionDataset("d")
+    assert (data.skeleton, data.fps, data.feature_dim) == (KIT, 12.5, 251) and "4 clips" in done.out
+    assert data.representation.name == "humanml3d-251"
