@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from motiongpt import lora
 from motiongpt.config import LLMConfig, LoRAConfig, VQVAEConfig
-from motiongpt.files import file_hash, read_json, read_tensors, write_json, write_tensors
+from motiongpt.files import Unfilled, file_hash, read_json, read_tensors, write_json, write_tensors
 from motiongpt.llm import LLM
 from motiongpt.vqvae import VQVAE
 
@@ -65,12 +65,7 @@ ONLY = {
 }
 """Fields of config.json that change the arithmetic, with the values this decoder computes (absent or null is fine)."""
 
-LLM_KEYS = {
-    "embed_tokens.": "model.embed_tokens.",
-    "layers.": "model.layers.",
-    "norm.": "model.norm.",
-    "lm_head.": "lm_head.",
-}
+LLM_KEYS = {start: f"model.{start}" for start in ("embed_tokens.", "layers.", "norm.")} | {"lm_head.": "lm_head."}
 """Start of our parameter names -> start of theirs, for Qwen2 and Qwen3; inside a layer the names are the same."""
 
 
@@ -180,7 +175,7 @@ def load_llm(folder: Path | str, dtype: torch.dtype = torch.float32, device: tor
     """
     folder = Path(folder)
     config = llm_config_from_hf(read_json(folder / "config.json"))
-    with torch.device("meta"):  # no memory, no random numbers: every tensor comes from the file or the check fails
+    with Unfilled():
         llm = LLM(config)
     ours = {rename(name, LLM_KEYS): name for name in llm.state_dict()}
     tensors: dict[str, Tensor] = {}
@@ -384,11 +379,14 @@ def load_vqvae(folder: Path | str) -> VQVAE:
     content = read_json(folder / "config.json")
     if not isinstance(content, dict) or not isinstance(content.get("VQVAEConfig"), dict):
         raise ValueError(f"{folder / 'config.json'} is not a tokenizer's: it has no VQVAEConfig")
-    vqvae = VQVAE(VQVAEConfig.from_dict(content["VQVAEConfig"]))
+    config = VQVAEConfig.from_dict(content["VQVAEConfig"])
+    with Unfilled():
+        vqvae = VQVAE(config)
     path = folder / "model.safetensors"
     tensors, own = read_tensors(path), vqvae.state_dict()
     check_total({k: t.shape for k, t in own.items()}, {k: t.shape for k, t in tensors.items()}, path)
-    vqvae.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in tensors.items()})
+    state = {name: tensor.to(own[name].dtype, copy=True) for name, tensor in tensors.items()}
+    vqvae.load_state_dict(state, assign=True)
     return vqvae.eval()
 
 

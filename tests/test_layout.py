@@ -17,14 +17,15 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE, SCRIPTS = ROOT / "motiongpt", ROOT / "scripts"
 
 LEVELS = {
-    0: "config rotations skeletons lora metrics files",
-    1: "layers vocab sampling features",
-    2: "llm vqvae normalizer",
-    3: "weights data render",
+    0: "config rotations skeletons lora metrics files words",
+    1: "layers vocab sampling features kinematic_measures",
+    2: "llm vqvae normalizer action_checks",
+    3: "weights data render faithfulness",
     3.5: "tasks",
-    4: "motion checkpoint tokenizer stages",
+    4: "motion checkpoint tokenizer stages faithfulness_report",
     5: "loops generator",
-    6: "finetuning cli",
+    6: "finetuning tokenizer_training",
+    7: "cli",
 }
 LEVEL = {module: level for level, modules in LEVELS.items() for module in modules.split()}
 LAZY = {"matplotlib", "h5py", "smplx", "huggingface_hub", "PIL", "plotly", "imageio", "tensorboard"}

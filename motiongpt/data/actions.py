@@ -81,13 +81,13 @@ def jumps(
 
 def jump(d: Director) -> Track:
     cycle = d.frames(0.8) + 9
-    return jumps(d, d.count((1, 1, 1, 2, 3), cycle, 30), d.uniform(0.16, 0.3) * d.size, 0.26 * d.size)
+    return jumps(d, d.count((1, 1, 1, 2, 3), cycle, 30), d.uniform(0.22, 0.25) * d.size**1.4, 0.26 * d.size)
 
 
 def jump_forward(d: Director) -> Track:
     cycle = d.frames(0.8) + 9
     count = d.count((1, 1, 2, 3), cycle, 30)
-    return jumps(d, count, d.uniform(0.14, 0.24) * d.size, 0.28 * d.size, d.uniform(0.4, 0.65))
+    return jumps(d, count, d.uniform(0.16, 0.22) * d.size, 0.28 * d.size, d.uniform(0.4, 0.5) * d.size)
 
 
 def hop(d: Director, side: str) -> Track:
@@ -98,12 +98,12 @@ def hop(d: Director, side: str) -> Track:
 
 def squat(d: Director) -> Track:
     track, w, *_ = repeated(d, (1, 1, 2, 3), 0.8, 0.15, 0.8)
-    deep = d.uniform(0.36, 0.46) * d.size
+    deep = min(d.uniform(0.37, 0.43) * d.size, 0.56)  # lower, and the thighs would touch the calves
     track.lift -= deep * w
-    track.root[:, 1] -= 0.16 * w
-    track.pelvis[:, 0] += 0.5 * w
-    track.spine[:, 0] += 0.2 * w
-    track.head[:, 0] -= 0.4 * w
+    track.root[:, 1] -= 0.4 * deep * w
+    track.pelvis[:, 0] += 1.25 * deep * w
+    track.spine[:, 0] += 0.5 * deep * w
+    track.head[:, 0] -= deep * w
     track.knee_out += 0.25 * w[:, None]
     for side in (0, 1):
         track.blend("arms", w, reach((-0.05, 0.05, 0.47)), side)
@@ -149,7 +149,7 @@ def sit_and_stand(d: Director) -> Track:
 
 def bow(d: Director) -> Track:
     track, w, *_ = repeated(d, (1, 1, 1, 2), 0.8, 0.35, 0.8)
-    deep = d.uniform(0.75, 1.15) * d.size
+    deep = min(d.uniform(0.85, 1.0) * d.size, 1.35)  # the trunk is level then
     track.pelvis[:, 0] += 0.55 * deep * w
     track.spine[:, 0] += 0.55 * deep * w
     track.head[:, 0] += 0.15 * w
@@ -220,7 +220,7 @@ def kick(d: Director, side: str) -> Track:
     count = d.count((1, 1, 1, 2, 3), cycle, before + after)
     n = max(40, before + after + count * cycle)
     track = d.stand(n)
-    high = d.uniform(0.45, 0.8) * d.size
+    high = min(d.uniform(0.5, 0.62) * d.size, 0.74)
     for index in range(count):
         start = before + index * cycle
         loaded, out, end = start + load, start + load + strike, start + load + strike + hold + back
@@ -284,7 +284,7 @@ def lunge(d: Director, side: str) -> Track:
             track.planted[airborne, foot] = False
         w = pulse(n, start + 2, out + 2, hold - 2, back - 2)
         track.root[:, 1] += 0.3 * d.size * w
-        track.lift -= 0.24 * w
+        track.lift -= 0.24 * d.size * w
         track.foot_pitch[:, 1 - foot] += 0.6 * w
         for arm in (0, 1):
             track.blend("arms", w, reach((0.16, -0.38, 0.05), (0.8, 0.0, -1.0)), arm)
