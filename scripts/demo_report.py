@@ -16,7 +16,17 @@ sys.path.insert(0, str(ROOT))
 from motiongpt.cli import Parser, default_run, run
 from motiongpt.files import read_json, write_atomic, write_json
 
-ROWS = ("truth", "roundtrip", "model", "sentences", "sequences", "lengths")
+ROWS = (
+    "truth",
+    "truth-more",
+    "roundtrip",
+    "roundtrip-more",
+    "model",
+    "model-more",
+    "sentences",
+    "sequences",
+    "lengths",
+)
 
 
 def make_parser() -> Parser:
@@ -47,12 +57,16 @@ def main(args) -> None:
             raise ValueError(f"--{name.replace('_', '-')} must be 1 or more, got {getattr(args, name)}")
     sentences = check_tasks(read_json(args.sentences), args.sentences) if "sentences" in args.rows else []
     seed = report.FRESH_SEED if args.data_seed is None else args.data_seed
-    place, generator = load(args) if set(args.rows) != {"truth"} else ("no run", None)
+    place, generator = load(args) if set(args.rows) - {"truth", "truth-more"} else ("no run", None)
     print(f"run {place}; fresh motions from seed {seed}; seeds {args.first_seed} and up")
 
+    more = [name for name in CHECKS if name not in report.NAMED]
     clips = {}
-    if args.matrix or {"truth", "roundtrip"} & set(args.rows):
-        clips = {name: report.fresh_clips((name,), args.clips, seed) for name in CHECKS}
+    if args.matrix or any(row.startswith(("truth", "roundtrip")) for row in args.rows):
+        clips = {name: report.fresh_clips((name,), args.clips, seed) for name in (*report.NAMED, *more)}
+
+    def some(names) -> dict:
+        return {name: clips[name] for name in names}
 
     def seeds(count: int) -> range:
         return range(args.first_seed, args.first_seed + count)
@@ -61,21 +75,22 @@ def main(args) -> None:
         return [(report.plain_caption(group), group, s) for group in groups for s in seeds(args.seeds)]
 
     make = {
-        "truth": lambda: report.clips_row("truth", clips),
-        "roundtrip": lambda: report.clips_row("roundtrip", round_trip(generator.tokenizer, clips)),
-        "model": lambda: report.model_row("model", asked([(name,) for name in CHECKS]), generator.generate),
-        "sentences": lambda: report.model_row(
-            "sentences", [(*task, s) for task in sentences for s in seeds(args.sentence_seeds)], generator.generate
+        "truth": lambda name, actions: report.clips_row(name, some(actions)),
+        "roundtrip": lambda name, actions: report.clips_row(name, round_trip(generator.tokenizer, some(actions))),
+        "model": lambda name, actions: report.model_row(name, asked([(a,) for a in actions]), generator.generate),
+        "sentences": lambda name, _: report.model_row(
+            name, [(*task, s) for task in sentences for s in seeds(args.sentence_seeds)], generator.generate
         ),
-        "sequences": lambda: report.model_row("sequences", asked(report.PAIRS), generator.generate),
-        "lengths": lambda: report.lengths_row(
+        "sequences": lambda name, _: report.model_row(name, asked(report.PAIRS), generator.generate),
+        "lengths": lambda *_: report.lengths_row(
             generator.generate, generator.run.config.fps, generator.run.config.frames_per_code, args.first_seed
         ),
     }
     rows = []
     for name in args.rows:
         print(f"measuring {name} ...", flush=True)
-        rows.append(make[name]())
+        actions = more if name.endswith("-more") else report.NAMED
+        rows.append(make[name.removesuffix("-more")](name, actions))
     matrix = pass_matrix(clips) if args.matrix else None
     print("\n".join(report.summary(rows) + (report.matrix_lines(matrix) if matrix else [])))
 

@@ -7,7 +7,7 @@ import pytest
 
 from motiongpt import faithfulness_report as report
 from motiongpt.faithfulness import CHECKS
-from motiongpt.faithfulness_report import PAIRS, Row, clips_row, fresh_clips, lengths_row, markdown, model_row
+from motiongpt.faithfulness_report import NAMED, PAIRS, Row, clips_row, fresh_clips, lengths_row, markdown, model_row
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_the_text_holds_counts_targets_and_failures():
     row.add("jump", True, sentence="up", seed=0)
     row.add("jump", False, sentence="a person leaps", seed=3, shows=["squat"])
     text = markdown("Title", [row], {"jump": {"jump": 1.0, "squat": 0.04}})
-    assert "| sentences | 1 / 2 | 50.0 % | 80 % | no |" in text and "| jump | 1/2 |" in text
+    assert "| sentences | 1 / 2 | 50.0 % | 70 % | no |" in text and "| jump | 1/2 |" in text
     assert "- wanted jump, sentence a person leaps, seed 3, shows ['squat']" in text
     assert "| jump | 100 % | squat 4 % |" in text and "The model never sees a condition" in text
 
@@ -92,12 +92,15 @@ def test_pairs_are_distinct_and_have_conditions():
 
 
 def test_the_script_measures_truth_without_a_model(script, tmp_path):
-    done = script("demo_report", "--rows", "truth", "--clips", 2, "--matrix", "--out", tmp_path)
+    done = script("demo_report", "--rows", "truth", "truth-more", "--clips", 2, "--matrix", "--out", tmp_path)
     assert done.code == 0, done.err
-    assert "| truth | 102 / 102 | 100.0 % | 99 % | yes |" in done.out and "| pick_up | 100 % |" in done.out
+    assert "| truth | 64 / 64 | 100.0 % | 99 % | yes |" in done.out  # 32 actions that a demo must have, 19 more
+    assert "| truth-more | 38 / 38 | 100.0 % | 99 % | yes |" in done.out and "| pick_up | 100 % |" in done.out
     assert done.out.rstrip().endswith(f"wrote {tmp_path / 'report.md'}")
     record = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
-    assert record["rows"]["truth"]["passed"] == 102 and record["matrix"]["jump"]["jump"] == 1.0
+    assert (
+        set(record["rows"]["truth"]["groups"]) == set(NAMED) <= set(CHECKS) and record["matrix"]["jump"]["jump"] == 1.0
+    )
     assert "never sees a condition" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
@@ -110,7 +113,7 @@ def test_the_script_measures_a_run(script, tiny, tmp_path):
     assert done.code == 0, done.err
     rows = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))["rows"]
     assert list(rows) == ["roundtrip", "sentences", "lengths"]
-    assert (rows["roundtrip"]["total"], rows["sentences"]["total"], rows["lengths"]["total"]) == (51, 2, 32)
+    assert (rows["roundtrip"]["total"], rows["sentences"]["total"], rows["lengths"]["total"]) == (32, 2, 32)
     assert {what["seed"] for what in rows["sentences"]["failures"]} == {7, 8}
     assert all(rows["lengths"]["groups"][f"{s} s, exact"] == [4, 4] for s in (2, 4, 6, 8))
 
