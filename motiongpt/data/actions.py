@@ -15,6 +15,8 @@ from .kinematics import Track, arm_pose, ease, flight, pulse, reach, through
 from .performer import FPS, SIDES, Director, hanging, repeated
 
 GRAVITY = 9.81
+BRUSHING = 0.03  # metres: a foot lower than this must hardly move over the floor
+UPTURN = 45.0  # m/s^2, the sharpest change from sinking to rising at the bottom of a crouch
 
 
 def jumps(
@@ -31,6 +33,9 @@ def jumps(
     track = d.stand(n)
     tip = 0.5 if distance >= 0 else 0.3
     rise, speed = 0.05, 4 * height / air
+    # the mean acceleration before and after the lowest point grows with the depth: a few frames allow no deep crouch
+    most = (UPTURN / FPS**2 + speed / push - 3 * rise / push**2) / (3 / down**2 + 3 / push**2)
+    crouch = min(crouch, most)
     frames, lifts, slopes = [begin], [0.0], [np.nan]
     heel = np.zeros(n)
     feet = (0, 1) if foot is None else (foot,)
@@ -226,7 +231,9 @@ def kick(d: Director, side: str) -> Track:
         loaded, out, end = start + load, start + load + strike, start + load + strike + hold + back
         near = end - 0.35 * back
         up = through(n, [start, loaded, out, out + hold, near, end], [0, 0.22, high, high, 0.09, 0])
-        along = through(n, [start + 0.3 * load, loaded, out, out + hold, end - 0.15 * back], [0, -0.42, 0.66, 0.66, 0])
+        low = out + int(np.argmax(up[out:] < BRUSHING))  # first frame near the floor, on the way back
+        home = min(end - 0.15 * back, low)  # the foot is back in its place by then
+        along = through(n, [start + 0.3 * load, loaded, out, out + hold, home], [0, -0.42, 0.66, 0.66, 0])
         pitch = through(n, [start, loaded, out, out + hold, end - 0.5 * back, end], [0, 0.8, -0.35, -0.35, 0.3, 0])
         track.toes[:, foot, 1] += up
         track.toes[:, foot, 2] += along

@@ -99,6 +99,7 @@ def throw(d: Director, side: str) -> Track:
     n = max(40, before + after + count * (cycle + 4))
     track = d.stand(n)
     away = 2 * arm - 1  # yaw sign that takes this shoulder forward
+    size = min(d.size, 0.355 * fling)  # wider in four frames, and the hand would be faster than 11 m/s
     rest = track.arms[0, arm].copy()
     poses = [
         rest,
@@ -111,12 +112,12 @@ def throw(d: Director, side: str) -> Track:
         start = before + index * (cycle + 4)
         keys = np.cumsum([start, load, fling, follow, back])
         track.arms[:, arm] += through(n, keys, poses) - rest
-        twist = through(n, keys, [0.0, -0.6, 0.25, 0.45, 0.0]) * away * d.size
+        twist = through(n, keys, [0.0, -0.6, 0.25, 0.45, 0.0]) * away * size
         track.spine[:, 1] += 0.8 * twist
         track.pelvis[:, 1] += 0.3 * twist
         track.head[:, 1] -= 0.7 * twist
-        track.spine[:, 0] += d.size * through(n, keys, [0.0, -0.12, 0.15, 0.32, 0.0])
-        track.root[:, 1] += d.size * through(n, keys, [0.0, -0.06, 0.04, 0.08, 0.0])
+        track.spine[:, 0] += size * through(n, keys, [0.0, -0.12, 0.15, 0.32, 0.0])
+        track.root[:, 1] += size * through(n, keys, [0.0, -0.06, 0.04, 0.08, 0.0])
         track.lift -= through(n, keys, [0.0, 0.05, 0.02, 0.05, 0.0])
         w = pulse(n, start, load, fling, follow + back)
         track.blend("arms", w, reach((0.1, -0.05, 0.42)), 1 - arm)

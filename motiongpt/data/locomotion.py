@@ -11,6 +11,8 @@ import numpy as np
 from .kinematics import TOE_AHEAD, Track, ease, flight, heading, pulse, sideways, smooth, through
 from .performer import FPS, SIDES, Director, hanging
 
+FASTEST = 2.6  # m/s times swing / step: a walk this fast swings its feet at almost 11 m/s
+
 
 @dataclass(frozen=True)
 class Gait:
@@ -109,6 +111,7 @@ def walk(d: Director, track: Track, steps: list[tuple[int, int, int]], gait: Gai
 def travel(d: Director, seconds: tuple[float, float], gait: Gait, speed: float) -> tuple[Track, list, np.ndarray]:
     """A standing track, its footsteps, and the metres gone by every frame: in, steady, out."""
     n = min(round(FPS * d.uniform(*seconds)), d.limit())
+    speed = min(speed, FASTEST * gait.swing / gait.step)
     track = d.stand(n)
     steps, end = footsteps(d, n, gait)
     begin, ramp = steps[0][1], max(2.0, min(1.6 * gait.step, 0.45 * (end - steps[0][1])))
