@@ -8,15 +8,32 @@ only when a script asks.
 import argparse
 import dataclasses
 import os
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from motiongpt.config import JSONConfig, LoRAConfig, SampleConfig, TrainConfig, VQVAEConfig, fits, flag_name
 from motiongpt.files import read_json
 
+if TYPE_CHECKING:
+    from motiongpt.data.motions import MotionDataset
+    from motiongpt.generator import MotionGenerator
+    from motiongpt.loops import Result
+    from motiongpt.tasks import Stage
+
 Config = TypeVar("Config", bound=JSONConfig)
+
+# what a tokenizer's training reads: the two widths come from the data, the others are the language model's
+VQVAE_FLAGS = tuple(name for name in VQVAEConfig.__dataclass_fields__ if name not in ("feature_dim", "joint_dim"))
+VQVAE_TRAIN_FLAGS = tuple(
+    name
+    for name in TrainConfig.__dataclass_fields__
+    if name not in ("max_seq_len", "label_smoothing", "grad_accum")  # several forward passes are not one large batch
+)
+NOT_READ_YET = ("HF_USER", "HUB_REPO_S1", "HUB_REPO_S2", "HUB_REPO_S3", "VQVAE_STATS_PATH", "SMPLX_MODEL_DIR")
+"""Variables of the ancestors whose feature is not there yet."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -42,7 +59,7 @@ def add_config_flags(
 
     `defaults` are a script's own, by field name: the help shows them in place of the dataclass's.
     """
-    group = parser.add_argument_group(config.__name__)
+    group = parser.add_argument_group(config.__name__, (config.__doc__ or "").splitlines()[0])
     for field in dataclasses.fields(config):
         if "help" not in field.metadata or (only and field.name not in only):
             continue
@@ -98,6 +115,157 @@ def default_run() -> Path:
     if work := os.environ.get("WORK_DIR"):
         print(f"outputs are in {work} (environment: WORK_DIR)")
     return Path(work or "") / "outputs" / "run"
+
+
+def say_unread_environment() -> None:
+    """A line about the ancestors' variables that are set and change nothing, so that nobody believes they did."""
+    if names := [name for name in NOT_READ_YET if os.environ.get(name)]:
+        print(f"note: {', '.join(names)} set in the environment, but nothing here reads it yet")
+
+
+def use_hub_token(name: object) -> None:
+    """Say which token fetches `name` from the Hub, where it is no folder; the library reads HF_TOKEN by itself.
+
+    HUGGINGFACE_HUB_TOKEN, an ancestor's name for it, is handed on as HF_TOKEN. The value is never printed.
+    """
+    if name is None or Path(str(name)).expanduser().exists():
+        return
+    if os.environ.get("HF_TOKEN"):
+        print("Hub token (environment: HF_TOKEN)")
+    elif token := os.environ.get("HUGGINGFACE_HUB_TOKEN"):
+        os.environ["HF_TOKEN"] = token
+        print("Hub token (environment: HUGGINGFACE_HUB_TOKEN)")
+
+
+def refuse(args: argparse.Namespace, names: Iterable[str], why: str) -> None:
+    """ValueError for flags that were given and would have no effect: `--width has no meaning for ...`."""
+    values = {name: getattr(args, name, None) for name in names}
+    if given := [flag_name(name) for name, value in values.items() if value is not None and value is not False]:
+        has = "has" if len(given) == 1 else "have"
+        raise ValueError(f"{', '.join(given)} {has} no meaning {why}; leave it away")
+
+
+def same_command(stage: int, *without: str) -> str:
+    """This command line with another --stage, to copy; what was meant for one stage only is left out."""
+    words, keep = [], True
+    for word in sys.argv[1:]:
+        if word.startswith("--"):
+            keep = word.split("=")[0] not in ("--stage", "--tasks", "--from", "--fresh", "--resume", *without)
+        if keep:
+            words.append(word)
+    return f"python scripts/{Path(sys.argv[0]).name} {shlex.join(['--stage', str(stage), *words])}"
+
+
+def slug(prompt: str) -> str:
+    """A plain folder name from a sentence: its first eight words, letters and digits only."""
+    return "-".join("".join(c if c.isalnum() else " " for c in prompt.lower()).split()[:8])[:60] or "motion"
+
+
+def open_generator(
+    args: argparse.Namespace, demo: Path, precision: str | None = None, device: str | None = None
+) -> "MotionGenerator":
+    """The run of --run, --stage and --vqvae, loaded and said; without --run outputs/run where it is one, else `demo`.
+
+    The weights are in bf16 on CUDA from 8.0 on, else fp32, unless `precision` says.
+    """
+    import torch
+
+    from motiongpt.generator import MotionGenerator
+    from motiongpt.loops import pick_device, resolve_precision
+
+    place = args.run or default_run()
+    if args.run is None and not (place / "config.json").is_file():
+        place = demo
+    use_hub_token(args.run)
+    where = pick_device(device)
+    precision = precision or resolve_precision("auto", where, bf16_pays=False)
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32  # fp16, for older CUDA, overflows: fp32 there
+    generator = MotionGenerator(place, stage=args.stage, vqvae=args.vqvae, device=where, dtype=dtype)
+    print(f"run {place}, stage {generator.run.stage} ({generator.run.meta['name']})")
+    return generator
+
+
+def check_task(generator: "MotionGenerator", task: str) -> None:
+    """Warn where the stage was not trained on what it is asked for."""
+    tasks = generator.run.meta["tasks"]
+    if task not in tasks:
+        trained = f"stage {generator.run.stage} was trained on {', '.join(tasks)}, not on {task}"
+        print(f"warning: {trained}; expect little, and take another --stage or --run")
+
+
+def train_tokenizer_here(args: argparse.Namespace, out: Path, *layers: tuple[str, dict]) -> "Result":
+    """Train the VQ-VAE of --data, --config, --fresh, --device and the config flags into `out`; see resolve for layers.
+
+    Raises what `tokenizer_training.train_tokenizer` raises.
+    """
+    from motiongpt.loops import pick_device, resolve_precision
+    from motiongpt.tokenizer_training import data_fields, train_tokenizer
+
+    data = open_dataset(args)
+    layers = (*layers, (f"--config {args.config}", read_config_file(args.config)))
+    model_config, model_origins = resolve(VQVAEConfig, args, *layers, (str(args.data), data_fields(data)))
+    config, origins = resolve(TrainConfig, args, *layers)
+    device = pick_device(args.device)
+    precision = resolve_precision(config.precision, device)
+    print(describe(model_config, model_origins))
+    print(describe(config, origins))
+    return train_tokenizer(data, model_config, config, out, device=device, precision=precision, fresh=args.fresh)
+
+
+def tokenizer_stage(args: argparse.Namespace, number: int, stage: "Stage") -> int | None:
+    """The tokenizer stage of a recipe, into RUN/vqvae; with --stage all the data in its tokens too, RUN/tokens.json.
+
+    Returns 3 where it stopped before its end. Raises what `train_tokenizer_here` and `check_tokenizer_stage` do.
+    """
+    from motiongpt.finetuning import check_tokenizer_stage, finish_tokenizer_stage, tokenizer_meta
+    from motiongpt.tasks import RECIPES
+
+    every, folder, tokens = args.stage == "all", args.out / "vqvae", args.out / "tokens.json"
+    if every and tokenizer_meta(args.out) and not args.fresh:
+        print(f"stage {number} ({stage.name}) is finished in {folder}; skipped (--fresh trains it again)")
+    else:
+        check_tokenizer_stage(args.out, args.recipe, number, args.fresh, alone=not every)
+        stages = len(RECIPES[args.recipe])
+        print(f"recipe {args.recipe}, stage {number} of {stages}: {stage.name} (VQ-VAE), into {folder}")
+        own = argparse.Namespace(**vars(args) | {"grad_accum": 1}) if every else args  # it is for the stages to come
+        result = train_tokenizer_here(own, folder, (f"recipe {args.recipe}", stage.values))
+        if not result.finished:
+            print(f"stopped at step {result.step} of {result.total_steps}; the same command goes on from there")
+            return 3
+        finish_tokenizer_stage(args.out, args.recipe, number, stage.name, result)
+        print(f"wrote {folder}/ (model.safetensors, loss.png, metrics.jsonl); best validation loss {result.best:.4f}")
+    if every:
+        tokenise_here(args, folder, tokens)
+        return None
+    words = shlex.join(["--data", str(args.data), "--vqvae", str(folder), "--out", str(tokens)])
+    print(f"next: python scripts/tokenize_motions.py {words}")
+    drop = ("--data", "--config", *map(flag_name, (*VQVAE_FLAGS, *TrainConfig.__dataclass_fields__)))
+    print(f"then: {same_command(number + 1, *drop)} --data {shlex.quote(str(tokens))}")
+    return None
+
+
+def tokenise_here(args: argparse.Namespace, vqvae: Path, out: Path) -> None:
+    """Write --data in the tokens of `vqvae` to `out`, unless they are there already."""
+    from motiongpt.loops import pick_device
+    from motiongpt.tokenizer_training import is_tokenised, tokenise_dataset
+
+    if out.is_file() and args.data is None:
+        return
+    data = open_dataset(args)
+    if is_tokenised(out, vqvae, data):
+        print(f"{out} holds {args.data} in the tokens of {vqvae} already; skipped")
+    else:
+        tokenise_dataset(data, vqvae, out, pick_device(args.device))
+
+
+def open_dataset(args: argparse.Namespace) -> "MotionDataset":
+    """The dataset folder of --data; ValueError for none and for a file."""
+    from motiongpt.data.motions import MotionDataset
+
+    if args.data is None or args.data.is_file():
+        got = "none" if args.data is None else f"the file {args.data}"
+        raise ValueError(f"--data must be a dataset folder, from scripts/prepare.py, to train a tokenizer; got {got}")
+    return MotionDataset(args.data)
 
 
 def read_config_file(path: str | None) -> dict:

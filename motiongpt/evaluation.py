@@ -15,7 +15,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from motiongpt import __version__
-from motiongpt.data.batches import pad_motions
 from motiongpt.data.motions import MotionDataset
 from motiongpt.files import write_atomic, write_json
 from motiongpt.metrics import (
@@ -35,7 +34,7 @@ from motiongpt.metrics import (
 )
 from motiongpt.render.report import plot_code_usage, render_pair
 from motiongpt.skeletons import Skeleton
-from motiongpt.tokenizer import MotionTokenizer
+from motiongpt.tokenizer import MotionTokenizer, check_same_motion
 
 ERRORS = {
     "mpjpe_mm": "MPJPE, root-aligned (mm)",
@@ -86,7 +85,6 @@ def average(clips: list[dict[str, Tensor]]) -> dict[str, float | None]:
     return {name: float(value.mean()) if len(value) else None for name, value in values.items()}
 
 
-@torch.no_grad()
 def reconstruct(
     tokenizer: MotionTokenizer, clips: Mapping[str, np.ndarray], batch_size: int
 ) -> Iterator[tuple[str, Tensor, list[Tensor]]]:
@@ -94,19 +92,14 @@ def reconstruct(
 
     Yields name, codes (S, Q), and joints (4 S, J, 3) in metres decoded from the first 1, 2, ... Q layers.
     """
-    vqvae, unit = tokenizer.vqvae, tokenizer.config.frames_per_code
     order = sorted(clips, key=lambda name: (len(clips[name]), name))
     for first in range(0, len(order), batch_size):
         names = order[first : first + batch_size]
-        motion, lengths = pad_motions([tokenizer.normalizer.normalise(clips[name]) for name in names])
-        sizes = lengths // unit
-        codes = vqvae.encode_all(motion.to(tokenizer.device), lengths.to(tokenizer.device))  # (B, S, Q)
-        decoded = [
-            tokenizer.normalizer.denormalise(vqvae.decode(codes[..., :q], sizes.to(codes.device)).float()).cpu()
-            for q in range(1, codes.shape[-1] + 1)
-        ]
-        for i, (name, size) in enumerate(zip(names, sizes.tolist(), strict=True)):
-            yield name, codes[i, :size].cpu(), [tokenizer.joints(layer[i, : size * unit]) for layer in decoded]
+        codes = tokenizer.encode_all([clips[name] for name in names])
+        layers = range(1, tokenizer.vqvae.quantizer.num_layers + 1)
+        decoded = [tokenizer.decode_features([row[:, :q] for row in codes]) for q in layers]
+        for name, row, *features in zip(names, codes, *decoded, strict=True):
+            yield name, row, [tokenizer.joints(layer) for layer in features]
 
 
 def evaluate_vqvae(
@@ -166,19 +159,6 @@ def evaluate_vqvae(
         "dropped": dropped,
         "clips": rows,
     }  # fmt: skip
-
-
-def check_same_motion(tokenizer: MotionTokenizer, data: MotionDataset) -> None:
-    """ValueError where a tokenizer would read a data set's numbers as something else."""
-    pairs = {
-        "skeleton": (tokenizer.skeleton, data.skeleton),
-        "representation": (tokenizer.representation.name, data.representation.name),
-        "frame rate": (tokenizer.fps, data.fps),
-    }
-    for what, (ours, theirs) in pairs.items():
-        if ours != theirs:
-            names = [getattr(x, "name", x) for x in (ours, theirs)]
-            raise ValueError(f"the tokenizer has {what} {names[0]}, {data.folder} has {names[1]}")
 
 
 def write_vqvae_report(report: dict, tokenizer: MotionTokenizer, data: MotionDataset, out: Path) -> list[Path]:

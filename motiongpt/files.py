@@ -13,7 +13,8 @@ from pathlib import Path
 import safetensors
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 
 def file_hash(path: Path | str) -> str:
@@ -74,3 +75,16 @@ def read_tensors(path: Path | str, device: str | torch.device = "cpu") -> dict[s
         return load_file(path, device=str(device))
     except safetensors.SafetensorError as error:
         raise ValueError(f"{path} is damaged or cut short ({error}); copy or make it again") from error
+
+
+class Unfilled(TorchFunctionMode):
+    """`with Unfilled():` builds modules without memory or first weights, for a file that holds every tensor of them.
+
+    On the meta device a draw changes nothing, but it imports torch's compiler, which takes longer than all the rest.
+    """
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func in (Tensor.normal_, nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_):
+            return args[0] if args else kwargs["tensor"]
+        with torch.device("meta"):
+            return func(*args, **(kwargs or {}))

@@ -5,6 +5,7 @@
 """
 
 import os
+import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,7 +17,17 @@ import torch
 
 from motiongpt.config import LLM_PRESETS, LoRAConfig, TrainConfig
 from motiongpt.data.batches import BucketedBatches
-from motiongpt.data.tokens import Entry, codebook_size, dedup, load_tokens, meta_path, prompt_table, rank
+from motiongpt.data.token_formats import is_token_folder
+from motiongpt.data.tokens import (
+    Entry,
+    codebook_size,
+    dedup,
+    load_tokens,
+    meta_path,
+    prompt_table,
+    rank,
+    tokens_hash,
+)
 from motiongpt.files import file_hash, read_json, write_atomic, write_json
 from motiongpt.loops import Result
 from motiongpt.stages import (
@@ -33,7 +44,7 @@ from motiongpt.stages import (
     stage_folder,
     versions,
 )
-from motiongpt.tasks import RECIPES, Renderer, TaskCollate, lm_loss
+from motiongpt.tasks import RECIPES, Renderer, TaskCollate, first_language_stage, lm_loss
 from motiongpt.tokenizer import tokenizer_files
 from motiongpt.vocab import MotionVocab, TextTokenizer, load_tokenizer
 from motiongpt.weights import resolve_backbone, weights_hash
@@ -94,7 +105,10 @@ def prepare_stage(job: Job, device: torch.device, say: Callable[[str], None]) ->
     shares = ", ".join(f"{task} {100 * share / sum(job.tasks.values()):.0f}" for task, share in job.tasks.items())
     stages = len(RECIPES[job.recipe])
     say(f"recipe {job.recipe}, stage {job.number} of {stages}: {job.name} ({shares} %), from {start}")
-    entries = load_tokens(job.data, job.config.seed)
+    if job.data.is_dir() and not is_token_folder(job.data):
+        raise ValueError(f"--data {job.data} is a folder: this stage reads a JSON file of tokens, or a folder of "
+                         "codes, such as scripts/tokenize_motions.py writes")  # fmt: skip
+    entries = load_tokens(job.data, job.config.seed, say)
     if job.dedup:
         kept = dedup(entries)
         say(f"--dedup keeps {len(kept)} of {len(entries)} entries")
@@ -164,8 +178,8 @@ def prepare_stage(job: Job, device: torch.device, say: Callable[[str], None]) ->
         losses = {"best_val_loss": result.best, **result.metrics}
         write_json(folder / "meta.json", saved | {"finished": True, "steps": result.step, "losses": losses})
 
-    fingerprint = {"data": file_hash(job.data), "tasks": job.tasks, "train": job.train_mode, "recipe": job.recipe,
-                   "codes": codes, "think": job.think, **start_id, **job.config.run_identity()}  # fmt: skip
+    fingerprint = {"data": tokens_hash(job.data, entries), "tasks": job.tasks, "train": job.train_mode}
+    fingerprint |= {"recipe": job.recipe, "codes": codes, "think": job.think, **start_id, **job.config.run_identity()}
     fingerprint |= job.lora.to_dict() if job.train_mode == "lora" else {}
     trainable = sum(p.numel() for p in model.llm.parameters() if p.requires_grad)
     everything = sum(p.numel() for p in model.llm.parameters())
@@ -179,7 +193,7 @@ def prepare_stage(job: Job, device: torch.device, say: Callable[[str], None]) ->
         for name in ("state", "metrics.jsonl", "meta.json", *WEIGHTS["lora"], *WEIGHTS["full"]):
             target = folder / name
             shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
-    wide = model.llm.config.hidden_size >= 512
+    wide = model.llm.config.hidden_size >= 256  # 1.45x a step at 256, batch 32 (AVX512-bf16); nothing below
     return Prepared(
         model=model.llm, batches=batches, loss=loss, validate=validate, export=export, finish=finish,
         fingerprint=fingerprint, warning=warning, summary=summary, wide=wide, example=training[0].text,
@@ -194,13 +208,60 @@ def run_backbone(out: Path) -> str | None:
     return os.path.normpath(out / name) if (out / name).is_dir() else name
 
 
+def check_recipe(out: Path, recipe: str) -> None:
+    """ValueError where a run folder was begun with another recipe, by a language-model or a tokenizer stage."""
+    known = recipe
+    if (out / "config.json").is_file():
+        known = RunConfig.read(out).recipe
+    elif meta := tokenizer_meta(out):
+        known = meta["recipe"]
+    if known != recipe:
+        raise ValueError(f"{out} is a run of recipe {known}; give --recipe {recipe} another --out")
+
+
+def tokenizer_meta(out: Path) -> dict:
+    """What a finished tokenizer stage wrote about itself into the run; empty where none did."""
+    path = out / "vqvae" / "meta.json"
+    return read_json(path) if path.is_file() else {}
+
+
+def check_tokenizer_stage(out: Path, recipe: str, number: int, fresh: bool, alone: bool) -> None:
+    """What `_check_folder` is for the others. `alone`: the stages after it do not follow in the same command."""
+    check_recipe(out, recipe)
+    folder = out / "vqvae"
+    if tokenizer_meta(out) and not fresh:
+        raise FileExistsError(f"{folder} is finished; --fresh trains it again, --out starts another run")
+    later = sorted(n for n in finished_stages(out) if n > number)
+    if fresh and alone and later:
+        names = ", ".join(f"stage{n}" for n in later)
+        raise ValueError(f"{names} of {out} learnt the codes of {folder}; --fresh needs --stage all or another --out")
+
+
+def finish_tokenizer_stage(out: Path, recipe: str, number: int, name: str, result: Result) -> None:
+    """Write the run's vqvae/meta.json: the stage is finished."""
+    losses = {"best_val_loss": result.best, **result.metrics}
+    meta = {"stage": number, "name": name, "recipe": recipe, "steps": result.step, "losses": losses}
+    write_json(out / "vqvae" / "meta.json", meta | {"versions": versions()})
+
+
+def what_next(job: Job, example: str, again: Callable[[int], str]) -> str:
+    """The command that uses what a stage has learnt, for people; `again` gives this one with another --stage."""
+    words = ["--run", str(job.out), "--stage", str(job.number)]
+    if "t2m" in job.tasks:
+        return f"sample it: python scripts/sample.py {shlex.join([*words, '--prompt', example])}"
+    if "m2t" in job.tasks:
+        return f"describe a motion: python scripts/sample.py {shlex.join([*words, '--task', 'm2t'])} --input MOTION.txt"
+    if set(job.tasks) == {"caption"}:
+        place = shlex.quote(str(stage_folder(job.out, job.number)))
+        return f"it is a backbone: python scripts/finetune.py --stage 1 --backbone {place} --data TOKENS.json --out RUN"
+    if job.number < len(RECIPES[job.recipe]):
+        return f"it takes no sentences yet; next: {again(job.number + 1)}"
+    return "it takes no sentences; sampling needs a stage with the task t2m or m2t"
+
+
 def _check_folder(job: Job, folder: Path) -> None:
     """Nothing is overwritten silently, and nothing of another recipe is mixed in."""
-    path = job.out / "config.json"
-    if path.is_file():
-        recipe = RunConfig.read(job.out).recipe
-        if recipe != job.recipe:
-            raise ValueError(f"{job.out} is a run of recipe {recipe}; give --recipe {job.recipe} another --out")
+    check_recipe(job.out, job.recipe)
     if job.number in finished_stages(job.out) and not job.fresh:
         raise FileExistsError(f"{folder} is finished; --fresh trains it again, --out starts another run")
     if job.resume and not (folder / "state").is_dir():
@@ -217,7 +278,7 @@ def _source(job: Job) -> tuple[Path | None, str, str | None]:
             raise FileNotFoundError(f"--from {job.source} holds no weights (adapter_model or model.safetensors)")
         return job.source, str(job.source), None
     start = f"backbone {job.backbone}"
-    if job.number == 1:
+    if job.number == first_language_stage(job.recipe):
         return backbone, start, None
     before = stage_folder(job.out, job.number - 1)
     if job.number - 1 in finished_stages(job.out):
@@ -301,6 +362,9 @@ def _vqvae_folder(job: Job) -> Path | None:
         raise FileNotFoundError(f"--vqvae {error}") from error
     if meta.get("vqvae", (found := file_hash(source / "model.safetensors"))) != found:
         raise ValueError(f"--vqvae {job.vqvae} is not the tokenizer that wrote {job.data} ({meta_path(job.data).name})")
+    own = job.out / "vqvae"
+    if (own / "state").is_dir() and file_hash(own / "model.safetensors") != found:
+        raise ValueError(f"{own} was trained in this run and {job.data} is in other tokens; give --data of its tokens")
     return source
 
 

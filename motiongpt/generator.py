@@ -13,6 +13,7 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from motiongpt.stages import LoadedRun, finished_stages, load_run, split_seed
 from motiongpt.tokenizer import MotionTokenizer
 from motiongpt.vocab import parse_motion
 from motiongpt.weights import resolve_folder
+from motiongpt.words import actions, content_words, stem, stems
 
 MAX_PROMPT = 10_000  # characters
 DESCRIBE = SampleConfig(temperature=0.0, max_new_tokens=64)
@@ -107,7 +109,7 @@ class MotionGenerator:
         Args:
             participant_id: whose style, for runs that know participants; one, or one per prompt.
             seed: of one motion; of several, row i gets seed + i unless a list is given.
-            seconds: wanted length, to within 5 % or one code; default what the caption had in training.
+            seconds: wanted length, to within one code; default what the caption had in training.
             exact_length: with `seconds`, exactly so many codes.
             per_prompt_vocab: only codes that training showed with this caption (captions it never saw: all).
             config, **sampling: SampleConfig, or its fields by name (temperature, top_p, max_new_tokens, ...).
@@ -155,14 +157,14 @@ class MotionGenerator:
         return motions[0] if isinstance(prompt, str) else motions
 
     def limits(self, text: str, seconds: float | None = None, exact: bool = False) -> Limits:
-        """How many codes a prompt may get: from `seconds`, else from the caption's lengths in training."""
+        """How many codes a prompt may get: from `seconds`, else from the lengths in training of this caption or, where
+        it is new, of the captions most like it."""
         if seconds is not None:
             if not 0 < seconds < math.inf:
                 raise ValueError(f"--seconds must be positive, got {seconds:g}")
             codes = codes_for_seconds(seconds, self.run.config.fps, self.run.config.frames_per_code)
             return limits_from_length(codes, exact)
-        known = self.run.prompts.find(text)
-        return limits_from_median(known["median"] if known else self.run.prompts.global_median)
+        return limits_from_median(self.run.prompts.expected_length(text))
 
     def decode(self, codes: Sequence[Sequence[int]], texts: Sequence[str]) -> list[Motion]:
         """Codes -> motions; with joints where the run has a tokenizer."""
@@ -207,24 +209,47 @@ class MotionGenerator:
         """Whether training showed this caption, case and spaces aside."""
         return self.run.prompts.find(text) is not None
 
+    def advice(self, text: str) -> str | None:
+        """One line on a sentence that is no training caption: that it has no known word, or that its length is a
+        guess. None for a training caption."""
+        if self.knows(text):
+            return None
+        words = content_words(text)
+        new = [word for word in words if stem(word) not in self._known_stems]
+        start = f"note: {text[:60]!r} is not a training caption"
+        if len(new) == len(words):
+            some = ", ".join(actions(self.run.prompts.captions)[:8])
+            return f"{start} and has no word that this run knows; it knows words such as {some} (more: --info)"
+        start += f" ({', '.join(new[:5])}: never seen)" if new else ""
+        return f"{start}, so its length is that of captions like it; see --seconds"
+
+    @cached_property
+    def _known_stems(self) -> frozenset[str]:
+        return stems(self.run.prompts.captions)
+
     def info(self) -> str:
-        """What this run knows, for people: stages, data, participants, codes, lengths, captions and limits."""
+        """What this run knows, for people: stages, data, actions, participants, codes, lengths, captions, limits."""
         run, captions = self.run, self.run.prompts.captions
         config = run.config
         code = config.frames_per_code / config.fps  # seconds
         shortest = min((known["min"] for known in captions.values()), default=0)
         longest = max((known["max"] for known in captions.values()), default=0)
         data = run.meta.get("data", {})
-        stages = [f"{number} {meta['name']}" for number, meta in sorted(finished_stages(run.folder).items())]
+        stages = [
+            f"{number} {meta['name']} ({', '.join(meta['tasks'])})"
+            for number, meta in sorted(finished_stages(run.folder).items())
+        ]
+        verbs = actions(captions)
         examples = sorted(captions)[:: max(1, len(captions) // 10)][:10]
         lines = {
             "recipe": f"{config.recipe}, backbone {config.backbone}",
             "stages": f"{', '.join(stages)} finished; this is {run.stage}",
             "data": f"{data.get('file', 'unknown')}, {data.get('train', '?')} training entries",
-            "participants": ", ".join(config.participants) or "none",
+            "actions": f"{', '.join(verbs[:24])}{', ...' if len(verbs) > 24 else ''}",
+            "participants": f"{', '.join(config.participants)} (--pid)" if config.participants else "none",
             "codes": f"{config.codes}, each {config.frames_per_code} frames at {config.fps:g} fps ({code:g} s)",
             "lengths": f"{shortest} to {longest} codes in training ({shortest * code:.1f} to {longest * code:.1f} s), "
-            f"median {run.prompts.global_median}",
+            f"median {run.prompts.global_median} (--seconds)",
             "joints": "none: this run has no motion tokenizer" if self.tokenizer is None
             else self.tokenizer.skeleton.name,
             "limits": f"{run.llm.config.max_positions} tokens of prompt and motion together, "

@@ -72,13 +72,13 @@ def limits_from_median(median: int) -> Limits:
 
 
 def limits_from_length(codes: int, exact: bool = False) -> Limits:
-    """Limits for a wanted length: 5 % either way, but at least one code; `exact` leaves no room at all.
+    """Limits for a wanted length: one code either way; `exact` leaves no room at all.
 
-    100 -> Limits(95, 100, 105); 10 -> Limits(9, 10, 11); 10, exact -> Limits(10, 10, 10).
+    100 -> Limits(99, 100, 101); 100, exact -> Limits(100, 100, 100).
     """
     if codes < 1:
         raise ValueError(f"a wanted length must be at least 1 code, got {codes}")
-    slack = 0 if exact else max(1, codes // 20)
+    slack = 0 if exact else 1
     return Limits(max(1, codes - slack), codes, codes + slack)
 
 

@@ -19,8 +19,8 @@ from pathlib import Path
 import torch
 
 from motiongpt.config import LLM_PRESETS, JSONConfig, LoRAConfig, TrainConfig
-from motiongpt.data.tokens import Entry, Prompts
-from motiongpt.files import file_hash, read_json, write_json
+from motiongpt.data.tokens import Entry, Prompts, tokens_hash
+from motiongpt.files import read_json, write_json
 from motiongpt.llm import LLM
 from motiongpt.lora import inject, lora_layers, merge
 from motiongpt.tasks import Renderer
@@ -289,7 +289,7 @@ def participants_of(entries: list[Entry]) -> tuple[str, ...]:
 def data_identity(path: Path, entries: list[Entry]) -> dict:
     """What meta.json says about the data a stage was trained on."""
     splits = {split: sum(entry.split == split for entry in entries) for split in ("train", "val", "test")}
-    return {"file": path.name, "hash": file_hash(path), **splits}
+    return {"file": path.name, "hash": tokens_hash(path, entries), **splits}
 
 
 def versions() -> dict[str, str]:

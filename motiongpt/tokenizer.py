@@ -15,11 +15,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from motiongpt.config import VQVAEConfig
-from motiongpt.data.batches import pad, pad_motions
+from motiongpt.data.batches import pad_motions
+from motiongpt.data.motions import MotionDataset
 from motiongpt.files import file_hash, read_json, write_json
-from motiongpt.metrics import mpjpe, perplexity
+from motiongpt.metrics import code_counts, mpjpe, perplexity
 from motiongpt.normalizer import Normalizer
 from motiongpt.representations import Representation, get_representation
 from motiongpt.skeletons import HUMANML3D, SKELETON_FILE, Skeleton, guess_skeleton, load_skeleton, save_skeleton
@@ -131,28 +133,35 @@ class MotionTokenizer:
 
     @property
     def device(self) -> torch.device:
-        return self.vqvae.quantizer.codebook.device
+        return next(self.vqvae.parameters()).device
 
     @property
     def config(self) -> VQVAEConfig:
         return self.vqvae.config
 
-    def encode(self, clips: Sequence[np.ndarray]) -> list[list[int]]:
-        """Features (F_i, D) in their own units -> codes, F_i // 4 of them each; short clips give none."""
-        codes: list[list[int]] = [[] for _ in clips]
-        for indices in self._by_length([len(clip) // self.config.frames_per_code for clip in clips]):
+    def encode_all(self, clips: Sequence[np.ndarray]) -> list[Tensor]:
+        """Features (F_i, D) in their own units -> codes (S_i, Q) of all layers, S_i = F_i // 4, which may be 0."""
+        sizes = [len(clip) // self.config.frames_per_code for clip in clips]
+        codes = [torch.zeros(0, self.vqvae.quantizer.num_layers, dtype=torch.int64) for _ in clips]
+        for indices in self._by_length(sizes):
             motion, lengths = pad_motions([self.normalizer.normalise(clips[i]) for i in indices])
-            out = self.vqvae.encode(motion.to(self.device), lengths.to(self.device)).tolist()
+            out = self.vqvae.encode_all(motion.to(self.device), lengths.to(self.device)).cpu()
             for i, row in zip(indices, out, strict=True):
-                codes[i] = [code for code in row if code >= 0]
+                codes[i] = row[: sizes[i]]
         return codes
 
-    def decode_features(self, codes: Sequence[Sequence[int]]) -> list[Tensor]:
-        """Codes -> features (4 S_i, D) in their own units."""
-        motions = [torch.zeros(0, self.config.feature_dim) for _ in codes]
-        for indices in self._by_length([len(row) for row in codes]):
-            lengths = torch.tensor([len(codes[i]) for i in indices])
-            motion = self.vqvae.decode(pad([codes[i] for i in indices], 0).to(self.device), lengths.to(self.device))
+    def encode(self, clips: Sequence[np.ndarray]) -> list[list[int]]:
+        """`encode_all`'s first layer, as lists: what a language model learns. Most quantisers have no other."""
+        return [codes[:, 0].tolist() for codes in self.encode_all(clips)]
+
+    def decode_features(self, codes: Sequence[Sequence[int] | Tensor]) -> list[Tensor]:
+        """Codes (S_i,), or (S_i, q) of the first q layers, all the same q -> features (4 S_i, D) in their own units."""
+        rows = [torch.as_tensor(row, dtype=torch.int64) for row in codes]
+        motions = [torch.zeros(0, self.config.feature_dim) for _ in rows]
+        for indices in self._by_length([len(row) for row in rows]):
+            lengths = torch.tensor([len(rows[i]) for i in indices])
+            padded = pad_sequence([rows[i] for i in indices], batch_first=True)
+            motion = self.vqvae.decode(padded.to(self.device), lengths.to(self.device))
             motion = self.normalizer.denormalise(motion.float()).cpu()
             for i, row, length in zip(indices, motion, lengths * self.config.frames_per_code, strict=True):
                 motions[i] = row[:length]
@@ -173,13 +182,28 @@ class MotionTokenizer:
         return [order[i : i + ENCODE_BATCH] for i in range(0, len(order), ENCODE_BATCH)]
 
 
+def check_same_motion(tokenizer: MotionTokenizer, data: MotionDataset) -> None:
+    """ValueError where a tokenizer would read a data set's numbers as something else."""
+    pairs = {
+        "skeleton": (tokenizer.skeleton, data.skeleton),
+        "representation": (tokenizer.representation.name, data.representation.name),
+        "frame rate": (tokenizer.fps, data.fps),
+    }
+    for what, (ours, theirs) in pairs.items():
+        if ours != theirs:
+            names = [getattr(x, "name", x) for x in (ours, theirs)]
+            raise ValueError(f"the tokenizer has {what} {names[0]}, {data.folder} has {names[1]}")
+
+
 def reconstruction_errors(tokenizer: MotionTokenizer, clips: Sequence[np.ndarray]) -> dict[str, float]:
     """MPJPE in mm of decode(encode(clip)), root-aligned and global, over all coded frames; codes in use.
 
-    Clips are features in their own units. Every frame counts once, as in the field's code. Where features are no
-    joints (SMPL-X), the root mean square error of the normalised features stands in for both.
+    A residual tokenizer is measured with all its layers, as it is trained; codes in use and their perplexity are of the
+    first layer, which a language model learns. Clips are features in their own units. Every frame counts once, as in
+    the field's code. Where features are no joints (SMPL-X), the root mean square error of the normalised features
+    stands in for both.
     """
-    codes = tokenizer.encode(clips)
+    codes = tokenizer.encode_all(clips)
     has_joints = tokenizer.representation.has_joints
     aligned, absolute, squares, frames = 0.0, 0.0, 0.0, 0
     for clip, decoded in zip(clips, tokenizer.decode_features(codes), strict=True):
@@ -192,8 +216,7 @@ def reconstruction_errors(tokenizer: MotionTokenizer, clips: Sequence[np.ndarray
         else:
             error = tokenizer.normalizer.normalise(decoded) - tokenizer.normalizer.normalise(target)
             squares += float(error.square().mean(-1).sum())
-    used = torch.tensor([code for row in codes for code in row], dtype=torch.int64)
-    counts = torch.bincount(used, minlength=tokenizer.config.codes)
+    counts = code_counts(torch.cat([row[:, 0] for row in codes]), tokenizer.config.codes)
     frames = max(1, frames)
     errors = (
         {"mpjpe_mm": 1000 * aligned / frames, "global_mpjpe_mm": 1000 * absolute / frames}

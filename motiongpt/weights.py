@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from motiongpt import lora
 from motiongpt.config import LLMConfig, LoRAConfig
-from motiongpt.files import file_hash, read_json, read_tensors, write_json, write_tensors
+from motiongpt.files import Unfilled, file_hash, read_json, read_tensors, write_json, write_tensors
 from motiongpt.foreign_vqvae import read_vqvae
 from motiongpt.llm import LLM
 from motiongpt.vqvae import VQVAE
@@ -67,12 +67,7 @@ ONLY = {
 }
 """Fields of config.json that change the arithmetic, with the values this decoder computes (absent or null is fine)."""
 
-LLM_KEYS = {
-    "embed_tokens.": "model.embed_tokens.",
-    "layers.": "model.layers.",
-    "norm.": "model.norm.",
-    "lm_head.": "lm_head.",
-}
+LLM_KEYS = {start: f"model.{start}" for start in ("embed_tokens.", "layers.", "norm.")} | {"lm_head.": "lm_head."}
 """Start of our parameter names -> start of theirs, for Qwen2 and Qwen3; inside a layer the names are the same."""
 
 
@@ -182,7 +177,7 @@ def load_llm(folder: Path | str, dtype: torch.dtype = torch.float32, device: tor
     """
     folder = Path(folder)
     config = llm_config_from_hf(read_json(folder / "config.json"))
-    with torch.device("meta"):  # no memory, no random numbers: every tensor comes from the file or the check fails
+    with Unfilled():
         llm = LLM(config)
     ours = {rename(name, LLM_KEYS): name for name in llm.state_dict()}
     tensors: dict[str, Tensor] = {}
@@ -384,7 +379,7 @@ def load_vqvae(path: Path | str, **settings: Any) -> VQVAE:
     ValueError naming the file for damaged, missing, unexpected or misshapen tensors.
     """
     config, tensors, names, source = read_vqvae(Path(path), settings)
-    with torch.device("meta"):  # as in load_llm
+    with Unfilled():
         vqvae = VQVAE(config)
     own = vqvae.state_dict()
     expected, found = ({names.get(k, k): t.shape for k, t in state.items()} for state in (own, tensors))

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The shipped demo from nothing, on a laptop without a GPU: motions, tokenizer, backbone, three stages, folder.
+# The shipped demo from nothing, on a laptop without a GPU: motions, tokenizer, backbone, three stages, folder, report.
 #
 #     runs/cpu_demo.sh
 #     MAX_MINUTES=30 runs/cpu_demo.sh     # no training goes on longer than that at a time: exit 3, run it again
@@ -15,12 +15,12 @@ MAX_MINUTES=${MAX_MINUTES:-0}
 finished() { grep -qs '"finished": true' "$1/meta.json"; }
 
 # 1) Captioned motions computed from kinematics: walking, turning, jumping, waving ... in eight body styles.
-[ -f "$WORK/data/dataset.json" ] || "$PYTHON" scripts/prepare.py --from procedural --count 4000 --out "$WORK/data"
+[ -f "$WORK/data/dataset.json" ] || "$PYTHON" scripts/prepare.py --from procedural --count 16000 --out "$WORK/data"
 
 # 2) The motion tokenizer: four frames become one of 512 codes.
 if [ ! -f "$WORK/tokens.json" ]; then
     "$PYTHON" scripts/train_vqvae.py --data "$WORK/data" --out "$WORK/vqvae" --width 160 --batch-size 64 \
-        --dead-below 0.3 --max-steps 3000 --lr 6e-4 --max-minutes "$MAX_MINUTES"
+        --dead-below 0.3 --max-steps 5000 --lr 6e-4 --max-minutes "$MAX_MINUTES"
     "$PYTHON" scripts/tokenize_motions.py --data "$WORK/data" --vqvae "$WORK/vqvae" --out "$WORK/tokens.json"
 fi
 
@@ -31,21 +31,27 @@ finished "$WORK/backbone/stage1" || "$PYTHON" scripts/finetune.py --recipe capti
 
 # 4) The three stages, all weights: motion alone; three tasks; text to motion.
 STAGE=(--backbone "$WORK/backbone/stage1" --data "$WORK/tokens.json" --vqvae "$WORK/vqvae" --batch-size 32
-    --grad-accum 1 --lr 1e-3 --warmup 0.05 --max-seq-len 256 --max-minutes "$MAX_MINUTES")
+    --grad-accum 1 --warmup 0.05 --max-seq-len 256 --max-minutes "$MAX_MINUTES")
 stage() { # number, steps
-    finished "$WORK/run/stage$1" ||
-        "$PYTHON" scripts/finetune.py --stage "$1" --train full --max-steps "$2" --out "$WORK/run" "${STAGE[@]}"
+    finished "$WORK/run/stage$1" || "$PYTHON" scripts/finetune.py --stage "$1" --train full --max-steps "$2" \
+        --lr 1e-3 --weight-decay 0.05 --out "$WORK/run" "${STAGE[@]}"
 }
-stage 1 400
-stage 2 1000
-stage 3 2400
+stage 1 300
+stage 2 1500
+stage 3 3000
 
-# 5) What it has learnt becomes the backbone; the motion words and a small adapter are the shipped stage 3.
-finished "$WORK/adapted/stage3" ||
-    "$PYTHON" scripts/finetune.py --stage 3 --train lora --from "$WORK/run/stage3" --out "$WORK/adapted" "${STAGE[@]}" \
-        --lora-r 16 --lora-alpha 16 --lora-dropout 0.1 --lr 2e-4 --max-steps 100 --eval-every 25
+# 5) What it has learnt becomes the backbone. On it, the same three stages once more as small adapters, which bring the
+#    motion words: these are what is shipped, since three full models would be too large.
+ADAPT=(--train lora --lr 3e-4 --lora-r 16 --lora-alpha 16 --lora-dropout 0.1 --eval-every 50 --out "$WORK/adapted")
+finished "$WORK/adapted/stage1" || "$PYTHON" scripts/finetune.py --stage 1 --from "$WORK/run/stage3" \
+    --max-steps 100 "${STAGE[@]}" "${ADAPT[@]}"
+finished "$WORK/adapted/stage2" || "$PYTHON" scripts/finetune.py --stage 2 --max-steps 400 "${STAGE[@]}" "${ADAPT[@]}"
+finished "$WORK/adapted/stage3" || "$PYTHON" scripts/finetune.py --stage 3 --max-steps 300 "${STAGE[@]}" "${ADAPT[@]}"
 
 # 6) The folder to ship: `rm -r checkpoints/demo && cp -r "$WORK/demo" checkpoints/demo` puts it in place.
-[ -f "$WORK/demo/config.json" ] ||
-    "$PYTHON" scripts/ship.py --run "$WORK/adapted" --data "$WORK/tokens.json" --out "$WORK/demo"
+[ -f "$WORK/demo/config.json" ] || "$PYTHON" scripts/ship.py --run "$WORK/adapted" --data "$WORK/tokens.json" \
+    --out "$WORK/demo" --clips 2000
+
+# 7) Does it do what it is told? The table of the README.
+"$PYTHON" scripts/demo_report.py --run "$WORK/demo" --out "$WORK/report"
 "$PYTHON" scripts/sample.py --run "$WORK/demo" --prompt "a person walks forward" --output "$WORK/walk"

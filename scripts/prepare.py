@@ -44,6 +44,8 @@ def make_parser() -> Parser:
     parser.add_argument("--allow-no-text", action="store_true", help="myoskeleton: placeholder captions")
     parser.add_argument("--smplx-layout", choices=("train", "visualize"), help="order of 182 numbers without names")
     parser.add_argument("--smplx-dir", type=Path, help="amass: folder of SMPL-H or SMPL-X body models")
+    parser.add_argument("--exact-fps", action="store_true", help="amass: resample, where HumanML3D takes whole frames")
+    parser.add_argument("--index", type=Path, help="amass: HumanML3D's index.csv, to rebuild its clips from --input")
     parser.add_argument("--plain", type=Path, metavar="DIR", help="kit-xml: also plain .npy and .json, into DIR")
     parser.add_argument("--workers", type=int, help="processes (default: as many as there are cores)")
     parser.add_argument("--mirror", action="store_true", help="add every clip with left and right exchanged, as M + id")
@@ -57,7 +59,7 @@ def read_options(args):
     """The flags, checked against the source."""
     from motiongpt.data.caption_table import read_captions
     from motiongpt.data.joint_maps import read_map
-    from motiongpt.data.sources import SOURCES, Options, check_flags, default_map
+    from motiongpt.data.sources import SOURCES, Options, check_flags
     from motiongpt.skeletons import get_skeleton
 
     source = SOURCES[args.source]
@@ -74,8 +76,8 @@ def read_options(args):
     return Options(
         skeleton, Path(args.skeleton) if str(args.skeleton).endswith(".json") else None, args.fps, args.unit, args.up,
         read_captions(args.captions) if args.captions else None,
-        read_map(args.joint_map) if args.joint_map else default_map(args.source, skeleton),
-        args.allow_no_text, args.smplx_layout, args.smplx_dir, args.count or 4000, args.seed or 0,
+        read_map(args.joint_map) if args.joint_map else None, args.allow_no_text, args.smplx_layout, args.smplx_dir,
+        args.exact_fps, args.index, args.count or 4000, args.seed or 0,
     )  # fmt: skip
 
 

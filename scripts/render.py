@@ -1,7 +1,12 @@
-"""Pictures of motions that exist already: tokens, or .npy / .npz / .txt files.
+"""Pictures of motions: of a sentence, of tokens, or of .npy / .npz / .txt files that exist already.
 
-python scripts/render.py --input outputs/walk/motion.npy --output walk.gif
-python scripts/render.py --tokens "<MOT_BEGIN><motion_42><motion_18><MOT_END>" --output walk.png
+    python scripts/render.py --input outputs/walk/motion.npy --output walk.gif
+    python scripts/render.py --tokens "<MOT_BEGIN><motion_42><motion_18><MOT_END>" --output walk.png
+    python scripts/render.py --prompt "a person walks forward" --seed 1
+
+Without --output a file's picture lies beside it, that of tokens is outputs/tokens.gif, that of a sentence
+outputs/<words of the sentence>/motion.gif. Environment, below the flags: VQVAE_CHECKPOINT (--vqvae), WORK_DIR
+(where outputs/run is looked for).
 """
 
 import sys
@@ -11,9 +16,20 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from motiongpt.cli import Parser, default_run, run
+from motiongpt.cli import (
+    Parser,
+    check_task,
+    default_run,
+    fill_from_environment,
+    open_generator,
+    refuse,
+    run,
+    say_unread_environment,
+    slug,
+)
 
 READABLE = (".npy", ".npz", ".txt")
+DEMO = ROOT / "checkpoints" / "demo"
 
 
 def make_parser() -> Parser:
@@ -22,29 +38,38 @@ def make_parser() -> Parser:
     what.add_argument("--tokens", help="motion tokens: <motion_42><motion_18>, <M42> or bare numbers")
     what.add_argument("--input", type=Path, nargs="+", help="files, or folders: of a folder its .npy files, "
                       "where it has none its .npz, else its .txt")  # fmt: skip
-    parser.add_argument("--output", type=Path, help="file to write; the suffix is the format "
-                        "(default: a .gif beside the input, outputs/tokens.gif for --tokens)")  # fmt: skip
-    parser.add_argument(
-        "--run", type=Path, help="run whose tokenizer decodes tokens (default: outputs/run, else the demo)"
-    )
+    what.add_argument("--prompt", help="a sentence: its motion is sampled first, as scripts/sample.py does")
+    parser.add_argument("--output", type=Path, help="file to write, .gif or .png, or a folder (default: see above)")
+    parser.add_argument("--run", help="run folder (--prompt: or Hub repo id) to sample from, or whose tokenizer "
+                        "decodes tokens (default: outputs/run, else the demo)")  # fmt: skip
+    parser.add_argument("--stage", type=int, help="--prompt: stage to sample from (default: the highest finished one)")
+    parser.add_argument("--pid", help="--prompt: participant whose style to take; sample.py --info lists them")
+    parser.add_argument("--seed", type=int, help="--prompt: same seed, same motion (default 0)")
     parser.add_argument("--vqvae", "--vqvae-ckpt", type=Path, help="tokenizer folder, instead of the run's")
-    parser.add_argument("--title", default="", help="written above the picture")
-    parser.add_argument("--fps", type=float, help="frames per second of a .npy (default: the skeleton's)")
+    parser.add_argument("--title", default="", help="written above the picture (default: nothing)")
+    parser.add_argument("--fps", type=float, help="--input: frames per second of a .npy (default: the skeleton's)")
     parser.add_argument("--size", type=int, help="pixels, both ways (default 480)")
     return parser
 
 
 def main(args) -> None:
-    from motiongpt.motion import Motion
+    from motiongpt.motion import Motion, check_suffix
     from motiongpt.tokenizer import MotionTokenizer
     from motiongpt.vocab import parse_motion
+
+    if args.prompt is None:
+        refuse(args, ("stage", "pid", "seed"), "without --prompt")
+    if args.input is None:
+        refuse(args, ("fps",), "without --input: tokens have their tokenizer's rate")
+    fill_from_environment(args, vqvae="VQVAE_CHECKPOINT")
+    say_unread_environment()
 
     @cache
     def tokenizer() -> MotionTokenizer:
         if folder := args.vqvae or args.run:
             return MotionTokenizer.load(folder)
         own = default_run()
-        return MotionTokenizer.load(own if (own / "vqvae").is_dir() else ROOT / "checkpoints" / "demo")
+        return MotionTokenizer.load(own if (own / "vqvae").is_dir() else DEMO)
 
     def decode(text: str) -> Motion:
         codes = parse_motion(text)
@@ -52,7 +77,17 @@ def main(args) -> None:
             raise ValueError("no motion tokens to draw; expected such as <motion_42><motion_18>")
         return Motion(tokenizer().decode([codes])[0], tokenizer().fps, codes, "", tokenizer().skeleton)
 
-    if args.tokens is not None:
+    if args.prompt is not None:
+        generator = open_generator(args, DEMO)
+        target = args.output or Path("outputs") / slug(args.prompt) / "motion.gif"
+        target = target if target.suffix else target / "motion.gif"
+        check_task(generator, "t2m")
+        check_suffix(target, generator.tokenizer is not None)  # before anything is sampled
+        motion = generator.generate(args.prompt, args.pid, seed=args.seed or 0)
+        if note := generator.advice(args.prompt):
+            print(note)
+        jobs = [(motion, target)]
+    elif args.tokens is not None:
         jobs = [(decode(args.tokens), args.output or Path("outputs/tokens.gif"))]
     else:
         files = [file for path in args.input for file in expand(path)]

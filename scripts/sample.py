@@ -7,32 +7,42 @@
 
 Without --output it prints the tokens and writes outputs/<words of the prompt>/motion.{npy,gif,txt}.
 Without --run it samples from outputs/run where that exists, else from the shipped demo.
+Environment, below the flags: VQVAE_CHECKPOINT (--vqvae), WORK_DIR (where outputs/run is looked for), HF_TOKEN or
+HUGGINGFACE_HUB_TOKEN (for a run by repo id).
 """
 
+import os
 import sys
 from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+# before torch is imported: threads that spin while they wait cost seconds where another program has a core
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from motiongpt.cli import Parser, add_config_flags, default_run, read_config_file, resolve, run
-from motiongpt.config import SampleConfig, flag_name
+from motiongpt import cli
+from motiongpt.config import SampleConfig
 from motiongpt.files import write_atomic
 
 
-def make_parser() -> Parser:
-    parser = Parser(__doc__)
+def make_parser() -> cli.Parser:
+    parser = cli.Parser(__doc__)
     parser.add_argument(
         "--prompt", nargs="+", help="what the person does; several quoted sentences; or a .txt file, one a line"
     )
-    parser.add_argument("--task", choices=("t2m", "m2t"), default="t2m", help="t2m text to motion, m2t the other way")
+    parser.add_argument(
+        "--task",
+        choices=("t2m", "m2t"),
+        default="t2m",
+        help="t2m: a sentence to a motion; m2t: a motion to a sentence (default t2m)",
+    )
     parser.add_argument("--input", type=Path, help="m2t: .txt of tokens or .npz of a motion")
     parser.add_argument("--run", help="run folder, stage folder or Hub repo id (default: outputs/run, else the demo)")
     parser.add_argument("--stage", type=int, help="stage to sample from (default: the highest finished one)")
     parser.add_argument("--vqvae", type=Path, help="tokenizer folder (default: the run's own)")
-    parser.add_argument("--pid", help="participant whose style to take, such as P001")
-    parser.add_argument("--seconds", type=float, help="wanted length in seconds, to within 5 %% or one code")
+    parser.add_argument("--pid", help="participant whose style to take; --info lists them (default: none)")
+    parser.add_argument("--seconds", type=float, help="wanted length, to within one code (default: as in training)")
     parser.add_argument("--exact-length", action="store_true", help="with --seconds: exactly so long")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same motion (default 0)")
     parser.add_argument("--no-per-prompt-vocab", action="store_true",
@@ -43,37 +53,27 @@ def make_parser() -> Parser:
     parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1, mps (default: cuda where there is one)")
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="of the language model's weights (default: bf16 "
                         "on CUDA from 8.0 on, fp32 elsewhere; a seed's motion depends on it)")  # fmt: skip
-    parser.add_argument("--info", action="store_true", help="say what this run knows, and stop")
-    parser.add_argument("--trace", action="store_true", help="print a line for every code drawn")
-    add_config_flags(parser, SampleConfig)
+    parser.add_argument("--info", action="store_true", help="say what this run knows: actions, lengths ..., and stop")
+    parser.add_argument(
+        "--trace", action="store_true", help="a line per code: ids allowed, the end's logit, the code drawn"
+    )
+    cli.add_config_flags(parser, SampleConfig)
     return parser
 
 
 def main(args) -> None:
-    import torch
-
-    from motiongpt.generator import DESCRIBE, MotionGenerator, format_trace
-    from motiongpt.loops import pick_device, resolve_precision
+    from motiongpt.generator import DESCRIBE, format_trace
     from motiongpt.motion import check_suffix, read_codes
 
     check(args)
+    cli.fill_from_environment(args, vqvae="VQVAE_CHECKPOINT")
     layers = [("--task m2t", DESCRIBE.to_dict())] if args.task == "m2t" else []
-    config, _ = resolve(SampleConfig, args, *layers, (f"--config {args.config}", read_config_file(args.config)))
-    place = args.run or default_run()
-    if args.run is None and not (place / "config.json").is_file():
-        place = ROOT / "checkpoints" / "demo"
-    device = pick_device(args.device)
-    precision = args.precision or resolve_precision("auto", device, bf16_pays=False)
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32  # fp16, for older CUDA, overflows: fp32 there
-    generator = MotionGenerator(place, stage=args.stage, vqvae=args.vqvae, device=device, dtype=dtype)
-    tasks = generator.run.meta["tasks"]
-    print(f"run {place}, stage {generator.run.stage} ({generator.run.meta['name']})")
-    if args.task not in tasks and not args.info:
-        trained = f"stage {generator.run.stage} was trained on {', '.join(tasks)}, not on {args.task}"
-        print(f"warning: {trained}; expect little, and take another --stage or --run")
+    config, _ = cli.resolve(SampleConfig, args, *layers, (f"--config {args.config}", cli.read_config_file(args.config)))
+    generator = cli.open_generator(args, ROOT / "checkpoints" / "demo", args.precision, args.device)
     if args.info:
         print(generator.info())
         return
+    cli.check_task(generator, args.task)
     if args.task == "m2t":
         text = generator.describe(read_codes(args.input), args.pid, seed=args.seed, config=config)
         print(text)
@@ -90,8 +90,8 @@ def main(args) -> None:
         trace=(lambda step, record: print(format_trace(step, record))) if args.trace else None,
     )  # fmt: skip
     for number, (prompt, motion) in enumerate(zip(prompts, motions, strict=True)):
-        if not generator.knows(prompt):
-            print(f"note: {prompt[:60]!r} is not a training caption, so nothing is known of its length; see --seconds")
+        if note := generator.advice(prompt):
+            print(note)
         code = generator.run.config.frames_per_code / generator.run.config.fps  # seconds
         print(f"{len(motion.tokens)} codes of {code:g} s: {len(motion.tokens) * code:.1f} s")
         print(motion.tokens_text)
@@ -112,9 +112,7 @@ def check(args) -> None:
         raise ValueError("--task m2t needs --input, a .txt of tokens or an .npz of a motion")
     unused = {"t2m": ("input",), "m2t": ("prompt", "seconds", "exact_length", "no_per_prompt_vocab", "vqvae",
                                          "trace", "end_logit_slope")}[args.task]  # fmt: skip
-    given = [flag_name(name) for name in unused if getattr(args, name) not in (None, False)]
-    if given:
-        raise ValueError(f"{', '.join(given)} has no meaning for --task {args.task}; leave it away")
+    cli.refuse(args, unused, f"for --task {args.task}")
     if args.task == "m2t" and any(path.suffix != ".txt" for path in args.output or []):
         raise ValueError(f"--task m2t writes a sentence: --output must end in .txt, got {args.output[0]}")
 
@@ -124,7 +122,10 @@ def read_prompts(words: list[str]) -> list[str]:
     if len(words) == 1 and words[0].endswith(".txt") and len(words[0].split()) == 1:
         if not Path(words[0]).is_file():
             raise FileNotFoundError(f"--prompt {words[0]}: no such file of sentences")
-        lines = Path(words[0]).read_text(encoding="utf-8-sig").splitlines()
+        try:
+            lines = Path(words[0]).read_text(encoding="utf-8-sig").splitlines()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"--prompt {words[0]} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
         if not (lines := [line.strip() for line in lines if line.strip()]):
             raise ValueError(f"{words[0]} holds no sentence")
         return lines
@@ -133,13 +134,14 @@ def read_prompts(words: list[str]) -> list[str]:
 
 def outputs(given: list[Path] | None, prompt: str, number: int, count: int) -> list[Path]:
     """Where motion `number` of `count` goes; several prompts get numbered names."""
-    slug = "-".join("".join(c if c.isalnum() else " " for c in prompt.lower()).split()[:8])[:60] or "motion"
     if given is None:
-        return [Path("outputs") / slug]
+        return [Path("outputs") / cli.slug(prompt)]
     if count == 1:
         return given
-    return [p / f"{number:03}-{slug}" if not p.suffix else p.with_stem(f"{p.stem}-{number:03}") for p in given]
+    return [
+        p / f"{number:03}-{cli.slug(prompt)}" if not p.suffix else p.with_stem(f"{p.stem}-{number:03}") for p in given
+    ]
 
 
 if __name__ == "__main__":
-    run(main, make_parser())
+    cli.run(main, make_parser())

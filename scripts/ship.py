@@ -1,10 +1,11 @@
 """A finished run as a small self-contained folder: what checkpoints/demo is made of.
 
-    python scripts/ship.py --run outputs/demo --data outputs/demo_tokens.json --out checkpoints/demo
+    python scripts/ship.py --run outputs/demo --data outputs/demo_tokens.json --out checkpoints/demo --clips 2000
 
-Keeps the highest stage, an adapter; the weights it sits on, without motion words, as the backbone; the tokenizer,
+Keeps every finished stage, adapters on one base; the base without motion words as the backbone; the tokenizer,
 prompts and tokens. Weights are rounded to fp16 (and upcast on load). tokens.meta.json is rewritten to name the
-rounded tokenizer, so that stages can be trained from the folder.
+rounded tokenizer, so that stages can be trained from the folder. --clips keeps the tokens of so many clips and the
+prompts of their captions, with lengths and codes as the whole data set has them.
 """
 
 import sys
@@ -20,6 +21,7 @@ def make_parser() -> Parser:
     parser.add_argument("--run", type=Path, required=True, help="finished run folder")
     parser.add_argument("--data", type=Path, required=True, help="the token dataset it was trained on")
     parser.add_argument("--out", type=Path, required=True, help="folder to write; must be empty or absent")
+    parser.add_argument("--clips", type=int, default=0, help="keep the tokens of so many clips (default 0: all)")
     return parser
 
 
@@ -28,9 +30,9 @@ def main(args) -> None:
 
     import torch
 
-    from motiongpt.data.tokens import meta_path
+    from motiongpt.data.tokens import load_tokens, meta_path, save_tokens
     from motiongpt.files import file_hash, read_json, read_tensors, write_json, write_tensors
-    from motiongpt.stages import RunConfig, find_base, finished_stages, run_tokenizer, stage_folder
+    from motiongpt.stages import RunConfig, find_base, finished_stages, run_tokenizer, split_seed, stage_folder
     from motiongpt.tokenizer import MotionTokenizer
     from motiongpt.weights import weights_hash
 
@@ -39,12 +41,17 @@ def main(args) -> None:
     stages = finished_stages(args.run)
     if not stages:
         raise FileNotFoundError(f"{args.run} has no finished stage")
-    number = max(stages)
-    source, folder, backbone = stage_folder(args.run, number), stage_folder(args.out, number), args.out / "backbone"
-    if stages[number]["train"] != "lora":
-        raise ValueError(
-            f"{source} was trained in full; ship an adapter on it: finetune.py --from {source} --train lora"
-        )
+    backbone = args.out / "backbone"
+    for number, meta in stages.items():
+        if meta["train"] != "lora":
+            source = stage_folder(args.run, number)
+            raise ValueError(
+                f"{source} was trained in full; ship an adapter on it: finetune.py --from {source} --train lora"
+            )
+    bases = {find_base(meta["base"], stage_folder(args.run, number)).resolve() for number, meta in stages.items()}
+    if len(bases) > 1:
+        raise ValueError(f"the stages of {args.run} sit on different bases: {', '.join(map(str, sorted(bases)))}")
+    base = bases.pop()
     config = RunConfig.read(args.run)
 
     def halve(tensors, path: Path) -> None:
@@ -54,7 +61,6 @@ def main(args) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_tensors(path, rounded)
 
-    base = find_base(stages[number]["base"], source)
     tokenizer = run_tokenizer(args.run, config)
     weights = read_tensors(base / "model.safetensors")
     for name in ("model.embed_tokens.weight", "lm_head.weight"):  # the motion words are the adapter's to bring
@@ -68,18 +74,25 @@ def main(args) -> None:
     for place in (backbone, args.out):
         tokenizer.save(place)
 
-    halve(read_tensors(source / "adapter_model.safetensors"), folder / "adapter_model.safetensors")
-    for path in source.glob("*.json"):
-        shutil.copyfile(path, folder / path.name)
-    write_json(folder / "meta.json", stages[number] | {"base": "../backbone", "base_hash": base_hash})
-    adapter = read_json(folder / "adapter_config.json")
-    write_json(folder / "adapter_config.json", adapter | {"base_model_name_or_path": str(backbone)})
+    for number, meta in stages.items():
+        source, folder = stage_folder(args.run, number), stage_folder(args.out, number)
+        halve(read_tensors(source / "adapter_model.safetensors"), folder / "adapter_model.safetensors")
+        for path in source.glob("*.json"):
+            shutil.copyfile(path, folder / path.name)
+        write_json(folder / "meta.json", meta | {"base": "../backbone", "base_hash": base_hash})
+        adapter = read_json(folder / "adapter_config.json")
+        write_json(folder / "adapter_config.json", adapter | {"base_model_name_or_path": str(backbone)})
 
     MotionTokenizer.load(args.run).save(args.out / "vqvae", torch.float16)
-    shutil.copyfile(args.run / "prompts.json", args.out / "prompts.json")
-    shutil.copyfile(args.data, args.out / "tokens.json")
     rounded = file_hash(args.out / "vqvae" / "model.safetensors")
-    write_json(args.out / "tokens.meta.json", read_json(meta_path(args.data)) | {"vqvae": rounded})
+    entries, prompts = load_tokens(args.data, split_seed(args.run)), read_json(args.run / "prompts.json")
+    if args.clips:
+        kept = set(sorted({entry.id for entry in entries})[: args.clips])  # by number, so some of every split
+        entries = [entry for entry in entries if entry.id in kept]
+        said = {entry.text for entry in entries}
+        prompts["captions"] = {text: known for text, known in prompts["captions"].items() if text in said}
+    write_json(args.out / "prompts.json", prompts, indent=None)
+    save_tokens(args.out / "tokens.json", entries, read_json(meta_path(args.data)) | {"vqvae": rounded})
     shipped = config.to_dict() | {"backbone": "backbone", "base_hash": base_hash}
     write_json(args.out / "config.json", read_json(args.run / "config.json") | {"RunConfig": shipped})
     size = sum(path.stat().st_size for path in args.out.rglob("*") if path.is_file())

@@ -1,7 +1,6 @@
 """Wrong commands and broken files: exit code 2, one line on stderr that names what is wrong, no traceback.
 
-`{world}` is the tiny run's folder, `{here}` an empty folder of the test's own. Each case is a command and a piece
-of the line it must get.
+The wrong commands are in tests/invocations.py.
 """
 
 import json
@@ -10,108 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-RUN, DATA, VQ = "--run {world}/run", "--data {world}/tokens.json", "--vqvae {world}/vqvae"
-BACKBONE = "--backbone {world}/backbone"
-TRAIN = f"finetune --stage 1 {DATA} {BACKBONE} --out {{here}}/out --max-steps 1 --eval-every 1"
-SAMPLE = f"sample --prompt walk {RUN}"
-
-COMMANDS = [
-    # flags
-    ("sample", "--prompt is needed"),
-    ("sample --nonsense", "unrecognized arguments: --nonsense"),
-    ("sample --pro walk", "unrecognized arguments"),
-    (f"{SAMPLE} --seed one", "--seed: invalid int value: 'one'"),
-    (f"{SAMPLE} --task dance", "invalid choice: 'dance'"),
-    ("prepare --out {here}/x", "--from"),
-    ("prepare --from nothing --out {here}/x", "invalid choice: 'nothing'"),
-    ("finetune", "--stage is needed"),
-    ("finetune --stage 9", "has no stage '9'; it has: 1 motion-lm"),
-    ("finetune --stage 1 --recipe zzz", "unknown recipe 'zzz'; there are: signmotiongpt, captions"),
-    ("finetune --stage 2 --recipe captions", "has no stage '2'; it has: 1 captions"),
-    (f"{TRAIN} --resume --fresh", "not allowed with argument"),
-    ("finetune --stage all --from {world}/run/stage1", "--from is for one stage"),
-    ("render", "one of the arguments --tokens --input is required"),
-    ("tokenize_motions --data {here}", "required: --vqvae, --out"),
-    # values
-    (f"{SAMPLE} --temperature -1", "--temperature must be 0 or more, got -1.0"),
-    (f"{SAMPLE} --temperature nan", "--temperature must be a finite number"),
-    (f"{SAMPLE} --top-p 0", "--top-p must be in (0, 1], got 0.0"),
-    (f"{SAMPLE} --max-new-tokens 0", "--max-new-tokens must be at least 1"),
-    (f"{SAMPLE} --seconds 0", "must be positive"),
-    (f"{SAMPLE} --seconds nan", "must be positive"),
-    (f"{SAMPLE} --seconds 1000", "--seconds 1000 is 5000 codes, --max-new-tokens allows 256"),
-    (f"{SAMPLE} --exact-length", "needs seconds (--seconds)"),
-    (f"{SAMPLE} --stage 7", "no finished stage 7; finished: 1"),
-    (f"{SAMPLE} --pid P99", "unknown participant 'P99'; this model knows: P0, P1, P2"),
-    (f"{SAMPLE} --device quantum", "--device quantum cannot be used"),
-    (f"{SAMPLE} --output {{here}}/x.mov", "cannot save x.mov: supported are"),
-    (f"{SAMPLE} --seed {2**70}", "seeds must fit in 64 bits"),
-    (f"{TRAIN} --lr 0", "--lr must be positive, got 0.0"),
-    (f"{TRAIN} --batch-size 0", "--batch-size must be at least 1, got 0"),
-    (f"{TRAIN} --lora-dropout 1", "--lora-dropout must be in [0, 1)"),
-    (f"{TRAIN} --lora-targets nothing", "--lora-targets nothing names no linear layer"),
-    (f"{TRAIN} --tasks dance", "--tasks dance: expected TASK or TASK=SHARE"),
-    (f"{TRAIN} --tasks t2m=0", "--tasks t2m=0: expected"),
-    (f"{TRAIN} --max-seq-len 4", "--max-seq-len is 4"),
-    (f"{TRAIN} --codes 3", "is outside the codebook of 3 (--codes)"),
-    (f"{TRAIN} --codes 99999999", "a codebook of 99999999 (--codes) is not plausible"),
-    (f"{TRAIN} --think empty", "--think empty needs a tokenizer with <think>"),
-    (f"{TRAIN} --precision int8", "invalid choice: 'int8'"),
-    (f"{TRAIN} --resume", "nothing unfinished"),
-    ("prepare --from procedural --count 0 --out {here}/x", "--count must be at least 1, got 0"),
-    ("prepare --from procedural --count 2 --seed -1 --out {here}/x", "--seed must be 0 or more, got -1"),
-    ("prepare --from procedural --count 2 --skeleton octopus --out {here}/x", "no skeleton named 'octopus'; known:"),
-    ("prepare --from joints --input {world} --fps nan --out {here}/x", "--fps must be positive, got nan"),
-    ("prepare --from joints --input {world} --fps inf --out {here}/x", "--fps must be positive, got inf"),
-    ("prepare --from humanml3d --input {world} --mirror --out {here}/x", "--mirror needs joints"),
-    ("prepare --from humanml3d --input {world} --fps 30 --out {here}/x", "--fps is for --from joints"),
-    ("prepare --from procedural --count 2 --fps 30 --out {here}/x", "--fps is for --from joints"),
-    ("train_vqvae --data {world} --out {here}/vq --grad-accum 2", "unrecognized arguments: --grad-accum 2"),
-    ("render --tokens walk", "not a motion token: 'walk'"),
-    ("render --tokens <MOT_BEGIN><MOT_END> --run {world}/run", "no motion tokens to draw"),
-    (f"render --tokens 5000 {VQ}", "motion code 5000 is outside this tokenizer's codebook of 32"),
-    # things that are not there, or are something else
-    ("sample --prompt walk --run {here}/no/run", "no run folder at"),
-    ("sample --prompt walk --run {here}", "not a run folder: no config.json"),
-    ("sample --prompt walk --run {world}/backbone", "its config.json is of another kind"),
-    ("sample --prompt walk --run {world}/vqvae", "its config.json is of another kind"),
-    ("sample --prompt walk --run {world}/tokens.json", "no run folder at"),
-    (f"{SAMPLE} --vqvae {{here}}", "holds no tokenizer"),
-    (f"{SAMPLE} --vqvae {{world}}/backbone", "is not a tokenizer's"),
-    (f"{SAMPLE} --config {{here}}/nothing.json", "nothing.json"),
-    (f"sample --prompt nothing.txt {RUN}", "--prompt nothing.txt: no such file of sentences"),
-    (f"sample --task m2t {RUN}", "--task m2t needs --input"),
-    (f"sample --task m2t {RUN} --input {{here}}/nothing.txt", "nothing.txt does not exist"),
-    (f"sample --task m2t {RUN} --input x.txt --seconds 3 --exact-length --trace --end-logit-slope 1",
-     "--seconds, --exact-length, --trace, --end-logit-slope has no meaning for --task m2t"),
-    (f"sample --task m2t {RUN} --input x.txt --prompt walk", "--prompt has no meaning for --task m2t"),
-    (f"sample --task m2t {RUN} --input x.txt --output x.gif", "--output must end in .txt, got x.gif"),
-    (f"{SAMPLE} --input x.txt", "--input has no meaning for --task t2m"),
-    (f"{SAMPLE} --precision fp8", "invalid choice: 'fp8'"),
-    ("finetune --stage 1 --data {here}/nothing.json " + BACKBONE + " --out {here}/out", "nothing.json does not exist"),
-    (f"finetune --stage 1 {DATA} --backbone {{here}}/no/folder --out {{here}}/out", "no backbone folder at"),
-    (f"finetune --stage 1 {DATA} --backbone {{here}} --out {{here}}/out", "has no tokenizer.json"),
-    (f"finetune --stage 1 {DATA} --backbone tiny --out {{here}}/out", "train it first with --recipe captions"),
-    (f"{TRAIN} --vqvae {{here}}", "--vqvae {here} holds no config.json"),
-    (f"{TRAIN} --from {{here}}", "--from {here} holds no weights"),
-    (f"finetune --stage 1 {DATA} {BACKBONE} --out {{world}}/run", "is finished; --fresh trains it again"),
-    (f"finetune --stage 1 --recipe captions --train full {DATA} --backbone tiny --out {{world}}/run",
-     "is a run of recipe signmotiongpt"),
-    ("train_vqvae --data {here}/nothing --out {here}/vq", "no dataset folder at"),
-    ("train_vqvae --data {world} --out {here}/vq", "has no new_joint_vecs/"),
-    (f"tokenize_motions --data {{here}}/nothing {VQ} --out {{here}}/t.json", "no dataset folder at"),
-    ("prepare --from humanml3d --out {here}/x", "--input must be a folder for --from humanml3d, got None"),
-    ("prepare --from humanml3d --input {here}/nothing --out {here}/x", "--input must be a folder"),
-    ("prepare --from humanml3d --input {world} --out {here}/x", "has no new_joint_vecs/"),
-    ("prepare --from joints --input {world} --out {here}/x", "has none of raw_joints/"),
-    ("prepare --from procedural --count 2 --out {world}", "is not empty; choose another --out"),
-    ("render --input {here}/nothing.npy", "does not exist"),
-    ("render --input {here}", "holds no .npy, .npz, .txt file"),
-    ("render --input {world}/tokens.json", "can read .npy .npz .txt"),
-    (f"render --tokens 1 --output {{here}}/x.mov {VQ}", "cannot save x.mov: supported are"),
-    (f"render --tokens 1 {VQ} --size -5 --output {{here}}/x.gif", "-5"),
-]  # fmt: skip
+from invocations import WRONG
 
 
 def check(done, message: str) -> None:
@@ -130,9 +28,7 @@ def here(tmp_path, monkeypatch) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    "command, message", COMMANDS, ids=[f"{i:02}-{c.split()[0]}" for i, (c, _) in enumerate(COMMANDS)]
-)
+@pytest.mark.parametrize("command, message", WRONG, ids=[f"{i:03} {command}" for i, (command, _) in enumerate(WRONG)])
 def test_a_wrong_command_is_one_line(script, tiny, here, command, message):
     name, *args = command.split()
     done = script(name, *(arg.format(world=tiny.folder, here=here) for arg in args))
@@ -141,7 +37,7 @@ def test_a_wrong_command_is_one_line(script, tiny, here, command, message):
 
 
 def test_there_are_enough_of_them():
-    assert len(COMMANDS) >= 25
+    assert len(WRONG) >= 60 and len({command for command, _ in WRONG}) == len(WRONG)
 
 
 # 1) Broken files. Each test breaks one thing of a copy.
@@ -395,6 +291,41 @@ def test_a_shipped_tokenizer_is_not_overwritten(script, dataset, copy):
     done = script("train_vqvae", "--data", dataset, "--out", "vqvae", "--max-steps", 1, "--width", 8, "--codes", 4)
     check(done, "--fresh replaces it")
     assert (copy / "vqvae/model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "args, message", [(["--grad-accum", 2], "--grad-accum must be 1, got 2"), (["--codes", 0], "--codes must be at")]
+)
+def test_the_tokenizer_stage_of_a_recipe_refuses_values(script, dataset, args, message):
+    check(
+        script("finetune", "--recipe", "myoskeleton", "--stage", 1, "--data", dataset, "--out", "new", *args), message
+    )
+    assert not Path("new").exists()
+
+
+def test_a_tokenizer_trained_in_a_run_is_not_replaced(script, dataset, tiny):
+    """Neither by training it again under finished stages, nor by tokens of another, nor by another recipe."""
+    small = "--max-steps 1 --eval-every 1 --width 8 --code-dim 8 --codes 8 --depth 1".split()
+    out = ("--out", "new", "--recipe", "myoskeleton")
+    done = script("finetune", "--stage", "all", "--data", dataset, "--backbone", tiny.backbone, *out, *small)
+    assert done.code == 0, done.err
+    before = Path("new/vqvae/model.safetensors").read_bytes()
+    again = ("finetune", "--stage", 1, "--data", dataset, *out, *small)
+    check(script(*again), "new/vqvae is finished; --fresh trains it again")
+    check(script(*again, "--fresh"), "stage2, stage3 of new learnt the codes of new/vqvae")
+    other = ("--vqvae", tiny.vqvae, "--data", tiny.data)
+    check(script("finetune", "--stage", 2, "--fresh", *other, *out), "new was begun with --codes 8, got 32")
+    shutil.rmtree("new/stage2")
+    shutil.rmtree("new/stage3")
+    Path("new/config.json").unlink()
+    check(script("finetune", "--stage", 2, "--backbone", tiny.backbone, *other, *out), "was trained in this run")
+    check(script("finetune", "--stage", 1, *other, "--out", "new"), "is a run of recipe myoskeleton")
+    assert Path("new/vqvae/model.safetensors").read_bytes() == before
+
+
+def test_sentences_in_another_encoding_are_named(script, tiny, here):
+    (here / "p.txt").write_bytes("he sits\n".encode("utf-16"))
+    check(script("sample", "--run", tiny.run, "--prompt", "p.txt"), "--prompt p.txt is not UTF-8 text")
 
 
 def test_a_window_shorter_than_a_code(script, dataset):

@@ -4,20 +4,27 @@ import argparse
 import dataclasses
 import io
 import json
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
 from motiongpt.cli import (
+    NOT_READ_YET,
     Parser,
     add_config_flags,
     default_run,
     describe,
     fill_from_environment,
     read_config_file,
+    refuse,
     resolve,
     run,
+    same_command,
+    say_unread_environment,
+    slug,
+    use_hub_token,
 )
 from motiongpt.config import LoRAConfig, SampleConfig, TrainConfig, VQVAEConfig
 
@@ -225,3 +232,58 @@ def test_a_wrong_flag_is_one_line_and_not_guessed(monkeypatch, capsys):
     for args in (["--nonsense"], ["--deb"], ["stray"]):
         code, out, err = end(monkeypatch, capsys, lambda a: None, *args)
         assert code == 2 and out == "" and err.count("\n") == 1 and "--help lists the flags" in err
+
+
+# 5) What scripts share beside flags.
+
+
+def test_the_ancestors_variables_without_a_feature_are_named_not_obeyed(monkeypatch, capsys):
+    for name in NOT_READ_YET:
+        monkeypatch.delenv(name, raising=False)
+    say_unread_environment()
+    assert capsys.readouterr().out == ""
+    monkeypatch.setenv("HF_USER", "somebody")
+    monkeypatch.setenv("SMPLX_MODEL_DIR", "models")
+    say_unread_environment()
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1 and "HF_USER, SMPLX_MODEL_DIR set in the environment" in out and "somebody" not in out
+
+
+def test_the_hub_token_is_handed_on_said_and_never_shown(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("HF_TOKEN", "")  # so that it is put back afterwards
+    monkeypatch.setenv("HUGGINGFACE_HUB_TOKEN", "hf_secret")
+    use_hub_token(tmp_path)
+    use_hub_token(None)
+    assert os.environ["HF_TOKEN"] == "" and capsys.readouterr().out == ""  # nothing to fetch
+    use_hub_token("somebody/a-model")
+    assert os.environ["HF_TOKEN"] == "hf_secret"
+    assert capsys.readouterr().out == "Hub token (environment: HUGGINGFACE_HUB_TOKEN)\n"
+    use_hub_token("somebody/a-model")
+    assert capsys.readouterr().out == "Hub token (environment: HF_TOKEN)\n"
+
+
+def test_flags_without_effect_are_refused_by_name():
+    args = argparse.Namespace(batch_size=None, fresh=False, seed=0, lora_r=4)
+    refuse(args, ("batch_size", "fresh", "absent"), "here")
+    with pytest.raises(ValueError, match="^--lora-r has no meaning here; leave it away"):
+        refuse(args, ("lora_r",), "here")
+    with pytest.raises(ValueError, match="--seed, --lora-r have no meaning"):  # 0 was given too
+        refuse(args, ("seed", "lora_r"), "here")
+
+
+def test_the_same_command_for_another_stage(monkeypatch):
+    words = "--stage 1 --data a.json --tasks t2m=1 m2t=2 --lr 1 --from x --fresh --out=my dir".split(" ")
+    monkeypatch.setattr(sys, "argv", ["/somewhere/finetune.py", *words[:-2], "--out", "my dir"])
+    assert same_command(2) == "python scripts/finetune.py --stage 2 --data a.json --lr 1 --out 'my dir'"
+    assert same_command(2, "--data") == "python scripts/finetune.py --stage 2 --lr 1 --out 'my dir'"
+    monkeypatch.setattr(sys, "argv", ["finetune.py", "--stage=1", "--lr=2"])
+    assert same_command(3) == "python scripts/finetune.py --stage 3 --lr=2"
+
+
+@pytest.mark.parametrize(
+    "prompt, name",
+    [("A person walks!", "a-person-walks"), ("../../etc", "etc"), ("🤸", "motion"), ("a " * 20, "a-a-a-a-a-a-a-a"),
+     ("b" * 99, "b" * 60), ("الشخص", "الشخص")],
+)  # fmt: skip
+def test_a_slug_is_a_plain_folder_name(prompt, name):
+    assert slug(prompt) == name

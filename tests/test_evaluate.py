@@ -134,6 +134,9 @@ def test_layers_of_a_residual_tokenizer(folder):
     assert report["layers"][-1] == report["metrics"]
     assert report["layers"][0]["mpjpe_mm"] != report["layers"][1]["mpjpe_mm"]
     clips = {f"c{i}": data.features(f"c{i}") for i in range(4)}
+    errors = reconstruction_errors(tokenizer, list(clips.values()))  # a tokenizer is chosen on all its layers
+    assert errors["mpjpe_mm"] == pytest.approx(report["layers"][-1]["mpjpe_mm"], rel=1e-5)  # float32 sums
+    assert errors["active_codes"] == report["codebook"][0]["active"]  # of the first layer
     for name, codes, decoded in reconstruct(tokenizer, clips, 2):
         motion = torch.from_numpy(tokenizer.normalizer.normalise(clips[name]))[None]
         alone = tokenizer.vqvae.encode_all(motion)

@@ -109,12 +109,15 @@ def test_trace_has_a_line_for_every_code_and_the_end(generator):
 
 def test_info_says_what_the_run_knows(generator, tiny):
     lines = generator.info().splitlines()
-    said = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines[:9]}
-    assert said["stages"] == "1 test finished; this is 1" and said["data"] == "tokens.json, 36 training entries"
-    assert said["participants"] == "P0, P1, P2" and said["codes"] == "32, each 4 frames at 20 fps (0.2 s)"
-    assert said["lengths"] == "8 to 12 codes in training (1.6 to 2.4 s), median 10"
+    said = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines[:10]}
+    assert said["actions"] == "jumps, sits, turns, walks, waves"
+    assert (
+        said["stages"] == "1 test (motion) finished; this is 1" and said["data"] == "tokens.json, 36 training entries"
+    )
+    assert said["participants"] == "P0, P1, P2 (--pid)" and said["codes"] == "32, each 4 frames at 20 fps (0.2 s)"
+    assert said["lengths"] == "8 to 12 codes in training (1.6 to 2.4 s), median 10 (--seconds)"
     assert said["joints"] == "humanml3d-22" and "1024 tokens" in said["limits"]
-    assert said["captions"].startswith("5, such as") and f"  {CAPTION}" in lines[9:] and len(lines) == 14
+    assert said["captions"].startswith("5, such as") and f"  {CAPTION}" in lines[10:] and len(lines) == 15
 
 
 # 2) Length.

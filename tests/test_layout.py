@@ -18,17 +18,18 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE, SCRIPTS = ROOT / "motiongpt", ROOT / "scripts"
 
 LEVELS = {
-    0: "config rotations skeletons lora metrics text_metrics files stand_ins",
-    1: "layers vocab sampling features quantizers unpickle assets",
+    0: "config rotations skeletons lora metrics text_metrics files words stand_ins",
+    1: "layers vocab sampling features kinematic_measures quantizers unpickle assets",
     1.5: "representations body_model",
-    2: "llm vqvae normalizer",
+    2: "llm vqvae normalizer action_checks",
     2.5: "foreign_vqvae",
-    3: "weights data render",
+    3: "weights data render faithfulness",
     3.5: "tasks",
-    4: "motion checkpoint tokenizer stages",
+    4: "motion checkpoint tokenizer stages faithfulness_report",
     5: "loops generator",
     5.5: "evaluation",
-    6: "finetuning cli",
+    6: "finetuning tokenizer_training",
+    7: "cli",
 }
 LEVEL = {module: level for level, modules in LEVELS.items() for module in modules.split()}
 LAZY = {"matplotlib", "h5py", "smplx", "huggingface_hub", "PIL", "plotly", "imageio", "tensorboard"}

@@ -12,6 +12,8 @@ from motiongpt.data.procedural import ACTIONS, MAX_FRAMES, MIN_FRAMES, STYLES, g
 from motiongpt.skeletons import HUMANML3D
 
 FPS = 20
+LARGE = set("big large wide widely high deep deeply far long".split())
+SMALL = set("small little slight slightly short shallow close".split())
 LEGS = (("left_hip", "left_knee", "left_ankle", "left_foot"), ("right_hip", "right_knee", "right_ankle", "right_foot"))
 
 
@@ -26,12 +28,16 @@ def clips():
 
 @pytest.fixture(scope="module")
 def every_action():
-    """Each action once per tempo, in changing styles."""
+    """Each action once per tempo, and small and large where its size shows, in changing styles."""
     made = []
     for index, name in enumerate(ACTIONS):
         for k, tempo in enumerate(("slow", "normal", "quick")):
             rng = np.random.default_rng([index, k])
             made.append(make_clip((name,), rng, STYLES[(index + k) % len(STYLES)], (tempo,), id=f"{name}-{tempo}"))
+        for k, size in enumerate(("small", "large") if grammar.family(name) in grammar.SIZED else ()):
+            rng = np.random.default_rng([index, 3 + k])
+            tempo, style = ("slow", "normal", "quick")[(index + k) % 3], STYLES[(index + 3 * k) % len(STYLES)]
+            made.append(make_clip((name,), rng, style, (tempo,), (size,), id=f"{name}-{tempo}-{size}"))
     return made
 
 
@@ -96,6 +102,23 @@ def test_knees_bend_forward_and_are_never_locked(clips, every_action):
             assert np.degrees(np.arccos(np.clip(cosine, -1, 1))).min() > 4.0, (clip.id, clip.actions)
 
 
+@pytest.mark.slow
+def test_promises_hold_for_rare_and_extreme_clips():
+    """More clips of another seed, and the corners that random draws seldom reach: large, in a hurry, in every style."""
+    many = list(generate_clips(300, seed=11))
+    for index, name in enumerate(name for name in ACTIONS if grammar.family(name) in grammar.SIZED):
+        for k, style in enumerate(STYLES):
+            for tempo in ("normal", "quick"):
+                rng = np.random.default_rng([index, k])
+                id = f"{name}-{tempo}-large-{style.name}"
+                many.append(make_clip((name,), rng, style, (tempo,), ("large",), id=id))
+    test_bone_lengths_are_the_skeletons(many, [])
+    test_nobody_sinks_or_floats(many, [])
+    test_planted_feet_do_not_slide(many, [])
+    test_motion_is_smooth(many, [])
+    test_knees_bend_forward_and_are_never_locked(many, [])
+
+
 def test_clip_depends_on_seed_and_index_only():
     few, many = list(generate_clips(4, seed=5)), list(generate_clips(7, seed=5))
     for a, b in zip(few, many, strict=False):
@@ -111,7 +134,7 @@ def test_splits_styles_sides_and_pairs_are_balanced():
     assert 0.85 < splits["train"] / 500 < 0.94 and splits["val"] > 10 and splits["test"] > 10
     assert len({clip.id for clip in made}) == 500
     assert {clip.participant for clip in made} == {style.name for style in STYLES}
-    assert 0.13 < np.mean([len(clip.actions) == 2 for clip in made]) < 0.27
+    assert 0.2 < np.mean([len(clip.actions) == 2 for clip in made]) < 0.36  # 0.28, four standard deviations
     names = collections.Counter(name for clip in made for name in clip.actions)
     assert set(names) == set(ACTIONS)
     left = sum(n for name, n in names.items() if name.endswith("_left"))
@@ -141,6 +164,9 @@ def test_captions_are_true(clips, every_action):
             words = set(re.findall(r"[a-z]+", caption))
             assert not words & {"slowly", "unhurriedly"} or any(f["tempo"] == "slow" for f in facts), caption
             assert not words & {"quickly", "fast", "rapidly"} or any(f["tempo"] == "quick" for f in facts), caption
+            large, small = words & LARGE, words & SMALL
+            assert not large or any(f["size"] == "large" for f in facts), caption
+            assert not small or any(f["size"] == "small" for f in facts), caption
             for word in words & set(numbers):
                 assert numbers[word] in {f.get("count") for f in facts}, (caption, facts)
         if len(facts) == 1 and clip.actions[0].endswith(("_left", "_right")):
@@ -161,6 +187,67 @@ def test_every_action_has_eight_phrasings():
         assert grammar.gerund(verb) == expected
     gerunds = {grammar.gerund(p.split()[0]) for phrases in grammar.PHRASES.values() for p in phrases}
     assert all(g.endswith("ing") and not g.endswith("eing") for g in gerunds), gerunds
+
+
+def test_verb_forms():
+    """Every verb of every phrase, against a list written by hand."""
+    regular = (
+        "walk step back sidestep shuffle circle stride run jog trot keep march lift turn rotate jump leap spring hop"
+    )
+    regular += " bounce squat bend crouch lower sit get stand rise bow give kneel drop put kick swing lunge wave raise"
+    regular += (
+        " greet punch throw strike hold reach clap applaud stretch pick grab toss pitch point gesture balance rest"
+    )
+    regular += " place set nod shake bob perform exercise make take move go do lift come"
+    doubled = "step sidestep run jog trot hop squat sit get drop put clap grab set nod bob".split()
+    third, gerunds = {}, {}
+    for base in regular.split():
+        es = base.endswith(("ch", "sh", "ss")) or base in ("go", "do")
+        third[base + ("es" if es else "s")] = base
+        short = base[:-1] if base.endswith("e") else base
+        gerunds[base] = short + (base[-1] if base in doubled else "") + "ing"
+    phrases = [p for group in grammar.PHRASES.values() for p in group]
+    phrases += [p for sizes in grammar.SIZED.values() for group in sizes.values() for p in group]
+    for phrase in phrases:
+        assert phrase.split()[0] in third, phrase
+        for verb in [phrase.split()[0]] + [word for word in re.findall(r"\band (\w+)", phrase) if word in third]:
+            assert grammar.base_form(verb) == third[verb] and grammar.gerund(verb) == gerunds[third[verb]], phrase
+        for form in ("base", "ing"):
+            words = set(re.findall("[a-z]+", grammar.inflect(phrase, form)))
+            assert not words & set(third) - {"steps", "jumps", "hops", "strides"}, (phrase, form)  # those are nouns too
+    assert grammar.inflect("kneels down and gets up", "ing") == "kneeling down and getting up"
+    assert grammar.inflect("jumps with arms and legs apart", "base") == "jump with arms and legs apart"
+
+
+def test_templates_keep_the_order_of_the_motion():
+    parts = [("walk_forward", {"tempo": "normal"}), ("bow", {"tempo": "normal", "count": 1})]
+    said = {c for k in range(80) for c in grammar.write_captions(parts, np.random.default_rng(k))}
+    bows = re.compile(r"\b(bow|bows|bowing|bends|bending|bend|takes a bow)\b")
+    walks = re.compile(r"\b(walk|step|mov|go|tak)\w*")
+    assert len({c for c in said if " before " in c}) > 5 and len({c for c in said if c.startswith("after ")}) > 5
+    for caption in said:
+        assert walks.search(caption).start() < bows.search(caption).start(), caption
+
+
+def test_sizes_show(every_action):
+    def pair(name, measure):
+        style, seeds = STYLES[0], range(4)
+        return [
+            [measure(make_clip((name,), np.random.default_rng(k), style, None, (size,))) for k in seeds]
+            for size in ("small", "normal", "large")
+        ]
+
+    measures = {
+        "walk_forward": lambda c: np.linalg.norm(np.diff(c.joints[:, 0], axis=0), axis=1).max(),
+        "jump": lambda c: c.joints[:, 0, 1].max(),
+        "squat": lambda c: -c.joints[:, 0, 1].min(),
+        "bow": lambda c: -joint(c, "head")[:, 1].min(),
+        "kick_left": lambda c: joint(c, "left_foot")[:, 1].max(),
+        "wave_right": lambda c: np.ptp(joint(c, "right_wrist")[20:-20, 0]),
+    }
+    for name, measure in measures.items():
+        small, normal, large = pair(name, measure)
+        assert max(small) < min(normal) and max(normal) < min(large), (name, small, normal, large)
 
 
 def displacement(clip):
@@ -186,7 +273,13 @@ def test_actions_do_what_their_names_say(every_action):
             yaw = np.degrees(np.arctan2(-across[2], across[0]))
             assert 75 < sign * yaw < 105
         for clip in only(every_action, f"kick_{side}"):
-            assert joint(clip, f"{side}_ankle")[:, 1].max() > 0.35
+            assert joint(clip, f"{side}_ankle")[:, 1].max() > (
+                0.3 if clip.performed[0].facts["size"] == "small" else 0.35
+            )
+        for clip in only(every_action, f"walk_circle_{side}"):
+            across = joint(clip, "left_hip") - joint(clip, "right_hip")
+            yaw = np.degrees(np.unwrap(np.arctan2(-across[:, 2], across[:, 0]))) * sign
+            assert yaw[-1] > 180 and yaw[25] > 5  # it turns from the first step on
     for clip in only(every_action, "jump"):
         assert clip.joints[..., 1].min(axis=1).max() > 0.08  # both feet off the floor
     for clip in only(every_action, "sit_down"):
@@ -205,6 +298,10 @@ def test_bad_requests_say_so():
         make_clip((), rng)
     with pytest.raises(ValueError, match="slow, normal, quick"):
         make_clip(("jump",), rng, tempos=("medium",))
+    with pytest.raises(ValueError, match="small, normal, large"):
+        make_clip(("jump",), rng, sizes=("huge",))
+    with pytest.raises(ValueError, match="one size only"):
+        make_clip(("sit_down",), rng, sizes=("large",))
     with pytest.raises(ValueError, match="at most 196"):
         make_clip(("kneel_and_rise_left",) * 3, rng, tempos=("slow",) * 3)
     with pytest.raises(ValueError, match="0 or more"):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from motiongpt.body_model import JOINTS, find_body_model, load_body_model, read_npz
+from motiongpt.data.motions import MotionDataset
 from motiongpt.data.readers import amass, amass_index
 from motiongpt.rotations import axis_angle_to_quaternion
 from motiongpt.skeletons import HUMANML3D
@@ -188,7 +189,7 @@ def test_a_pickled_model_is_read_without_running_it(models, tmp_path):
 
 def test_missing_and_wrong_models_are_named(models, tmp_path):
     path = write(tmp_path / "x.npz", motion())
-    with pytest.raises(ValueError, match=r"--body-models DIR.*mano\.is\.tue\.mpg\.de"):
+    with pytest.raises(ValueError, match=r"--smplx-dir DIR.*mano\.is\.tue\.mpg\.de"):
         amass.read(path)
     with pytest.raises(FileNotFoundError, match=r"smplh/male/model\.npz.*mano\.is\.tue\.mpg\.de") as caught:
         amass.read(path, tmp_path)
@@ -331,7 +332,7 @@ def test_clips_are_found_and_explained(models, tmp_path):
     assert "poses: (30, 156) float64 -> read" in text and "dmpls: (30, 8) float64 -> not read" in text
     assert "SMPLH poses, model of gender male, 30 frames at 120 fps, 16 betas" in text
     assert "would keep 5 frames" in text and "participant KIT-3" in text and "first 10 of 16 betas" in text
-    assert "--body-models" in amass.explain(paths[0])[-1]
+    assert "--smplx-dir" in amass.explain(paths[0])[-1]
     assert "does not exist" in amass.explain(tmp_path / "nothing.npz", models)[-1]
 
 
@@ -371,6 +372,33 @@ def test_the_index_cuts_the_clips_of_humanml3d(models, tmp_path):
     (root / "humanact12").mkdir()
     np.save(root / "humanact12/P11G01R02F1812T1847A0402.npy", joints)
     assert len(dict(amass_index.read_index(index, root, models))) == 5  # beside AMASS without being told
+
+
+def test_the_index_is_prepared_with_its_texts_and_splits(script, models, tmp_path):
+    """Over processes, from the command; texts and splits are those beside the index, in the folder HumanML3D."""
+    for name in ("kick", "turn"):
+        write(tmp_path / f"amass/KIT/3/{name}_poses.npz", motion(frames=354, fps=59.0))
+    rows = [f"./pose_data/KIT/3/{name}_poses.npy,{i},{40 + i},{i:06}.npy\n"
+            for i, name in enumerate(["kick", "turn", "kick", "kick"])]  # fmt: skip
+    (tmp_path / "index.csv").write_text(HEADER + "".join(rows))
+    texts = tmp_path / "HumanML3D" / "texts"
+    texts.mkdir(parents=True)
+    for i in range(3):
+        (texts / f"{i:06}.txt").write_text(f"clip {i}#clip/NOUN#0.0#0.0\n")
+    for split, ids in {"train": "000000\n000001\n", "val": "000002\n", "test": "000003\n"}.items():
+        (tmp_path / "HumanML3D" / f"{split}.txt").write_text(ids)
+    args = ("--from", "amass", "--input", tmp_path / "amass", "--smplx-dir", models, "--index", tmp_path / "index.csv")
+    for out, flags in (("d", ()), ("e", ("--exact-fps",))):
+        done = script("prepare", *args, *flags, "--out", tmp_path / out)
+        assert done.code == 0, done.err
+    data = MotionDataset(tmp_path / "d")
+    assert {split: data.ids(split) for split in ("train", "val", "test")} == {
+        "train": ["000000", "000001"], "val": ["000002"], "test": ["000003"]}  # fmt: skip
+    assert data.captions("000001")[0].text == "clip 1" and data.captions("000003")[0].text == "kick"
+    assert data.features("000000").shape == (39, 263)  # features are of steps between frames
+    # 59 fps by every 2nd frame is not 59 fps resampled to 20
+    exact = MotionDataset(tmp_path / "e").features("000000")
+    assert exact.shape == (39, 263) and np.abs(exact - data.features("000000")).max() > 0.01
 
 
 def test_rows_without_their_file_are_named(models, tmp_path):

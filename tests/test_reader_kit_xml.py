@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from motiongpt.data.joint_maps import apply_map, read_map
+from motiongpt.data.joint_maps import apply_map, match_map
 from motiongpt.data.raw import RawClip
 from motiongpt.data.readers import kit_xml, mmm
 from motiongpt.skeletons import HUMANML3D, KIT
@@ -226,9 +226,10 @@ def test_other_joints_and_motions_are_noted(tmp_path):
 
 
 def test_joint_map_gives_a_humanml3d_body(tmp_path):
-    (tmp_path / "map.json").write_text(json.dumps(kit_xml.KIT_TO_HUMANML3D))
     clip = kit_xml.read(make(tmp_path))
-    body = apply_map(clip.joints, clip.names, read_map(tmp_path / "map.json"), HUMANML3D.joints)[0]
+    name, joint_map = match_map(clip.names)
+    assert name == "kit-mmm"
+    body = apply_map(clip.joints, clip.names, joint_map, HUMANML3D.joints)[0]
     j = {name: body[i] for i, name in enumerate(HUMANML3D.joints)}
     heights = [
         j[name][1] for name in ("left_foot", "left_knee", "pelvis", "spine1", "spine2", "spine3", "neck", "head")

@@ -107,6 +107,29 @@ def test_every_module_is_in_the_tree():
     assert files - set(tree_paths()) == set()
 
 
+def test_the_first_command_comes_early():
+    """Somebody who is new finds it within ten lines."""
+    assert "`make demo`" in "".join(README.splitlines()[:10])
+
+
+def test_the_report_has_the_columns_and_rows_of_its_script():
+    from motiongpt.faithfulness_report import summary
+
+    header = summary([])[0]
+    lines = README.partition(header + "\n")[2].partition("\n\n")[0].splitlines()[1:]
+    assert tuple(line.split(" | ")[0].strip("| ") for line in lines) == load_script("scripts/demo_report.py").ROWS
+    assert {line.count("|") for line in lines} == {header.count("|")}
+
+
+def test_every_module_is_in_the_tour():
+    tour = (ROOT / "docs" / "TOUR.md").read_text(encoding="utf-8")
+    files = {
+        p.relative_to(ROOT).as_posix() for folder in ("motiongpt", "scripts") for p in (ROOT / folder).rglob("*.py")
+    }
+    files = {path for path in files if not path.endswith("/__init__.py")}
+    assert {path for path in files if f"`{path}:" not in tour} == set()
+
+
 @pytest.mark.parametrize("page", ["README.md", "docs/TOUR.md", "checkpoints/README.md", "LOG.md"])
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text(encoding="utf-8")):

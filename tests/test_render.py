@@ -9,7 +9,19 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from motiongpt.render.skeleton import INK, LEFT, RIGHT, SPINE, draw_frames, render_gif, render_png
+from motiongpt.render.skeleton import (
+    INK,
+    LEFT,
+    RIGHT,
+    SPINE,
+    TRAIL,
+    _heels,
+    _limbs,
+    _Scene,
+    draw_frames,
+    render_gif,
+    render_png,
+)
 from motiongpt.skeletons import HUMANML3D, KIT
 
 
@@ -45,6 +57,45 @@ def test_left_and_right_have_their_colours_and_sides():
     assert min(len(left[0]), len(right[0]), len(spine[0])) > 300
     assert left[1].mean() > right[1].mean()  # facing us, the person's left is on the right of the picture
     assert spine[0].mean() < left[0].mean()  # y is up: the torso and head are above the mean of arms and legs
+
+
+def test_collarbones_and_hips_are_torso():
+    torso, *limbs = _limbs(HUMANML3D)
+    bones = set(zip(torso.joints[::2], torso.joints[1::2], strict=True))
+    assert {(9, 13), (13, 16), (9, 14), (14, 17), (0, 1), (0, 2)} <= bones  # chest - collar - shoulder; pelvis - hip
+    assert [limb.joints[0] for limb in limbs] == [2, 1, 17, 16]  # legs from the hip, arms from the shoulder
+    assert [limb.colour for limb in limbs] == [RIGHT, LEFT, RIGHT, LEFT]
+    (picture,) = draw_frames(standing(F=1), HUMANML3D)
+    scene = _Scene(standing(F=1), HUMANML3D, 20.0, 480)
+    for collar, shoulder in ((13, 16), (14, 17)):
+        x, y = scene.body[0, [collar, shoulder]].mean(axis=0)
+        assert tuple(picture[int(480 - y), int(x)]) == ImageColor.getrgb(SPINE)
+
+
+def test_feet_have_a_heel_under_the_ankle():
+    joints = standing(F=2)
+    joints[:, [7, 8], 1] += 0.06  # the rest pose has its ankles on the ground, a person has them above it
+    joints[0, [10, 11], 1] -= 1.0  # a dancer's pointed toes
+    heels = _heels(joints, HUMANML3D, ground=-2.0)
+    ankles, toes = joints[:, [7, 8]], joints[:, [10, 11]]
+    behind_toes = np.linalg.norm((toes - heels)[1], axis=-1)
+    assert (behind_toes > np.linalg.norm((toes - ankles)[1], axis=-1)).all()  # a sole is longer than ankle to toe
+    assert (ankles[1, :, 1] - heels[1, :, 1] > 0.05).all() and (heels[1, :, 2] < ankles[1, :, 2]).all()
+    # a heel belongs to its foot: lying, turned and moved, it is in the same place of the foot
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    np.testing.assert_allclose(_heels(joints @ turn + 1.0, HUMANML3D, ground=-9.0), heels @ turn + 1.0, atol=1e-9)
+    assert _heels(joints, HUMANML3D, ground=0.01)[1, :, 1].min() == 0.01  # and never under the ground
+    feet = standing(F=2, skeleton=KIT)
+    np.testing.assert_array_equal(_heels(feet, KIT, ground=-1.0), feet[:, [19, 14]])  # two bones: it has a sole
+
+
+def test_the_lowest_joint_touches_the_ground_and_its_shadow():
+    joints = standing(F=3)
+    joints[1] += (0.0, 0.5, 0.0)
+    joints[0, 10, 1] -= 0.04
+    scene = _Scene(joints + 7.0, HUMANML3D, 20.0, 480)
+    gap = np.linalg.norm(scene.body[:, 10] - scene.shadow[:, 10], axis=-1)  # pixels, of the left toe
+    assert gap[0] < 1e-6 < 3 < gap[2] < gap[1]
 
 
 def test_every_joint_is_inside_and_the_unit_does_not_matter():
@@ -109,6 +160,21 @@ def test_png_is_a_sheet_of_panels(tmp_path):
             assert len(pixels_of(sheet[top : top + 200, left : left + 150], LEFT)[0]) > 30
     few = Image.open(render_png(standing(F=3), HUMANML3D, tmp_path / "few.png", size=200, title="t", caption="c"))
     assert few.width == 3 * 150 and few.height > 200
+
+
+@pytest.mark.parametrize("walk, moves", [(0.01, True), (0.06, False)])
+def test_png_camera_stands_still_on_a_short_way(tmp_path, walk, moves):
+    """2 m of walking cross the panel, 12 m are followed; either way the trail grows and the figure is inside."""
+    path = render_png(standing(F=200, walk=walk), HUMANML3D, tmp_path / "x.png")
+    sheet = np.asarray(Image.open(path)).astype(int)
+    panels = [
+        sheet[top : top + 312, left : left + 240] for top in (0, 320) for left in range(0, 960, 240)
+    ]  # less the bar
+    columns = [pixels_of(panel, SPINE)[1].mean() for panel in panels]
+    assert (np.ptp(columns) > 60) == moves
+    trails = [(np.abs(panel - ImageColor.getrgb(TRAIL)).max(axis=-1) < 35).sum() for panel in panels]
+    assert trails[0] < 10 < 50 < trails[-1]
+    assert min(len(pixels_of(panel, colour)[0]) for panel in panels for colour in (LEFT, RIGHT, SPINE)) > 30
 
 
 @pytest.mark.parametrize(

@@ -31,23 +31,26 @@ def test_help_says_what_it_is_and_its_defaults(script, name):
 
 
 def test_help_shows_the_defaults_of_the_script(script):
+    from motiongpt.config import VQVAEConfig
     from motiongpt.tasks import DEMO_VALUES, RECIPES
 
     text = " ".join(script("train_vqvae", "--help").out.split())
     assert "forward pass (default: 128)" in text and "peak learning rate (default: 0.0002)" in text
-    text = " ".join(script("finetune", "--help").out.split())
+    text = " ".join(script("finetune", "--help").out.split()).split(" options: ")[1]
     assert "forward pass (default: the recipe's, else 8)" in text and "AdamW beta 1 (default: 0.9)" in text
     layers = [DEMO_VALUES, *(values for stages in RECIPES.values() for s in stages for values in (s.values, s.demo))]
     for name in {name for layer in layers for name in layer}:
         flag = "--" + name.replace("_", "-")
-        assert text.split(f" {flag} X ")[1].split("(default: ")[1].startswith("the recipe's, else "), flag
+        if name in VQVAEConfig.__dataclass_fields__:
+            continue  # the recipe's are the dataclass's own
+        assert text.split(f" {flag} ")[1].split("(default: ")[1].startswith("the recipe's, else "), flag
 
 
 def test_every_setting_of_training_is_a_flag(script):
     from motiongpt.config import LoRAConfig, SampleConfig, TrainConfig, VQVAEConfig, flag_name
 
-    derived = {"feature_dim", "joint_dim", "window"}  # read off the data; the tokenizer's alone
-    for name, configs in (("finetune", (TrainConfig, LoRAConfig)), ("sample", (SampleConfig,)),
+    derived = {"feature_dim", "joint_dim"}  # read off the data
+    for name, configs in (("finetune", (TrainConfig, LoRAConfig, VQVAEConfig)), ("sample", (SampleConfig,)),
                           ("train_vqvae", (VQVAEConfig,))):  # fmt: skip
         text = script(name, "--help").out
         for config in configs:
@@ -191,6 +194,7 @@ def test_finetune_reads_the_ancestors_environment_below_the_flags(script, here, 
     assert done.code == 0, done.err
     assert "--data tokens.json (environment: DATA_JSON_PATH)" in done.out and "VQVAE_CHECKPOINT" not in done.out
     assert (here / "work dir" / "outputs" / "run" / "stage1" / "meta.json").is_file()
+    monkeypatch.delenv("VQVAE_CHECKPOINT")
     done = script("sample", "--info")
     assert "run work dir/outputs/run, stage 1 (motion-lm)" in done.out.splitlines(), done.err
 
@@ -279,9 +283,9 @@ def test_sample_to_text_takes_sampling_values_and_writes_the_sentence(script, he
 def test_sample_info_and_trace(script, here):
     done = script("sample", "--info")
     assert done.code == 0, done.err
-    names = [line.split()[0] for line in done.out.splitlines()[:10]]
-    assert names == "run recipe stages data participants codes lengths joints limits captions".split()
-    assert "1 motion-lm, 2 multitask, 3 sft finished; this is 3" in done.out
+    names = [line.split()[0] for line in done.out.splitlines()[:11]]
+    assert names == "run recipe stages data actions participants codes lengths joints limits captions".split()
+    assert "1 motion-lm (motion), 2 multitask (t2m, m2t, denoise), 3 sft (t2m) finished; this is 3" in done.out
     done = script("sample", "--prompt", "a person walks", "--seconds", 1, "--exact-length", "--trace", "--precision",
                   "bf16", "--output", "traced.txt")  # fmt: skip
     assert done.code == 0, done.err
@@ -313,6 +317,17 @@ def test_render_takes_the_tokenizer_of_the_default_run(script, chain, here, tmp_
     monkeypatch.setenv("WORK_DIR", str(here))
     done = script("render", "--tokens", "500", "--size", 64, "--output", "t.png")
     assert done.code == 2 and "outside this tokenizer's codebook of 24" in done.err  # not the demo's 512
+
+
+def test_the_tokenizer_of_the_environment_is_below_the_flag(script, here, monkeypatch):
+    monkeypatch.setenv("VQVAE_CHECKPOINT", "vq")
+    monkeypatch.setenv("HF_USER", "somebody")
+    for command in (("render", "--tokens", "1 2", "--size", 64), ("sample", "--prompt", "a", "--max-new-tokens", 2)):
+        done = script(*command, "--output", "e.gif")
+        assert done.code == 0 and "--vqvae vq (environment: VQVAE_CHECKPOINT)" in done.out, done.err
+        assert ("HF_USER set in the environment, but nothing here reads it yet" in done.out) == (command[0] == "render")
+        done = script(*command, "--output", "e.gif", "--vqvae", "outputs/run")
+        assert done.code == 0 and "VQVAE_CHECKPOINT" not in done.out, done.err
 
 
 def test_ship_makes_a_run_that_samples_alone(script, here, tmp_path, monkeypatch):

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from motiongpt.config import LLMConfig
+from motiongpt.config import LLMConfig, LoRAConfig, TrainConfig, VQVAEConfig
 from motiongpt.data.tokens import Entry
 from motiongpt.llm import LLM
 from motiongpt.tasks import (
+    DEMO_VALUES,
     NULL_SHARE,
     RECIPES,
     TASKS,
@@ -17,8 +18,11 @@ from motiongpt.tasks import (
     TaskCollate,
     collate,
     find_stage,
+    first_language_stage,
+    list_recipes,
     lm_loss,
     parse_tasks,
+    recipe_name,
 )
 from motiongpt.vocab import MotionVocab
 
@@ -272,7 +276,7 @@ def test_stages_by_number_and_name():
     assert [find_stage("signmotiongpt", str(n))[1].name for n in (1, 2, 3)] == ["motion-lm", "multitask", "sft"]
     assert find_stage("signmotiongpt", "sft")[0] == 3
     assert find_stage("signmotiongpt", "2")[1].tasks == {"t2m": 0.5, "m2t": 0.3, "denoise": 0.2}
-    with pytest.raises(ValueError, match="no stage '4'; it has: 1 motion-lm"):
+    with pytest.raises(ValueError, match="no stage '4'; it has 3 stages: 1 motion-lm"):
         find_stage("signmotiongpt", "4")
     with pytest.raises(ValueError, match="unknown recipe 'zzz'"):
         find_stage("zzz", "1")
@@ -281,7 +285,45 @@ def test_stages_by_number_and_name():
 def test_every_recipe_asks_for_tasks_that_exist():
     for stages in RECIPES.values():
         for stage in stages:
-            assert set(stage.tasks) <= set(TASKS) and math.isclose(sum(stage.tasks.values()), 1.0)
+            assert stage.trains_tokenizer or math.isclose(sum(stage.tasks.values()), 1.0)
+            assert set(stage.tasks) <= set(TASKS) and not set(stage.missing) & set(TASKS)
+
+
+def test_every_value_of_a_recipe_is_a_valid_setting():
+    """A misspelt name would be ignored without a word: configs take from a recipe what they know."""
+    for stage in (stage for stages in RECIPES.values() for stage in stages):
+        for values in (stage.values, stage.values | DEMO_VALUES | stage.demo):
+            left = dict(values)
+            for config in (TrainConfig, LoRAConfig, VQVAEConfig):
+                config(**{name: left.pop(name) for name in set(values) & set(config.__dataclass_fields__)})
+            assert not left, stage.name
+
+
+def test_recipes_of_one_stage_and_of_a_tokenizer_first():
+    assert find_stage("motiongpt", "1") == find_stage("zhang", "finetune") == (1, RECIPES["zhang"][0])
+    assert recipe_name("motiongpt") == recipe_name("zhang") == "zhang"
+    for number in ("2", "3"):
+        with pytest.raises(ValueError, match="no stage '[23]'; it has one stage: 1 finetune"):
+            find_stage("motiongpt", number)
+    stages = RECIPES["myoskeleton"]
+    assert [stage.name for stage in stages] == ["tokenizer", "pretrain", "instruct"]
+    assert [stage.trains_tokenizer for stage in stages] == [True, False, False]
+    assert {name: first_language_stage(name) for name in RECIPES} == {
+        "signmotiongpt": 1, "captions": 1, "zhang": 1, "myoskeleton": 2,
+    }  # fmt: skip
+
+
+def test_the_published_values_of_zhang():
+    """37,500 micro-steps of 4 in updates of 256: 585 of them."""
+    values = RECIPES["zhang"][0].values
+    assert values["batch_size"] * values["grad_accum"] == 256 and values["max_steps"] == 37_500 // values["grad_accum"]
+    assert (values["lora_r"], values["lora_alpha"], values["lora_targets"]) == (64, 16.0, ("q_proj", "v_proj"))
+
+
+def test_the_list_names_what_is_not_there_yet():
+    lines = list_recipes().splitlines()
+    assert sum(line.split()[:1] == [name] for line in lines for name in RECIPES) == 8
+    assert any(line.startswith("zhang") and line.endswith("not there yet: init, last, keys") for line in lines)
 
 
 def test_tasks_flag():

@@ -298,6 +298,19 @@ def test_the_ancestors_dedup_on_sign_shaped_data(shared_data, name, kept):
     assert len(dedup([Entry(item["word"], (0,), item["participant_id"]) for item in content])) == kept
 
 
+def test_a_new_caption_gets_the_length_of_captions_like_it():
+    lengths = {"a person walks forward": 40, "a man walks ahead": 44, "a person waves": 12, "a woman waves twice": 16}
+    entries = [Entry(text, (1,) * length) for text, length in lengths.items()]
+    prompts = Prompts(prompt_table(entries))
+    assert prompts.expected_length("a person walks forward") == 40  # known: its own
+    assert prompts.expected_length("A person  waves") == 12
+    several = Prompts(prompt_table([Entry(f"{who} {text}", codes) for who in ("a boy", "a girl", "someone", "a king",
+                      "an actor") for text, codes in (("walks", (1,) * 40), ("waves", (1,) * 12))]))  # fmt: skip
+    assert several.expected_length("a queen is walking") == 40 and several.expected_length("waving") == 12
+    assert prompts.expected_length("zzz") == prompts.global_median  # no word of it was ever seen
+    assert Prompts({"global_median": 9, "captions": {}}).expected_length("walks") == 9
+
+
 # 7) The forms of other projects.
 
 INSTRUCTION = "Generate a sequence of motion tokens matching the following human motion description"

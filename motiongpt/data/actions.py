@@ -15,6 +15,8 @@ from .kinematics import Track, arm_pose, ease, flight, pulse, reach, through
 from .performer import FPS, SIDES, Director, hanging, repeated
 
 GRAVITY = 9.81
+BRUSHING = 0.03  # metres: a foot lower than this must hardly move over the floor
+UPTURN = 45.0  # m/s^2, the sharpest change from sinking to rising at the bottom of a crouch
 
 
 def jumps(
@@ -31,6 +33,9 @@ def jumps(
     track = d.stand(n)
     tip = 0.5 if distance >= 0 else 0.3
     rise, speed = 0.05, 4 * height / air
+    # the mean acceleration before and after the lowest point grows with the depth: a few frames allow no deep crouch
+    most = (UPTURN / FPS**2 + speed / push - 3 * rise / push**2) / (3 / down**2 + 3 / push**2)
+    crouch = min(crouch, most)
     frames, lifts, slopes = [begin], [0.0], [np.nan]
     heel = np.zeros(n)
     feet = (0, 1) if foot is None else (foot,)
@@ -81,13 +86,13 @@ def jumps(
 
 def jump(d: Director) -> Track:
     cycle = d.frames(0.8) + 9
-    return jumps(d, d.count((1, 1, 1, 2, 3), cycle, 30), d.uniform(0.16, 0.3) * d.size, 0.26 * d.size)
+    return jumps(d, d.count((1, 1, 1, 2, 3), cycle, 30), d.uniform(0.22, 0.25) * d.size**1.4, 0.26 * d.size)
 
 
 def jump_forward(d: Director) -> Track:
     cycle = d.frames(0.8) + 9
     count = d.count((1, 1, 2, 3), cycle, 30)
-    return jumps(d, count, d.uniform(0.14, 0.24) * d.size, 0.28 * d.size, d.uniform(0.4, 0.65))
+    return jumps(d, count, d.uniform(0.16, 0.22) * d.size, 0.28 * d.size, d.uniform(0.4, 0.5) * d.size)
 
 
 def hop(d: Director, side: str) -> Track:
@@ -98,12 +103,12 @@ def hop(d: Director, side: str) -> Track:
 
 def squat(d: Director) -> Track:
     track, w, *_ = repeated(d, (1, 1, 2, 3), 0.8, 0.15, 0.8)
-    deep = d.uniform(0.36, 0.46) * d.size
+    deep = min(d.uniform(0.37, 0.43) * d.size, 0.56)  # lower, and the thighs would touch the calves
     track.lift -= deep * w
-    track.root[:, 1] -= 0.16 * w
-    track.pelvis[:, 0] += 0.5 * w
-    track.spine[:, 0] += 0.2 * w
-    track.head[:, 0] -= 0.4 * w
+    track.root[:, 1] -= 0.4 * deep * w
+    track.pelvis[:, 0] += 1.25 * deep * w
+    track.spine[:, 0] += 0.5 * deep * w
+    track.head[:, 0] -= deep * w
     track.knee_out += 0.25 * w[:, None]
     for side in (0, 1):
         track.blend("arms", w, reach((-0.05, 0.05, 0.47)), side)
@@ -149,7 +154,7 @@ def sit_and_stand(d: Director) -> Track:
 
 def bow(d: Director) -> Track:
     track, w, *_ = repeated(d, (1, 1, 1, 2), 0.8, 0.35, 0.8)
-    deep = d.uniform(0.75, 1.15) * d.size
+    deep = min(d.uniform(0.85, 1.0) * d.size, 1.35)  # the trunk is level then
     track.pelvis[:, 0] += 0.55 * deep * w
     track.spine[:, 0] += 0.55 * deep * w
     track.head[:, 0] += 0.15 * w
@@ -220,13 +225,15 @@ def kick(d: Director, side: str) -> Track:
     count = d.count((1, 1, 1, 2, 3), cycle, before + after)
     n = max(40, before + after + count * cycle)
     track = d.stand(n)
-    high = d.uniform(0.45, 0.8) * d.size
+    high = min(d.uniform(0.5, 0.62) * d.size, 0.74)
     for index in range(count):
         start = before + index * cycle
         loaded, out, end = start + load, start + load + strike, start + load + strike + hold + back
         near = end - 0.35 * back
         up = through(n, [start, loaded, out, out + hold, near, end], [0, 0.22, high, high, 0.09, 0])
-        along = through(n, [start + 0.3 * load, loaded, out, out + hold, end - 0.15 * back], [0, -0.42, 0.66, 0.66, 0])
+        low = out + int(np.argmax(up[out:] < BRUSHING))  # first frame near the floor, on the way back
+        home = min(end - 0.15 * back, low)  # the foot is back in its place by then
+        along = through(n, [start + 0.3 * load, loaded, out, out + hold, home], [0, -0.42, 0.66, 0.66, 0])
         pitch = through(n, [start, loaded, out, out + hold, end - 0.5 * back, end], [0, 0.8, -0.35, -0.35, 0.3, 0])
         track.toes[:, foot, 1] += up
         track.toes[:, foot, 2] += along
@@ -284,7 +291,7 @@ def lunge(d: Director, side: str) -> Track:
             track.planted[airborne, foot] = False
         w = pulse(n, start + 2, out + 2, hold - 2, back - 2)
         track.root[:, 1] += 0.3 * d.size * w
-        track.lift -= 0.24 * w
+        track.lift -= 0.24 * d.size * w
         track.foot_pitch[:, 1 - foot] += 0.6 * w
         for arm in (0, 1):
             track.blend("arms", w, reach((0.16, -0.38, 0.05), (0.8, 0.0, -1.0)), arm)

@@ -17,8 +17,8 @@ def wave(d: Director, side: str) -> Track:
     n = len(track)
     t = np.arange(n)
     w = pulse(n, before, up, cycles * period, down)
-    swing = 0.5 * d.size * np.sin(2 * np.pi * (t - before - up) / period)
-    lift = d.uniform(-0.15, 0.25)
+    swing = 0.5 * d.size**1.5 * np.sin(2 * np.pi * (t - before - up) / period)
+    lift = d.uniform(-0.1, 0.2) + 0.8 * (d.size - 1)  # a large wave is a high one
     upper = np.stack([np.full(n, 0.85), np.full(n, lift), np.full(n, 0.45)], axis=-1)
     fore = np.stack([0.15 + np.sin(swing), np.cos(swing), np.full(n, 0.25)], axis=-1)
     track.blend("arms", w, arm_pose(upper, fore), arm)
@@ -38,12 +38,14 @@ def punch(d: Director, side: str) -> Track:
     hit = sum(pulse(n, before + guard + i * cycle, out, 1, back) for i in range(count))
     for side_index in (0, 1):
         track.blend("arms", ready, reach((-0.05, 0.03, 0.24), (0.5, -1.0, -0.2)), side_index)
-    track.blend("arms", hit, reach((-0.1, d.uniform(-0.05, 0.1), 0.51), (0.6, -0.8, 0.0)), arm)
-    track.spine[:, 1] += (2 * arm - 1) * 0.42 * hit - (2 * arm - 1) * 0.1 * ready
-    track.pelvis[:, 1] += (2 * arm - 1) * 0.14 * hit
-    track.head[:, 1] -= (2 * arm - 1) * 0.35 * hit
+    track.blend(
+        "arms", hit, reach((-0.1, d.uniform(-0.05, 0.1), min(0.24 + 0.27 * d.size, 0.51)), (0.6, -0.8, 0.0)), arm
+    )
+    track.spine[:, 1] += (2 * arm - 1) * 0.42 * d.size * hit - (2 * arm - 1) * 0.1 * ready
+    track.pelvis[:, 1] += (2 * arm - 1) * 0.14 * d.size * hit
+    track.head[:, 1] -= (2 * arm - 1) * 0.35 * d.size * hit
     track.lift -= 0.05 * ready
-    track.root[:, 1] += 0.05 * hit
+    track.root[:, 1] += 0.05 * d.size**2 * hit
     return track
 
 
@@ -97,6 +99,7 @@ def throw(d: Director, side: str) -> Track:
     n = max(40, before + after + count * (cycle + 4))
     track = d.stand(n)
     away = 2 * arm - 1  # yaw sign that takes this shoulder forward
+    size = min(d.size, 0.355 * fling)  # wider in four frames, and the hand would be faster than 11 m/s
     rest = track.arms[0, arm].copy()
     poses = [
         rest,
@@ -109,12 +112,12 @@ def throw(d: Director, side: str) -> Track:
         start = before + index * (cycle + 4)
         keys = np.cumsum([start, load, fling, follow, back])
         track.arms[:, arm] += through(n, keys, poses) - rest
-        twist = through(n, keys, [0.0, -0.6, 0.25, 0.45, 0.0]) * away
+        twist = through(n, keys, [0.0, -0.6, 0.25, 0.45, 0.0]) * away * size
         track.spine[:, 1] += 0.8 * twist
         track.pelvis[:, 1] += 0.3 * twist
         track.head[:, 1] -= 0.7 * twist
-        track.spine[:, 0] += through(n, keys, [0.0, -0.12, 0.15, 0.32, 0.0])
-        track.root[:, 1] += through(n, keys, [0.0, -0.06, 0.04, 0.08, 0.0])
+        track.spine[:, 0] += size * through(n, keys, [0.0, -0.12, 0.15, 0.32, 0.0])
+        track.root[:, 1] += size * through(n, keys, [0.0, -0.06, 0.04, 0.08, 0.0])
         track.lift -= through(n, keys, [0.0, 0.05, 0.02, 0.05, 0.0])
         w = pulse(n, start, load, fling, follow + back)
         track.blend("arms", w, reach((0.1, -0.05, 0.42)), 1 - arm)

@@ -40,7 +40,8 @@ _BIPED_CENTRE = {
 }  # fmt: skip
 
 # Targets that differ in place from SMPL's joints of that name: bandai-namco and cmu have fewer spine joints; cmu's
-# Neck, LeftShoulder and RightShoulder lie in Spine1, so its neck is Neck1 and spine3 half way up the chest.
+# Neck, LeftShoulder and RightShoulder lie in Spine1, so its neck is Neck1 and spine3 half way up the chest. kit-mmm has
+# two spine joints and no collar joints; the points between come near SMPL's heights.
 MAPS: dict[str, JointMap] = {
     "smpl": {joint: {joint: 1.0} for joint in HUMANML3D.joints},
     "smpl-short": _both_sides(
@@ -60,6 +61,14 @@ MAPS: dict[str, JointMap] = {
         {
             "hip": "UpperLeg_*", "knee": "LowerLeg_*", "ankle": "Foot_*", "foot": "Toes_*", "collar": "Shoulder_*",
             "shoulder": "UpperArm_*", "elbow": "LowerArm_*", "wrist": "Hand_*",
+        },
+        2,
+    ),
+    "kit-mmm": _both_sides(
+        {"pelvis": "root", "spine1": "BP+BT", "spine2": "BT", "spine3": "BT+BLN", "neck": "BLN", "head": "BUN"},
+        {
+            "hip": "*H", "knee": "*K", "ankle": "*A", "foot": "*F", "collar": "BLN+*S", "shoulder": "*S",
+            "elbow": "*E", "wrist": "*W",
         },
         2,
     ),

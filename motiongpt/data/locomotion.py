@@ -11,6 +11,8 @@ import numpy as np
 from .kinematics import TOE_AHEAD, Track, ease, flight, heading, pulse, sideways, smooth, through
 from .performer import FPS, SIDES, Director, hanging
 
+FASTEST = 2.6  # m/s times swing / step: a walk this fast swings its feet at almost 11 m/s
+
 
 @dataclass(frozen=True)
 class Gait:
@@ -109,6 +111,7 @@ def walk(d: Director, track: Track, steps: list[tuple[int, int, int]], gait: Gai
 def travel(d: Director, seconds: tuple[float, float], gait: Gait, speed: float) -> tuple[Track, list, np.ndarray]:
     """A standing track, its footsteps, and the metres gone by every frame: in, steady, out."""
     n = min(round(FPS * d.uniform(*seconds)), d.limit())
+    speed = min(speed, FASTEST * gait.swing / gait.step)
     track = d.stand(n)
     steps, end = footsteps(d, n, gait)
     begin, ramp = steps[0][1], max(2.0, min(1.6 * gait.step, 0.45 * (end - steps[0][1])))
@@ -138,7 +141,12 @@ def walk_circle(d: Director, side: str) -> Track:
     angle = turn * gone / gone[-1] * min(2 * np.pi * d.uniform(0.92, 1.04), gone[-1] / 0.55)  # radius 0.55 m at least
     radius = gone[-1] / abs(angle[-1])
     track.root[:, 0], track.root[:, 1] = turn * radius * (1 - np.cos(angle)), radius * np.sin(np.abs(angle))
-    track.yaw[:] = angle
+    n, begin, end = len(track), steps[0][1], steps[-1][2]
+    into = turn * pulse(n, max(begin - 6, 0), 9, end - begin - 9, 9)  # from before the first step, nose into the circle
+    track.yaw[:] = angle + 0.12 * into
+    track.pelvis[:, 1] += 0.08 * into
+    track.spine[:, 1] += 0.16 * into
+    track.head[:, 1] += 0.3 * into
     track.spine[:, 2] -= 0.05 * turn * np.gradient(gone) * FPS
     return walk(d, track, steps, gait)
 
@@ -158,7 +166,7 @@ def walk_sideways(d: Director, side: str) -> Track:
 def run(d: Director) -> Track:
     step = max(5, d.frames(0.34))
     gait = Gait(step, swing=step + 2, clearance=0.2, heel=1.0, toe=0.1, bob=0.03, arms=0.75, elbow=1.15, lean=0.16)
-    track, steps, gone = travel(d, (2.6, 5.0), gait, 2.5 * d.size / d.rate)
+    track, steps, gone = travel(d, (2.6, 5.0), gait, min(2.5 * d.size / d.rate, 3.6))
     track.root[:, 1] = gone
     return walk(d, track, steps, gait)
 

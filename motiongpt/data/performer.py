@@ -1,7 +1,7 @@
 """Who performs: body styles (the `participant` of a clip) and the `Director` that gives an action what it needs.
 
 A style changes how one and the same action looks (tempo, size, posture). The director draws the clip's own variation
-on top, keeps durations inside their limit, and writes down the facts (`side`, `count`) that captions may speak of.
+on top, keeps durations inside their limit, and writes down the facts (`side`, `count`, ...) that captions may speak of.
 """
 
 from dataclasses import dataclass, field
@@ -13,6 +13,7 @@ from .kinematics import TOE_AHEAD, Track, arm_pose, pulse, resting
 FPS = 20
 SIDES = ("left", "right")
 TEMPOS = {"slow": 1.4, "normal": 1.0, "quick": 0.74}  # durations are multiplied by it
+SIZES = {"small": 0.7, "normal": 1.0, "large": 1.3}  # amplitudes are multiplied by it
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,14 @@ class Director:
     style: Style
     tempo: str = "normal"  # "slow", "normal", "quick"
     seconds: float = 9.6  # longest duration
+    extent: str = "normal"  # "small", "normal", "large"
     facts: dict = field(default_factory=dict)
 
     def __post_init__(self):
         self.rate = TEMPOS[self.tempo] * self.style.tempo
         self.rate *= self.uniform(0.96, 1.04)
-        self.size = self.style.size * self.uniform(0.94, 1.06)
+        self.size = SIZES[self.extent] * self.style.size * self.uniform(0.94, 1.06)
+        self.facts |= {"tempo": self.tempo, "size": self.extent}
 
     def uniform(self, low: float, high: float) -> float:
         return float(self.rng.uniform(low, high))

@@ -1,8 +1,9 @@
 """The embedded dataset: captioned motions computed from kinematics, so that everything runs without a download.
 
-`generate_clips(4000, seed=0)` yields clips of a 22-joint HumanML3D body at 20 fps: about 80 % one action (`ACTIONS`),
-20 % two in a row, in eight body styles, slowly, normally or quickly. Clip i depends on (seed, i) alone. Motions are
-made of planted footsteps, pelvis and arm curves and inverse kinematics; nothing is captured and nothing is learned.
+`generate_clips(4000, seed=0)` yields clips of a 22-joint HumanML3D body at 20 fps: about 72 % one action (`ACTIONS`),
+28 % two in a row, in eight body styles, slowly, normally or quickly, with small, normal or large movements. Clip i
+depends on (seed, i) alone. Motions are made of planted footsteps, pelvis and arm curves and inverse kinematics;
+nothing is captured and nothing is learned.
 
 What it does not know: physics beyond ballistic jumps, hands and faces, objects, other people. It teaches a model the
 difference between actions, sides, counts and speeds, not the richness of captured motion. Captions come from a small
@@ -18,17 +19,20 @@ import numpy as np
 from .actions import ACTIONS
 from .captions import family, write_captions
 from .kinematics import Track, join, smooth, solve
-from .performer import FPS, STYLES, TEMPOS, Director, Style
+from .performer import FPS, SIZES, STYLES, TEMPOS, Director, Style
+from .phrases import SIZED
 
 MIN_FRAMES, MAX_FRAMES = 40, 196
 
 # how often a family of actions is drawn; both sides of a sided one are equally likely
-WEIGHTS = {"walk_forward": 4.0, "wave": 2.0, "walk_circle": 1.5, "run": 1.5, "jump": 1.5, "turn": 1.5, "kneel": 0.6}
+WEIGHTS = {"walk_forward": 4.0, "wave": 2.0, "walk_circle": 3.0, "run": 1.5, "jump": 1.5, "turn": 1.5, "kneel": 0.6}
 WEIGHTS |= {"kneel_and_rise": 0.6, "pick_up": 0.6, "pick_up_both": 0.6, "sit_and_stand": 0.6, "turn_around": 0.8}
+FIRST_WEIGHTS = WEIGHTS | {"walk_forward": 11.0, "stand_up": 3.0}  # of two actions
+LAST_WEIGHTS = WEIGHTS | {"walk_forward": 5.0, "wave": 4.0, "turn": 4.0, "sit_down": 2.0}
 ONLY_FIRST = ("stand_up",)
 ONLY_LAST = ("sit_down", "kneel")
 ONLY_ALONE = ("walk_circle", "sit_and_stand", "kneel_and_rise", "balance")
-SEQUENCES = 0.2  # share of clips with two actions
+SEQUENCES = 0.28  # share of clips with two actions
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Performed:
     name: str
     start: int
     end: int
-    facts: dict  # tempo always; side, count where the action has them
+    facts: dict  # tempo, size always; side, count where the action has them
 
 
 @dataclass(frozen=True)
@@ -55,22 +59,22 @@ class Clip:
     planted: np.ndarray  # (F, 2) bool: the left, right toe carries weight (it does not move)
 
 
-def _choose(rng: np.random.Generator, names: list[str]) -> str:
+def _choose(rng: np.random.Generator, names: list[str], by_family: dict[str, float]) -> str:
     """An action by the weight of its family, sides evenly."""
     families = [family(name) for name in names]
-    weights = np.array([WEIGHTS.get(f, 1.0) / families.count(f) for f in families])
+    weights = np.array([by_family.get(f, 1.0) / families.count(f) for f in families])
     return names[int(rng.choice(len(names), p=weights / weights.sum()))]
 
 
-def _perform(actions, tempos, rng: np.random.Generator, style: Style) -> tuple[Track, tuple[Performed, ...]]:
+def _perform(actions, tempos, sizes, rng: np.random.Generator, style: Style) -> tuple[Track, tuple[Performed, ...]]:
     """The actions one after another, whatever their length; two actions get half of a clip's time each."""
     seconds = MAX_FRAMES / FPS * (0.995 if len(actions) == 1 else 0.9 / len(actions))
     tracks, performed, start = [], [], 0
-    for name, tempo in zip(actions, tempos, strict=True):
-        director = Director(rng, style, tempo, seconds)
+    for name, tempo, size in zip(actions, tempos, sizes, strict=True):
+        director = Director(rng, style, tempo, seconds, size)
         tracks.append(ACTIONS[name](director))
         end = start + len(tracks[-1])
-        performed.append(Performed(name, start, end, {"tempo": tempo, **director.facts}))
+        performed.append(Performed(name, start, end, director.facts))
         start = end
     return join(tracks), tuple(performed)
 
@@ -94,12 +98,14 @@ def make_clip(
     rng: np.random.Generator,
     style: Style = STYLES[0],
     tempos: tuple[str, ...] | None = None,
+    sizes: tuple[str, ...] | None = None,
     id: str = "clip",
     split: str = "train",
 ) -> Clip:
-    """Perform `actions` (names in `ACTIONS`) one after another; `tempos` is "slow", "normal" or "quick" for each.
+    """Perform `actions` (names in `ACTIONS`) one after another; `tempos` is "slow", "normal" or "quick" for each,
+    `sizes` "small", "normal" or "large" (some actions, such as sitting down, have one size only).
 
-    Raises ValueError for an unknown action or tempo, and where the actions do not fit into 196 frames.
+    Raises ValueError for an unknown action, tempo or size, and where the actions do not fit into 196 frames.
     """
     unknown = [name for name in actions if name not in ACTIONS]
     if unknown or not actions:
@@ -107,7 +113,13 @@ def make_clip(
     tempos = tempos or ("normal",) * len(actions)
     if len(tempos) != len(actions) or not set(tempos) <= set(TEMPOS):
         raise ValueError(f"tempos must be one of {', '.join(TEMPOS)} for each of {len(actions)} actions, got {tempos}")
-    track, performed = _perform(actions, tempos, rng, style)
+    sizes = sizes or ("normal",) * len(actions)
+    if len(sizes) != len(actions) or not set(sizes) <= set(SIZES):
+        raise ValueError(f"sizes must be one of {', '.join(SIZES)} for each of {len(actions)} actions, got {sizes}")
+    for name, size in zip(actions, sizes, strict=True):
+        if size != "normal" and family(name) not in SIZED:
+            raise ValueError(f"{name} has one size only, got {size}; use normal")
+    track, performed = _perform(actions, tempos, sizes, rng, style)
     if len(track) > MAX_FRAMES:
         raise ValueError(f"{' + '.join(actions)} took {len(track)} frames, a clip has at most {MAX_FRAMES}")
     return _finish(track, performed, rng, id=id, participant=style.name, split=split)
@@ -131,13 +143,16 @@ def generate_clips(count: int, seed: int = 0) -> Iterator[Clip]:
         pair = rng.random() < SEQUENCES
         while True:  # slow pairs may be too long: draw again
             if pair:
-                first = _choose(rng, firsts)
-                actions = (first, _choose(rng, [name for name in lasts if name != first]))
+                first = _choose(rng, firsts, FIRST_WEIGHTS)
+                actions = (first, _choose(rng, [name for name in lasts if name != first], LAST_WEIGHTS))
             else:
-                actions = (_choose(rng, names),)
+                actions = (_choose(rng, names, WEIGHTS),)
             shares = (0.06, 0.84, 0.1) if pair else (0.17, 0.66, 0.17)
             tempos = tuple(str(tempo) for tempo in rng.choice(list(TEMPOS), len(actions), p=shares))
-            track, performed = _perform(actions, tempos, rng, style)
+            shares = (0.07, 0.86, 0.07) if pair else (0.16, 0.68, 0.16)
+            sizes = tuple(str(size) for size in rng.choice(list(SIZES), len(actions), p=shares))
+            sizes = tuple(s if family(name) in SIZED else "normal" for name, s in zip(actions, sizes, strict=True))
+            track, performed = _perform(actions, tempos, sizes, rng, style)
             if len(track) <= MAX_FRAMES:
                 break
         yield _finish(track, performed, rng, id=f"p{seed:02d}_{index:06d}", participant=style.name, split=split)

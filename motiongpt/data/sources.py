@@ -21,7 +21,7 @@ from motiongpt.data.joint_maps import JointMap
 from motiongpt.data.motions import SPLITS, Caption, load_array, parse_captions, read_ids
 from motiongpt.data.procedural import generate_clips
 from motiongpt.data.raw import RawClip
-from motiongpt.skeletons import HUMANML3D, Skeleton
+from motiongpt.skeletons import Skeleton
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ SOURCES = {
     "kit-ml": Source(_flags("input"), skeleton="kit"),
     "kit-xml": Source(_flags(f"input captions joint_map plain {_JOINTS}"), "kit_xml"),
     "bvh": Source(_flags(f"input captions joint_map unit up {_JOINTS}"), "bvh"),
-    "amass": Source(_flags(f"input captions smplx_dir {_JOINTS}"), "amass"),
+    "amass": Source(_flags(f"input captions smplx_dir exact_fps index {_JOINTS}"), "amass"),
     "myoskeleton": Source(
         _flags(f"input fps unit up joint_map allow_no_text {_JOINTS}"), "myoskeleton", "myoskeleton", "positions"
     ),
@@ -69,6 +69,8 @@ class Options:
     allow_no_text: bool = False
     smplx_layout: str | None = None
     smplx_dir: Path | None = None
+    exact_fps: bool = False
+    index: Path | None = None
     count: int = 4000
     seed: int = 0
 
@@ -100,7 +102,7 @@ def reader_options(source: str, options: Options) -> dict[str, Any]:
     if source == "kit-xml":
         return {"fps": options.skeleton.fps}
     if source == "amass":
-        return {"fps": options.skeleton.fps, "body_models": options.smplx_dir}
+        return {"fps": options.skeleton.fps, "body_models": options.smplx_dir, "exact_fps": options.exact_fps}
     if source == "smplx":
         return {"fps": options.fps, "layout": options.smplx_layout}
     return {
@@ -160,6 +162,8 @@ def records(source: str, folder: Path | None, options: Options) -> tuple[Iterato
         found = list(joint_records(folder, options.skeleton, options.fps or fps))
     elif source in ("humanml3d", "kit-ml"):
         found = list(feature_records(folder, options.skeleton))
+    elif options.index:
+        found = list(index_records(folder, options))
     else:
         paths = reader(source).find(folder)
         if not paths:
@@ -294,14 +298,27 @@ def feature_records(folder: Path, skeleton: Skeleton) -> Iterator[Record]:
         yield Record(clip, split, captions, load, is_features=True)
 
 
+def index_records(folder: Path, options: Options) -> Iterator[Record]:
+    """A record per row of HumanML3D's index.csv over a folder of AMASS; its rate is HumanML3D's.
+
+    Splits and texts/ID.txt are those beside the index, or in the folder HumanML3D beside it, where they are; the
+    captions file goes first.
+    """
+    from motiongpt.data.readers.amass_index import index_rows, read_row
+
+    places = (options.index.parent, options.index.parent / "HumanML3D")
+    place = next((p for p in places if (p / "texts").is_dir()), places[0])
+    split_of = read_splits(place) if (place / "train.txt").is_file() else {}
+    for row in index_rows(options.index):
+        load = partial(read_row, row, folder, options.smplx_dir, None, options.exact_fps)
+        known = (options.captions or {}).get(row.id) or Row()
+        captions = known.captions
+        if not captions:
+            load, captions = _texts(place, row.id, load)
+        guess = guess_caption(row.source.stem.removesuffix("_poses"))
+        yield Record(row.id, known.split or split_of.get(row.id), captions, load, known.participant, guess=guess)
+
+
 def _texts(folder: Path, clip: str, load: Any) -> tuple[Any, list[Caption]]:
     path = folder / "texts" / f"{clip}.txt"
     return _with_captions(path, load) if path.is_file() else (load, [])
-
-
-def default_map(source: str, skeleton: Skeleton) -> JointMap | None:
-    """The map of a source whose joint names no table knows: KIT's to HumanML3D's."""
-    if source != "kit-xml" or skeleton.joints != HUMANML3D.joints:
-        return None
-    lists = {target: [s] if isinstance(s, str) else s for target, s in reader(source).KIT_TO_HUMANML3D.items()}
-    return {target: {name: 1 / len(names) for name in names} for target, names in lists.items()}

@@ -92,6 +92,14 @@ def folder_records(path: Path, say: Callable[[str], None]) -> Records:
         say(f"{path}: skipped " + ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items())))
 
 
+def is_token_folder(path: Path) -> bool:
+    """Whether a folder is one that `folder_records` reads. ValueError where it holds two folders of codes."""
+    try:
+        return (path / "train.json").is_file() or bool(_code_folder(path))
+    except FileNotFoundError:
+        return False
+
+
 def _code_folder(path: Path) -> tuple[Path, Path]:
     """(folder of arrays, folder of texts and splits): `path` is the second, or the first inside the second."""
     found = [path / name for name in CODE_FOLDERS if (path / name).is_dir()]

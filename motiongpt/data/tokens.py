@@ -8,10 +8,13 @@ cannot be trained on is a named error here, before training starts.
 """
 
 import hashlib
+import heapq
 import json
-from collections import defaultdict
+import math
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 
 from motiongpt.data.token_formats import (
@@ -25,10 +28,12 @@ from motiongpt.data.token_formats import (
 from motiongpt.files import file_hash, read_json, write_atomic, write_json
 from motiongpt.sampling import global_median, median_length
 from motiongpt.vocab import parse_motion
+from motiongpt.words import stem
 
 MAX_CAPTION = 2_000  # characters
 MAX_CODES = 65_536  # a larger codebook is a typing error, and would be a table of so many rows
 VALIDATION_SHARE, MAX_VALIDATION = 0.01, 1_000
+LIKE = 5  # captions whose lengths stand for that of a new one
 
 
 @dataclass(frozen=True)
@@ -215,17 +220,49 @@ def prompt_table(entries: Sequence[Entry]) -> dict:
 
 
 class Prompts:
-    """prompts.json, looked up by caption: exactly, else with case and spaces folded."""
+    """prompts.json, looked up by caption: exactly, else with case and spaces folded, else by likeness."""
 
     def __init__(self, table: dict) -> None:
         if not {"global_median", "captions"} <= set(table):
             raise ValueError("prompts.json must have global_median and captions; training a stage writes it anew")
         self.global_median: int = table["global_median"]
         self.captions: dict[str, dict] = table["captions"]
-        self._folded: dict[str, str] = {}
-        for caption in self.captions:
-            self._folded.setdefault(fold(caption), caption)
+
+    @cached_property
+    def _folded(self) -> dict[str, str]:
+        """Folded caption -> the first one that folds to it; made when a caption is first asked for loosely."""
+        return {fold(caption): caption for caption in reversed(self.captions)}
 
     def find(self, text: str) -> dict | None:
         """The record of a caption seen in training, None for any other."""
         return self.captions.get(text) or self.captions.get(self._folded.get(fold(text), ""))
+
+    @cached_property
+    def _stems(self) -> list[tuple[frozenset[str], int]]:
+        """The stems of each caption's words, and its median length; made when a caption is asked for that is new."""
+        stem_of = cache(stem)
+        return [(frozenset(map(stem_of, fold(text).split())), known["median"]) for text, known in self.captions.items()]
+
+    @cached_property
+    def _rarity(self) -> dict[str, float]:
+        """Inverse document frequency of each stem, above 0: log((captions + 1) / captions with it)."""
+        counts = Counter(word for words, _ in self._stems for word in words)
+        return {word: math.log((len(self._stems) + 1) / count) for word, count in counts.items()}
+
+    def expected_length(self, text: str) -> int:
+        """The median length in codes of a caption seen in training; of any other, that of the captions most like it.
+
+        Like: cosine of the sets of word stems, each weighted by how rare it is. The median over the `LIKE` best; the
+        global median where no word of the sentence was ever seen.
+        """
+        if known := self.find(text):
+            return known["median"]
+        words = frozenset(map(stem, fold(text).split()))
+        rarity = self._rarity
+        scored = [
+            (sum(rarity[word] for word in shared) / math.sqrt(sum(rarity[word] for word in caption)), median)
+            for caption, median in self._stems
+            if (shared := words & caption)
+        ]
+        best = [median for _, median in heapq.nlargest(LIKE, scored)]
+        return global_median(best) if best else self.global_median

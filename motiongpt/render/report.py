@@ -1,12 +1,13 @@
 """Pictures of an evaluation: how often each code is used, and a reconstruction beside its original."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from motiongpt.files import write_atomic
-from motiongpt.render.skeleton import LEFT, RIGHT, draw_frames
+from motiongpt.render.gif import gif_frames, palette_frames, write_gif
+from motiongpt.render.skeleton import LEFT, RIGHT, draw_frames, named_colours
 from motiongpt.skeletons import Skeleton
 
 
@@ -38,20 +39,19 @@ def render_pair(
     """Writes a GIF of two motions (F, J, 3) of equal length, the original on the left; each has a camera of its own.
 
     `text` has `title` for the left one's headline, `other` for the right one's, and `caption` under the left. Above
-    50 fps only every k-th frame is shown, because viewers slow down anything faster.
+    50 fps frames are left out: see `gif.py`.
     """
-    from PIL import Image
+    titles = {"title": text.get("title", "original")}, {"title": text.get("other", "reconstruction")}
 
-    shown = np.arange(0, len(original), int(np.ceil(fps / 50 - 1e-9)))
-    ends = np.round(np.append(shown, len(original)) * 100 / fps).astype(int)  # in ticks of 10 ms
-    look = {"fps": fps, "size": 320, "frames": shown, "caption": text.get("caption", "")}
-    sides = (
-        draw_frames(original, skeleton, title=text.get("title", "original"), **look),
-        draw_frames(reconstruction, skeleton, title=text.get("other", "reconstruction"), **look),
-    )
-    pictures = [Image.fromarray(np.concatenate(pair, axis=1)) for pair in zip(*sides, strict=True)]
-    palette = pictures[len(pictures) // 2].quantize(64)  # the body and all colours are in every frame
-    first, *rest = (picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures)
-    options = {"save_all": True, "append_images": rest, "duration": (10 * np.diff(ends)).tolist(), "loop": 0}
-    write_atomic(Path(path), lambda temporary: first.save(temporary, format="GIF", **options))
-    return Path(path)
+    def pictures(frames: np.ndarray) -> Iterator[np.ndarray]:  # (H, 2 W, 4)
+        look = {"fps": fps, "size": 320, "frames": frames, "caption": text.get("caption", "")}
+        left, right = (
+            draw_frames(joints, skeleton, **title, **look)
+            for joints, title in zip((original, reconstruction), titles, strict=True)
+        )
+        for pair in zip(left, right, strict=True):
+            picture = np.concatenate(pair, axis=1)
+            yield np.dstack([picture, np.full_like(picture[..., :1], 255)])
+
+    shown, ticks = gif_frames(len(original), fps)
+    return write_gif(path, pictures(shown), ticks, pictures(palette_frames(len(original))), named_colours())

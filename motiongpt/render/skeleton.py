@@ -4,13 +4,13 @@ Joints are projected to pixels in numpy and stroked straight with matplotlib's A
 already carries the text: the picture of a 3D axes, many times faster, without pyplot's global state. Right limbs, left
 limbs and the spine have one colour each (`RIGHT`, `LEFT`, `SPINE`); the lowest point of the clip is the ground. The
 camera looks at the front of a person who faces +z, from a little beside, so the person's left is on the right of the
-picture. It follows the root along the ground, smoothed over about a second; the zoom is fixed, such that every joint
-of every frame is inside. No unit is assumed: all sizes come from the body.
+picture. It follows the root along the ground, smoothed over about a second, or, on a contact sheet, stands still where
+the way is short. The zoom is fixed, such that every joint of every frame is inside. No unit is assumed: all sizes come
+from the body. Skeletons with ankles and toes only get a heel, without which every foot looks as if on tiptoe.
 
 What this module does not know: tokens, features, file suffixes (`motion.py` picks the renderer).
 """
 
-import struct
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from motiongpt.files import write_atomic
+from motiongpt.render.gif import gif_frames, palette_frames, write_gif
 from motiongpt.skeletons import Skeleton
 
 RIGHT, LEFT, SPINE = "#e4572e", "#1f78b4", "#3a424d"
@@ -27,7 +28,6 @@ PAPER, GRID, SHADE, TRAIL, INK = "#ffffff", "#c3ccd6", "#e4e9ef", "#f2a73b", "#2
 _AZIMUTH, _ELEVATION = np.radians(35.0), np.radians(14.0)  # of the camera, from +z towards +x and upwards
 _FADES = 5  # steps in which the grid fades into the paper
 _MAX_TEXT = 400  # characters looked at of a title or caption; an ellipsis marks the cut
-_GIF_COLOURS = 64
 _DPI = 64  # of the text's figure: a power of two, so that pixels / _DPI * _DPI is exact
 # Tried in this order for each letter, where installed; the first one comes with matplotlib.
 _FONTS = ("DejaVu Sans", "Noto Sans CJK JP", "PingFang SC", "Microsoft YaHei", "Noto Sans Devanagari", "Noto Emoji")
@@ -55,29 +55,16 @@ def render_gif(
 ) -> Path:
     """Writes an endless GIF of joints (F, J, 3) and returns its path; arguments and errors as `draw_frames`.
 
-    A GIF counts time in 10 ms ticks, and viewers slow anything under 2 ticks down to 10. So above 50 fps only every
-    k-th frame is shown, and the ticks are rounded such that the clip, not each frame, has the right duration: 20 fps
-    is 5 ticks each, 30 fps is 3, 4, 3, 3, 4, 3 ...
+    Time is in ticks of 10 ms, and above 50 fps frames are left out: see `gif.py`.
     """
     scene = _Scene(joints, skeleton, fps, size, title, caption)
-    shown = np.arange(0, scene.F, int(np.ceil(fps / 50.0 - 1e-9)))
-    edges = np.floor(np.append(shown, scene.F) * (100.0 / fps) + 0.5).astype(int)  # in ticks
-    # The one palette comes first, from a few frames, so that frames are streamed and never all in memory.
-    sample = np.unique(np.linspace(0, scene.F - 1, 6).astype(int))
-    palette, lookup = _shared_palette(np.unique(np.concatenate([_bin(scene.draw(frame)) for frame in sample])))
+    shown, ticks = gif_frames(scene.F, fps)
+    return write_gif(path, map(scene.draw, shown), ticks, map(scene.draw, palette_frames(scene.F)), named_colours())
 
-    def write(temporary: Path) -> None:
-        with open(temporary, "wb") as file:
-            before = None
-            for frame, ticks in zip(shown, np.clip(np.diff(edges), 2, 65535), strict=True):
-                indices = lookup[_bin(scene.draw(frame))]  # (H, W) uint8
-                file.write(_gif_header(indices.shape, palette) if before is None else b"")
-                file.writelines(_gif_frame(indices, before, int(ticks)))
-                before = indices
-            file.write(b";")
 
-    write_atomic(path, write)
-    return Path(path)
+def named_colours() -> np.ndarray:
+    """(m, 3) the colours that pictures are drawn in, from 0 to 1; all others are mixed from them."""
+    return np.array([*_rgb(PAPER, SHADE, TRAIL, INK, RIGHT, LEFT, SPINE), *_fades()])
 
 
 def render_png(
@@ -85,12 +72,13 @@ def render_png(
 ) -> Path:
     """Writes a contact sheet: `panels` moments of joints (F, J, 3), first and last included, in rows of four.
 
-    `size` is the height of one panel in pixels. Errors as `draw_frames`.
+    Each panel shows the whole way, what is still to come in grey; a camera that stands still has a short way
+    all in the picture. `size` is the height of one panel in pixels. Errors as `draw_frames`.
     """
     from PIL import Image
 
     W, H, label = round(size * 0.75), size, size // 10  # the label of a panel stands above its scene
-    scene = _Scene(joints, skeleton, fps, (W, H - label))
+    scene = _Scene(joints, skeleton, fps, (W, H - label), sheet=True)
     moments = np.unique(np.linspace(0, scene.F - 1, panels).round().astype(int))
     columns = min(4, len(moments))
     rows = -(-len(moments) // columns)
@@ -109,7 +97,7 @@ def render_png(
 class _Scene:
     """Everything about a clip that does not change from frame to frame; `draw` makes one picture of it."""
 
-    def __init__(self, joints, skeleton, fps, size, title="", caption=""):
+    def __init__(self, joints, skeleton, fps, size, title="", caption="", sheet=False):
         from matplotlib.transforms import Bbox, IdentityTransform
 
         joints = np.asarray(joints, dtype=np.float64)
@@ -123,7 +111,7 @@ class _Scene:
         W, H = (size, size) if np.isscalar(size) else size
         if not 0 < fps < np.inf or min(W, H) < 64:
             raise ValueError(f"fps must be positive and a picture at least 64 x 64 pixels, got {fps} fps, {W} x {H}")
-        self.F, self.width = len(joints), W
+        self.F, self.width, self.sheet = len(joints), W, sheet
         parents = np.maximum(skeleton.parents, 0)
 
         # Sizes come from the body: `limb` is the length of its longest chain, about 1 m for an adult.
@@ -139,10 +127,13 @@ class _Scene:
         neck_to_head = joints[:, head] - joints[:, parents[head]]
         neck_to_head /= np.maximum(np.linalg.norm(neck_to_head, axis=1, keepdims=True), 1e-9)
         ball = joints[:, head] + 0.07 * limb * neck_to_head  # (F, 3)
+        drawn = np.concatenate([joints, _heels(joints, skeleton, self.ground), ball[:, None]], axis=1)  # (F, J + 3, 3)
 
         # Camera: always the same direction and distance from a target that follows the root along the ground.
         root = joints[:, 0]
         self.target = np.stack([_smooth(x, fps) for x in root.T], axis=1)  # (F, 3)
+        if sheet and np.ptp(root, axis=0).max() < 3 * limb:
+            self.target[:] = (root.min(axis=0) + root.max(axis=0)) / 2
         self.target[:, 1] = root[:, 1].mean()
         radius = np.linalg.norm(joints - self.target[:, None], axis=2).max() + 0.2 * limb
         self.distance = 4.5 * radius
@@ -155,20 +146,20 @@ class _Scene:
         self.bar = max(2.0, H / 160)
         box = Bbox.from_extents(0, self.bar, W, H - banner)
         self.focal, self.centre = 1.0, np.zeros(2)
-        body, depth = self.project(np.concatenate([joints, ball[:, None]], axis=1), self.target[:, None])
+        body, depth = self.project(drawn, self.target[:, None])
         margin = 0.10 * limb / self.distance
         low, high = body.min(axis=(0, 1)) - margin, body.max(axis=(0, 1)) + margin  # (2,)
         self.focal = (0.94 * np.array([box.width, box.height]) / (high - low)).min()
         self.centre = np.array([box.x0 + box.width / 2, box.y0 + box.height / 2]) - self.focal * (low + high) / 2
-        on_ground = joints * (1, 0, 1) + (0, self.ground, 0)  # (F, J, 3)
+        on_ground = drawn * (1, 0, 1) + (0, self.ground, 0)
         self.trail = on_ground[:, 0]  # (F, 3)
-        self.body, self.depth = self.focal * body + self.centre, depth  # (F, J + 1, 2), (F, J + 1)
-        self.shadow, _ = self.project(on_ground, self.target[:, None])  # (F, J, 2)
+        self.body, self.depth = self.focal * body + self.centre, depth
+        self.shadow, _ = self.project(on_ground, self.target[:, None])
 
         pixels = self.focal / self.distance  # of one unit of length
         self.rim = max(1.5, 0.012 * limb * pixels)  # of paper around each limb: it parts limbs that cross
         for part in self.limbs:  # fingers and faces have short bones and get thin lines
-            thin = bones[part.joints[1:]].mean() < 0.07 * limb
+            thin = bones[[j for j in part.joints[1:] if j < len(bones)]].mean() < 0.07 * limb
             part.line_width = max(1.5, (0.025 if thin else 0.055) * limb * pixels)
         self.head_radius = 0.09 * limb * pixels
 
@@ -181,13 +172,16 @@ class _Scene:
         along_x, along_z = np.stack([index[:-1], index[1:]], -1), np.stack([index[:, :-1], index[:, 1:]], -1)
         self.edges = np.concatenate([along_x.reshape(-1, 2), along_z.reshape(-1, 2)])  # (E, 2) into nodes
 
+        self.fades = _fades()
+
         self.canvas = _text_canvas(W, H, lines)
-        self.background = self.canvas.copy_from_bbox(Bbox.from_bounds(0, 0, W, H))
         self.renderer, self.as_is = self.canvas.get_renderer(), IdentityTransform()
         self.gc = self.renderer.new_gc()
         self.gc.set_joinstyle("round")
         self.gc.set_snap(False)
         self.gc.set_clip_rectangle(Bbox.from_extents(0, 0, W, H - banner))
+        self._draw_bar(W, SHADE)
+        self.background = self.canvas.copy_from_bbox(Bbox.from_bounds(0, 0, W, H))
 
     def project(self, points, target):
         """World points (..., 3) -> pixels (..., 2), y up, and depth (...); NaN where a point is behind the camera."""
@@ -210,10 +204,11 @@ class _Scene:
                 head = self.body[frame, -1] + np.array([[0.0, 0.0], [0.01, 0.0]])  # a dot: a round-capped line
                 self._stroke(head, PAPER, 2 * (self.head_radius + self.rim))
                 self._stroke(head, SPINE, 2 * self.head_radius)
-        done = self.width * (frame + 1) / self.F
-        for x, colour in ((self.width, SHADE), (done, TRAIL)):
-            self._stroke(np.array([[-self.bar, self.bar / 2], [x - self.bar / 2, self.bar / 2]]), colour, self.bar)
+        self._draw_bar(self.width * (frame + 1) / self.F, TRAIL)
         return np.asarray(self.canvas.buffer_rgba())
+
+    def _draw_bar(self, end: float, colour: str) -> None:
+        self._stroke(np.array([[-self.bar, self.bar / 2], [end - self.bar / 2, self.bar / 2]]), colour, self.bar)
 
     def _draw_ground(self, frame: int) -> None:
         target = self.target[frame]
@@ -222,24 +217,24 @@ class _Scene:
         pixels, _ = self.project(nodes, target)
         nearness = 1 - np.hypot(x - target[0], z - target[2]) / self.reach
         level = (_FADES * nearness[self.edges].mean(axis=1)).astype(int)  # (E,), of an edge between two nodes
-        for i, colour in enumerate(_fades(), 1):
+        for i, colour in enumerate(self.fades, 1):
             lines = pixels[self.edges[level == i]].reshape(-1, 2)
             self._stroke(lines, colour, max(0.8, self.width / 480), pieces=2)
 
         stride = max(1, self.F // 400)
-        past = np.append(np.arange(0, frame, stride), frame)
-        pixels, _ = self.project(self.trail[past], target)
-        pixels[np.hypot(*(self.trail[past] - target).T[[0, 2]]) > self.reach] = np.nan
-        self._stroke(pixels, TRAIL, max(1.2, self.width / 240))
+        past, way = np.append(np.arange(0, frame, stride), frame), np.arange(0, self.F, stride)
+        for frames, colour in [(way, GRID)] * self.sheet + [(past, TRAIL)]:
+            pixels, _ = self.project(self.trail[frames], target)
+            pixels[np.hypot(*(self.trail[frames] - target).T[[0, 2]]) > self.reach] = np.nan
+            self._stroke(pixels, colour, max(2.0, self.width / 240))
 
     def _stroke(self, points: np.ndarray, colour: str | tuple, line_width: float, pieces: int = 0) -> None:
         """Draws a polyline (N, 2), or one line per `pieces` points. NaN points are left out."""
         from matplotlib.path import Path as Outline
 
         codes = np.tile([Outline.MOVETO] + [Outline.LINETO] * (pieces - 1), len(points) // pieces) if pieces else None
-        self.gc.set_capstyle(
-            "round" if line_width > 2 else "butt"
-        )  # hairlines are many, and caps cost more than they show
+        # hairlines are many, and caps cost more than they show
+        self.gc.set_capstyle("round" if line_width > 2 else "butt")
         self.gc.set_foreground(colour)
         self.gc.set_linewidth(line_width)
         self.renderer.draw_path(self.gc, Outline(points, codes), self.as_is)
@@ -256,16 +251,35 @@ class _Limb:
 
 
 def _limbs(skeleton: Skeleton) -> list[_Limb]:
-    """The torso with the bones that hang arms and legs on it, then each chain from its first left or right joint on."""
-    torso, limbs = [], []
+    """The torso with the collarbones and hips, then each chain from its shoulder or hip (else first sided joint) on."""
+    torso, limbs, J = [], [], skeleton.num_joints
     for chain in skeleton.chains:
-        side, start = _side(chain, skeleton), 0
-        while start < len(chain) - 1 and (side == 0 or _side(chain[start : start + 1], skeleton) != side):
-            torso += chain[start : start + 2]
-            start += 1
+        side = _side(chain, skeleton)
+        sided = [i for i, j in enumerate(chain) if side and _side([j], skeleton) == side]
+        start = next((i for i in sided if chain[i] in skeleton.face), sided[0] if sided else len(chain) - 1)
+        torso += list(np.repeat(chain[: start + 1], 2)[1:-1])  # a b c -> a b, b c
         if start < len(chain) - 1:
             limbs.append(_Limb(list(chain[start:]), LEFT if side > 0 else RIGHT))
+            for heel, foot in enumerate((skeleton.feet_left, skeleton.feet_right), J):
+                limbs[-1].joints += [heel, foot[0]] if chain[-2:] == foot else []
     return [_Limb(torso or [0, 0], SPINE, pieces=2), *limbs]
+
+
+def _heels(joints: np.ndarray, skeleton: Skeleton, ground: float) -> np.ndarray:
+    """(F, 2, 3): left and right heel, below the ankle in the plane of shin and foot, never under the ground.
+
+    A foot's own turn about its length is not known from two joints. Where a skeleton says more of its feet than ankle
+    and toe (KIT-ML's), the heel is the ankle.
+    """
+    ankles, toes = np.array([skeleton.feet_left, skeleton.feet_right]).T
+    foot, heels = joints[:, toes] - joints[:, ankles], joints[:, ankles]
+    if skeleton.leg[1] in ankles:
+        shin = joints[:, ankles] - joints[:, np.array(skeleton.parents)[ankles]]
+        shin, along = (v / np.maximum(np.linalg.norm(v, axis=2, keepdims=True), 1e-9) for v in (shin, foot))
+        length = np.linalg.norm(foot, axis=2, keepdims=True)
+        heels = heels + 0.55 * length * (shin - (shin * along).sum(axis=2, keepdims=True) * along)
+    heels[..., 1] = np.maximum(heels[..., 1], ground)
+    return heels
 
 
 def _side(chain: Iterable[int], skeleton: Skeleton) -> int:
@@ -289,9 +303,13 @@ def _nice(x: float) -> float:
 
 def _fades() -> np.ndarray:
     """(_FADES, 3) colours from nearly paper to `GRID`."""
+    return np.linspace(*_rgb(PAPER, GRID), _FADES + 1)[1:]
+
+
+def _rgb(*colours: str) -> list[tuple[float, float, float]]:
     from matplotlib.colors import to_rgb
 
-    return np.linspace(to_rgb(PAPER), to_rgb(GRID), _FADES + 1)[1:]
+    return [to_rgb(colour) for colour in colours]
 
 
 def _layout(title: str, caption: str, width: int, pixels: float) -> tuple[list[tuple], int]:
@@ -357,44 +375,3 @@ def _text_canvas(W: int, H: int, lines: list[tuple]):
         canvas.figure.text(x / W, 1 - y / H, text, **look)
     canvas.draw()
     return canvas
-
-
-def _bin(rgba: np.ndarray) -> np.ndarray:
-    """(H, W, 4) uint8 -> (H, W) which of 32 x 32 x 32 colour bins."""
-    pixel = rgba.view("<u4")[..., 0]  # one number per pixel, red in the lowest byte: far cheaper than three planes
-    return (pixel & 0xF8) << 7 | (pixel & 0xF800) >> 6 | (pixel >> 19) & 0x1F
-
-
-def _shared_palette(seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Bins that occur (n,) -> palette (64, 3) uint8, and for each of the 32,768 bins its nearest palette index."""
-    from matplotlib.colors import to_rgb
-    from PIL import Image
-
-    levels = np.linspace(0, 255, 32).round()
-    bins = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3)
-    # The named colours are kept exactly; of the mixed ones (edges, letters) each counts once, however rare.
-    named = np.array([*map(to_rgb, (PAPER, SHADE, TRAIL, INK, RIGHT, LEFT, SPINE)), *_fades()]) * 255
-    mixed = Image.fromarray(bins[seen].astype(np.uint8)[None]).quantize(_GIF_COLOURS - len(named))
-    palette = np.concatenate([named.round(), np.array(mixed.getpalette()).reshape(-1, 3)])[:_GIF_COLOURS]
-    palette = np.pad(palette, ((0, _GIF_COLOURS - len(palette)), (0, 0)))
-    distance = (palette**2).sum(axis=1) - 2 * bins @ palette.T  # (32768, 64), squared, less a constant
-    return palette.astype(np.uint8), distance.argmin(axis=1).astype(np.uint8)
-
-
-def _gif_header(shape: tuple[int, int], palette: np.ndarray) -> bytes:
-    """File header with the global palette, and the extension that makes it loop for ever."""
-    flags = 0xF0 | (len(palette).bit_length() - 2)  # global palette of 2 ** (n + 1) colours
-    loop = b"\x21\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00"
-    return b"GIF89a" + struct.pack("<HHBBB", *shape[::-1], flags, 0, 0) + palette.tobytes() + loop
-
-
-def _gif_frame(indices: np.ndarray, before: np.ndarray | None, ticks: int) -> list[bytes]:
-    """One frame (H, W) of palette indices, cut down to the rectangle that differs from the frame before."""
-    from PIL import GifImagePlugin, Image
-
-    different = np.ones(indices.shape, dtype=bool) if before is None else indices != before
-    different[0, 0] |= not different.any()  # a frame needs at least one pixel
-    rows, columns = np.flatnonzero(different.any(axis=1)), np.flatnonzero(different.any(axis=0))
-    top, left = int(rows[0]), int(columns[0])
-    image = Image.fromarray(np.ascontiguousarray(indices[top : rows[-1] + 1, left : columns[-1] + 1]))
-    return GifImagePlugin.getdata(image, (left, top), duration=10 * ticks)

@@ -210,7 +210,7 @@ def _to_clip(
         raise ValueError(f"fps must be positive, got {fps}")
     if body_models is None:
         raise ValueError(f"{path} has poses of {motion.kind.upper()}: give the folder of its body models, "
-                         f"--body-models DIR; they come from {LICENCE[motion.kind]}")  # fmt: skip
+                         f"--smplx-dir DIR; they come from {LICENCE[motion.kind]}")  # fmt: skip
     body = load_body_model(find_body_model(body_models, motion.kind, motion.gender), motion.kind)
     notes = list(motion.notes)
     betas = motion.betas[: min(num_betas, body.directions.shape[-1])]

@@ -1,12 +1,13 @@
 """KIT Motion-Language release: NNNNN_mmm.xml (MMM joint angles), NNNNN_annotations.json (sentences), NNNNN_meta.json.
 
 Joint angles become the 21 joints of `skeletons.KIT`, true and not mirrored, through the MMM body (`mmm.py`, which
-says what is known of that body). The XML is read in one pass of expat in constant memory per frame; a DTD or an
-entity is refused, so no file can blow up or reach outside itself.
+says what is known of that body); the map kit-mmm of `joint_maps.py` makes HumanML3D's of them. The XML is read in one
+pass of expat in constant memory per frame; a DTD or an entity is refused, so no file can blow up or reach outside
+itself.
 
 Taken as known: RootPosition is millimetres, RootRotation is roll, pitch, yaw in radians, R = Rz(yaw) Ry(pitch)
-Rx(roll). The data come without a word on it; of all orders this one keeps planted feet stillest in a recorded walk.
-KIT-ML's own 251 features came from MMM through an ASF/AMC conversion that is not repeated here, so its positions
+Rx(roll). The data come without a word on it; of all orders this one keeps planted feet as still as any in a recorded
+walk. KIT-ML's own 251 features came from MMM through an ASF/AMC conversion that is not repeated here, so its positions
 differ from these.
 """
 
@@ -38,15 +39,6 @@ _MAX_TEXT = 100_000  # characters within one element
 _MAX_TOKEN = 1 << 20  # bytes of one tag or comment
 _BLOCK = 1 << 20
 _FIELDS = {"Timestep": 1, "RootPosition": 3, "RootRotation": 3, "JointPosition": None}
-KIT_TO_HUMANML3D: dict[str, str | list[str]] = {
-    "pelvis": "root", "left_hip": "LH", "right_hip": "RH", "spine1": ["BP", "BT"], "left_knee": "LK",
-    "right_knee": "RK", "spine2": "BT", "left_ankle": "LA", "right_ankle": "RA", "spine3": ["BT", "BLN"],
-    "left_foot": "LF", "right_foot": "RF", "neck": "BLN", "left_collar": ["BLN", "LS"],
-    "right_collar": ["BLN", "RS"], "head": "BUN", "left_shoulder": "LS", "right_shoulder": "RS", "left_elbow": "LE",
-    "right_elbow": "RE", "left_wrist": "LW", "right_wrist": "RW",
-}  # fmt: skip
-"""Joints of `humanml3d-22` from KIT's: one source or the mean of several. MMM has two spine joints where SMPL has
-three and no collar joints in KIT's files; the points between come near SMPL's heights."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,129 @@
+"""The report counts what it says, the model never meets a condition, and the script writes its two files."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from motiongpt import faithfulness_report as report
+from motiongpt.faithfulness import CHECKS
+from motiongpt.faithfulness_report import NAMED, PAIRS, Row, clips_row, fresh_clips, lengths_row, markdown, model_row
+
+
+@pytest.fixture(scope="module")
+def motions():
+    """Sentence -> a true motion of it, as an ideal model would write it."""
+    known = [("jump",), ("wave_left",), ("turn_left", "walk_forward")]
+    return {report.plain_caption(names): fresh_clips(names, 1)[0] for names in known}
+
+
+def ideal(motions):
+    asked = []
+
+    def generate(sentences, seed, **lengths):
+        asked.extend(zip(sentences, seed, strict=True))
+        assert not lengths, "a plain sentence gets the defaults"
+        return [SimpleNamespace(joints=motions[sentence], tokens=()) for sentence in sentences]
+
+    return generate, asked
+
+
+def test_plain_captions_are_the_grammar_s_own():
+    assert report.plain_caption(("wave_left",)) == "a person waves the left hand"
+    assert report.plain_caption(("turn_right", "walk_forward")) == "a person turns right then walks forward"
+    texts = [report.plain_caption((name,)) for name in CHECKS]
+    assert len(set(texts)) == len(texts)
+
+
+def test_an_ideal_model_gets_everything_and_a_mixed_up_one_fails(motions):
+    tasks = [("a person jumps", ("jump",), 0), ("a person jumps", ("jump",), 1),
+             ("a person waves the left hand", ("wave_left",), 0),
+             ("a person turns left then walks forward", ("turn_left", "walk_forward"), 4)]  # fmt: skip
+    generate, asked = ideal(motions)
+    row = model_row("model", tasks, generate)
+    assert (row.passed, row.total, row.failures) == (4, 4, [])
+    assert sorted(asked) == sorted((sentence, seed) for sentence, _, seed in tasks)  # sentence and seed, no action
+    assert row.tries["jump"] == [True, True] and row.tries["turn_left then walk_forward"] == [True]
+
+    mixed = dict(zip(motions, reversed(motions.values()), strict=True))
+    row = model_row("model", tasks, ideal(mixed)[0])
+    assert (row.passed, row.total) == (1, 4)  # the middle one of three stays in its place
+    failure = next(what for what in row.failures if what["sentence"].endswith("walks forward"))
+    assert failure["seed"] == 4 and failure["shows"] == ["jump"] and failure["wanted"] == "turn_left then walk_forward"
+
+
+def test_batches_lose_nothing(motions, monkeypatch):
+    monkeypatch.setattr(report, "BATCH", 3)
+    generate, asked = ideal(motions)
+    row = model_row("sentences", [("a person jumps", ("jump",), seed) for seed in range(7)], generate)
+    assert row.total == 7 and sorted(seed for _, seed in asked) == list(range(7))
+
+
+def test_lengths_within_one_code_and_exactly():
+    def generate(sentences, seed, seconds, exact_length):
+        codes = round(seconds * 5) + (1 if seconds < 5 else 2)
+        return [SimpleNamespace(tokens=[0] * codes, joints=None) for _ in sentences]
+
+    row = lengths_row(generate, 20.0, 4)
+    assert row.tries["4 s"] == [True] * 4 and row.tries["4 s, exact"] == [False] * 4
+    assert row.tries["6 s"] == [False] * 4 and row.failures[0]["codes"] == 32 and row.failures[0]["wanted_codes"] == 30
+    assert (row.passed, row.total) == (8, 32)
+
+
+def test_clips_row_says_what_a_wrong_clip_shows():
+    row = clips_row("truth", {"nod": fresh_clips(("jump",), 2), "jump": fresh_clips(("jump",), 1)})
+    assert (row.passed, row.total) == (1, 3)
+    assert row.failures == [{"wanted": "nod", "clip": index, "shows": ["jump"]} for index in (0, 1)]
+
+
+def test_the_text_holds_counts_targets_and_failures():
+    row = Row("sentences")
+    row.add("jump", True, sentence="up", seed=0)
+    row.add("jump", False, sentence="a person leaps", seed=3, shows=["squat"])
+    text = markdown("Title", [row], {"jump": {"jump": 1.0, "squat": 0.04}})
+    assert "| sentences | 1 / 2 | 50.0 % | 70 % | no |" in text and "| jump | 1/2 |" in text
+    assert "- wanted jump, sentence a person leaps, seed 3, shows ['squat']" in text
+    assert "| jump | 100 % | squat 4 % |" in text and "The model never sees a condition" in text
+
+
+def test_pairs_are_distinct_and_have_conditions():
+    assert len(PAIRS) == len(set(PAIRS)) == 12
+    assert {name for pair in PAIRS for name in pair} <= set(CHECKS)
+
+
+def test_the_script_measures_truth_without_a_model(script, tmp_path):
+    done = script("demo_report", "--rows", "truth", "truth-more", "--clips", 2, "--matrix", "--out", tmp_path)
+    assert done.code == 0, done.err
+    assert "| truth | 64 / 64 | 100.0 % | 99 % | yes |" in done.out  # 32 actions that a demo must have, 19 more
+    assert "| truth-more | 38 / 38 | 100.0 % | 99 % | yes |" in done.out and "| pick_up | 100 % |" in done.out
+    assert done.out.rstrip().endswith(f"wrote {tmp_path / 'report.md'}")
+    record = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert (
+        set(record["rows"]["truth"]["groups"]) == set(NAMED) <= set(CHECKS) and record["matrix"]["jump"]["jump"] == 1.0
+    )
+    assert "never sees a condition" in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
+def test_the_script_measures_a_run(script, tiny, tmp_path):
+    """Random weights: nothing is faithful, everything is counted, and lengths hold whatever the weights."""
+    few = tmp_path / "few.json"
+    few.write_text(json.dumps([{"sentence": "a person walks", "actions": ["walk_forward"]}]))
+    done = script("demo_report", "--run", tiny.run, "--rows", "roundtrip", "sentences", "lengths", "--clips", 1,
+                  "--sentences", few, "--sentence-seeds", 2, "--first-seed", 7, "--out", tmp_path / "out")  # fmt: skip
+    assert done.code == 0, done.err
+    rows = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))["rows"]
+    assert list(rows) == ["roundtrip", "sentences", "lengths"]
+    assert (rows["roundtrip"]["total"], rows["sentences"]["total"], rows["lengths"]["total"]) == (32, 2, 32)
+    assert {what["seed"] for what in rows["sentences"]["failures"]} == {7, 8}
+    assert all(rows["lengths"]["groups"][f"{s} s, exact"] == [4, 4] for s in (2, 4, 6, 8))
+
+
+@pytest.mark.parametrize(
+    "flags, said",
+    [(("--clips", 0), "--clips must be 1 or more, got 0"),
+     (("--sentences", "none.json", "--rows", "sentences"), "none.json does not exist"),
+     (("--rows", "magic"), "invalid choice")],
+)  # fmt: skip
+def test_mistakes_are_one_line(script, tmp_path, flags, said):
+    done = script("demo_report", *flags, "--out", tmp_path)
+    assert done.code == 2 and said in done.err and len(done.err.strip().splitlines()) == 1

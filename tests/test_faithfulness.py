@@ -1,0 +1,227 @@
+"""The conditions on motions of known actions: each recognises its own and nothing else, whatever one does to a clip."""
+
+import json
+import re
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from motiongpt.action_checks import CHECKS, INCLUDED
+from motiongpt.data.actions import ACTIONS
+from motiongpt.data.procedural import STYLES, make_clip
+from motiongpt.faithfulness import check_tasks, confusions, does, in_order, pass_matrix, performs
+from motiongpt.faithfulness_report import FRESH_SEED, PAIRS, fresh_clips
+from motiongpt.features import mirror_joints
+from motiongpt.kinematic_measures import Measures, longest, runs, smooth, swings
+from motiongpt.skeletons import HUMANML3D
+
+ROOT = Path(__file__).resolve().parents[1]
+# words of the frozen sentences that carry no action: the model may meet them for the first time
+STOP_WORDS = set("there who that which he she first after before one a an the and then is with".split())
+
+
+@pytest.fixture(scope="module")
+def clips():
+    """Ten motions of every action that no training saw: eight styles, slowly and normally; the rest in the report."""
+    return {name: fresh_clips((name,), 10) for name in CHECKS}
+
+
+def other_side(name: str) -> str:
+    if name.endswith("_left"):
+        return name.removesuffix("left") + "right"
+    return name.removesuffix("right") + "left" if name.endswith("_right") else name
+
+
+def test_every_action_has_a_condition_that_says_itself():
+    assert set(CHECKS) == set(ACTIONS)
+    for name, check in CHECKS.items():
+        stated = getattr(check, "func", check).__doc__
+        assert stated and len(stated) > 30, f"{name} does not say its condition"
+
+
+def test_conditions_recognise_their_own_action_and_no_other(clips):
+    matrix = pass_matrix(clips)
+    own = {name: matrix[name][name] for name in CHECKS}
+    assert min(own.values()) >= 0.99, {name: share for name, share in own.items() if share < 0.99}
+    assert confusions(matrix, 0.05) == []
+
+
+def test_every_inclusion_is_real(clips):
+    """An exception that no clip needs would only hide a confusion."""
+    matrix = pass_matrix({action: clips[action] for _, action in INCLUDED})
+    assert all(matrix[name][action] > 0.5 for name, action in INCLUDED)
+
+
+def test_a_looser_condition_would_be_caught(clips):
+    matrix = pass_matrix({name: clips[name] for name in ("wave_left", "nod")})
+    matrix["nod"]["wave_left"] = 0.06
+    assert confusions(matrix) == [("nod", "wave_left", 0.06)]
+
+
+def test_the_mirrored_motion_is_the_other_side(clips):
+    for name, several in clips.items():
+        for joints in several[:4]:
+            mirrored = mirror_joints(joints, HUMANML3D)
+            assert performs(other_side(name), mirrored), name
+            assert other_side(name) == name or not performs(name, mirrored), name
+
+
+def test_facing_and_place_do_not_matter(clips):
+    c, s = np.cos(2.0), np.sin(2.0)
+    turned = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
+    for name, several in clips.items():
+        for joints in several[:2]:
+            assert performs(name, joints @ turned.T + np.array([3.0, 0.4, -5.0])), name
+
+
+def t_pose() -> np.ndarray:
+    """(22, 3): the rest pose with the arms sideways."""
+    joints = np.zeros((22, 3))
+    for j, parent in enumerate(HUMANML3D.parents[1:], 1):
+        offset = np.array(HUMANML3D.offsets[j])
+        if HUMANML3D.joints[j].endswith(("shoulder", "elbow", "wrist")):
+            offset = np.array([-offset[1] if HUMANML3D.joints[j].startswith("left") else offset[1], 0, 0])
+        joints[j] = joints[parent] + offset
+    return joints - np.array([0, joints[:, 1].min(), 0])
+
+
+def test_nothing_is_not_an_action(clips):
+    rng = np.random.default_rng(0)
+    stand = np.repeat(clips["walk_forward"][0][:1], 80, axis=0)
+    pose = np.repeat(t_pose()[None], 80, axis=0)
+    shaking = pose + rng.normal(0, 0.02, pose.shape)
+    scattered = rng.normal(0, 0.3, pose.shape)
+    fakes = {"stand": stand, "pose": pose, "shaking": shaking, "scattered": scattered}
+    for axis, way in enumerate(("sideways", "upward", "ahead")):  # as on ice, like a balloon
+        for sign in (1, -1):
+            fakes[f"gliding {sign} {way}"] = stand + np.linspace(0, 2.0 * sign, 80)[:, None, None] * np.eye(3)[axis]
+    for what, joints in fakes.items():
+        assert [name for name in CHECKS if performs(name, joints)] == [], what
+
+
+REVERSED = {"walk_forward": "walk_backward", "walk_backward": "walk_forward", "sit_down": "stand_up"}
+REVERSED |= {"stand_up": "sit_down", "turn_left": "turn_right", "walk_sideways_left": "walk_sideways_right"}
+ONE_WAY = ("run", "jump_forward", "kneel_left", "throw_left", "throw_right", "walk_circle_left")
+
+
+def test_a_motion_played_backward_is_another_one(clips):
+    for name, becomes in REVERSED.items():
+        for joints in clips[name]:
+            assert performs(becomes, joints[::-1]) and not performs(name, joints[::-1]), name
+    for name in ONE_WAY:
+        assert not any(performs(name, joints[::-1]) for joints in clips[name]), name
+
+
+def test_half_of_a_way_is_not_the_action(clips):
+    """A sitting down that stops before the seat, a turn that stops early."""
+    for name in ("sit_down", "kneel_left", "turn_left", "turn_around", "walk_circle_right"):
+        for joints in clips[name]:
+            assert not performs(name, joints[: round(0.3 * len(joints))]), name
+
+
+def test_two_actions_in_their_order_only():
+    for first, second in PAIRS:
+        for joints in fresh_clips((first, second), 5):
+            assert in_order(first, second, joints), (first, second)
+            assert not in_order(second, first, joints), (second, first)
+            assert does((first, second), joints) and not does((second, first), joints)
+
+
+def test_one_action_is_not_two(clips):
+    for first, second in PAIRS:
+        assert not any(in_order(first, second, joints) for joints in clips[first][:3] + clips[second][:3])
+
+
+def test_an_unknown_action_and_a_wrong_shape_are_refused():
+    with pytest.raises(ValueError, match="no condition for 'fly'"):
+        performs("fly", np.zeros((40, 22, 3)))
+    with pytest.raises(ValueError, match=r"\(F, 22, 3\)"):
+        performs("run", np.zeros((40, 21, 3)))
+    assert not performs("nod", np.zeros((3, 22, 3)))  # too short for anything
+
+
+def test_fresh_clips_depend_on_their_seed_alone():
+    again = make_clip(
+        ("nod",), np.random.default_rng([1, zlib.crc32(b"nod"), 0]), STYLES[0], ("slow",), sizes=("small",)
+    )
+    np.testing.assert_array_equal(fresh_clips(("nod",), 2, 1)[0], again.joints)
+    assert not np.array_equal(fresh_clips(("nod",), 1, FRESH_SEED)[0][:40], again.joints[:40])
+
+
+# The measures.
+
+
+def test_counting_turning_points():
+    t = np.linspace(0, 4 * np.pi, 200)
+    assert swings(np.sin(t), 0.5) == 5  # up, down, up, down, up to zero
+    assert swings(0.2 * np.sin(t), 0.5) == 0
+    assert swings(np.linspace(0, 1, 50), 0.5) == 1
+    assert swings(np.sin(t) + 0.05 * np.sin(40 * t), 0.5) == 5
+    assert runs([0, 1, 1, 0, 1]) == [(1, 3), (4, 5)] and longest(np.array([0, 1, 1, 0, 1])) == 2 and runs([]) == []
+
+
+def test_smoothing_is_a_mean_with_repeated_ends():
+    np.testing.assert_allclose(smooth(np.array([0.0, 3.0, 6.0, 0.0]), 3), [1, 3, 3, 2])
+    np.testing.assert_allclose(smooth(np.full((6, 2), 7.0), 4), 7.0)
+
+
+def test_measures_of_a_pose_by_hand():
+    """A T-pose that turns to the left by 90 degrees while it goes 2 m to +x, which is its left at first."""
+    F = 41
+    angle = np.linspace(0, np.pi / 2, F)
+    turn = np.zeros((F, 3, 3))
+    turn[:, 0, 0] = turn[:, 2, 2] = np.cos(angle)
+    turn[:, 0, 2], turn[:, 2, 0], turn[:, 1, 1] = np.sin(angle), -np.sin(angle), 1
+    joints = np.einsum("fij,kj->fki", turn, t_pose()) + np.linspace(0, 2, F)[:, None, None] * np.array([1.0, 0, 0])
+    m = Measures(joints)
+    # the means over four frames at both ends take 3 / 40 off
+    np.testing.assert_allclose([m.turned, m.travel[0], m.travel[2]], [90 * 37 / 40, 1.85, 0.0], atol=0.12)
+    assert abs(m.low_at_start) < 0.03 and m.elbows.max() < 1 and abs(m.lean).max() < 5
+    # wrists straight out from the shoulders, to the outside on both sides
+    np.testing.assert_allclose(m.hands[:, 0], np.tile([0.2568 + 0.2660, 0, 0], (F, 1)), atol=1e-3)
+    np.testing.assert_allclose(m.hands[:, 1], np.tile([0.2631 + 0.2699, 0, 0], (F, 1)), atol=1e-3)
+
+
+# The frozen sentences.
+
+
+@pytest.fixture(scope="module")
+def sentences():
+    path = ROOT / "benchmarks" / "demo_sentences.json"
+    return check_tasks(json.loads(path.read_text(encoding="utf-8")), path.name)
+
+
+@pytest.fixture(scope="module")
+def captions():
+    table = json.loads((ROOT / "checkpoints" / "demo" / "prompts.json").read_text(encoding="utf-8"))
+    return {" ".join(text.lower().split()) for text in table["captions"]}
+
+
+def test_the_frozen_sentences_are_many_different_and_new(sentences, captions):
+    texts = [text for text, _ in sentences]
+    assert len(texts) == len(set(texts)) == 72
+    assert not set(texts) & captions
+    assert sum(len(actions) == 2 for _, actions in sentences) == 14
+
+
+def test_every_word_of_theirs_was_read_in_training(sentences, captions):
+    known = {word for text in captions for word in re.findall(r"[a-z'-]+", text)} | STOP_WORDS
+    for text, _ in sentences:
+        assert set(re.findall(r"[a-z'-]+", text)) <= known, text
+
+
+def test_they_ask_for_every_action_and_both_sides_alike(sentences):
+    asked = [action for _, actions in sentences for action in actions]
+    assert set(asked) == set(CHECKS)
+    assert sum(name.endswith("_left") for name in asked) == sum(name.endswith("_right") for name in asked)
+
+
+@pytest.mark.parametrize(
+    "records",
+    [{}, ["a"], [{"sentence": "x"}], [{"sentence": "x", "actions": ["fly"]}], [{"sentence": 1, "actions": []}]],
+)
+def test_a_wrong_list_of_sentences_is_refused(records):
+    with pytest.raises(ValueError, match="list.json"):
+        check_tasks(records, "list.json")
