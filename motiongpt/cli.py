@@ -7,6 +7,7 @@ only when a script asks.
 
 import argparse
 import dataclasses
+import math
 import os
 import shlex
 import sys
@@ -32,6 +33,7 @@ VQVAE_TRAIN_FLAGS = tuple(
     for name in TrainConfig.__dataclass_fields__
     if name not in ("max_seq_len", "label_smoothing", "grad_accum")  # several forward passes are not one large batch
 )
+DEBUG_STEPS = 5
 NOT_READ_YET = ("HF_USER", "HUB_REPO_S1", "HUB_REPO_S2", "HUB_REPO_S3", "VQVAE_STATS_PATH", "SMPLX_MODEL_DIR")
 """Variables of the ancestors whose feature is not there yet."""
 
@@ -39,11 +41,11 @@ NOT_READ_YET = ("HF_USER", "HUB_REPO_S1", "HUB_REPO_S2", "HUB_REPO_S3", "VQVAE_S
 class Parser(argparse.ArgumentParser):
     """argparse with defaults in the help, no abbreviated flags, and errors of one line."""
 
-    def __init__(self, description: str, **kwargs: Any) -> None:
+    def __init__(self, description: str, debug: str = "show the traceback of an error", **kwargs: Any) -> None:
         super().__init__(
             description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **kwargs
         )
-        self.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        self.add_argument("--debug", action="store_true", help=debug)
 
     def error(self, message: str) -> None:
         self.exit(2, f"{self.prog}: error: {message}; --help lists the flags\n")
@@ -161,6 +163,30 @@ def slug(prompt: str) -> str:
     return "-".join("".join(c if c.isalnum() else " " for c in prompt.lower()).split()[:8])[:60] or "motion"
 
 
+def add_input_flags(parser: argparse.ArgumentParser) -> None:
+    """What reading a user's own motion file takes, see `motion_files.py`."""
+    parser.add_argument("--fps", type=float, help="--input: frames per second of a .npy (default: the tokenizer's)")
+    parser.add_argument("--joint-map", type=Path, help="--input: JSON {joint of the skeleton: joint of the .bvh}")
+    parser.add_argument("--stats", type=Path, help="folder of Mean.npy and Std.npy, for another project's --vqvae FILE")
+
+
+def check_input_flags(args: argparse.Namespace) -> None:
+    """ValueError for values of `add_input_flags` that make no sense."""
+    if args.fps is not None and not 0 < args.fps < math.inf:
+        raise ValueError(f"--fps must be positive, got {args.fps}")
+    if args.stats and not args.vqvae:
+        raise ValueError("--stats needs --vqvae FILE, a tokenizer of another project")
+
+
+def settle_steps(args: argparse.Namespace) -> None:
+    """Set --max-steps of a training: --epochs goes before a recipe's number of steps, --debug cuts it to 5 a stage."""
+    if args.epochs is not None and args.max_steps is None:
+        args.max_steps = 0  # a recipe's number of steps would silently win
+    if args.debug:
+        args.max_steps = min(args.max_steps or DEBUG_STEPS, DEBUG_STEPS)
+        print(f"--debug: at most {DEBUG_STEPS} steps a stage; train it in full with --fresh and without --debug")
+
+
 def open_generator(
     args: argparse.Namespace, demo: Path, precision: str | None = None, device: str | None = None
 ) -> "MotionGenerator":
@@ -180,7 +206,7 @@ def open_generator(
     where = pick_device(device)
     precision = precision or resolve_precision("auto", where, bf16_pays=False)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32  # fp16, for older CUDA, overflows: fp32 there
-    generator = MotionGenerator(place, stage=args.stage, vqvae=args.vqvae, device=where, dtype=dtype)
+    generator = MotionGenerator(place, stage=args.stage, vqvae=args.vqvae, stats=args.stats, device=where, dtype=dtype)
     print(f"run {place}, stage {generator.run.stage} ({generator.run.meta['name']})")
     return generator
 

@@ -21,7 +21,8 @@ import torch
 
 from motiongpt.config import SampleConfig
 from motiongpt.data.tokens import Prompts, load_tokens, prompt_table
-from motiongpt.motion import Motion
+from motiongpt.motion import Motion, check_suffix
+from motiongpt.motion_files import decode_motions, motion_codes
 from motiongpt.sampling import (
     Limits,
     codes_for_seconds,
@@ -51,6 +52,7 @@ class MotionGenerator:
         *,
         stage: int | None = None,
         vqvae: Path | str | None = None,
+        stats: Path | str | None = None,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -60,7 +62,8 @@ class MotionGenerator:
             dataset_path: a token dataset to take lengths and codes per caption from; the run's own prompts.json
                 serves where this is None.
             stage: stage number; default the highest finished one.
-            vqvae: tokenizer folder; default the run's own.
+            vqvae: tokenizer folder; default the run's own. For the file of another project, `stats` is the folder of
+                its Mean.npy and Std.npy.
             dtype: of the language model's base weights. bfloat16 halves them and rounds every product: other
                 motions than in float32 for the same seed, as likely ones. The motion tokenizer stays float32.
 
@@ -79,7 +82,7 @@ class MotionGenerator:
             )
         self.device = torch.device(device)
         folder = Path(vqvae) if vqvae is not None else self.run.folder / "vqvae"
-        self.tokenizer = MotionTokenizer.load(folder, device) if vqvae is not None or folder.is_dir() else None
+        self.tokenizer = MotionTokenizer.load(folder, device, stats) if vqvae is not None or folder.is_dir() else None
         if self.tokenizer is not None and self.tokenizer.config.codes < self.run.config.codes:
             raise ValueError(
                 f"{folder} has {self.tokenizer.config.codes} codes, the run writes {self.run.config.codes}: "
@@ -167,14 +170,16 @@ class MotionGenerator:
         return limits_from_median(self.run.prompts.expected_length(text))
 
     def decode(self, codes: Sequence[Sequence[int]], texts: Sequence[str]) -> list[Motion]:
-        """Codes -> motions; with joints where the run has a tokenizer."""
+        """Codes -> motions; with joints, or SMPL-X parameters, where the run has a tokenizer."""
         if self.tokenizer is None:
             return [Motion(None, self.run.config.fps, row, text) for row, text in zip(codes, texts, strict=True)]
-        joints = self.tokenizer.decode(codes)
-        return [
-            Motion(xyz, self.tokenizer.fps, row, text, self.tokenizer.skeleton)
-            for xyz, row, text in zip(joints, codes, texts, strict=True)
-        ]
+        return decode_motions(self.tokenizer, codes, texts)
+
+    def check_output(self, path: Path) -> None:
+        """ValueError where a motion of this run could not be saved as this file; see `motion.check_suffix`."""
+        tokenizer = self.tokenizer
+        has_joints = tokenizer is not None and tokenizer.representation.has_joints
+        check_suffix(path, has_joints, tokenizer is not None and not has_joints)
 
     def describe(
         self,
@@ -185,16 +190,16 @@ class MotionGenerator:
         config: SampleConfig | None = None,
         **sampling: float,
     ) -> str:
-        """A sentence for a motion, its codes, or these as text ("42 18").
+        """A sentence for a motion, its codes, or these as text ("42 18"). A motion of joints and no tokens is encoded.
 
         `config` is `DESCRIBE` unless given: greedy, at most 64 tokens.
 
         Raises ValueError for an empty motion, text that is no tokens, or a code outside the codebook.
         """
         motion = parse_motion(motion) if isinstance(motion, str) else motion
-        codes = list(motion.tokens) if isinstance(motion, Motion) else list(motion)
+        codes = motion_codes(motion, self.tokenizer) if isinstance(motion, Motion) else list(motion)
         if not codes:
-            raise ValueError("nothing to describe: the motion has no tokens (a .npy has none; save .npz or .txt)")
+            raise ValueError("nothing to describe: the motion has no tokens, or is shorter than one")
         config = replace(config or DESCRIBE, **sampling)
         ids = self.run.renderer.motion_prompt(codes, participant_id)
         self._check_room([ids], config.max_new_tokens)

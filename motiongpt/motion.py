@@ -1,8 +1,8 @@
 """A motion as people handle it: joints, frame rate, tokens and text together, saved by file suffix.
 
 `Motion.save` picks the writer: `.npy` `.npz` `.json` `.txt` here, `.gif` and `.png` in `render.skeleton`. A motion may
-have tokens and no joints (a language model run without a motion tokenizer); it saves what it has. Made-up or missing
-joints are never drawn.
+have tokens and no joints (a language model run without a motion tokenizer), or SMPL-X parameters instead of joints; it
+saves what it has. Made-up or missing joints are never drawn.
 
 What this module does not know: how tokens become joints (`vqvae.py`, `features.py`), and which model made them.
 """
@@ -16,8 +16,12 @@ import numpy as np
 
 from motiongpt.files import write_atomic
 from motiongpt.render.skeleton import render_gif, render_png
+from motiongpt.representations import SMPLX_WIDTHS
 from motiongpt.skeletons import Skeleton, guess_skeleton
-from motiongpt.vocab import format_motion, parse_motion
+from motiongpt.vocab import format_motion
+
+SMPLX_WIDTH = sum(SMPLX_WIDTHS.values())
+NO_BODY_MODEL = "SMPL-X parameters become joints only through a body model (--smplx-dir, not there yet); save .npz"
 
 
 class Codes(tuple):
@@ -44,11 +48,17 @@ class Motion:
     tokens: Codes = Codes()  # S = F / 4 codes
     text: str = ""
     skeleton: Skeleton | None = None  # needed where there are joints
+    parameters: np.ndarray | None = None  # (F, 182) of SMPL-X, by the names of SMPLX_WIDTHS, instead of joints
 
     def __post_init__(self):
         self.tokens, self.fps = Codes(self.tokens), float(self.fps)
         if not 0 < self.fps < np.inf:
             raise ValueError(f"fps must be a positive number, got {self.fps}")
+        if self.parameters is not None:
+            self.parameters = np.asarray(self.parameters, dtype=np.float32)
+            if self.joints is not None or self.parameters.ndim != 2 or self.parameters.shape[1] != SMPLX_WIDTH:
+                got = f"{self.parameters.shape}" + ("" if self.joints is None else " and joints")
+                raise ValueError(f"SMPL-X parameters must be (F, {SMPLX_WIDTH}), without joints, got {got}")
         if self.joints is None:
             return
         self.joints = np.asarray(self.joints, dtype=np.float32)
@@ -68,22 +78,24 @@ class Motion:
     @property
     def seconds(self) -> float:
         """Duration; 0 where there are only tokens, because how long a token lasts is the tokenizer's business."""
-        return 0.0 if self.joints is None else len(self.joints) / self.fps
+        frames = self.parameters if self.joints is None else self.joints
+        return 0.0 if frames is None else len(frames) / self.fps
 
     def save(self, path: str | Path, *, title: str = "", size: int | None = None) -> list[Path]:
         """Writes the format named by the suffix and returns the paths written; parent folders are made.
 
         A path without a suffix, or an existing folder, becomes a folder with motion.npy, motion.gif and motion.txt
-        (without joints: motion.txt). `title` and `size` (pixels) are for pictures. Each file appears whole or not
-        at all.
+        (SMPL-X: motion.npz and motion.txt; tokens only: motion.txt). `title` and `size` (pixels) are for pictures.
+        Each file appears whole or not at all.
 
         Raises ValueError for an unknown suffix, and for a format that needs joints where there are none.
         """
         path = Path(path)
         if path.is_dir() or not path.suffix:
             suffixes = (".txt",) if self.joints is None else (".npy", ".gif", ".txt")
+            suffixes = suffixes if self.parameters is None else (".npz", ".txt")
             return [out for end in suffixes for out in self.save(path / f"motion{end}", title=title, size=size)]
-        check_suffix(path, self.joints is not None)
+        check_suffix(path, self.joints is not None, self.parameters is not None)
         suffix = path.suffix.lower()
         if suffix in (".gif", ".png"):
             look = {"size": size} if size else {}
@@ -109,6 +121,8 @@ class Motion:
         try:
             loaded = np.load(path, allow_pickle=False)
             record = {"joints": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded}
+            if "betas" in record:
+                record["parameters"] = np.concatenate([record[name] for name in SMPLX_WIDTHS], axis=1)
             if skeleton is None and "skeleton" in record:
                 skeleton = Skeleton.from_json(str(record["skeleton"]))
             if skeleton is None and record.get("joints") is not None:
@@ -116,7 +130,7 @@ class Motion:
             if fps is None:
                 fps = float(record["fps"]) if "fps" in record or skeleton is None else skeleton.fps
             text, tokens = str(record.get("text", "")), record.get("tokens", ())
-            return cls(record.get("joints"), fps, tokens, text, skeleton)
+            return cls(record.get("joints"), fps, tokens, text, skeleton, record.get("parameters"))
         except KeyError as error:
             raise ValueError(f"{path}: a motion .npz must have {error}") from error
         except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
@@ -130,22 +144,18 @@ def _skeleton_of(shape: tuple[int, ...]) -> Skeleton:
     return skeleton
 
 
-def read_codes(path: Path) -> list[int]:
-    """The motion codes of a file: a .txt in any of the field's spellings, or a motion saved as .npz."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist")
-    if path.suffix == ".txt":
-        return parse_motion(path.read_text(encoding="utf-8-sig"))
-    return list(Motion.load(path).tokens)
+def check_suffix(path: Path, joints: bool, parameters: bool = False) -> None:
+    """ValueError where `Motion.save` could not write this file: an unknown suffix, or joints needed and none there.
 
-
-def check_suffix(path: Path, joints: bool) -> None:
-    """ValueError where `Motion.save` could not write this file: an unknown suffix, or joints needed and none there."""
+    `parameters`: there are SMPL-X parameters instead of joints.
+    """
     suffix = path.suffix.lower()
     if not suffix or path.is_dir():
         return
     if suffix not in _WRITERS:
         raise ValueError(f"cannot save {path.name}: supported are {' '.join(_WRITERS)}, or no suffix for a folder")
+    if parameters and suffix in (".npy", ".gif", ".png"):
+        raise ValueError(f"cannot save {path.name}: {NO_BODY_MODEL}")
     if not joints and suffix in (".npy", ".gif", ".png"):
         raise ValueError(f"cannot save {path.name}: there are tokens only; joints need a VQ-VAE (flag --vqvae)")
 
@@ -161,16 +171,24 @@ def _write_npz(motion: Motion, path: Path) -> None:
         record["skeleton"] = motion.skeleton.to_json()
     if motion.joints is not None:
         record["joints"] = motion.joints
+    if motion.parameters is not None:
+        ends = np.cumsum(list(SMPLX_WIDTHS.values()))[:-1]
+        record |= dict(zip(SMPLX_WIDTHS, np.split(motion.parameters, ends, axis=1), strict=True))
     with open(path, "wb") as file:
         np.savez_compressed(file, **record)
 
 
 def _write_json(motion: Motion, path: Path) -> None:
     """Everything, the skeleton by name; joints to a micrometre."""
-    joints = None if motion.joints is None else motion.joints.astype(np.float64).round(6).tolist()
+
+    def numbers(array: np.ndarray | None) -> list | None:
+        return None if array is None else array.astype(np.float64).round(6).tolist()
+
     skeleton = motion.skeleton.name if motion.skeleton else None
     record = {"text": motion.text, "fps": motion.fps, "tokens": list(motion.tokens), "skeleton": skeleton}
-    path.write_text(json.dumps(record | {"joints": joints}, ensure_ascii=False) + "\n", encoding="utf-8")
+    record |= {"joints": numbers(motion.joints)}
+    record |= {} if motion.parameters is None else {"parameters": numbers(motion.parameters)}
+    path.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _write_txt(motion: Motion, path: Path) -> None:

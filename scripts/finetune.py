@@ -33,7 +33,7 @@ TOKENIZER_ONLY = (*(name for name in cli.VQVAE_FLAGS if name != "codes"), "windo
 
 
 def make_parser() -> cli.Parser:
-    parser = cli.Parser(__doc__)
+    parser = cli.Parser(__doc__, debug=f"a run of at most {cli.DEBUG_STEPS} steps, with the traceback of an error")
     add = parser.add_argument
     add("--stage", help="number or name of a stage of the recipe, or all")
     add("--list", action="store_true", help="list recipes, their stages and tasks, and stop")
@@ -85,8 +85,7 @@ def main(args) -> int | None:
         cli.refuse(args, LORA, "with --train full, which has no adapters")
     cli.say_unread_environment()
     args.out = args.out or cli.default_run()
-    if args.epochs is not None and args.max_steps is None:
-        args.max_steps = 0  # a recipe's number of steps would silently win
+    cli.settle_steps(args)
     for number, stage in stages:
         if code := (cli.tokenizer_stage if stage.trains_tokenizer else train_stage)(args, number, stage):
             return code

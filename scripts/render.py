@@ -1,4 +1,4 @@
-"""Pictures of motions: of a sentence, of tokens, or of .npy / .npz / .txt files that exist already.
+"""Pictures of motions: of a sentence, of tokens, or of .npy / .npz / .txt / .bvh files that exist already.
 
     python scripts/render.py --input outputs/walk/motion.npy --output walk.gif
     python scripts/render.py --tokens "<MOT_BEGIN><motion_42><motion_18><MOT_END>" --output walk.png
@@ -18,6 +18,8 @@ sys.path.insert(0, str(ROOT))
 
 from motiongpt.cli import (
     Parser,
+    add_input_flags,
+    check_input_flags,
     check_task,
     default_run,
     fill_from_environment,
@@ -28,7 +30,7 @@ from motiongpt.cli import (
     slug,
 )
 
-READABLE = (".npy", ".npz", ".txt")
+READABLE = (".npy", ".npz", ".txt", ".bvh")
 DEMO = ROOT / "checkpoints" / "demo"
 
 
@@ -47,27 +49,30 @@ def make_parser() -> Parser:
     parser.add_argument("--seed", type=int, help="--prompt: same seed, same motion (default 0)")
     parser.add_argument("--vqvae", "--vqvae-ckpt", type=Path, help="tokenizer folder, instead of the run's")
     parser.add_argument("--title", default="", help="written above the picture (default: nothing)")
-    parser.add_argument("--fps", type=float, help="--input: frames per second of a .npy (default: the skeleton's)")
+    add_input_flags(parser)
+    parser.add_argument("--reconstruct", action="store_true", help="--input: draw what the tokenizer gives back of it")
     parser.add_argument("--size", type=int, help="pixels, both ways (default 480)")
     return parser
 
 
 def main(args) -> None:
-    from motiongpt.motion import Motion, check_suffix
+    from motiongpt.motion import Motion
+    from motiongpt.motion_files import decode_motions, needs_tokenizer, read_motion
     from motiongpt.tokenizer import MotionTokenizer
     from motiongpt.vocab import parse_motion
 
     if args.prompt is None:
         refuse(args, ("stage", "pid", "seed"), "without --prompt")
     if args.input is None:
-        refuse(args, ("fps",), "without --input: tokens have their tokenizer's rate")
+        refuse(args, ("fps", "joint_map", "reconstruct"), "without --input: tokens have their tokenizer's rate")
     fill_from_environment(args, vqvae="VQVAE_CHECKPOINT")
+    check_input_flags(args)
     say_unread_environment()
 
     @cache
     def tokenizer() -> MotionTokenizer:
         if folder := args.vqvae or args.run:
-            return MotionTokenizer.load(folder)
+            return MotionTokenizer.load(folder, stats=args.stats)
         own = default_run()
         return MotionTokenizer.load(own if (own / "vqvae").is_dir() else DEMO)
 
@@ -75,14 +80,21 @@ def main(args) -> None:
         codes = parse_motion(text)
         if not codes:
             raise ValueError("no motion tokens to draw; expected such as <motion_42><motion_18>")
-        return Motion(tokenizer().decode([codes])[0], tokenizer().fps, codes, "", tokenizer().skeleton)
+        return decode_motions(tokenizer(), [codes], [""])[0]
+
+    def read(file: Path) -> Motion:
+        if file.suffix == ".txt":
+            return decode(file.read_text(encoding="utf-8-sig"))
+        if args.reconstruct or needs_tokenizer(file):
+            return read_motion(file, tokenizer(), args.fps, args.joint_map, args.reconstruct)
+        return Motion.load(file, fps=args.fps)
 
     if args.prompt is not None:
         generator = open_generator(args, DEMO)
         target = args.output or Path("outputs") / slug(args.prompt) / "motion.gif"
         target = target if target.suffix else target / "motion.gif"
         check_task(generator, "t2m")
-        check_suffix(target, generator.tokenizer is not None)  # before anything is sampled
+        generator.check_output(target)  # before anything is sampled
         motion = generator.generate(args.prompt, args.pid, seed=args.seed or 0)
         if note := generator.advice(args.prompt):
             print(note)
@@ -95,12 +107,8 @@ def main(args) -> None:
             raise ValueError(f"--output {args.output} is one file for {len(files)} motions; give a folder")
         jobs = []
         for file in files:
-            if file.suffix == ".txt":
-                motion = decode(file.read_text(encoding="utf-8-sig"))
-            else:
-                motion = Motion.load(file, fps=args.fps)
             target = args.output or file.with_suffix(".gif")
-            jobs.append((motion, target if target.suffix else target / f"{file.stem}.gif"))
+            jobs.append((read(file), target if target.suffix else target / f"{file.stem}.gif"))
     for motion, target in jobs:
         for written in motion.save(target, title=args.title, size=args.size):
             print(f"wrote {written}")

@@ -2,7 +2,7 @@
 
     python scripts/sample.py --prompt "a person walks forward"
     python scripts/sample.py --prompt "a person waves the right hand" --output wave.gif --seconds 4 --seed 1
-    python scripts/sample.py --task m2t --input outputs/walk/motion.txt
+    python scripts/sample.py --task m2t --input outputs/walk/motion.txt       # or my.bvh, joints.npy, motion.npz
     python scripts/sample.py --info
 
 Without --output it prints the tokens and writes outputs/<words of the prompt>/motion.{npy,gif,txt}.
@@ -37,10 +37,13 @@ def make_parser() -> cli.Parser:
         default="t2m",
         help="t2m: a sentence to a motion; m2t: a motion to a sentence (default t2m)",
     )
-    parser.add_argument("--input", type=Path, help="m2t: .txt of tokens or .npz of a motion")
+    parser.add_argument(
+        "--input", type=Path, help="m2t: .txt of tokens, .npz of a motion, .bvh, .npy of joints or features"
+    )
     parser.add_argument("--run", help="run folder, stage folder or Hub repo id (default: outputs/run, else the demo)")
     parser.add_argument("--stage", type=int, help="stage to sample from (default: the highest finished one)")
     parser.add_argument("--vqvae", type=Path, help="tokenizer folder (default: the run's own)")
+    cli.add_input_flags(parser)
     parser.add_argument("--pid", help="participant whose style to take; --info lists them (default: none)")
     parser.add_argument("--seconds", type=float, help="wanted length, to within one code (default: as in training)")
     parser.add_argument("--exact-length", action="store_true", help="with --seconds: exactly so long")
@@ -54,19 +57,18 @@ def make_parser() -> cli.Parser:
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="of the language model's weights (default: bf16 "
                         "on CUDA from 8.0 on, fp32 elsewhere; a seed's motion depends on it)")  # fmt: skip
     parser.add_argument("--info", action="store_true", help="say what this run knows: actions, lengths ..., and stop")
-    parser.add_argument(
-        "--trace", action="store_true", help="a line per code: ids allowed, the end's logit, the code drawn"
-    )
+    parser.add_argument("--trace", action="store_true", help="a line per code: ids allowed, end's logit, code drawn")
     cli.add_config_flags(parser, SampleConfig)
     return parser
 
 
 def main(args) -> None:
     from motiongpt.generator import DESCRIBE, format_trace
-    from motiongpt.motion import check_suffix, read_codes
+    from motiongpt.motion_files import read_codes
 
     check(args)
     cli.fill_from_environment(args, vqvae="VQVAE_CHECKPOINT")
+    cli.check_input_flags(args)
     layers = [("--task m2t", DESCRIBE.to_dict())] if args.task == "m2t" else []
     config, _ = cli.resolve(SampleConfig, args, *layers, (f"--config {args.config}", cli.read_config_file(args.config)))
     generator = cli.open_generator(args, ROOT / "checkpoints" / "demo", args.precision, args.device)
@@ -75,7 +77,8 @@ def main(args) -> None:
         return
     cli.check_task(generator, args.task)
     if args.task == "m2t":
-        text = generator.describe(read_codes(args.input), args.pid, seed=args.seed, config=config)
+        codes = read_codes(args.input, generator.tokenizer, args.fps, args.joint_map)
+        text = generator.describe(codes, args.pid, seed=args.seed, config=config)
         print(text)
         for path in args.output or []:
             write_atomic(path, partial(Path.write_text, data=text + "\n", encoding="utf-8"))
@@ -83,7 +86,7 @@ def main(args) -> None:
         return
     prompts = read_prompts(args.prompt)
     for path in args.output or []:
-        check_suffix(path, generator.tokenizer is not None)  # before anything is sampled
+        generator.check_output(path)  # before anything is sampled
     motions = generator.generate(
         prompts, args.pid, seed=args.seed, seconds=args.seconds, exact_length=args.exact_length,
         per_prompt_vocab=not args.no_per_prompt_vocab, config=config,
@@ -109,9 +112,9 @@ def check(args) -> None:
     if args.task == "t2m" and not args.prompt:
         raise ValueError("--prompt is needed: what the person does, such as --prompt 'a person walks forward'")
     if args.task == "m2t" and args.input is None:
-        raise ValueError("--task m2t needs --input, a .txt of tokens or an .npz of a motion")
-    unused = {"t2m": ("input",), "m2t": ("prompt", "seconds", "exact_length", "no_per_prompt_vocab", "vqvae",
-                                         "trace", "end_logit_slope")}[args.task]  # fmt: skip
+        raise ValueError("--task m2t needs --input, a .txt of tokens, a .npz of a motion, a .bvh or a .npy")
+    unused = {"t2m": ("input", "fps", "joint_map"), "m2t": ("prompt", "seconds", "exact_length", "no_per_prompt_vocab",
+                                                            "trace", "end_logit_slope")}[args.task]  # fmt: skip
     cli.refuse(args, unused, f"for --task {args.task}")
     if args.task == "m2t" and any(path.suffix != ".txt" for path in args.output or []):
         raise ValueError(f"--task m2t writes a sentence: --output must end in .txt, got {args.output[0]}")

@@ -113,7 +113,7 @@ WRONG: list[tuple[str, str]] = [
     ("prepare --from joints --input {world} --out {here}/x", "has none of raw_joints/"),
     ("prepare --from procedural --count 2 --out {world}", "is not empty; choose another --out"),
     ("render --input {here}/nothing.npy", "does not exist"),
-    ("render --input {here}", "holds no .npy, .npz, .txt file"),
+    ("render --input {here}", "holds no .npy, .npz, .txt, .bvh file"),
     ("render --input {world}/tokens.json", "can read .npy .npz .txt"),
     (f"render --tokens 1 --output {{here}}/x.mov {VQ}", "cannot save x.mov: supported are"),
     (f"render --tokens 1 {VQ} --size -5 --output {{here}}/x.gif", "-5"),

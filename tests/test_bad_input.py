@@ -169,7 +169,7 @@ def write_npy(path: Path, array) -> Path:
     "array, message",
     [
         (np.zeros((10, 5, 3), np.float32), "not a motion"),
-        (np.zeros((10, 263), np.float32), "not a motion"),
+        (np.zeros((10, 264), np.float32), "or features (F, 263) of this tokenizer, got float32 (10, 264)"),
         (np.zeros((0, 22, 3), np.float32), "not a motion"),
         (np.full((10, 22, 3), np.nan, np.float32), ""),
         (np.array(["a"]), "not a motion"),
@@ -199,9 +199,10 @@ def test_describe_refuses_what_is_no_motion(script, tiny, here, content):
     check(done, {"hello there": "not a motion token", "99 1": "code 99 is outside"}.get(content, "nothing to describe"))
 
 
-def test_describe_says_that_a_npy_has_no_tokens(script, tiny, here):
-    write_npy(here / "m.npy", np.zeros((8, 22, 3), np.float32))
-    check(script("sample", "--task", "m2t", "--run", tiny.run, "--input", "m.npy"), "a .npy has none")
+def test_describe_names_a_npy_of_other_joints(script, tiny, here):
+    write_npy(here / "m.npy", np.zeros((8, 17, 3), np.float32))
+    done = script("sample", "--task", "m2t", "--run", tiny.run, "--input", "m.npy")
+    check(done, "expected joints (F, 22, 3) or features (F, 263) of this tokenizer, got float32 (8, 17, 3)")
 
 
 # 3) Broken datasets.

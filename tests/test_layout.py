@@ -26,6 +26,7 @@ LEVELS = {
     3: "weights data render faithfulness",
     3.5: "tasks",
     4: "motion checkpoint tokenizer stages faithfulness_report",
+    4.5: "motion_files",
     5: "loops generator",
     5.5: "evaluation",
     6: "finetuning tokenizer_training",

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from motiongpt.data.readers import smplx
 from motiongpt.motion import Codes, Motion
 from motiongpt.skeletons import HUMANML3D, KIT
 
@@ -138,3 +139,19 @@ def test_load_errors_name_the_file(tmp_path):
     (tmp_path / "walk.bvh").write_text("HIERARCHY")
     with pytest.raises(ValueError, match="walk.bvh"):
         Motion.load(tmp_path / "walk.bvh")
+
+
+def test_smplx_parameters_are_saved_by_name(tmp_path):
+    parameters = np.random.default_rng(0).normal(size=(8, 182)).astype(np.float32)
+    clip = Motion(None, 25.0, (1, 2), "hello", parameters=parameters)
+    assert clip.seconds == 8 / 25
+    assert [path.name for path in clip.save(tmp_path / "out")] == ["motion.npz", "motion.txt"]
+    np.testing.assert_array_equal(smplx.read(tmp_path / "out" / "motion.npz").parameters[:, 10:], parameters[:, 10:])
+    back = Motion.load(tmp_path / "out" / "motion.npz")
+    np.testing.assert_array_equal(back.parameters, parameters)
+    assert (back.fps, back.tokens, back.text, back.joints) == (25.0, (1, 2), "hello", None)
+    for suffix in (".npy", ".gif", ".png"):
+        with pytest.raises(ValueError, match="--smplx-dir"):
+            clip.save(tmp_path / f"m{suffix}")
+    with pytest.raises(ValueError, match=r"must be \(F, 182\)"):
+        Motion(None, 25.0, parameters=parameters[:, :100])

@@ -1,0 +1,184 @@
+"""A user's own file -> features -> codes or a motion, in the terms of one tokenizer; and codes -> motions.
+
+    .bvh              any hierarchy that a joint map fits; unit, up axis and rate are the file's, or guessed
+    .npy              joints (F, J, 3) in metres, y up, or features (F, D) of the tokenizer's width
+    .npz              a saved motion; with a tokenizer of SMPL-X also parameters by name (or a folder of frames)
+    .txt              tokens
+
+Joints are mapped by name, resampled and turned into features as `scripts/prepare.py` does it, so a file and the data
+set made of it give the same codes.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from motiongpt.data.build import resample, resample_parameters, to_skeleton
+from motiongpt.data.joint_maps import JointMap, read_map
+from motiongpt.data.raw import RawClip
+from motiongpt.data.readers import bvh, smplx
+from motiongpt.features import joints_to_features
+from motiongpt.motion import Motion
+from motiongpt.tokenizer import MotionTokenizer
+from motiongpt.vocab import parse_motion
+
+SUFFIXES = (".npy", ".npz", ".txt", ".bvh")
+NO_TOKENIZER = "has no tokens, and this run no motion tokenizer to make them; give --vqvae FOLDER"
+
+
+def read_codes(
+    path: Path, tokenizer: MotionTokenizer | None, fps: float | None = None, joint_map: Path | None = None
+) -> list[int]:
+    """The motion codes of a file: those it holds (.txt, .npz), else what the tokenizer makes of its motion.
+
+    `fps` is the rate of joints in a .npy (default the tokenizer's); `joint_map` is a file as of `joint_maps.read_map`,
+    where no built-in map fits a .bvh. Raises FileNotFoundError, and ValueError naming the file, what was found and what
+    was expected.
+    """
+    content = _read(Path(path), tokenizer, fps, joint_map)
+    if isinstance(content, Motion):
+        return motion_codes(content, tokenizer)
+    return tokenizer.encode([content])[0]
+
+
+def read_motion(
+    path: Path, tokenizer: MotionTokenizer, fps: float | None = None, joint_map: Path | None = None,
+    reconstruct: bool = False,
+) -> Motion:  # fmt: skip
+    """The motion of a file, to be drawn; with `reconstruct` what the tokenizer gives back of it. Errors as above."""
+    path = Path(path)
+    content = _read(path, tokenizer, fps, joint_map)
+    if isinstance(content, Motion) and not reconstruct and (content.joints is not None or not content.tokens):
+        return content
+    if not isinstance(content, Motion) and not reconstruct:
+        return _motion(tokenizer, torch.from_numpy(content))
+    codes = motion_codes(content, tokenizer) if isinstance(content, Motion) else tokenizer.encode([content])[0]
+    if not codes:
+        raise ValueError(f"{path}: no motion tokens; expected such as <motion_42><motion_18>, or a motion of one code")
+    return decode_motions(tokenizer, [codes], [content.text if isinstance(content, Motion) else ""])[0]
+
+
+def needs_tokenizer(path: Path) -> bool:
+    """Whether only a tokenizer can tell what a file's numbers mean: a .bvh, and a .npy of features (two axes)."""
+    if path.suffix.lower() != ".npy":
+        return path.suffix.lower() == ".bvh"
+    return _mapped(path).ndim == 2
+
+
+def motion_codes(motion: Motion, tokenizer: MotionTokenizer | None) -> list[int]:
+    """A motion's own tokens, else those of its joints or parameters; none where it has none of these.
+
+    Raises ValueError where the joints do not fit the tokenizer's skeleton, and where a tokenizer is needed.
+    """
+    if motion.tokens or (motion.joints is None and motion.parameters is None):
+        return list(motion.tokens)
+    if tokenizer is None:
+        raise ValueError(f"the motion {NO_TOKENIZER}")
+    names = motion.skeleton.joints if motion.joints is not None else ()
+    clip = RawClip(motion.joints, names, motion.fps, parameters=motion.parameters)
+    return tokenizer.encode([clip_features(clip, tokenizer)])[0]
+
+
+def decode_motions(tokenizer: MotionTokenizer, codes: Sequence[Sequence[int]], texts: Sequence[str]) -> list[Motion]:
+    """Codes -> motions with joints, or with parameters where the tokenizer's features are SMPL-X's."""
+    return [
+        _motion(tokenizer, features, row, text)
+        for features, row, text in zip(tokenizer.decode_features(codes), codes, texts, strict=True)
+    ]
+
+
+def clip_features(clip: RawClip, tokenizer: MotionTokenizer, joint_map: JointMap | None = None) -> np.ndarray:
+    """A clip -> features (F, D) in their own units, at the tokenizer's rate. Raises ValueError where it does not fit.
+
+    A skeleton without lengths (KIT-ML's) has nothing to retarget to: joints must be of its body, as sampled ones are.
+    """
+    representation, skeleton = tokenizer.representation, tokenizer.skeleton
+    if not representation.has_joints:
+        if clip.parameters is None:
+            raise ValueError(f"joints, but the tokenizer is of {representation.name}: SMPL-X parameters are needed")
+        return resample_parameters(clip.parameters, representation.groups, clip.fps, tokenizer.fps)
+    if clip.joints is None:
+        raise ValueError(f"SMPL-X parameters, but the tokenizer is of {representation.name}: joints are needed")
+    joints = resample(to_skeleton(clip, skeleton, joint_map), clip.fps, tokenizer.fps)
+    if representation.kind == "humanml3d" and not skeleton.has_lengths:
+        features = joints_to_features(joints / representation.metres_per_unit, skeleton, retargeted=True)
+    else:
+        features = representation.encode(joints)
+    return features.astype(np.float32)
+
+
+def _motion(tokenizer: MotionTokenizer, features: torch.Tensor, codes: Sequence[int] = (), text: str = "") -> Motion:
+    """Features (F, D) in their own units -> a motion."""
+    if not tokenizer.representation.has_joints:
+        return Motion(None, tokenizer.fps, codes, text, parameters=features.numpy())
+    return Motion(tokenizer.joints(features).numpy(), tokenizer.fps, codes, text, tokenizer.skeleton)
+
+
+def _read(
+    path: Path, tokenizer: MotionTokenizer | None, fps: float | None, joint_map: Path | None
+) -> Motion | np.ndarray:
+    """A file as a motion, where it is one already, else as features (F, D) of the tokenizer."""
+    suffix = path.suffix.lower()
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist")
+    is_smplx = tokenizer is not None and not tokenizer.representation.has_joints
+    if not (suffix in SUFFIXES or (is_smplx and path.is_dir())):
+        raise ValueError(f"{path}: a motion is read from {' '.join(SUFFIXES)}")
+    if joint_map is not None and suffix != ".bvh":
+        raise ValueError(f"--joint-map is for a .bvh, whose joints have names; got {path}")
+    if fps is not None and suffix != ".npy" and not (is_smplx and suffix != ".txt"):
+        raise ValueError(f"--fps is for joints in a .npy, which does not say; {path} does")
+    if suffix == ".txt":
+        return Motion(None, tokenizer.fps if tokenizer else 20.0, parse_motion(path.read_text(encoding="utf-8-sig")))
+    if suffix == ".npz" and not (is_smplx and not _is_saved(path)):
+        return Motion.load(path)
+    if tokenizer is None:
+        raise ValueError(f"{path} {NO_TOKENIZER}")
+    if suffix == ".npy":
+        return _from_array(path, tokenizer, fps)
+    try:
+        if suffix == ".bvh":
+            names = read_map(joint_map) if joint_map else None
+            return clip_features(bvh.read(path, tokenizer.fps), tokenizer, names)
+        return clip_features(smplx.read(path, fps or tokenizer.fps), tokenizer)
+    except ValueError as error:
+        raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+
+
+def _is_saved(path: Path) -> bool:
+    """Whether a .npz was written by `Motion.save`: it has tokens, maybe none."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return "tokens" in file.files
+    except (ValueError, EOFError, OSError, AttributeError, TypeError) as error:
+        raise ValueError(f"{path} is not a readable .npz ({error})") from error
+
+
+def _from_array(path: Path, tokenizer: MotionTokenizer, fps: float | None) -> np.ndarray:
+    """Joints or features of a .npy, told apart by their number of axes."""
+    array = _mapped(path)
+    D, J, rate = tokenizer.representation.dim, tokenizer.skeleton.num_joints, tokenizer.fps
+    has_joints = tokenizer.representation.has_joints
+    wanted = (f"joints (F, {J}, 3) or " if has_joints else "") + f"features (F, {D})"
+    is_features = array.ndim == 2 and array.shape[1] == D
+    is_joints = has_joints and array.ndim == 3 and array.shape[1:] == (J, 3)
+    if not (is_features or is_joints) or array.dtype.kind not in "fiu" or not len(array):
+        raise ValueError(f"{path}: expected {wanted} of this tokenizer, got {array.dtype} {array.shape}")
+    array = np.array(array, dtype=np.float32)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{path}: frame {int(np.argwhere(~np.isfinite(array))[0, 0])} is not finite")
+    if is_joints:
+        return clip_features(RawClip(array, tokenizer.skeleton.joints, fps or rate), tokenizer)
+    if fps not in (None, rate):
+        raise ValueError(f"{path}: features are not resampled: they must be of {rate:g} fps, got --fps {fps:g}")
+    return array
+
+
+def _mapped(path: Path) -> np.ndarray:
+    """A .npy, mapped: a header that promises more than the file holds takes no memory."""
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{path} is not a motion: not a readable .npy array ({error})") from error

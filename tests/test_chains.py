@@ -1,0 +1,297 @@
+"""From every kind of source to a sampled motion, through the scripts people type, at tiny size.
+
+prepare -> train_vqvae -> tokenize_motions -> finetune --stage 3 --debug -> sample. Weights are barely trained: what is
+checked is that each step takes what the one before wrote, and that the widths, skeletons and rates come out right.
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import test_reader_amass
+import test_reader_kit_xml
+import test_sources
+import torch
+from PIL import Image
+
+from motiongpt.data.procedural import generate_clips
+from motiongpt.data.raw import RawClip
+from motiongpt.data.token_formats import is_token_folder
+from motiongpt.features import joints_to_features
+from motiongpt.motion import Motion
+from motiongpt.motion_files import clip_features, read_codes
+from motiongpt.representations import SMPLX_WIDTHS
+from motiongpt.skeletons import HUMANML3D, KIT
+from motiongpt.tokenizer import MotionTokenizer
+
+TINY = "--width 16 --code-dim 8 --codes 16 --depth 1 --window 16 --max-steps 3 --eval-every 3 --batch-size 4".split()
+LORA = "--lora-r 2 --batch-size 4".split()
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What a source must come out as."""
+
+    joints: int | None  # None: SMPL-X parameters
+    fps: float
+    width: int
+
+
+def caption_folder(place: Path, ids: list[str]) -> None:
+    """texts/ and splits: the last two clips are val and test."""
+    (place / "texts").mkdir(parents=True)
+    for name in ids:
+        (place / "texts" / f"{name}.txt").write_text(f"a person does {name}#a/DET#0.0#0.0\n")
+    for split, some in (("train", ids[:-2]), ("val", ids[-2:-1]), ("test", ids[-1:])):
+        (place / f"{split}.txt").write_text("\n".join(some) + "\n")
+
+
+def moving_joints(count=5, frames=44) -> list[np.ndarray]:
+    return [clip.joints[:frames] for clip in generate_clips(count, seed=3)]
+
+
+def make_joints(place: Path) -> list:
+    (place / "raw_joints").mkdir(parents=True)
+    clips = moving_joints()
+    for i, joints in enumerate(clips):
+        np.save(place / "raw_joints" / f"{i}.npy", joints)
+    caption_folder(place, [str(i) for i in range(len(clips))])
+    return []
+
+
+def make_features(place: Path, width: int) -> list:
+    """A download's layout. The values of 251 are random: KIT's features are read as they are."""
+
+    (place / "new_joint_vecs").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i, joints in enumerate(moving_joints()):
+        features = joints_to_features(joints, HUMANML3D) if width == 263 else rng.normal(size=(44, width)) / 10
+        features[:, -4:] = features[:, -4:] > 0  # contacts are 0 or 1, which the check of the deviations knows
+        np.save(place / "new_joint_vecs" / f"{i}.npy", features.astype(np.float32))
+    caption_folder(place, [str(i) for i in range(5)])
+    return []
+
+
+def make_bvh(place: Path) -> list:
+    place.mkdir()
+    for i in range(5):
+        test_sources.write_bvh(place / f"walk_{i}.bvh", frames=30 + i)
+    return ["--captions", write_captions(place, [f"walk_{i}" for i in range(5)])]
+
+
+def write_captions(place: Path, ids: list[str]) -> Path:
+    rows = [f"{name},he does {name},,{split}" for name, split in zip(ids, [*["train"] * 3, "val", "test"], strict=True)]
+    (place / "captions.csv").write_text("id,caption,participant,split\n" + "\n".join(rows) + "\n")
+    return place / "captions.csv"
+
+
+def make_kit_xml(place: Path) -> list:
+    """Walks of the reader's own maker, each under a number of its own."""
+    place.mkdir()
+    ids = [f"{i:05}" for i in range(11, 16)]
+    for i, name in enumerate(ids):
+        root = np.stack((np.zeros(60), 10.0 * np.arange(60), np.full(60, 848.0 + i)), axis=1)
+        swing = np.sin(np.arange(60) / 5)
+        test_reader_kit_xml.make(place, 60, {"LHx_joint": swing / 3, "RHx_joint": -swing / 3}, root=root, dt=0.05)
+        for end in ("mmm.xml", "annotations.json"):
+            (place / f"00007_{end}").rename(place / f"{name}_{end}")
+    return ["--captions", write_captions(place, ids)]
+
+
+def make_myoskeleton(place: Path) -> list:
+    import test_reader_myoskeleton  # skips where there is no h5py
+
+    place.mkdir()
+    for i, split in enumerate(("train", "val", "test")):
+        motion = test_reader_myoskeleton.body(frames=24, seed=i)
+        test_reader_myoskeleton.make(place / f"{split}.h5", motion, lengths=np.array([24, 20, 22]))
+    return []
+
+
+def make_smplx(place: Path) -> list:
+    place.mkdir()
+    ids = [f"P{i}_00{i}-word{i}" for i in range(5)]
+    test_sources.write_smplx(place, ids)
+    return ["--fps", 25, "--captions", write_captions(place, ids)]
+
+
+def make_amass(place: Path) -> list:
+    models = test_reader_amass.write_models(place / "models", ("smplh",))
+    ids = [f"walk{i}" for i in range(5)]
+    for i, name in enumerate(ids):
+        poses = test_reader_amass.smooth_poses(120, 156, i)
+        content = test_reader_amass.motion(frames=120, fps=60.0, seed=i, poses=poses)
+        test_reader_amass.write(place / "amass" / f"{name}_poses.npz", content)
+    return ["--input", place / "amass", "--smplx-dir", models,
+            "--captions", write_captions(place, [f"{name}_poses" for name in ids])]  # fmt: skip
+
+
+CHAINS = {
+    "humanml3d": (lambda place: make_features(place, 263), Chain(22, 20.0, 263)),
+    "kit-ml": (lambda place: make_features(place, 251), Chain(21, 12.5, 251)),
+    "joints": (make_joints, Chain(22, 20.0, 263)),
+    "bvh": (make_bvh, Chain(22, 20.0, 263)),
+    "kit-xml": (make_kit_xml, Chain(22, 20.0, 263)),
+    "myoskeleton": (make_myoskeleton, Chain(28, 20.0, 84)),
+    "smplx": (make_smplx, Chain(None, 25.0, 182)),
+    "amass": (make_amass, Chain(22, 20.0, 263)),
+    "procedural": (lambda place: ["--count", 12], Chain(22, 20.0, 263)),
+}
+
+
+def call(script, name, *args):
+    done = script(name, *args)
+    assert done.code == 0, f"{name}: {done.err}"
+    return done
+
+
+def train_and_sample(script, tiny, here: Path, data: Path, want: Chain) -> None:
+    """From a dataset folder to a motion; every step's command is the one before's."""
+    call(script, "train_vqvae", "--data", data, "--out", here / "vqvae", *TINY)
+    settings = json.loads((here / "vqvae" / "config.json").read_text())
+    assert settings["VQVAEConfig"]["feature_dim"] == want.width and settings["fps"] == want.fps
+    call(script, "tokenize_motions", "--data", data, "--vqvae", here / "vqvae", "--out", here / "tokens.json")
+    finetune(script, tiny, here, here / "tokens.json", "--vqvae", here / "vqvae")
+    sample = ("sample", "--run", here / "run", "--prompt", "a person walks", "--max-new-tokens", 6)
+    if want.joints is None:
+        parameters_come_out(script, here, sample, want)
+    else:
+        call(script, *sample, "--output", here / "out")
+        joints = np.load(here / "out" / "motion.npy", allow_pickle=False)
+        assert joints.shape[1:] == (want.joints, 3) and len(joints) % 4 == 0 and np.isfinite(joints).all()
+        with Image.open(here / "out" / "motion.gif") as image:
+            assert image.format == "GIF"
+
+
+def finetune(script, tiny, here, data, *args):
+    """Stage 3 without the ones before: a warning, five steps."""
+    done = call(script, "finetune", "--stage", 3, "--debug", "--data", data, "--backbone", tiny.backbone,
+                "--out", here / "run", *LORA, *args)  # fmt: skip
+    assert "--debug: at most 5 steps" in done.out and "; 5 steps on" in done.out
+    assert json.loads((here / "run" / "stage3" / "meta.json").read_text())["steps"] == 5
+
+
+def parameters_come_out(script, here, sample, want) -> None:
+    for suffix in (".npy", ".gif"):
+        done = script(*sample, "--output", here / f"m{suffix}")
+        assert done.code == 2 and "--smplx-dir" in done.err and done.err.count("\n") == 1
+    call(script, *sample, "--output", here / "m.npz")
+    with np.load(here / "m.npz", allow_pickle=False) as file:
+        frames = len(file["betas"])
+        assert frames and {name: file[name].shape for name in SMPLX_WIDTHS} == {
+            name: (frames, width) for name, width in SMPLX_WIDTHS.items()
+        }
+        assert float(file["fps"]) == want.fps
+    call(script, *sample, "--output", here / "out")
+    assert sorted(path.name for path in (here / "out").iterdir()) == ["motion.npz", "motion.txt"]
+    back = Motion.load(here / "m.npz")
+    again = Motion(None, back.fps, parameters=back.parameters)  # no tokens: it is encoded anew
+    again.save(here / "again.npz")
+    text = ("sample", "--run", here / "run", "--task", "m2t", "--max-new-tokens", 3)
+    call(script, *text, "--input", here / "again.npz")
+    raw = {name: np.zeros((12, width)) for name, width in SMPLX_WIDTHS.items()}
+    np.savez(here / "raw.npz", **raw, fps=25.0)
+    call(script, *text, "--input", here / "raw.npz")
+    done = script("render", "--run", here / "run", "--input", here / "again.npz")
+    assert done.code == 2 and "--smplx-dir" in done.err
+
+
+@pytest.mark.parametrize("source", CHAINS)
+def test_a_made_source_becomes_a_motion(source, script, tiny, tmp_path):
+    if source == "myoskeleton":
+        pytest.importorskip("h5py")
+    make, want = CHAINS[source]
+    args = make(tmp_path / "in")
+    if source != "procedural" and "--input" not in args:
+        args = ["--input", tmp_path / "in", *args]
+    call(script, "prepare", "--from", source, "--out", tmp_path / "data", "--workers", 1, *args)
+    train_and_sample(script, tiny, tmp_path, tmp_path / "data", want)
+
+
+def real_humanml3d(shared: Path, place: Path) -> list:
+    """Ten clips of the download, in its layout."""
+    download = shared / "humanml3d_folder"
+    for name in ("new_joint_vecs", "texts"):
+        (place / name).mkdir(parents=True)
+    for split, count in (("train", 6), ("val", 2), ("test", 2)):
+        ids = (download / f"{split}.txt").read_text().split()[:count]
+        (place / f"{split}.txt").write_text("\n".join(ids) + "\n")
+        for clip in ids:
+            shutil.copy(download / "new_joint_vecs" / f"{clip}.npy", place / "new_joint_vecs")
+            shutil.copy(download / "texts" / f"{clip}.txt", place / "texts")
+    return ["--input", place]
+
+
+REAL = {
+    "humanml3d": real_humanml3d,
+    "bvh": lambda shared, place: ["--input", shared / "bvh_samples"],
+    "kit-xml": lambda shared, place: ["--input", shared / "kit_mmm_samples", "--captions", kit_splits(place)],
+    "myoskeleton": lambda shared, place: ["--input", shared / "myoskeleton"],
+}
+
+
+def kit_splits(place: Path) -> Path:
+    place.mkdir()
+    (place / "c.csv").write_text("id,caption,participant,split\n00001,he walks,,train\n00002,he runs,,train\n"
+                                 "00004,he goes,,val\n")  # fmt: skip
+    return place / "c.csv"
+
+
+@pytest.mark.parametrize("source", REAL)
+def test_a_real_sample_becomes_a_motion(source, script, tiny, tmp_path, shared_data):
+    args = REAL[source](shared_data, tmp_path / "in")
+    call(script, "prepare", "--from", source, "--out", tmp_path / "data", "--workers", 1, *args)
+    train_and_sample(script, tiny, tmp_path, tmp_path / "data", CHAINS[source][1])
+
+
+def test_token_json_starts_at_finetune(script, tiny, tmp_path):
+    """Without a tokenizer there are tokens, and no joints are made up."""
+    entries = [{"text_query": f"sign {i % 4}", "motion_tokens": f"{i % 7} {i % 5} 3 2", "participant_id": f"P{i % 2}"}
+               for i in range(60)]  # fmt: skip
+    (tmp_path / "t.json").write_text(json.dumps(entries))
+    tokens_come_out(script, tiny, tmp_path, tmp_path / "t.json")
+
+
+def test_the_real_token_json_starts_at_finetune(script, tiny, tmp_path, shared_data):
+    tokens_come_out(script, tiny, tmp_path, shared_data / "signmotion" / "signmotion_1000.json")
+
+
+def tokens_come_out(script, tiny, here, data):
+    assert not is_token_folder(data)
+    finetune(script, tiny, here, data)
+    sample = ("sample", "--run", here / "run", "--prompt", "sign 1", "--max-new-tokens", 5)
+    done = call(script, *sample, "--output", here / "out")
+    assert [path.name for path in (here / "out").iterdir()] == ["motion.txt"] and "tokens only" in done.out
+    done = script(*sample, "--output", here / "m.npy")
+    assert done.code == 2 and "--vqvae" in done.err
+
+
+def test_debug_keeps_fewer_steps_and_shortens_a_tokenizer_stage(script, tiny, tmp_path):
+    call(script, "prepare", "--from", "procedural", "--count", 12, "--workers", 1, "--out", tmp_path / "data")
+    small = [word for word in TINY if word not in ("--max-steps", "3", "--eval-every")]
+    done = call(script, "finetune", "--recipe", "myoskeleton", "--stage", 1, "--debug", "--data", tmp_path / "data",
+                "--out", tmp_path / "run", *small)  # fmt: skip
+    assert json.loads((tmp_path / "run" / "vqvae" / "meta.json").read_text())["steps"] == 5
+    done = call(script, "finetune", "--stage", 3, "--debug", "--data", tiny.data, "--backbone", tiny.backbone,
+                "--out", tmp_path / "b", *LORA, "--max-steps", 2)  # fmt: skip
+    assert "; 2 steps on" in done.out
+
+
+def test_kit_joints_come_back_in(script, tiny, tmp_path):
+    """KIT's skeleton has no lengths to retarget to: sampled joints are of its body, and are taken so."""
+    make_features(tmp_path / "in", 251)
+    call(script, "prepare", "--from", "kit-ml", "--input", tmp_path / "in", "--out", tmp_path / "data", "--workers", 1)
+    call(script, "train_vqvae", "--data", tmp_path / "data", "--out", tmp_path / "vqvae", *TINY)
+
+    tokenizer = MotionTokenizer.load(tmp_path / "vqvae")
+    rng = np.random.default_rng(0)
+    joints = tokenizer.decode([[3, 5, 2, 7, 1, 4]])[0] + rng.normal(size=(24, 21, 3)).astype(np.float32) * 1e-3
+    features = clip_features(RawClip(joints, KIT.joints, 12.5), tokenizer)
+    back = tokenizer.joints(torch.from_numpy(features)).numpy()
+    height = (joints[:-1, :, 1] - joints[..., 1].min()) - back[..., 1]
+    assert features.shape == (23, 251) and np.abs(height).max() < 1e-3  # metres stay metres; 1 mm of float32 units
+    np.save(tmp_path / "k.npy", joints)
+    assert read_codes(tmp_path / "k.npy", tokenizer) == tokenizer.encode([features])[0]
