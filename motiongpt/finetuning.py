@@ -125,7 +125,8 @@ def prepare_stage(job: Job, device: torch.device, say: Callable[[str], None]) ->
             f"the longest example has {longest} tokens, the backbone {model.llm.config.max_positions} positions"
         )
 
-    collate = TaskCollate(training, job.tasks, renderer)
+    dropping = Renderer(model.vocab, job.think, job.config.max_seq_len, job.config.caption_dropout)
+    collate = TaskCollate(training, job.tasks, dropping)  # validation and the check above see whole captions
     batches = BucketedBatches(collate.lengths(), job.config.batch_size, job.config.seed, collate)
     checks = TaskCollate(held_out, job.tasks, renderer)
     order = np.argsort(checks.lengths(), kind="stable")
