@@ -39,8 +39,9 @@ stage() { # number, steps
 stage 1 300
 stage 2 1500
 stage 3 3000
+# once more with words left out of the captions: new sentences come without the words it leant on
 finished "$WORK/more/stage3" || "$PYTHON" scripts/finetune.py --stage 3 --train full --from "$WORK/run/stage3" \
-    --max-steps 3000 --lr 8e-4 --weight-decay 0.05 --out "$WORK/more" "${STAGE[@]}"
+    --max-steps 2000 --lr 8e-4 --weight-decay 0.05 --caption-dropout 0.2 --out "$WORK/more" "${STAGE[@]}"
 
 # 5) What it has learnt becomes the backbone. On it, small adapters for the three stages, each from the same weights,
 #    bring the motion words: these are what is shipped, since three full models would be too large.
@@ -49,14 +50,14 @@ ADAPT=(--from "$WORK/more/stage3" --train lora --lora-r 16 --lora-alpha 16 --lor
 finished "$WORK/adapted/stage1" ||
     "$PYTHON" scripts/finetune.py --stage 1 --max-steps 100 --lr 3e-4 "${STAGE[@]}" "${ADAPT[@]}"
 finished "$WORK/adapted/stage2" ||
-    "$PYTHON" scripts/finetune.py --stage 2 --max-steps 800 --lr 1e-3 "${STAGE[@]}" "${ADAPT[@]}"
+    "$PYTHON" scripts/finetune.py --stage 2 --max-steps 600 --lr 1e-3 "${STAGE[@]}" "${ADAPT[@]}"
 finished "$WORK/adapted/stage3" ||
-    "$PYTHON" scripts/finetune.py --stage 3 --max-steps 100 --lr 1e-4 "${STAGE[@]}" "${ADAPT[@]}"
+    "$PYTHON" scripts/finetune.py --stage 3 --max-steps 100 --lr 1e-4 --caption-dropout 0.2 "${STAGE[@]}" "${ADAPT[@]}"
 
 # 6) The folder to ship: `rm -r checkpoints/demo && cp -r "$WORK/demo" checkpoints/demo` puts it in place.
 [ -f "$WORK/demo/config.json" ] || "$PYTHON" scripts/ship.py --run "$WORK/adapted" --data "$WORK/tokens.json" \
-    --out "$WORK/demo" --clips 2000
+    --out "$WORK/demo" --name checkpoints/demo --clips 2000
 
 # 7) Does it do what it is told? The table of the README.
-"$PYTHON" scripts/demo_report.py --run "$WORK/demo" --out "$WORK/report"
+"$PYTHON" scripts/demo_report.py --run "$WORK/demo" --data "$WORK/tokens.json" --sentence-seeds 5 --out "$WORK/report"
 "$PYTHON" scripts/sample.py --run "$WORK/demo" --prompt "a person walks forward" --output "$WORK/walk"
