@@ -71,7 +71,7 @@ def limits_from_median(median: int) -> Limits:
 
 
 def limits_from_guess(codes: int) -> Limits:
-    """Limits around a guessed length, 0.6, 1.5 and 2 of it: the model ends mostly by itself. 10 -> Limits(6, 15, 20)."""
+    """Limits around a guessed length, 0.6, 1.5 and 2 of it: the model mostly ends itself. 10 -> Limits(6, 15, 20)."""
     around = limits_from_median(codes)
     return Limits(around.hard_min, codes * 3 // 2, max(around.hard_max, 2 * codes))
 
