@@ -225,6 +225,7 @@ class TrainConfig(JSONConfig):
     beta2: float = flag(0.999, "AdamW beta 2")
     clip: float = flag(1.0, "gradient norm limit; 0 = none")
     label_smoothing: float = flag(0.0, "label smoothing of the language-model loss, 0 to 1")
+    caption_dropout: float = flag(0.0, "share of a caption's tokens left out at random in text to motion, 0 to 1")
     window: int = flag(64, "VQ-VAE: training window in frames; shorter clips are masked")
     seed: int = flag(42, "seed of data order, masks and dropout")
     precision: str = flag("auto", "auto, bf16, fp16 or fp32", choices=PRECISIONS)
@@ -247,6 +248,7 @@ class TrainConfig(JSONConfig):
         for name in ("beta1", "beta2"):
             require(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
         require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "in [0, 1)")
+        require(0 <= self.caption_dropout < 1, "caption_dropout", self.caption_dropout, "in [0, 1)")
         require(self.precision in PRECISIONS, "precision", self.precision, f"one of {', '.join(PRECISIONS)}")
         require(self.max_minutes >= 0, "max_minutes", self.max_minutes, "0 or more")
 

@@ -73,6 +73,7 @@ class Job:
     resume: bool
     config: TrainConfig
     lora: LoRAConfig
+    validation: int = MAX_VALIDATION_ENTRIES
 
 
 @dataclass
@@ -119,7 +120,7 @@ def prepare_stage(job: Job, device: torch.device, say: Callable[[str], None]) ->
     vqvae = _vqvae_folder(job)
     training = [entry for entry in entries if entry.split == "train"]
     held_out = sorted((e for e in entries if e.split == "val"), key=lambda e: rank(e, job.config.seed))
-    held_out = held_out[:MAX_VALIDATION_ENTRIES]
+    held_out = held_out[: job.validation]
     if not training or not held_out:
         raise ValueError(f"{job.data} needs train and val entries, has {len(training)} and {len(held_out)}")
     if source is None:
@@ -135,7 +136,8 @@ def prepare_stage(job: Job, device: torch.device, say: Callable[[str], None]) ->
             f"the longest example has {longest} tokens, the backbone {model.llm.config.max_positions} positions"
         )
 
-    collate = TaskCollate(training, job.tasks, renderer)
+    dropping = Renderer(model.vocab, job.think, job.config.max_seq_len, job.config.caption_dropout)
+    collate = TaskCollate(training, job.tasks, dropping)  # validation and the check above see whole captions
     batches = BucketedBatches(collate.lengths(), job.config.batch_size, job.config.seed, collate)
     checks = TaskCollate(held_out, job.tasks, renderer)
     order = np.argsort(checks.lengths(), kind="stable")

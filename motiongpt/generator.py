@@ -28,6 +28,7 @@ from motiongpt.sampling import (
     codes_for_seconds,
     generate,
     generate_text,
+    limits_from_guess,
     limits_from_length,
     limits_from_median,
 )
@@ -161,13 +162,14 @@ class MotionGenerator:
 
     def limits(self, text: str, seconds: float | None = None, exact: bool = False) -> Limits:
         """How many codes a prompt may get: from `seconds`, else from the lengths in training of this caption or, where
-        it is new, of the captions most like it."""
+        it is new, loosely from those of the captions most like it."""
         if seconds is not None:
             if not 0 < seconds < math.inf:
                 raise ValueError(f"--seconds must be positive, got {seconds:g}")
             codes = codes_for_seconds(seconds, self.run.config.fps, self.run.config.frames_per_code)
             return limits_from_length(codes, exact)
-        return limits_from_median(self.run.prompts.expected_length(text))
+        expected = self.run.prompts.expected_length(text)
+        return limits_from_median(expected) if self.knows(text) else limits_from_guess(expected)
 
     def decode(self, codes: Sequence[Sequence[int]], texts: Sequence[str]) -> list[Motion]:
         """Codes -> motions; with joints, or SMPL-X parameters, where the run has a tokenizer."""

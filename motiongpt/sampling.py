@@ -14,7 +14,6 @@ and one (B, N + 2) mask per step, without a loop over rows.
 The order of the filters is fixed: repetition penalty, no-repeat n-gram, mask and slope, temperature, top-k, top-p.
 
 Every row draws from its own seed by inverse CDF, so a motion does not depend on who shared its batch.
-
 What this module does not know: text, tokenizers, files, devices. It takes ids as ints and a `Model` (below).
 """
 
@@ -71,11 +70,14 @@ def limits_from_median(median: int) -> Limits:
     return Limits(hard_min, median, max(hard_min + 4, int(1.4 * median)))
 
 
-def limits_from_length(codes: int, exact: bool = False) -> Limits:
-    """Limits for a wanted length: one code either way; `exact` leaves no room at all.
+def limits_from_guess(codes: int) -> Limits:
+    """Limits around a guessed length, 0.6, 1.5 and 2 of it: the model mostly ends itself. 10 -> Limits(6, 15, 20)."""
+    around = limits_from_median(codes)
+    return Limits(around.hard_min, codes * 3 // 2, max(around.hard_max, 2 * codes))
 
-    100 -> Limits(99, 100, 101); 100, exact -> Limits(100, 100, 100).
-    """
+
+def limits_from_length(codes: int, exact: bool = False) -> Limits:
+    """Limits for a wanted length: one code either way; `exact` leaves no room at all. 100 -> Limits(99, 100, 101)."""
     if codes < 1:
         raise ValueError(f"a wanted length must be at least 1 code, got {codes}")
     slack = 0 if exact else 1

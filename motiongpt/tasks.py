@@ -190,8 +190,11 @@ class Frame:
 class Renderer:
     """Entries to (ids, label mask) for one vocabulary; the caption's ids are looked up, its task words are ours."""
 
-    def __init__(self, vocab: MotionVocab, think: str = "auto", max_seq_len: int = 512) -> None:
+    def __init__(
+        self, vocab: MotionVocab, think: str = "auto", max_seq_len: int = 512, caption_dropout: float = 0.0
+    ) -> None:
         self.vocab, self.frame, self.max_seq_len = vocab, Frame(vocab, think), max_seq_len
+        self.caption_dropout = caption_dropout
         self._blank = vocab.tokenizer.encode("\n\n")
         self._captions: dict[str, list[int]] = {}  # of training: a data set repeats them, an epoch all of them
 
@@ -226,6 +229,9 @@ class Renderer:
         caption = self._caption(entry.text) if task in ("t2m", "m2t", "caption") else []
         motion = self.vocab.motion_ids(entry.codes) if task != "caption" else []
         if task == "t2m":
+            if self.caption_dropout:  # new sentences come without words the model leant on
+                kept = rng.random(len(caption)) >= self.caption_dropout
+                caption = [token for token, keep in zip(caption, kept, strict=True) if keep] or caption
             add(self.prompt(task, caption, who), False)
         elif task == "m2t":
             add(self.prompt(task, motion, who), False)

@@ -20,7 +20,7 @@ finished() { grep -qs '"finished": true' "$1/meta.json"; }
 # 2) The motion tokenizer: four frames become one of 512 codes.
 if [ ! -f "$WORK/tokens.json" ]; then
     "$PYTHON" scripts/train_vqvae.py --data "$WORK/data" --out "$WORK/vqvae" --width 160 --batch-size 64 \
-        --dead-below 0.3 --max-steps 5000 --lr 6e-4 --max-minutes "$MAX_MINUTES"
+        --dead-below 0.3 --max-steps 4500 --lr 6e-4 --max-minutes "$MAX_MINUTES"
     "$PYTHON" scripts/tokenize_motions.py --data "$WORK/data" --vqvae "$WORK/vqvae" --out "$WORK/tokens.json"
 fi
 
@@ -39,19 +39,25 @@ stage() { # number, steps
 stage 1 300
 stage 2 1500
 stage 3 3000
+# once more with words left out of the captions: new sentences come without the words it leant on
+finished "$WORK/more/stage3" || "$PYTHON" scripts/finetune.py --stage 3 --train full --from "$WORK/run/stage3" \
+    --max-steps 2000 --lr 8e-4 --weight-decay 0.05 --caption-dropout 0.2 --out "$WORK/more" "${STAGE[@]}"
 
-# 5) What it has learnt becomes the backbone. On it, the same three stages once more as small adapters, which bring the
-#    motion words: these are what is shipped, since three full models would be too large.
-ADAPT=(--train lora --lr 3e-4 --lora-r 16 --lora-alpha 16 --lora-dropout 0.1 --eval-every 50 --out "$WORK/adapted")
-finished "$WORK/adapted/stage1" || "$PYTHON" scripts/finetune.py --stage 1 --from "$WORK/run/stage3" \
-    --max-steps 100 "${STAGE[@]}" "${ADAPT[@]}"
-finished "$WORK/adapted/stage2" || "$PYTHON" scripts/finetune.py --stage 2 --max-steps 400 "${STAGE[@]}" "${ADAPT[@]}"
-finished "$WORK/adapted/stage3" || "$PYTHON" scripts/finetune.py --stage 3 --max-steps 300 "${STAGE[@]}" "${ADAPT[@]}"
+# 5) What it has learnt becomes the backbone. On it, small adapters for the three stages, each from the same weights,
+#    bring the motion words: these are what is shipped, since three full models would be too large.
+ADAPT=(--from "$WORK/more/stage3" --train lora --lora-r 16 --lora-alpha 16 --lora-dropout 0.1 --eval-every 50
+    --out "$WORK/adapted")
+finished "$WORK/adapted/stage1" ||
+    "$PYTHON" scripts/finetune.py --stage 1 --max-steps 100 --lr 3e-4 "${STAGE[@]}" "${ADAPT[@]}"
+finished "$WORK/adapted/stage2" ||
+    "$PYTHON" scripts/finetune.py --stage 2 --max-steps 600 --lr 1e-3 "${STAGE[@]}" "${ADAPT[@]}"
+finished "$WORK/adapted/stage3" ||
+    "$PYTHON" scripts/finetune.py --stage 3 --max-steps 100 --lr 1e-4 --caption-dropout 0.2 "${STAGE[@]}" "${ADAPT[@]}"
 
 # 6) The folder to ship: `rm -r checkpoints/demo && cp -r "$WORK/demo" checkpoints/demo` puts it in place.
 [ -f "$WORK/demo/config.json" ] || "$PYTHON" scripts/ship.py --run "$WORK/adapted" --data "$WORK/tokens.json" \
-    --out "$WORK/demo" --clips 2000
+    --out "$WORK/demo" --name checkpoints/demo --clips 2000
 
 # 7) Does it do what it is told? The table of the README.
-"$PYTHON" scripts/demo_report.py --run "$WORK/demo" --out "$WORK/report"
+"$PYTHON" scripts/demo_report.py --run "$WORK/demo" --data "$WORK/tokens.json" --sentence-seeds 5 --out "$WORK/report"
 "$PYTHON" scripts/sample.py --run "$WORK/demo" --prompt "a person walks forward" --output "$WORK/walk"

@@ -118,7 +118,7 @@ def train_stage(args, number: int, stage) -> int | None:
         recipe=args.recipe, out=args.out, train_mode=args.train or "lora", data=data or DEMO / "tokens.json",
         backbone=backbone, vqvae=args.vqvae or (None if data else DEMO / "vqvae"), source=vars(args)["from"],
         codes=codes, dedup=args.dedup, think=args.think or "auto", fresh=args.fresh, resume=args.resume,
-        config=config, lora=lora,
+        config=config, lora=lora, **({"validation": 8} if args.debug else {}),
     )  # fmt: skip
     device = pick_device(args.device)
     prepared = prepare_stage(job, device, print)

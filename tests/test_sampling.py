@@ -81,6 +81,13 @@ def test_limits_worked_examples():
     assert sampling.codes_for_seconds(0.01, 20, 4) == 1
 
 
+def test_a_guessed_length_leaves_the_end_to_the_model():
+    assert sampling.limits_from_guess(10) == Limits(6, 15, 20)
+    for n in range(1, 600):
+        guessed, known = sampling.limits_from_guess(n), sampling.limits_from_median(n)
+        assert guessed.hard_min == known.hard_min and guessed.hard_max >= max(known.hard_max, guessed.target)
+
+
 def test_limits_are_ordered_for_every_length():
     for n in range(1, 600):  # Limits itself raises where they are not
         slack = sampling.limits_from_length(n)

@@ -105,6 +105,22 @@ def test_denoise_hides_15_percent_but_at_least_one(S, hidden):
     assert corrupted[0] == BEGIN and corrupted[-1] == END
 
 
+def test_caption_dropout_leaves_words_of_the_prompt_out_and_nothing_else():
+    """ENTRY's caption is the tokens 0 and 1: both, one of them, but never none; the answer stays whole."""
+    whole, dropping = renderer(*CHAT), renderer(*CHAT, caption_dropout=0.5)
+    draw, seen = rng(), set()
+    head = len([*BEFORE, T2M, P1, 2, 2])
+    for _ in range(40):
+        ids, labels = dropping.render("t2m", ENTRY, draw)
+        answer = [*AFTER, BEGIN, M1, M0, END]
+        seen.add(tuple(ids[head : -len(answer)]))
+        assert ids[-len(answer) :] == answer and labels == [False] * (len(ids) - 4) + [True] * 4
+    assert seen == {(0, 1), (0,), (1,)}
+    for task in ("m2t", "caption", "denoise", "motion"):
+        assert dropping.render(task, ENTRY, rng()) == whole.render(task, ENTRY, rng())
+    assert dropping.text_prompt(ENTRY.text) == whole.text_prompt(ENTRY.text)  # sampling reads every word
+
+
 def test_denoise_hides_every_place_sooner_or_later():
     render, motion = renderer(*CHAT), renderer(*CHAT).vocab.motion_ids([0] * 10)
     draw = rng()
