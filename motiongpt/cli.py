@@ -184,7 +184,8 @@ def settle_steps(args: argparse.Namespace) -> None:
         args.max_steps = 0  # a recipe's number of steps would silently win
     if args.debug:
         args.max_steps = min(args.max_steps or DEBUG_STEPS, DEBUG_STEPS)
-        print(f"--debug: at most {DEBUG_STEPS} steps a stage, validation on 8 entries; train it in full with --fresh and without --debug")
+        short = f"--debug: at most {DEBUG_STEPS} steps a stage, validation on 8 entries"
+        print(f"{short}; train it in full with --fresh and without --debug")
 
 
 def open_generator(
