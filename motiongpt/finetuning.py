@@ -73,7 +73,7 @@ class Job:
     resume: bool
     config: TrainConfig
     lora: LoRAConfig
-    validation: int = MAX_VALIDATION_ENTRIES
+    validation: int | None = None  # entries looked at; None: MAX_VALIDATION_ENTRIES
 
 
 @dataclass
@@ -120,7 +120,7 @@ def prepare_stage(job: Job, device: torch.device, say: Callable[[str], None]) ->
     vqvae = _vqvae_folder(job)
     training = [entry for entry in entries if entry.split == "train"]
     held_out = sorted((e for e in entries if e.split == "val"), key=lambda e: rank(e, job.config.seed))
-    held_out = held_out[: job.validation]
+    held_out = held_out[: job.validation or MAX_VALIDATION_ENTRIES]
     if not training or not held_out:
         raise ValueError(f"{job.data} needs train and val entries, has {len(training)} and {len(held_out)}")
     if source is None:
