@@ -81,12 +81,11 @@ def main(args) -> int | None:
         cli.fill_from_environment(args, data="DATA_JSON_PATH", vqvae="VQVAE_CHECKPOINT")
     else:
         cli.refuse(args, ["vqvae"] if every else LANGUAGE_ONLY, "for a stage that trains the tokenizer")
+        cli.say_unused_environment("DATA_JSON_PATH", "VQVAE_CHECKPOINT")
     if args.train == "full":
         cli.refuse(args, LORA, "with --train full, which has no adapters")
     cli.say_unread_environment()
     args.out = args.out or cli.default_run()
-    if args.epochs is not None and args.max_steps is None:
-        args.max_steps = 0  # a recipe's number of steps would silently win
     for number, stage in stages:
         if code := (cli.tokenizer_stage if stage.trains_tokenizer else train_stage)(args, number, stage):
             return code

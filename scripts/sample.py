@@ -67,6 +67,7 @@ def main(args) -> None:
 
     check(args)
     cli.fill_from_environment(args, vqvae="VQVAE_CHECKPOINT")
+    cli.say_unread_environment()
     layers = [("--task m2t", DESCRIBE.to_dict())] if args.task == "m2t" else []
     config, _ = cli.resolve(SampleConfig, args, *layers, (f"--config {args.config}", cli.read_config_file(args.config)))
     generator = cli.open_generator(args, ROOT / "checkpoints" / "demo", args.precision, args.device)
