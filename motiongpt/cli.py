@@ -80,12 +80,16 @@ def resolve(config: type[Config], args: argparse.Namespace, *layers: tuple[str, 
     """A config from layers of values, weakest first, with the flags given on the command line on top.
 
     `layers` are (origin, values), e.g. ("recipe signmotiongpt", {...}), ("--config run.json", {...}); fields of
-    other configs in them are ignored. Returns the config and each field's origin.
+    other configs in them are ignored, and so are max_steps of a layer below one that says epochs. Returns the config
+    and each field's origin.
     """
     names = {field.name for field in dataclasses.fields(config)}
     values, origins = {}, dict.fromkeys(sorted(names), "default")
     given = {name: getattr(args, name) for name in names if getattr(args, name, None) is not None}
     for origin, layer in (*layers, ("flag", given)):
+        if "epochs" in names & set(layer) and "max_steps" not in layer:
+            values.pop("max_steps", None)  # a weaker layer's number of steps would silently win
+            origins["max_steps"] = "default"
         for name in names & set(layer):
             values[name], origins[name] = layer[name], origin
     for field in dataclasses.fields(config):
@@ -108,21 +112,27 @@ def fill_from_environment(args: argparse.Namespace, **variables: str) -> None:
     """Fill path flags that were not given from environment variables, and say so: data="DATA_JSON_PATH"."""
     for name, variable in variables.items():
         if getattr(args, name) is None and (value := os.environ.get(variable)):
-            setattr(args, name, Path(value))
-            print(f"{flag_name(name)} {value} (environment: {variable})")
+            setattr(args, name, Path(value).expanduser())
+            print(f"{flag_name(name)} {getattr(args, name)} (environment: {variable})")
 
 
 def default_run() -> Path:
     """outputs/run, in the folder that WORK_DIR names where it is set."""
     if work := os.environ.get("WORK_DIR"):
         print(f"outputs are in {work} (environment: WORK_DIR)")
-    return Path(work or "") / "outputs" / "run"
+    return Path(work or "").expanduser() / "outputs" / "run"
 
 
 def say_unread_environment() -> None:
     """A line about the ancestors' variables that are set and change nothing, so that nobody believes they did."""
     if names := [name for name in NOT_READ_YET if os.environ.get(name)]:
         print(f"note: {', '.join(names)} set in the environment, but nothing here reads it yet")
+
+
+def say_unused_environment(*variables: str) -> None:
+    """A line about variables that are set and that other stages or scripts would read."""
+    if names := [name for name in variables if os.environ.get(name)]:
+        print(f"note: {', '.join(names)} set in the environment, not used here")
 
 
 def use_hub_token(name: object) -> None:
@@ -179,9 +189,7 @@ def check_input_flags(args: argparse.Namespace) -> None:
 
 
 def settle_steps(args: argparse.Namespace) -> None:
-    """Set --max-steps of a training: --epochs goes before a recipe's number of steps, --debug cuts it to 5 a stage."""
-    if args.epochs is not None and args.max_steps is None:
-        args.max_steps = 0  # a recipe's number of steps would silently win
+    """--debug cuts a training to 5 steps a stage."""
     if args.debug:
         args.max_steps = min(args.max_steps or DEBUG_STEPS, DEBUG_STEPS)
         short = f"--debug: at most {DEBUG_STEPS} steps a stage, validation on 8 entries"

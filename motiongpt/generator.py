@@ -217,17 +217,17 @@ class MotionGenerator:
         return self.run.prompts.find(text) is not None
 
     def advice(self, text: str) -> str | None:
-        """One line on a sentence that is no training caption: that it has no known word, or that its length is a
-        guess. None for a training caption."""
+        """One line on a sentence that is no caption of prompts.json: that it has no known word, or that its length is
+        a guess. None for one of its captions."""
         if self.knows(text):
             return None
         words = content_words(text)
         new = [word for word in words if stem(word) not in self._known_stems]
-        start = f"note: {text[:60]!r} is not a training caption"
+        start = f"note: {text[:60]!r} is not among the captions this run lists"
         if len(new) == len(words):
             some = ", ".join(actions(self.run.prompts.captions)[:8])
             return f"{start} and has no word that this run knows; it knows words such as {some} (more: --info)"
-        start += f" ({', '.join(new[:5])}: never seen)" if new else ""
+        start += f" ({', '.join(new[:5])}: in none of them)" if new else ""
         return f"{start}, so its length is that of captions like it; see --seconds"
 
     @cached_property

@@ -1,7 +1,7 @@
 """The words of captions: which of them say what is done, and whether a sentence uses known ones.
 
-For advice to people only: nothing here reaches a model. English endings are stripped by rule, without a dictionary;
-words of other languages compare as they are written.
+For advice to people and for the length of a new sentence: nothing here reaches a model. English endings are stripped
+by rule, without a dictionary; words of other languages compare as they are written.
 """
 
 import re
@@ -39,9 +39,14 @@ def stem(word: str) -> str:
     return word[:-1] if len(word) > 2 and word.endswith("e") else word
 
 
+def words(text: str) -> list[str]:
+    """The words and numbers of a sentence, in order, in lower case, without what stands between them."""
+    return re.findall(r"[^\W_]+", text.lower())
+
+
 def content_words(text: str) -> list[str]:
-    """The words of a sentence that say something about the motion, in order, in lower case."""
-    return [word for word in re.findall(r"[^\W\d_]+", text.lower()) if word not in EMPTY]
+    """The words of a sentence that say something about the motion, in order, in lower case; numbers do not."""
+    return [word for word in words(text) if word not in EMPTY and not word.isnumeric()]
 
 
 def stems(captions: Iterable[str]) -> frozenset[str]:
@@ -57,9 +62,9 @@ def actions(captions: Iterable[str]) -> list[str]:
     """
     forms: dict[str, Counter] = defaultdict(Counter)
     for text in captions:
-        words = [word for word in content_words(text) if not word.endswith("ly")]
-        if words:
-            word = next((word for word in words if word not in LIGHT), words[0])
+        verbs = [word for word in content_words(text) if not word.endswith("ly")]
+        if verbs:
+            word = next((word for word in verbs if word not in LIGHT), verbs[0])
             forms[stem(word)][word] += 1
     ranked = sorted(forms.values(), key=lambda counts: (-counts.total(), min(counts)))
     return [min(counts, key=lambda word: (-counts[word], word)) for counts in ranked]

@@ -81,6 +81,7 @@ def main(args) -> int | None:
         cli.fill_from_environment(args, data="DATA_JSON_PATH", vqvae="VQVAE_CHECKPOINT")
     else:
         cli.refuse(args, ["vqvae"] if every else LANGUAGE_ONLY, "for a stage that trains the tokenizer")
+        cli.say_unused_environment("DATA_JSON_PATH", "VQVAE_CHECKPOINT")
     if args.train == "full":
         cli.refuse(args, LORA, "with --train full, which has no adapters")
     cli.say_unread_environment()

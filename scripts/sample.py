@@ -37,9 +37,7 @@ def make_parser() -> cli.Parser:
         default="t2m",
         help="t2m: a sentence to a motion; m2t: a motion to a sentence (default t2m)",
     )
-    parser.add_argument(
-        "--input", type=Path, help="m2t: .txt of tokens, .npz of a motion, .bvh, .npy of joints or features"
-    )
+    parser.add_argument("--input", type=Path, help="m2t: .txt of tokens, .npz, .bvh, .npy of joints or features")
     parser.add_argument("--run", help="run folder, stage folder or Hub repo id (default: outputs/run, else the demo)")
     parser.add_argument("--stage", type=int, help="stage to sample from (default: the highest finished one)")
     parser.add_argument("--vqvae", type=Path, help="tokenizer folder (default: the run's own)")
@@ -68,6 +66,7 @@ def main(args) -> None:
 
     check(args)
     cli.fill_from_environment(args, vqvae="VQVAE_CHECKPOINT")
+    cli.say_unread_environment()
     cli.check_input_flags(args)
     layers = [("--task m2t", DESCRIBE.to_dict())] if args.task == "m2t" else []
     config, _ = cli.resolve(SampleConfig, args, *layers, (f"--config {args.config}", cli.read_config_file(args.config)))

@@ -5,7 +5,9 @@
 Keeps every finished stage, adapters on one base; the base without motion words as the backbone; the tokenizer,
 prompts and tokens. Weights are rounded to fp16 (and upcast on load). tokens.meta.json is rewritten to name the
 rounded tokenizer, so that stages can be trained from the folder. --clips keeps the tokens of so many clips and the
-prompts of their captions, with lengths and codes as the whole data set has them.
+prompts of their captions, with lengths and codes as the whole data set has them. --name is the path that the adapters
+give for their base, where the folder is to be copied elsewhere. OUT appears when it is whole; until then it is
+OUT.partial.
 """
 
 import sys
@@ -22,6 +24,7 @@ def make_parser() -> Parser:
     parser.add_argument("--data", type=Path, required=True, help="the token dataset it was trained on")
     parser.add_argument("--out", type=Path, required=True, help="folder to write; must be empty or absent")
     parser.add_argument("--clips", type=int, default=0, help="keep the tokens of so many clips (default 0: all)")
+    parser.add_argument("--name", type=Path, help="folder it will be, such as checkpoints/demo (default: --out)")
     return parser
 
 
@@ -36,12 +39,13 @@ def main(args) -> None:
     from motiongpt.tokenizer import MotionTokenizer
     from motiongpt.weights import weights_hash
 
+    if args.clips < 0:
+        raise ValueError(f"--clips must be 0 or more, got {args.clips}")
     if args.out.exists() and any(args.out.iterdir()):
         raise FileExistsError(f"{args.out} is not empty; choose another --out, or remove it")
     stages = finished_stages(args.run)
     if not stages:
         raise FileNotFoundError(f"{args.run} has no finished stage")
-    backbone = args.out / "backbone"
     for number, meta in stages.items():
         if meta["train"] != "lora":
             source = stage_folder(args.run, number)
@@ -52,7 +56,23 @@ def main(args) -> None:
     if len(bases) > 1:
         raise ValueError(f"the stages of {args.run} sit on different bases: {', '.join(map(str, sorted(bases)))}")
     base = bases.pop()
-    config = RunConfig.read(args.run)
+    config, entries = RunConfig.read(args.run), load_tokens(args.data, split_seed(args.run))
+    facts, prompts = read_json(meta_path(args.data)), read_json(args.run / "prompts.json")
+    tokenizer, vqvae = run_tokenizer(args.run, config), MotionTokenizer.load(args.run)
+    weights = read_tensors(base / "model.safetensors")
+    if args.clips:
+        if not all(entry.id for entry in entries):
+            raise ValueError(f"--clips needs an id in every entry of {args.data}, to know which are of one clip")
+        kept = set(sorted({entry.id for entry in entries})[: args.clips])  # by number, so some of every split
+        entries = [entry for entry in entries if entry.id in kept]
+        said = {entry.text for entry in entries}
+        prompts["captions"] = {text: known for text, known in prompts["captions"].items() if text in said}
+
+    out = args.out.resolve()
+    partial = out.with_name(out.name + ".partial")
+    if partial.exists():  # of a killed run
+        shutil.rmtree(partial)
+    backbone = partial / "backbone"
 
     def halve(tensors, path: Path) -> None:
         rounded = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
@@ -61,8 +81,6 @@ def main(args) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_tensors(path, rounded)
 
-    tokenizer = run_tokenizer(args.run, config)
-    weights = read_tensors(base / "model.safetensors")
     for name in ("model.embed_tokens.weight", "lm_head.weight"):  # the motion words are the adapter's to bring
         if name in weights:
             weights[name] = weights[name][: tokenizer.size]
@@ -71,30 +89,28 @@ def main(args) -> None:
         backbone / "config.json", read_json(base / "config.json") | {"vocab_size": tokenizer.size, "dtype": "float16"}
     )
     base_hash = weights_hash(backbone)
-    for place in (backbone, args.out):
+    for place in (backbone, partial):
         tokenizer.save(place)
 
     for number, meta in stages.items():
-        source, folder = stage_folder(args.run, number), stage_folder(args.out, number)
+        source, folder = stage_folder(args.run, number), stage_folder(partial, number)
         halve(read_tensors(source / "adapter_model.safetensors"), folder / "adapter_model.safetensors")
         for path in source.glob("*.json"):
             shutil.copyfile(path, folder / path.name)
         write_json(folder / "meta.json", meta | {"base": "../backbone", "base_hash": base_hash})
         adapter = read_json(folder / "adapter_config.json")
-        write_json(folder / "adapter_config.json", adapter | {"base_model_name_or_path": str(backbone)})
+        named = ((args.name or args.out) / "backbone").as_posix()
+        write_json(folder / "adapter_config.json", adapter | {"base_model_name_or_path": named})
 
-    MotionTokenizer.load(args.run).save(args.out / "vqvae", torch.float16)
-    rounded = file_hash(args.out / "vqvae" / "model.safetensors")
-    entries, prompts = load_tokens(args.data, split_seed(args.run)), read_json(args.run / "prompts.json")
-    if args.clips:
-        kept = set(sorted({entry.id for entry in entries})[: args.clips])  # by number, so some of every split
-        entries = [entry for entry in entries if entry.id in kept]
-        said = {entry.text for entry in entries}
-        prompts["captions"] = {text: known for text, known in prompts["captions"].items() if text in said}
-    write_json(args.out / "prompts.json", prompts, indent=None)
-    save_tokens(args.out / "tokens.json", entries, read_json(meta_path(args.data)) | {"vqvae": rounded})
+    vqvae.save(partial / "vqvae", torch.float16)
+    write_json(partial / "prompts.json", prompts, indent=None)
+    rounded = file_hash(partial / "vqvae" / "model.safetensors")
+    save_tokens(partial / "tokens.json", entries, facts | {"vqvae": rounded})
     shipped = config.to_dict() | {"backbone": "backbone", "base_hash": base_hash}
-    write_json(args.out / "config.json", read_json(args.run / "config.json") | {"RunConfig": shipped})
+    write_json(partial / "config.json", read_json(args.run / "config.json") | {"RunConfig": shipped})
+    if out.exists():
+        out.rmdir()  # an empty one
+    partial.rename(out)
     size = sum(path.stat().st_size for path in args.out.rglob("*") if path.is_file())
     print(f"wrote {args.out}/: {size / 1e6:.1f} MB")
     for path in sorted(args.out.rglob("*")):

@@ -216,8 +216,9 @@ RIGHT: list[Right] = [
     Right("a word it does not know", (f"{TO_TEXT} --prompt zorbs",), ("m.txt",),
           ("has no word that this run knows; it knows words such as jumps, sits",)),
     Right("known words in a new sentence", (f"{TO_TEXT} --prompt walking",), ("m.txt",),
-          ("'walking' is not a training caption, so its length is that of captions like it",)),
-    Right("a known and a new word", (f"{TO_TEXT} --prompt walking dogs",), ("m.txt",), ("(dogs: never seen), so",)),
+          ("'walking' is not among the captions this run lists, so its length is that of captions like it",)),
+    Right("a known and a new word", (f"{TO_TEXT} --prompt walking dogs",), ("m.txt",),
+          ("(dogs: in none of them), so",)),
     Right("motion to text", (f"sample {RUN} --task m2t --input {{world}}/motion.txt --output {{here}}/s.txt "
           "--max-new-tokens 4",), ("s.txt",), ("wrote {here}/s.txt",)),
     # finetune
@@ -272,7 +273,11 @@ RIGHT: list[Right] = [
           "--log-every 1 --think none --device cpu --codes 40",), ("out/stage3/meta.json",),
           ("codebook of 40 (--codes)",)),
     Right("--epochs goes before a recipe's number of steps", (f"finetune {DATA} {BACKBONE} --out {{here}}/out --recipe "
-          "zhang --stage 1 --epochs 1 --batch-size 4 --grad-accum 9 --lora-r 4",), (), ("; 1 steps on ",)),
+          "zhang --stage 1 --epochs 1 --batch-size 4 --grad-accum 9 --lora-r 4",), (),
+          ("; 1 steps on ", "epochs 1.0 (flag)")),
+    Right("so do epochs of a --config", (f"finetune {DATA} {BACKBONE} --out {{here}}/out --recipe zhang --stage 1 "
+          "--config {world}/epochs.json --batch-size 4 --grad-accum 9 --lora-r 4",), (),
+          ("; 1 steps on ", "epochs 1.0 (--config {world}/epochs.json)")),
     # the way to tokens
     Right("prepare the embedded data", ("prepare --from procedural --count 6 --seed 3 --out {here}/d",),
           ("d/dataset.json", "d/Mean.npy", "d/train.txt"), ("wrote {here}/d/",)),
@@ -311,6 +316,7 @@ def add_to_world(world: Path, script: Callable) -> None:
     twice = {"text_query": "he sits", "motion_tokens": "1 2 3", "split": "train"}
     entries = [twice, twice, twice | {"text_query": "he stands", "split": "val"}]
     (world / "twice.json").write_text(json.dumps(entries), encoding="utf-8")
+    (world / "epochs.json").write_text('{"epochs": 1.0}', encoding="utf-8")
     (world / "hot.json").write_text('{"temperature": 5.0}', encoding="utf-8")
 
 

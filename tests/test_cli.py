@@ -64,6 +64,21 @@ def test_recipe_below_config_below_flag():
     assert "lr 3.0 (flag)" in text and "batch_size 4 (--config f)" in text and "default: " in text and "seed 42" in text
 
 
+@pytest.mark.parametrize(
+    "layers, flags, epochs, steps",
+    [([{"epochs": 3.0}, {"max_steps": 250}], (), (3.0, "0"), (250, "1")),
+     ([{"max_steps": 250}, {"epochs": 3.0}], (), (3.0, "1"), (0, "default")),
+     ([{"max_steps": 250, "epochs": 2.0}], (), (2.0, "0"), (250, "0")),
+     ([{"max_steps": 250}], ("--epochs", "3"), (3.0, "flag"), (0, "default")),
+     ([{"max_steps": 250}, {"epochs": 3.0}], ("--max-steps", "7"), (3.0, "1"), (7, "flag")),
+     ([{"max_steps": 250}, {"epochs": 3.0}, {"max_steps": 9}], (), (3.0, "1"), (9, "2"))],
+)  # fmt: skip
+def test_epochs_drop_the_steps_of_weaker_layers_only(layers, flags, epochs, steps):
+    named = [(str(number), layer) for number, layer in enumerate(layers)]
+    values, origins = resolve(TrainConfig, parse(TrainConfig, *flags), *named)
+    assert (values.epochs, origins["epochs"]) == epochs and (values.max_steps, origins["max_steps"]) == steps
+
+
 def test_a_layer_may_hold_the_fields_of_other_configs():
     values, _ = resolve(LoRAConfig, parse(LoRAConfig), ("recipe", {"lr": 1.0, "lora_r": 8}))
     assert values.lora_r == 8
@@ -137,6 +152,12 @@ def test_the_default_run_is_in_work_dir(monkeypatch, capsys):
     assert (default_run(), capsys.readouterr().out) == (Path("outputs/run"), "")
     monkeypatch.setenv("WORK_DIR", "w")
     assert default_run() == Path("w/outputs/run") and "WORK_DIR" in capsys.readouterr().out
+    monkeypatch.setenv("WORK_DIR", "~/w")
+    assert default_run() == Path.home() / "w/outputs/run"
+    monkeypatch.setenv("SOME_DATA", "~/a.json")
+    args = argparse.Namespace(data=None)
+    fill_from_environment(args, data="SOME_DATA")
+    assert args.data == Path.home() / "a.json"
 
 
 # 4) How a script ends.

@@ -336,6 +336,12 @@ def test_the_published_values_of_zhang():
     assert (values["lora_r"], values["lora_alpha"], values["lora_targets"]) == (64, 16.0, ("q_proj", "v_proj"))
 
 
+def test_the_published_values_of_myoskeleton():
+    first, second, third = (stage.values for stage in RECIPES["myoskeleton"])
+    assert (first["warmup"], second["warmup"], third["warmup"]) == (0.0, 50.0, 20.0)
+    assert third["max_seq_len"] == 256 and "weight_decay" not in third and second["weight_decay"] == 1e-4
+
+
 def test_the_list_names_what_is_not_there_yet():
     lines = list_recipes().splitlines()
     assert sum(line.split()[:1] == [name] for line in lines for name in RECIPES) == 8

@@ -1,6 +1,7 @@
 """The token dataset: every form an entry may have, and a named error for every form it may not."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -307,8 +308,36 @@ def test_a_new_caption_gets_the_length_of_captions_like_it():
     several = Prompts(prompt_table([Entry(f"{who} {text}", codes) for who in ("a boy", "a girl", "someone", "a king",
                       "an actor") for text, codes in (("walks", (1,) * 40), ("waves", (1,) * 12))]))  # fmt: skip
     assert several.expected_length("a queen is walking") == 40 and several.expected_length("waving") == 12
+    assert several.expected_length("Somebody waves!") == 12 and several.expected_length("(walking)") == 40
+    assert prompts.expected_length("a zorb") == prompts.global_median  # "a" says nothing about the motion
     assert prompts.expected_length("zzz") == prompts.global_median  # no word of it was ever seen
     assert Prompts({"global_median": 9, "captions": {}}).expected_length("walks") == 9
+
+
+def test_of_captions_as_like_the_first_count():
+    """Six captions are equally like the sentence: the first five count, not the five longest."""
+    entries = [Entry(f"{who} walks", (1,) * n) for n, who in enumerate("uvwxyz", 1)]
+    prompts = Prompts(prompt_table([*entries, Entry("k waves", (1,) * 90)]))
+    assert prompts.expected_length("walking") == 3
+
+
+def test_the_likeness_is_the_cosine_of_rarities():
+    """Against the formula, word by word, over random sentences."""
+    rng = np.random.default_rng(0)
+    verbs = "walk jump sit turn run kick clap left right bend".split()  # each its own stem
+    texts = {" ".join(rng.choice(verbs, size=rng.integers(1, 6))): int(n) for n in rng.integers(1, 99, size=80)}
+    prompts = Prompts(prompt_table([Entry(text, (1,) * n) for text, n in texts.items()]))
+    sets = {text: set(text.split()) for text in texts}
+    rare = {verb: math.log((len(texts) + 1) / sum(verb in have for have in sets.values())) for verb in verbs}
+
+    def like(text: str, query: set[str]) -> float:
+        norm = math.sqrt(math.fsum(rare[word] for word in sets[text]))
+        return sum(rare[word] for word in sorted(sets[text] & query)) / norm
+
+    for _ in range(50):
+        query = {str(verb) for verb in rng.choice(verbs, size=3)}
+        best = sorted(texts, key=lambda text: -like(text, query))[:5]
+        assert prompts.expected_length(" ".join(sorted(query)) + " zzz") == sorted(texts[text] for text in best)[2]
 
 
 # 7) The forms of other projects.

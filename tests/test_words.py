@@ -2,7 +2,7 @@
 
 import pytest
 
-from motiongpt.words import actions, content_words, stem, stems
+from motiongpt.words import actions, content_words, stem, stems, words
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,11 @@ def test_content_words_leave_out_who_does_it():
     ]  # fmt: skip
     assert content_words("the person and he") == content_words("🤸 42") == []
     assert content_words("人が歩く") == ["人が歩く"]
+
+
+def test_words_leave_out_what_stands_between_them():
+    assert words("Somebody claps! (2x) left-hand, it's_so") == "somebody claps 2x left hand it s so".split()
+    assert words("🤸 ...") == [] and words("人が歩く。") == ["人が歩く"]
 
 
 def test_actions_are_counted_over_their_forms_and_shown_in_the_commonest():

@@ -11,11 +11,14 @@ import hashlib
 import heapq
 import json
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from operator import itemgetter
 from pathlib import Path
+
+import numpy as np
 
 from motiongpt.data.token_formats import (
     CODE_FOLDERS,
@@ -28,7 +31,7 @@ from motiongpt.data.token_formats import (
 from motiongpt.files import file_hash, read_json, write_atomic, write_json
 from motiongpt.sampling import global_median, median_length
 from motiongpt.vocab import parse_motion
-from motiongpt.words import stem
+from motiongpt.words import content_words, stem, words
 
 MAX_CAPTION = 2_000  # characters
 MAX_CODES = 65_536  # a larger codebook is a typing error, and would be a table of so many rows
@@ -238,31 +241,37 @@ class Prompts:
         return self.captions.get(text) or self.captions.get(self._folded.get(fold(text), ""))
 
     @cached_property
-    def _stems(self) -> list[tuple[frozenset[str], int]]:
-        """The stems of each caption's words, and its median length; made when a caption is asked for that is new."""
+    def _index(self) -> tuple[dict[str, np.ndarray], dict[str, float], np.ndarray, np.ndarray]:
+        """Made when a caption is asked for that is new: the captions (by number) that have a stem; how rare the stem
+        is, log((captions + 1) / captions with it); each caption's norm, and its median length."""
         stem_of = cache(stem)
-        return [(frozenset(map(stem_of, fold(text).split())), known["median"]) for text, known in self.captions.items()]
-
-    @cached_property
-    def _rarity(self) -> dict[str, float]:
-        """Inverse document frequency of each stem, above 0: log((captions + 1) / captions with it)."""
-        counts = Counter(word for words, _ in self._stems for word in words)
-        return {word: math.log((len(self._stems) + 1) / count) for word, count in counts.items()}
+        captions = [frozenset(map(stem_of, words(text))) for text in self.captions]
+        rows: dict[str, list[int]] = defaultdict(list)
+        for number, caption in enumerate(captions):
+            for word in caption:
+                rows[word].append(number)
+        rarity = {word: math.log((len(captions) + 1) / len(found)) for word, found in rows.items()}
+        # fsum: the order of a set differs from run to run, and a rounding would decide between equals
+        norms = np.sqrt([math.fsum(rarity[word] for word in caption) or 1.0 for caption in captions])
+        medians = np.array([known["median"] for known in self.captions.values()])
+        return {word: np.array(found) for word, found in rows.items()}, rarity, norms, medians
 
     def expected_length(self, text: str) -> int:
         """The median length in codes of a caption seen in training; of any other, that of the captions most like it.
 
-        Like: cosine of the sets of word stems, each weighted by how rare it is. The median over the `LIKE` best; the
-        global median where no word of the sentence was ever seen.
+        Like: cosine of the sets of word stems, each weighted by how rare it is. The median over the `LIKE` best, of
+        equals the first; the global median where no word that says something about the motion was ever seen.
         """
         if known := self.find(text):
             return known["median"]
-        words = frozenset(map(stem, fold(text).split()))
-        rarity = self._rarity
-        scored = [
-            (sum(rarity[word] for word in shared) / math.sqrt(sum(rarity[word] for word in caption)), median)
-            for caption, median in self._stems
-            if (shared := words & caption)
-        ]
-        best = [median for _, median in heapq.nlargest(LIKE, scored)]
-        return global_median(best) if best else self.global_median
+        rows, rarity, norms, medians = self._index
+        if not any(stem(word) in rows for word in content_words(text)):
+            return self.global_median
+        scores = np.zeros(len(norms))
+        for word in sorted({stem(word) for word in words(text)} & set(rows)):
+            scores[rows[word]] += rarity[word]
+        scores /= norms
+        least = np.partition(scores, -LIKE)[-LIKE] if len(scores) > LIKE else 0.0
+        (found,) = np.nonzero((scores >= least) & (scores > 0))
+        best = heapq.nlargest(LIKE, zip(scores[found].tolist(), medians[found].tolist(), strict=True), itemgetter(0))
+        return global_median([median for _, median in best])
