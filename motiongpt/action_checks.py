@@ -1,8 +1,11 @@
 """One kinematic condition per action: what makes a clip of joints that action and not another one.
 
 A condition takes `Measures` (and a side, 0 left, 1 right) and says yes or no. Its docstring states it in words and
-units. Thresholds lie about half-way to the neighbouring actions, so that a motion that went through a tokenizer still
-passes. It never looks at a sentence, at codes or at a probability. `CHECKS` names them as `data/actions.py` does.
+units. It never looks at a sentence, at codes or at a probability. `CHECKS` names them as `data/actions.py` does.
+
+Thresholds lie about half-way to the neighbouring actions, so that a motion that went through a tokenizer still passes.
+They were set by hand, on motions of the same generator that makes the training data and on what a tokenizer makes of
+such motions; other data may need others.
 
 What it does not know: style, naturalness, how often, how slowly (`faithfulness.py` says what is measured with them).
 """
@@ -101,8 +104,7 @@ def _steps_in_place(m: Measures) -> bool:
 
 
 def turn(m: Measures, side: int) -> bool:
-    """Hips end 45 to 135 degrees to the side, within 0.4 m of the start; steps so
-    small are not asked for, codes flatten them."""
+    """Hips end 45 to 135 degrees to the side, within 0.4 m of the start, on feet that step."""
     return _on_spot(m) and 45 < (1 - 2 * side) * m.turned < 135
 
 
@@ -112,6 +114,10 @@ def turn_around(m: Measures) -> bool:
 
 
 def _on_spot(m: Measures) -> bool:
+    """Pelvis within 0.4 m of the start and upright. Each foot moves by more than 0.02 m under the pelvis, seen from the
+    hips: no statue on a turntable. Steps higher than that are not asked for, codes flatten them."""
+    if np.ptp(m.toes[..., [0, 2]], axis=0).max(-1).min() < 0.02:
+        return False
     return float(np.hypot(m.travel[0], m.travel[2])) < 0.4 and m.path < 0.8 and m.drop.max() < 0.16
 
 

@@ -2,7 +2,7 @@
 
 `Measures(joints)` takes (F, 22, 3) metres at 20 fps, y up, any start and any facing: everything is told relative to
 the first frames. Left is +1 and right is -1 wherever a sign says a side; left is +x of a body that faces +z.
-What it does not know: which action a clip should show (`faithfulness.py`).
+What it does not know: which action a clip should show (`action_checks.py`).
 """
 
 from dataclasses import dataclass

@@ -59,5 +59,5 @@ finished "$WORK/adapted/stage3" ||
     --out "$WORK/demo" --name checkpoints/demo --clips 2000
 
 # 7) Does it do what it is told? The table of the README.
-"$PYTHON" scripts/demo_report.py --run "$WORK/demo" --sentence-seeds 5 --out "$WORK/report"
+"$PYTHON" scripts/demo_report.py --run "$WORK/demo" --data "$WORK/tokens.json" --sentence-seeds 5 --out "$WORK/report"
 "$PYTHON" scripts/sample.py --run "$WORK/demo" --prompt "a person walks forward" --output "$WORK/walk"

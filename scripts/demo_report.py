@@ -13,8 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from motiongpt.cli import Parser, default_run, run
-from motiongpt.files import read_json, write_atomic, write_json
+from motiongpt.cli import Parser, open_generator, run
+from motiongpt.files import file_hash, read_json, write_atomic, write_json
 
 SPLIT = ("truth", "roundtrip", "model")  # each in two rows: the actions everybody expects, and all others
 ROWS = (*(row for name in SPLIT for row in (name, f"{name}-more")), "sentences", "sequences", "lengths")
@@ -24,16 +24,23 @@ def make_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument("--run", help="run folder, stage folder or Hub repo id (default: outputs/run, else the demo)")
     parser.add_argument("--stage", type=int, help="stage to sample from (default: the highest finished one)")
+    parser.add_argument("--vqvae", type=Path, help="tokenizer folder (default: the run's own)")
+    parser.add_argument("--stats", type=Path, help="folder of Mean.npy and Std.npy, for another project's --vqvae FILE")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="what to measure (default: all)")
     parser.add_argument("--seeds", type=int, default=5, help="motions per plain caption (default 5)")
     parser.add_argument("--sentence-seeds", type=int, default=1, help="motions per frozen sentence (default 1)")
     parser.add_argument("--first-seed", type=int, default=0, help="seeds are this one and the next ones (default 0)")
     parser.add_argument("--sentences", type=Path, default=ROOT / "benchmarks" / "demo_sentences.json",
                         help="sentences and actions (default: benchmarks/demo_sentences.json)")  # fmt: skip
+    parser.add_argument(
+        "--data", type=Path, help="token file of the training: refuse sentences that it has as captions"
+    )
     parser.add_argument("--clips", type=int, default=20, help="fresh motions per action (default 20)")
     parser.add_argument("--data-seed", type=int, help="seed of the fresh motions; not one that training used")
     parser.add_argument("--matrix", action="store_true", help="print which condition passes on which action's motions")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: cuda where there is one)")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), help="of the language model's weights (default: bf16 "
+                        "on CUDA from 8.0 on, fp32 elsewhere; a seed's motion depends on it)")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("outputs/demo_report"), help="folder of the report")
     return parser
 
@@ -47,8 +54,10 @@ def main(args) -> None:
         if getattr(args, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')} must be 1 or more, got {getattr(args, name)}")
     sentences = check_tasks(read_json(args.sentences), args.sentences) if "sentences" in args.rows else []
+    checked = check_new(sentences, args.data) if sentences and args.data else None
     seed = report.FRESH_SEED if args.data_seed is None else args.data_seed
-    place, generator = load(args) if set(args.rows) - {"truth", "truth-more"} else ("no run", None)
+    generator = load(args) if set(args.rows) - {"truth", "truth-more"} else None
+    place = generator.run.folder if generator else "no run"
     print(f"run {place}; fresh motions from seed {seed}; seeds {args.first_seed} and up")
 
     more = [name for name in CHECKS if name not in report.NAMED]
@@ -86,7 +95,9 @@ def main(args) -> None:
     print("\n".join(report.summary(rows) + (report.matrix_lines(matrix) if matrix else [])))
 
     record = {"run": str(place), "stage": generator and generator.run.stage, "data_seed": seed,
-              "first_seed": args.first_seed, "rows": {row.name: row.record() for row in rows}}  # fmt: skip
+              "first_seed": args.first_seed, "device": generator and str(generator.device),
+              "dtype": generator and str(generator.run.llm.compute_dtype()).removeprefix("torch."),
+              "sentences_checked_against": checked, "rows": {row.name: row.record() for row in rows}}  # fmt: skip
     write_json(args.out / "report.json", record | ({"matrix": matrix} if matrix else {}))
     text = report.markdown(f"Faithfulness of {place}", rows, matrix)
     write_atomic(args.out / "report.md", lambda path: path.write_text(text, encoding="utf-8"))
@@ -95,17 +106,22 @@ def main(args) -> None:
 
 
 def load(args):
-    """The run's folder and its generator."""
-    from motiongpt.generator import MotionGenerator
-    from motiongpt.loops import pick_device
-
-    place = args.run or default_run()
-    if args.run is None and not (place / "config.json").is_file():
-        place = ROOT / "checkpoints" / "demo"
-    generator = MotionGenerator(place, stage=args.stage, device=pick_device(args.device))
+    """The run's generator; ValueError where its motions are no joints that the conditions know."""
+    generator = open_generator(args, ROOT / "checkpoints" / "demo", args.precision, args.device)
     if generator.tokenizer is None or generator.tokenizer.skeleton.name != "humanml3d-22":
-        raise ValueError(f"{place} writes no joints of humanml3d-22, which the conditions are about")
-    return place, generator
+        raise ValueError(f"{generator.run.folder} writes no joints of humanml3d-22, which the conditions are about")
+    return generator
+
+
+def check_new(sentences: list, data: Path) -> dict:
+    """What the sentences were checked against; ValueError where a caption of `data` is one of them."""
+    from motiongpt.data.tokens import load_tokens
+
+    entries = load_tokens(data)
+    captions = {" ".join(entry.text.lower().split()) for entry in entries}
+    if read := [text for text, _ in sentences if " ".join(text.lower().split()) in captions]:
+        raise ValueError(f"{len(read)} of the sentences are captions of {data}, such as {read[0]!r}; take new ones")
+    return {"file": data.name, "hash": file_hash(data), "entries": len(entries)}
 
 
 def round_trip(tokenizer, clips: dict) -> dict:

@@ -118,6 +118,22 @@ def test_the_script_measures_a_run(script, tiny, tmp_path):
     assert all(rows["lengths"]["groups"][f"{s} s, exact"] == [4, 4] for s in (2, 4, 6, 8))
 
 
+def test_sentences_are_checked_against_the_captions_of_the_training(script, tiny, tmp_path):
+    few, tokens = tmp_path / "few.json", tmp_path / "tokens.json"
+    few.write_text(json.dumps([{"sentence": "a person walks", "actions": ["walk_forward"]}]))
+    flags = ("--run", tiny.run, "--rows", "sentences", "--sentences", few, "--data", tokens, "--out", tmp_path / "out")
+    tokens.write_text(json.dumps([{"text_query": "A person  walks", "motion_tokens": "1 2 3"}]))
+    done = script("demo_report", *flags)
+    assert done.code == 2 and "1 of the sentences are captions of" in done.err and "'a person walks'" in done.err
+    tokens.write_text(json.dumps([{"text_query": "a person jumps", "motion_tokens": "1 2 3"}]))
+    done = script("demo_report", *flags, "--device", "cpu", "--precision", "bf16")
+    assert done.code == 0, done.err
+    record = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    checked = record["sentences_checked_against"]
+    assert (checked["file"], checked["entries"], len(checked["hash"])) == ("tokens.json", 1, 16)
+    assert (record["device"], record["dtype"]) == ("cpu", "bfloat16")
+
+
 @pytest.mark.parametrize(
     "flags, said",
     [(("--clips", 0), "--clips must be 1 or more, got 0"),
