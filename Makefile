@@ -60,6 +60,7 @@ bench: $(VENV)/test.stamp
 	$(PY) benchmarks/bench_sampling.py
 	$(PY) benchmarks/bench_lora_step.py
 	$(PY) benchmarks/bench_tokenizing.py
+	$(PY) benchmarks/bench_features.py
 	$(PY) benchmarks/bench_cold_start.py
 
 # everything that can be made again; outputs/ and data/ are yours and stay

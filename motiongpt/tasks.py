@@ -65,7 +65,7 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
     "signmotiongpt": (
         Stage("motion-lm", {"motion": 1.0}, _SIGN | {"epochs": 3.0}, _SHORT),
         Stage("multitask", MULTITASK, _SIGN | {"epochs": 2.0}, _SHORT),
-        Stage("sft", {"t2m": 1.0}, _SIGN | {"epochs": 3.0}, _SHORT),
+        Stage("sft", {"t2m": 1.0}, _SIGN | {"epochs": 3.0}, {"max_steps": 700, "caption_dropout": 0.1}),
     ),
     # the shipped demo's backbone: a small model from random weights learns the captions as plain text
     "captions": (Stage("captions", {"caption": 1.0}, {"lr": 1e-3, "batch_size": 32, "epochs": 3.0}),),

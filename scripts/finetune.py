@@ -22,9 +22,9 @@ from motiongpt.config import LLM_PRESETS, LoRAConfig, TrainConfig, VQVAEConfig
 
 DEMO = ROOT / "checkpoints" / "demo"
 FIELDS = TrainConfig.__dataclass_fields__ | LoRAConfig.__dataclass_fields__
-RECIPES_SET = ("lr", "beta2", "schedule", "batch_size", "grad_accum", "epochs", "max_steps", "warmup", "weight_decay",
-               "clip", "seed", "max_seq_len", "eval_every", "lora_r", "lora_alpha", "lora_dropout")  # fmt: skip
-DEFAULTS = {name: f"the recipe's, else {FIELDS[name].default}" for name in RECIPES_SET}
+RECIPES_SET = "lr beta2 schedule batch_size grad_accum epochs max_steps warmup weight_decay clip seed max_seq_len "
+RECIPES_SET += "eval_every caption_dropout lora_r lora_alpha lora_dropout"
+DEFAULTS = {name: f"the recipe's, else {FIELDS[name].default}" for name in RECIPES_SET.split()}
 DEFAULTS["lora_targets"] = f"the recipe's, else {' '.join(FIELDS['lora_targets'].default)}"
 LORA = tuple(LoRAConfig.__dataclass_fields__)
 LANGUAGE_ONLY = ("backbone", "tasks", "train", "vqvae", "from", "resume", "dedup", "think", "max_seq_len",
