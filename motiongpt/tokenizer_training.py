@@ -55,6 +55,8 @@ def train_tokenizer(
         raise ValueError(f"--window must be at least {unit} frames, one code; got {config.window}")
     if (out / "model.safetensors").is_file() and not (out / "state").is_dir() and not fresh:
         raise FileExistsError(f"{out} holds a tokenizer that cannot go on (no state/); --fresh replaces it")
+    if out.resolve() == data.folder.resolve():  # its Mean.npy and Std.npy would replace the data set's
+        raise ValueError(f"--out {out} is the data set itself; give the tokenizer a folder of its own")
     clips, dropped = data.load_split("train")
     val, dropped_val = data.load_split("val")
     for clip, reason in (dropped | dropped_val).items():
