@@ -1,4 +1,4 @@
-"""Every number a run is made of: five frozen dataclasses, their presets, and JSON in both directions.
+"""Every number a run is made of: six frozen dataclasses, their presets, and JSON in both directions.
 
 A config is data and nothing else: no paths, no devices, no repo ids. Fields become command-line flags in
 `motiongpt.cli`, so a field's `help` metadata is the flag's help text, with units. A bad value is refused
@@ -256,6 +256,41 @@ class TrainConfig(JSONConfig):
         """What must be equal for one run to go on from another's state: all but how often to look and when to stop."""
         free = ("eval_every", "save_every", "log_every", "max_minutes")
         return {name: value for name, value in self.to_dict().items() if name not in free}
+
+
+OBJECTIVES = ("info_nce", "contrastive")
+
+
+@dataclass(frozen=True)
+class EvaluatorConfig(JSONConfig):
+    """The matching networks and what they are trained for."""
+
+    feature_dim: int = 263
+    contacts: int = 4
+    """Trailing columns that are left out: HumanML3D's foot contacts."""
+    movement_width: int = flag(512, "channels of the movement convolutions")
+    movement_dim: int = flag(512, "width of a movement, 4 frames")
+    motion_width: int = flag(1024, "width of the motion GRU")
+    text_width: int = flag(512, "width of the text GRU")
+    embedding_dim: int = flag(512, "width of the shared space")
+    word_dim: int = flag(300, "width of a word vector; that of --glove where it is given")
+    max_frames: int = flag(196, "frames of a clip that are looked at, from its start")
+    feature_bias: float = flag(1.0, "how much larger root motion is once normalised; the published ones have 25")
+    objective: str = flag("info_nce", "info_nce or contrastive (Guo et al.)", choices=OBJECTIVES)
+    margin: float = flag(10.0, "contrastive: distance beyond which a wrong pair costs nothing")
+    temperature: float = flag(1.0, "info_nce: distances are divided by it")
+    plain_captions: float = flag(0.25, "share of training captions given without lemmas and parts of speech, 0 to 1")
+
+    def __post_init__(self) -> None:
+        for name in ("movement_width", "movement_dim", "motion_width", "text_width", "embedding_dim", "word_dim"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in ("feature_bias", "margin", "temperature"):
+            require(getattr(self, name) > 0, name, getattr(self, name), "positive")
+        require(0 <= self.contacts < self.feature_dim, "contacts", self.contacts, "fewer than feature_dim")
+        frames = self.max_frames
+        require(frames >= 4 and frames % 4 == 0, "max_frames", frames, "a multiple of 4")
+        require(self.objective in OBJECTIVES, "objective", self.objective, f"one of {', '.join(OBJECTIVES)}")
+        require(0 <= self.plain_captions <= 1, "plain_captions", self.plain_captions, "in [0, 1]")
 
 
 PENALTY_SCOPES = ("all", "motion")

@@ -22,11 +22,13 @@ from motiongpt.metrics import (
     SKATE_SPEED,
     SKATE_WINDOW,
     acceleration_error,
-    bone_length_drift,
+    bone_lengths,
     code_counts,
     floor_penetration,
     foot_skate,
     jerk,
+    length_drift,
+    limit_violation,
     mpjpe,
     pa_mpjpe,
     perplexity,
@@ -50,8 +52,10 @@ QUALITIES = {
     "floor_penetration_mm": "floor penetration (mm)",
     "jerk_m_s3": "jerk (m/s^3)",
     "bone_length_drift": "bone-length drift (share)",
+    "bone_limits": "bone limits violated (share)",
 }
 """Of one motion alone, so measured on the original too."""
+BONE_LIMIT = 0.2  # share a bone may be off the skeleton's length
 SHOWN = ("best", "median", "worst")
 
 
@@ -69,13 +73,21 @@ def frame_errors(joints: Tensor, target: Tensor, fps: float) -> dict[str, Tensor
 
 
 def frame_qualities(joints: Tensor, skeleton: Skeleton, fps: float, floor: float) -> dict[str, Tensor]:
-    """`QUALITIES` of one clip (F, J, 3) in metres; a value per frame or step, of the bones one per clip."""
+    """`QUALITIES` of clips (..., F, J, 3) in metres; a value per frame or step, of bone drift one per clip.
+
+    No bone limits where the skeleton's offsets are directions only.
+    """
     toes = (skeleton.feet_left[1], skeleton.feet_right[1])
+    lengths, limits = bone_lengths(joints, skeleton.parents), torch.empty(0, dtype=torch.bool)
+    if skeleton.has_lengths:
+        own = torch.tensor(skeleton.offsets[1:], dtype=lengths.dtype).norm(dim=-1) * skeleton.metres_per_unit
+        limits = limit_violation(lengths, (1 - BONE_LIMIT) * own, (1 + BONE_LIMIT) * own)
     return {
         "foot_skate": foot_skate(joints, toes, fps, floor),
         "floor_penetration_mm": 1000 * floor_penetration(joints, floor),
         "jerk_m_s3": jerk(joints, fps),
-        "bone_length_drift": torch.tensor([bone_length_drift(joints, skeleton.parents)]),
+        "bone_length_drift": length_drift(lengths)[..., None],
+        "bone_limits": limits,
     }
 
 
@@ -161,11 +173,16 @@ def evaluate_vqvae(
     }  # fmt: skip
 
 
-def write_vqvae_report(report: dict, tokenizer: MotionTokenizer, data: MotionDataset, out: Path) -> list[Path]:
-    """Write report.json, report.md, codes.png and a GIF each of the best, median and worst clip; returns the paths."""
+def write_vqvae_report(
+    report: dict, tokenizer: MotionTokenizer, data: MotionDataset, out: Path, more: str = ""
+) -> list[Path]:
+    """Write report.json, report.md, codes.png and a GIF each of the best, median and worst clip; returns the paths.
+
+    `more` is Markdown that follows in report.md.
+    """
     paths = [out / name for name in ("report.json", "report.md", "codes.png", *(f"{name}.gif" for name in SHOWN))]
     write_json(paths[0], report)
-    text = vqvae_markdown(report)
+    text = vqvae_markdown(report) + more
     write_atomic(paths[1], lambda temporary: temporary.write_text(text, encoding="utf-8"))
     plot_code_usage([layer["histogram"] for layer in report["codebook"]], paths[2])
     for path, name in zip(paths[3:], (report["shown"][rank] for rank in SHOWN), strict=True):
@@ -190,15 +207,18 @@ def protocol_line(protocol: dict) -> str:
     )
 
 
+def number(value: float | None) -> str:
+    """A number for people; a dash where there is none."""
+    return "-" if value is None else f"{value:.4g}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """The lines of a Markdown table."""
+    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
+
+
 def vqvae_markdown(report: dict) -> str:
     """The report as Markdown, for people."""
-
-    def number(value: float | None) -> str:
-        return "-" if value is None else f"{value:.4g}" if abs(value) < 10 else f"{value:.1f}"
-
-    def table(head: list[str], rows: list[list[str]]) -> list[str]:
-        return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
-
     metrics, original = report["metrics"], report["original"]
     lines = ["# Motion tokenizer: reconstruction", "", f"Protocol: {protocol_line(report['protocol'])}.", ""]
     lines += table(
@@ -212,7 +232,8 @@ def vqvae_markdown(report: dict) -> str:
         "Every frame counts once. PA-MPJPE fits rotation, scale and place in each frame. Acceleration is the second "
         "difference of global positions. The floor is the original's lowest joint. Foot skate is the share of steps in "
         f"which a toe below {100 * SKATE_HEIGHT:g} cm slides faster than {SKATE_SPEED:g} m/s, in the step and on "
-        f"average over {SKATE_WINDOW} steps (GMD). Jerk depends on the frame rate.",
+        f"average over {SKATE_WINDOW} steps (GMD). Jerk depends on the frame rate. Bone limits: share of frames "
+        f"with a bone more than {100 * BONE_LIMIT:.0f} % off the skeleton's length.",
         "",
         "## Codes",
         "",

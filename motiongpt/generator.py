@@ -202,15 +202,28 @@ class MotionGenerator:
         codes = motion_codes(motion, self.tokenizer) if isinstance(motion, Motion) else list(motion)
         if not codes:
             raise ValueError("nothing to describe: the motion has no tokens, or is shorter than one")
-        config = replace(config or DESCRIBE, **sampling)
-        ids = self.run.renderer.motion_prompt(codes, participant_id)
-        self._check_room([ids], config.max_new_tokens)
+        return self.describe_all(
+            [codes], [participant_id], seeds=[operator.index(seed)], config=replace(config or DESCRIBE, **sampling)
+        )[0]
+
+    def describe_all(
+        self,
+        rows: Sequence[Sequence[int]],
+        participant_id: str | None | Sequence[str | None] = None,
+        *,
+        seeds: Sequence[int],
+        config: SampleConfig = DESCRIBE,
+    ) -> list[str]:
+        """A sentence for each row of codes, all in one batch; row i with seeds[i]."""
+        people = _per_row(participant_id, len(rows), "participant_id")
+        ids = [self.run.renderer.motion_prompt(row, who) for row, who in zip(rows, people, strict=True)]
+        self._check_room(ids, config.max_new_tokens)
         tokenizer, stop = self.run.vocab.tokenizer, self.run.renderer.frame.stop_id
-        row = generate_text(
-            self.run.llm, [ids], first_id=self.run.vocab.first_id, stop_ids=[stop], seeds=[operator.index(seed)],
+        written = generate_text(
+            self.run.llm, ids, first_id=self.run.vocab.first_id, stop_ids=[stop], seeds=seeds,
             config=config, banned=[i for i in tokenizer.added_ids if i != stop], device=self.device,
-        )[0]  # fmt: skip
-        return tokenizer.decode(row).strip()
+        )  # fmt: skip
+        return [tokenizer.decode(row).strip() for row in written]
 
     def knows(self, text: str) -> bool:
         """Whether training showed this caption, case and spaces aside."""

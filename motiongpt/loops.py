@@ -50,10 +50,11 @@ class Result:
     total_steps: int
     best: float  # lowest validation loss; inf where there was no validation
     metrics: dict[str, float]  # the last log record and the last validation
+    early: bool = False  # the validations of `patience` in a row were no better
 
     @property
     def finished(self) -> bool:
-        return self.step >= self.total_steps
+        return self.early or self.step >= self.total_steps
 
 
 def total_steps(config: TrainConfig, per_epoch: int) -> int:
@@ -156,6 +157,7 @@ def train(
     export: Callable[[Path], None] | None = None,
     fingerprint: dict[str, Any] | None = None,
     unit: str = "tokens",
+    patience: int = 0,
     log: Callable[[str], None] = tqdm.write,
 ) -> Result:
     """Train `module` in `folder` until its steps, its minutes or a signal end it; resume what is there.
@@ -167,6 +169,7 @@ def train(
         export: called with `folder` whenever the validation loss improves (at the end, without validation).
         fingerprint: JSON values the run was started with; resuming with others is a ValueError.
         unit: what `batch["units"]` (default: its count) counts, for the speed in the log line.
+        patience: end after so many validations in a row without a better loss; 0 = never.
 
     Raises:
         ValueError: the saved state belongs to another run.
@@ -179,7 +182,7 @@ def train(
     optimizer = make_optimizer(module, config)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
     trainable = [p for group in optimizer.param_groups for p in group["params"]]
-    step, best, skipped, bad_in_a_row = 0, math.inf, 0, 0
+    step, best, worse, skipped, bad_in_a_row = 0, math.inf, 0, 0, 0
     sums: dict[str, list[float | Tensor]] = {}  # numbers since the last log line
 
     torch.manual_seed(config.seed)
@@ -192,7 +195,7 @@ def train(
         if state["scaler"]:
             scaler.load_state_dict(state["scaler"])
         step, skipped = state["step"], state["skipped"]
-        bad_in_a_row, sums = state.get("bad_in_a_row", 0), state.get("sums", {})
+        bad_in_a_row, sums, worse = state.get("bad_in_a_row", 0), state.get("sums", {}), state.get("worse", 0)
         best = math.inf if state["best"] is None else state["best"]
         log(f"resumed at step {step} of {total}")
         del saved, tensors  # a file that is still mapped cannot be renamed on Windows
@@ -204,7 +207,7 @@ def train(
     def save() -> None:
         state = {"step": step, "total_steps": total, "best": best if best < math.inf else None, "skipped": skipped}
         numbers = {name: [float(value) for value in seen] for name, seen in sums.items()}
-        state |= {"bad_in_a_row": bad_in_a_row, "sums": numbers}
+        state |= {"bad_in_a_row": bad_in_a_row, "sums": numbers, "worse": worse}
         state |= {"scaler": scaler.state_dict(), "fingerprint": fingerprint}
         save_state(folder / "state", pack(module, optimizer, device), state)
 
@@ -239,10 +242,11 @@ def train(
                         "there is no model to keep; try a lower --lr or --precision fp32"
                     )
                 improved = scores["loss"] < best
-                best = min(best, scores["loss"])
+                best, worse = min(best, scores["loss"]), 0 if improved else worse + 1
                 record({f"val_{name}": value for name, value in scores.items()})
                 if export is not None and improved:
                     export(folder)
+            stopping = stopping or 0 < patience <= worse
             if moved and (stopping or step % config.save_every == 0):
                 save()
             last_log += time.monotonic() - now  # the speed in the log line is that of the steps
@@ -305,7 +309,7 @@ def train(
     if export is not None and validate is None and step >= total:
         export(folder)
     plot_metrics(metrics_file, folder / "loss.png")
-    return Result(step, total, best, last_metrics)
+    return Result(step, total, best, last_metrics, early=0 < patience <= worse)
 
 
 def _records_until(path: Path, step: int) -> str:

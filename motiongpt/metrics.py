@@ -144,15 +144,33 @@ def jerk(joints: Tensor, fps: float) -> Tensor:
     return joints.diff(n=3, dim=-3).norm(dim=-1).mean(-1) * fps**3
 
 
-def bone_length_drift(joints: Tensor, parents: Sequence[int]) -> float:
+def bone_lengths(joints: Tensor, parents: Sequence[int]) -> Tensor:
+    """Distance of each joint from its parent, metres, float64: (..., F, J, 3) -> (..., F, bones); parents as below."""
+    bones = [(j, parent) for j, parent in enumerate(parents) if parent >= 0]
+    child, parent = torch.tensor(bones, device=joints.device).T
+    return (joints.index_select(-2, child) - joints.index_select(-2, parent)).norm(dim=-1).double()
+
+
+def bone_length_drift(joints: Tensor, parents: Sequence[int]) -> Tensor:
     """How much bones stretch: mean over bones of standard deviation over time / mean length. A share; 0 is rigid.
 
-    joints (F, J, 3); parents (J,), -1 for the root. Of our own making: a body has rigid bones, features do not know it.
+    joints (..., F, J, 3) -> (...,); parents (J,), -1 for the root. Of our own making: a body has rigid bones, features
+    do not know it.
     """
-    bones = [(j, parent) for j, parent in enumerate(parents) if parent >= 0]
-    child, parent = (list(column) for column in zip(*bones, strict=True))
-    lengths = (joints[:, child] - joints[:, parent]).norm(dim=-1).double()  # (F, J - 1)
-    return float((lengths.std(0, correction=0) / lengths.mean(0).clamp(min=1e-12)).mean())
+    return length_drift(bone_lengths(joints, parents))
+
+
+def length_drift(lengths: Tensor) -> Tensor:
+    """`bone_length_drift` of lengths (..., F, bones) -> (...,)."""
+    return (lengths.std(-2, correction=0) / lengths.mean(-2).clamp(min=1e-12)).mean(-1)
+
+
+def limit_violation(values: Tensor, lower: Tensor | float, upper: Tensor | float) -> Tensor:
+    """In which frames something is outside its limits: (..., F, n) -> (..., F) bool; its mean is a share of frames.
+
+    Limits are anything of n numbers: joint angles in radians, bone lengths in metres. NaN is outside.
+    """
+    return ~((values >= lower) & (values <= upper)).all(-1)
 
 
 # 3) Sets of embeddings.
@@ -189,14 +207,12 @@ def fid(a: Tensor, b: Tensor, allow_few: bool = False) -> float:
     return float((mean_a - mean_b).square().sum() + trace_a + trace_b - 2 * cross)
 
 
-def r_precision(
-    text: Tensor, motion: Tensor, rng: np.random.Generator, group: int = 32, top: int = 3
-) -> tuple[float, ...]:
-    """R-precision top 1 ... top k: how often a text's own motion is among the k nearest of its group.
+def retrieval_ranks(text: Tensor, motion: Tensor, rng: np.random.Generator, group: int = 32) -> Tensor:
+    """The place of each text's own motion among the motions of its group, 1 the nearest: (N, D) twice -> (N,) int64.
 
-    text, motion (N, D), row i of one belongs to row i of the other. Guo et al.: pairs are shuffled, cut into groups of
-    32 (the rest is dropped), and each text ranks the 32 motions of its group by Euclidean distance. Ties count against
-    us: embeddings that are all equal have precision 0, not 1.
+    Row i of one belongs to row i of the other. Guo et al.: pairs are shuffled, cut into groups of 32 (the rest is
+    dropped, here with rank 0), and each text ranks the 32 motions of its group by Euclidean distance. Ties count
+    against us: embeddings that are all equal are all last.
 
     Raises ValueError for unequal shapes and for fewer than one group.
     """
@@ -204,17 +220,37 @@ def r_precision(
     if len(text) < group:
         raise ValueError(f"R-precision needs at least one group of {group} pairs, got {len(text)}")
     order = torch.from_numpy(rng.permutation(len(text))[: len(text) // group * group])
-    text, motion = (x[order].double().unflatten(0, (-1, group)) for x in (text, motion))  # (groups, 32, D)
-    distance = torch.cdist(text, motion, compute_mode="donot_use_mm_for_euclid_dist")
-    own = distance.diagonal(dim1=-2, dim2=-1)[..., None]
-    rank = (distance <= own).sum(-1)  # 1: the own motion is the nearest
-    return tuple(float((rank <= k).double().mean()) for k in range(1, top + 1))
+    text, motion, ranks = text.double(), motion.double(), torch.zeros(len(text), dtype=torch.int64)
+    for rows in order.split(64 * group):  # a bounded piece of memory at a time
+        a, b = (x[rows].unflatten(0, (-1, group)) for x in (text, motion))  # (groups, 32, D)
+        distance = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+        own = distance.diagonal(dim1=-2, dim2=-1)[..., None]
+        ranks[rows] = (distance <= own).sum(-1).flatten()
+    return ranks
+
+
+def r_precision(
+    text: Tensor, motion: Tensor, rng: np.random.Generator, group: int = 32, top: int = 3
+) -> tuple[float, ...]:
+    """R-precision top 1 ... top k: how often a text's own motion is among the k nearest, see `retrieval_ranks`."""
+    return top_shares(retrieval_ranks(text, motion, rng, group), top)
+
+
+def top_shares(ranks: Tensor, top: int) -> tuple[float, ...]:
+    """Shares of `retrieval_ranks` of at most 1, 2, ... top; those of rank 0 are left out."""
+    ranks = ranks[ranks > 0]
+    return tuple(float((ranks <= k).double().mean()) for k in range(1, top + 1))
+
+
+def pair_distances(text: Tensor, motion: Tensor) -> Tensor:
+    """Euclidean distance of each pair of text and motion, (N, D) twice -> (N,) float64."""
+    _same_shape("mm_dist", text, motion)
+    return (text.double() - motion.double()).norm(dim=-1)
 
 
 def mm_dist(text: Tensor, motion: Tensor) -> float:
-    """MM-Dist: mean Euclidean distance of the pairs of text and motion (N, D). Guo et al.'s matching score."""
-    _same_shape("mm_dist", text, motion)
-    return float((text.double() - motion.double()).norm(dim=-1).mean())
+    """MM-Dist: mean Euclidean distance of the pairs of text and motion (..., D). Guo et al.'s matching score."""
+    return float(pair_distances(text, motion).mean())
 
 
 def diversity(motion: Tensor, rng: np.random.Generator, pairs: int | None = None) -> float:
@@ -243,28 +279,56 @@ def multimodality(motion: Tensor, rng: np.random.Generator, pairs: int = 10) -> 
 # 4) Token sequences.
 
 
+def edit_distances(pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> np.ndarray:
+    """Levenshtein 1966 of many pairs (a, b) of codes: the fewest insertions, deletions and replacements that make b
+    of a, (pairs,) int64. One table row of all pairs at a time."""
+    P = len(pairs)
+    lengths = np.array([[len(a), len(b)] for a, b in pairs], dtype=np.int64).reshape(P, 2)
+    longest = lengths.max(0, initial=0)
+    padded = [np.full((P, size), -1 - side, dtype=np.int64) for side, size in enumerate(longest)]
+    for i, pair in enumerate(pairs):
+        for side, row in enumerate(pair):
+            padded[side][i, : len(row)] = row
+    a, b = padded
+    steps = np.arange(longest[1] + 1)
+    row = np.tile(steps, (P, 1))  # (P, Sb + 1): distances of the empty prefix of a to every prefix of b
+    out = lengths[:, 1].copy()
+    for i in range(longest[0]):
+        replaced = row[:, :-1] + (b != a[:, i : i + 1])
+        other = np.concatenate([np.full((P, 1), i + 1), np.minimum(row[:, 1:] + 1, replaced)], axis=1)
+        row = np.minimum.accumulate(other - steps, axis=1) + steps  # insertions: min over k <= j of other[k] + j - k
+        ended = lengths[:, 0] == i + 1
+        out[ended] = row[ended, lengths[ended, 1]]
+    return out
+
+
 def edit_distance(a: Sequence[int], b: Sequence[int]) -> int:
-    """Levenshtein 1966: the fewest insertions, deletions and replacements that make `b` of `a`."""
-    b, steps = np.asarray(b), np.arange(len(b) + 1)
-    row = steps  # distances of the empty prefix of a to every prefix of b
-    for i, token in enumerate(a, 1):
-        other = np.concatenate([[i], np.minimum(row[1:] + 1, row[:-1] + (b != token))])
-        row = np.minimum.accumulate(other - steps) + steps  # insertions: min over k <= j of other[k] + j - k
-    return int(row[-1])
+    """`edit_distances` of one pair."""
+    return int(edit_distances([(a, b)])[0])
 
 
-def token_distance(tokens: Sequence[int], references: Sequence[Sequence[int]]) -> dict[str, float]:
-    """Edit distance of one sequence of codes to the reference sequences of its caption.
+def token_distances(
+    rows: Sequence[Sequence[int]], references: Sequence[Sequence[Sequence[int]]]
+) -> dict[str, np.ndarray]:
+    """Edit distance of each sequence of codes to the reference sequences of its caption, (N,) each.
 
     `mean` over all references and that of the `nearest`, in codes; the same as shares of the longer sequence of each
     pair (`mean_share`, `nearest_share`: 0 equal, 1 nothing in common).
     """
-    if not references:
-        raise ValueError("token_distance needs at least one reference")
-    edits = np.array([edit_distance(tokens, reference) for reference in references], dtype=float)
-    shares = edits / [max(len(tokens), len(reference), 1) for reference in references]
-    values = {"mean": edits.mean(), "nearest": edits.min(), "mean_share": shares.mean(), "nearest_share": shares.min()}
-    return {name: float(value) for name, value in values.items()}
+    if len(rows) != len(references) or not all(references):
+        raise ValueError("token_distance needs at least one reference for each sequence")
+    pairs = [(row, reference) for row, several in zip(rows, references, strict=True) for reference in several]
+    edits = edit_distances(pairs).astype(float)
+    shares = edits / [max(len(a), len(b), 1) for a, b in pairs]
+    counts = np.array([len(several) for several in references])
+    first = np.concatenate([[0], counts[:-1].cumsum()]).astype(int)
+    sums, least = (lambda x: np.add.reduceat(x, first) / counts), (lambda x: np.minimum.reduceat(x, first))
+    return {"mean": sums(edits), "nearest": least(edits), "mean_share": sums(shares), "nearest_share": least(shares)}
+
+
+def token_distance(tokens: Sequence[int], references: Sequence[Sequence[int]]) -> dict[str, float]:
+    """`token_distances` of one sequence."""
+    return {name: float(value[0]) for name, value in token_distances([tokens], [references]).items()}
 
 
 def length_accuracy(lengths: Sequence[int], medians: Sequence[float]) -> dict[str, float]:

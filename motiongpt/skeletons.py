@@ -18,6 +18,7 @@ order of the contact columns and the facing direction; the joint names follow MM
 import dataclasses
 import json
 import math
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -47,6 +48,8 @@ class Skeleton:
     unit_length: int = 4  # frames per motion token
     metres_per_unit: float = 1.0
     has_lengths: bool = True  # False: offsets are directions only, retargeting is refused
+    # bone lengths, joint angle ranges: kept as they are, for whoever reads them; no part of what a skeleton is
+    limits: dict | None = dataclasses.field(default=None, compare=False)
 
     def __post_init__(self):
         J = len(self.joints)
@@ -126,13 +129,16 @@ class Skeleton:
 
     def to_json(self) -> str:
         """JSON text; `from_json` is its inverse."""
-        return json.dumps(dataclasses.asdict(self), indent=1)
+        record = dataclasses.asdict(self)
+        return json.dumps({key: value for key, value in record.items() if key != "limits" or value}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> "Skeleton":
-        """Inverse of `to_json`. Wherever an index is expected a joint name may stand (parent of the root: -1).
+        """Inverse of `to_json`. Wherever an index is expected a joint name may stand (parent of the root: -1 or null).
 
-        Raises ValueError on malformed JSON, unknown or missing keys, unknown joint names.
+        `joints` and `parents` are enough: chains follow from the parents, feet, face and leg from English joint names,
+        and without offsets there are no lengths (`positions` needs none). Raises ValueError on malformed JSON, unknown
+        or missing keys, unknown joint names, and joints whose names do not say which are the feet.
         """
         try:
             record = json.loads(text)
@@ -140,24 +146,68 @@ class Skeleton:
             raise ValueError(f"skeleton JSON is malformed at line {error.lineno}: {error.msg}") from error
         if not isinstance(record, dict):
             raise ValueError(f"skeleton JSON must be an object, got {type(record).__name__}")
-        fields = dataclasses.fields(cls)
-        unknown = sorted(set(record) - {f.name for f in fields})
-        missing = sorted(f.name for f in fields if f.default is dataclasses.MISSING and f.name not in record)
+        unknown = sorted(set(record) - {f.name for f in dataclasses.fields(cls)})
+        missing = sorted({"joints", "parents"} - set(record))
         if unknown or missing:
             raise ValueError(f"skeleton JSON: unknown keys {unknown}, missing keys {missing}")
+        if not isinstance(record.get("limits") or {}, dict):
+            raise ValueError("skeleton JSON: limits must be an object")
+        record = {"name": "custom", "foot_threshold": 0.002, "fps": 20.0} | record
         joints = tuple(record["joints"])
 
         def to_index(joint):
             if isinstance(joint, str) and joint not in joints:
                 raise ValueError(f"skeleton {record['name']} has no joint {joint!r}; it has {', '.join(joints)}")
-            return joints.index(joint) if isinstance(joint, str) else int(joint)
+            return -1 if joint is None else joints.index(joint) if isinstance(joint, str) else int(joint)
 
         record["joints"] = joints
-        for field in ("parents", "feet_left", "feet_right", "face", "leg"):
-            record[field] = tuple(to_index(joint) for joint in record[field])
+        record["parents"] = tuple(to_index(joint) for joint in record["parents"])
+        if "offsets" not in record:
+            record |= {"offsets": ((0, 0, 0),) + ((0, 1, 0),) * (len(joints) - 1), "has_lengths": False}
+        record.setdefault("chains", _chains_of(record["parents"]))
+        for field, roles in _ROLES.items():
+            given = record[field] if field in record else [_named(joints, role, field) for role in roles]
+            record[field] = tuple(to_index(joint) for joint in given)
         record["chains"] = tuple(tuple(to_index(joint) for joint in chain) for chain in record["chains"])
         record["offsets"] = tuple(tuple(float(x) for x in offset) for offset in record["offsets"])
         return cls(**record)
+
+
+_WORDS = {
+    "hip": ("hip", "thigh", "upleg", "upperleg", "femur"),
+    "knee": ("knee", "shin", "calf", "lowerleg", "tibia"),
+    "ankle": ("ankle", "foot"),
+    "foot": ("toebase", "toe", "ball", "foot", "ankle"),
+    "shoulder": ("shoulder", "upperarm", "humerus", "arm"),
+}
+_ROLES = {
+    "feet_left": ("left ankle", "left foot"), "feet_right": ("right ankle", "right foot"),
+    "face": ("right hip", "left hip", "right shoulder", "left shoulder"), "leg": ("right knee", "right ankle"),
+}  # fmt: skip
+
+
+def _named(joints: tuple[str, ...], role: str, field: str) -> str:
+    """The joint of a side and a part of the body by its name: left_hip, hip_l, LeftUpLeg, L_Thigh, ..."""
+    side, part = role.split()
+    for word in _WORDS[part]:
+        for joint in joints:
+            name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", joint).lower().replace(" ", "_")
+            sided = side in name or re.search(rf"(^|_){side[0]}(_|$)", name)
+            if sided and word in name.replace("_", ""):
+                return joint
+    raise ValueError(f"skeleton JSON: no joint is named like a {role}; give {field}: {len(_ROLES[field])} joints")
+
+
+def _chains_of(parents: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """Every bone once: a chain follows first children to a tip, and starts at the root or where a joint branches."""
+    chains: list[list[int]] = []
+    for joint, parent in enumerate(parents[1:], 1):
+        chain = next((chain for chain in chains if chain[-1] == parent), None) if parent else None
+        if chain:
+            chain.append(joint)
+        else:
+            chains.append([parent, joint])
+    return tuple(map(tuple, chains))
 
 
 def _parents_of(chains: tuple[tuple[int, ...], ...], num_joints: int) -> tuple[int, ...]:
@@ -261,7 +311,7 @@ _KNOWN |= {"myoskeleton-28": MYOSKELETON, "myoskeleton": MYOSKELETON}
 
 def get_skeleton(name_or_path: str | Path) -> Skeleton:
     """A built-in skeleton by name (`humanml3d-22`, `kit-21`, `myoskeleton-28`) or any other from a JSON file
-    (see `Skeleton.to_json`).
+    (see `Skeleton.from_json`).
 
     Raises ValueError for an unknown name and FileNotFoundError for a JSON file that is not there.
     """
@@ -274,7 +324,8 @@ def get_skeleton(name_or_path: str | Path) -> Skeleton:
     if not path.is_file():
         raise FileNotFoundError(f"no skeleton file {path}")
     try:
-        return Skeleton.from_json(path.read_text(encoding="utf-8"))
+        skeleton = Skeleton.from_json(path.read_text(encoding="utf-8-sig"))
+        return dataclasses.replace(skeleton, name=path.stem) if skeleton.name == "custom" else skeleton
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -287,7 +338,7 @@ def guess_skeleton(num_joints: float) -> Skeleton | None:
 def save_skeleton(skeleton: Skeleton, folder: str | Path) -> None:
     """Write skeleton.json into a folder that names its skeleton, unless the name says it all: a built-in one."""
     path = Path(folder) / SKELETON_FILE
-    if _KNOWN.get(skeleton.name.lower()) == skeleton:
+    if _KNOWN.get(skeleton.name.lower()) == skeleton and not skeleton.limits:
         path.unlink(missing_ok=True)
     else:
         path.write_text(skeleton.to_json() + "\n", encoding="utf-8")

@@ -182,8 +182,8 @@ class MotionTokenizer:
         return [order[i : i + ENCODE_BATCH] for i in range(0, len(order), ENCODE_BATCH)]
 
 
-def check_same_motion(tokenizer: MotionTokenizer, data: MotionDataset) -> None:
-    """ValueError where a tokenizer would read a data set's numbers as something else."""
+def check_same_motion(tokenizer: MotionTokenizer, data: MotionDataset, name: str = "tokenizer") -> None:
+    """ValueError where a tokenizer, or an evaluator (`name`), would read a data set's numbers as something else."""
     pairs = {
         "skeleton": (tokenizer.skeleton, data.skeleton),
         "representation": (tokenizer.representation.name, data.representation.name),
@@ -192,7 +192,7 @@ def check_same_motion(tokenizer: MotionTokenizer, data: MotionDataset) -> None:
     for what, (ours, theirs) in pairs.items():
         if ours != theirs:
             names = [getattr(x, "name", x) for x in (ours, theirs)]
-            raise ValueError(f"the tokenizer has {what} {names[0]}, {data.folder} has {names[1]}")
+            raise ValueError(f"the {name} has {what} {names[0]}, {data.folder} has {names[1]}")
 
 
 def reconstruction_errors(tokenizer: MotionTokenizer, clips: Sequence[np.ndarray]) -> dict[str, float]:

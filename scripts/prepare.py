@@ -43,7 +43,7 @@ def make_parser() -> Parser:
     parser.add_argument("--representation", choices=("humanml3d", "positions"), help="default the source's")
     parser.add_argument("--allow-no-text", action="store_true", help="myoskeleton: placeholder captions")
     parser.add_argument("--smplx-layout", choices=("train", "visualize"), help="order of 182 numbers without names")
-    parser.add_argument("--smplx-dir", type=Path, help="amass: folder of SMPL-H or SMPL-X body models")
+    parser.add_argument("--smplx-dir", type=Path, help="amass, smplx: folder of body models (smplx: joints)")
     parser.add_argument("--exact-fps", action="store_true", help="amass: resample, where HumanML3D takes whole frames")
     parser.add_argument("--index", type=Path, help="amass: HumanML3D's index.csv, to rebuild its clips from --input")
     parser.add_argument("--plain", type=Path, metavar="DIR", help="kit-xml: also plain .npy and .json, into DIR")
@@ -100,7 +100,7 @@ def main(args) -> int | None:
     from tqdm import tqdm
 
     from motiongpt.data.build import TooManySkipped, build
-    from motiongpt.data.sources import SOURCES, explain, reader, records
+    from motiongpt.data.sources import default_representation, explain, reader, records
     from motiongpt.representations import get_representation
 
     options = read_options(args)
@@ -119,7 +119,8 @@ def main(args) -> int | None:
         if args.plain:
             return None
         raise ValueError("--out is needed: the dataset folder to write")
-    representation = get_representation(args.representation or SOURCES[args.source].representation, options.skeleton)
+    kind = args.representation or default_representation(args.source, options)
+    representation = get_representation(kind, options.skeleton)
     name = args.input.name if args.input else f"{options.count} clips, seed {options.seed}"
     source = f"{args.source}, {name}" if args.source == "procedural" else f"{args.source} {name}"
     bar = tqdm(found, total=total, unit="clip", disable=None)

@@ -14,14 +14,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_chains import make_kit_xml, make_myoskeleton
+from test_sources import write_smplx
 
 from motiongpt.config import LoRAConfig, TrainConfig
+from motiongpt.normalizer import Normalizer
+from motiongpt.representations import get_representation
 from motiongpt.skeletons import HUMANML3D, KIT
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-ROWS = {"SignMotionGPT": 20, "Motion LLM": 11, "MotionGPT (Zhang et al.)": 8, "MyoSkeleton": 13, "The KIT learner": 7}
-KINDS = {"command": 36, "rest": 17, "python": 5, "variable": 2, "tokens": 6, "file": 4, "make": 1}
+ROWS = {"SignMotionGPT": 23, "Motion LLM": 11, "MotionGPT (Zhang et al.)": 11, "MyoSkeleton": 15, "The KIT learner": 9}
+KINDS = {"command": 47, "rest": 17, "python": 5, "variable": 2, "tokens": 6, "file": 5, "make": 1}
 
 SMALL = {"--max-steps": "1", "--eval-every": "1", "--batch-size": "4", "--save-every": "1"}
 SMALL_VQVAE = SMALL | {"--width": "8", "--code-dim": "8", "--codes": "8", "--depth": "1", "--window": "16"}
@@ -100,12 +104,15 @@ class Table:
                 patch.setenv(variable, value)
             done = self.script(name, *(word for flag, values in flags.items() for word in (flag, *values)))
         assert done.code == 0, done.err
-        for path in given.get("--out", []) + given.get("--output", []):
+        for path in given.get("--out", []) + given.get("--output", []) + given.get("--plain", []):
             assert Path(path).stat().st_size > 0
         if "--list" in given:
             assert "not there yet" in done.out
             return
-        wrote = [path.rstrip("/") for path in re.findall(r"^wrote ([^\s:]+)", done.out, re.M)]
+        if "--explain" in given:
+            assert given["--explain"][0] in done.out and re.search("would keep|kept:", done.out)
+            return
+        wrote = [path.rstrip("/") for path in re.findall(r"^wrote ([^\s:;]+)", done.out, re.M)]
         assert "skipped" in done.out or (wrote and all(Path(path).exists() for path in wrote)), done.out
         for variable in environment:
             assert f"environment: {variable}" in done.out
@@ -192,12 +199,20 @@ def make_world(here: Path, tiny, script, table: str) -> None:
         text = tiny.data.read_text(encoding="utf-8").replace('"P0"', '"P001"').replace('"P1"', '"P40"')
         (here / "tokens.json").write_text(text, encoding="utf-8")
         shutil.copy(tiny.data.with_name("tokens.meta.json"), here)
+    if table == "SignMotionGPT":
+        write_smplx(here / "clips", [f"P{i}_00{i}-word{i}" for i in range(6)])
+        (here / "arrays").mkdir()
+        for i in range(6):
+            np.save(here / "arrays" / f"hello{i}.npy", np.random.default_rng(i).random((12, 182), np.float32))
     if table in ("MotionGPT (Zhang et al.)", "MyoSkeleton"):
         done = script("prepare", "--from", "procedural", "--count", 8, "--out", here / "data/mine")
         assert done.code == 0, done.err
     if table == "MotionGPT (Zhang et al.)":
         (here / "data/mine").rename(here / "HumanML3D")
         (here / "HumanML3D/dataset.json").unlink()  # as it was downloaded
+        published = Normalizer.load(here / "HumanML3D")
+        (here / "meta").mkdir()
+        published.with_feature_bias(25.0, get_representation("humanml3d", HUMANML3D)).save(here / "meta")
     if table in ("MotionGPT (Zhang et al.)", "The KIT learner"):
         rng = np.random.default_rng(0)
 
@@ -205,7 +220,13 @@ def make_world(here: Path, tiny, script, table: str) -> None:
             return np.hstack([0.1 * rng.standard_normal((24, KIT.feature_dim - 4)), rng.integers(0, 2, (24, 4))])
 
         clips(here / "KIT-ML", "new_joint_vecs", features)
+    if table == "The KIT learner":
+        make_kit_xml(here / "kit_xml")
     if table == "MyoSkeleton":
+        (here / "datasets").mkdir()
+        make_myoskeleton(here / "datasets/myoskeleton_h5")
+        for path in (here / "datasets/myoskeleton_h5").iterdir():
+            path.rename(path.with_stem(f"{path.stem}_motions"))
         skeleton = replace(HUMANML3D, name="mine")
         (here / "my_skeleton.json").write_text(skeleton.to_json(), encoding="utf-8")
         shutil.copytree(here / "data/mine/new_joints", here / "my_joints/raw_joints")
@@ -251,7 +272,9 @@ def test_nothing_is_skipped():
     empty = [here for rows in TABLES.values() for _, here in rows if not pieces(here)]
     assert empty == []
     words = {code for rows in TABLES.values() for _, here in rows for code in re.findall(r"`([^`]+)`", here)}
-    assert {code for code in words if not kind(code)} == {"--out"}, "code that is none of the kinds, so never run"
+    assert {code for code in words if not kind(code)} == {"--out", "--plain"}, (
+        "code that is none of the kinds, so never run"
+    )
 
 
 def test_a_wrong_row_would_be_seen(tiny, script, tmp_path, monkeypatch):

@@ -9,15 +9,18 @@ import torch
 from motiongpt.metrics import (
     acceleration_error,
     bone_length_drift,
+    bone_lengths,
     code_counts,
     displacement_errors,
     diversity,
     edit_distance,
+    edit_distances,
     fid,
     floor_penetration,
     foot_skate,
     jerk,
     length_accuracy,
+    limit_violation,
     mm_dist,
     mpjpe,
     multimodality,
@@ -25,7 +28,10 @@ from motiongpt.metrics import (
     perplexity,
     procrustes_align,
     r_precision,
+    retrieval_ranks,
     token_distance,
+    token_distances,
+    top_shares,
     velocity_error,
 )
 
@@ -192,6 +198,22 @@ def test_bone_length_drift_by_hand():
     assert bone_length_drift(joints + torch.randn(2, 1, 3), (-1, 0, 1)) == pytest.approx(0.25)
 
 
+def test_bones_of_several_clips_at_once():
+    clips = torch.randn(3, 5, 4, 3)
+    parents = (-1, 0, 1, 0)
+    together = bone_length_drift(clips, parents)
+    assert together.tolist() == pytest.approx([float(bone_length_drift(clip, parents)) for clip in clips])
+    lengths = bone_lengths(clips, parents)
+    assert lengths.shape == (3, 5, 3)
+    assert lengths[1, 2, 1] == pytest.approx(math.dist(clips[1, 2, 2].tolist(), clips[1, 2, 1].tolist()), rel=1e-6)
+
+
+def test_limit_violation_by_hand():
+    angles = torch.tensor([[0.0, 1.0], [2.1, 1.0], [0.0, -0.1], [math.nan, 0.0]])
+    assert limit_violation(angles, torch.tensor([-1.0, 0.0]), 2.0).tolist() == [False, True, True, True]
+    assert limit_violation(angles[None].expand(2, 4, 2), -1.0, 3.0).tolist() == [[False, False, False, True]] * 2
+
+
 # Sets of embeddings.
 
 
@@ -244,6 +266,15 @@ def test_r_precision_by_hand():
         got = r_precision(text, motion, np.random.default_rng(seed), group=3)
         assert got == pytest.approx((1 / 3, 2 / 3, 1.0))
     assert mm_dist(text, motion) == pytest.approx((0 + 3 + 1.1) / 3)
+
+
+def test_retrieval_ranks_by_hand():
+    """The line of the test above: ranks 1, 3, 2; a fourth pair is left over in groups of three."""
+    text, motion = torch.tensor([[0.0], [1.0], [5.0]]), torch.tensor([[0.0], [4.0], [3.9]])
+    assert retrieval_ranks(text, motion, np.random.default_rng(0), group=3).tolist() == [1, 3, 2]
+    assert top_shares(torch.tensor([1, 3, 2, 0]), 3) == pytest.approx((1 / 3, 2 / 3, 1.0))
+    ranks = retrieval_ranks(torch.randn(10, 2), torch.randn(10, 2), np.random.default_rng(0), group=3)
+    assert int((ranks == 0).sum()) == 1 and int(ranks.max()) <= 3
 
 
 def test_r_precision_protocol():
@@ -314,6 +345,18 @@ def test_token_distance_by_hand():
     assert token_distance([], [[]])["nearest_share"] == 0.0
     with pytest.raises(ValueError, match="at least one reference"):
         token_distance([1], [])
+
+
+def test_many_distances_at_once_are_those_alone():
+    rng = np.random.default_rng(1)
+    rows = [rng.integers(4, size=size).tolist() for size in (0, 5, 9, 1)]
+    references = [[rng.integers(4, size=size).tolist() for size in sizes] for sizes in ((3,), (0, 7), (9, 2, 4), (1,))]
+    pairs = [(row, reference) for row, several in zip(rows, references, strict=True) for reference in several]
+    assert edit_distances(pairs).tolist() == [edit_distance(*pair) for pair in pairs]
+    together = token_distances(rows, references)
+    for i, (row, several) in enumerate(zip(rows, references, strict=True)):
+        assert {name: value[i] for name, value in together.items()} == pytest.approx(token_distance(row, several))
+    assert edit_distances([]).tolist() == []
 
 
 def test_length_accuracy_by_hand():

@@ -101,7 +101,7 @@ def test_lookup_refusals(tmp_path):
         get_skeleton(tmp_path / "bad.json")
     with pytest.raises(ValueError, match="left_hip"):
         HUMANML3D.index("hip_left")
-    with pytest.raises(ValueError, match="missing keys.*'offsets'"):
+    with pytest.raises(ValueError, match="missing keys.*'parents'"):
         Skeleton.from_json('{"name": "x", "joints": ["root"]}')
 
 
@@ -144,3 +144,26 @@ def test_a_folder_keeps_a_skeleton_that_is_not_built_in(tmp_path):
 
 def test_guess_by_the_number_of_joints():
     assert (guess_skeleton(22), guess_skeleton(21), guess_skeleton(23)) == (HUMANML3D, KIT, None)
+
+
+def test_joints_and_parents_are_enough():
+    """Chains follow from the tree, roles from the names, whatever language of rigs they are in; nothing is made up."""
+    short = Skeleton.from_json(json.dumps({"joints": HUMANML3D.joints, "parents": HUMANML3D.parents}))
+    assert sorted(map(len, short.chains)) == sorted(map(len, HUMANML3D.chains)) and not short.has_lengths
+    assert (short.feet_left, short.feet_right) == (HUMANML3D.feet_left, HUMANML3D.feet_right)
+    assert short.face == HUMANML3D.face and short.leg == HUMANML3D.leg
+    names = "Hips L_Thigh L_Shin L_Foot L_Toe R_Thigh R_Shin R_Foot Spine L_Arm R_Arm".split()
+    rig = Skeleton.from_json(json.dumps({"joints": names, "parents": [-1, 0, 1, 2, 3, 0, 5, 6, 0, 8, 8]}))
+    assert rig.chains == ((0, 1, 2, 3, 4), (0, 5, 6, 7), (0, 8, 9), (8, 10))
+    assert (rig.feet_left, rig.feet_right, rig.face, rig.leg) == ((3, 4), (7, 7), (5, 1, 10, 9), (6, 7))
+    with pytest.raises(ValueError, match="no joint is named like a left ankle; give feet_left: 2 joints"):
+        Skeleton.from_json('{"joints": ["a", "b"], "parents": [-1, 0]}')
+
+
+def test_limits_are_kept_and_change_nothing(tmp_path):
+    limited = dataclasses.replace(HUMANML3D, limits={"left_knee": [0, 150]})
+    assert limited == HUMANML3D and hash(limited) == hash(HUMANML3D)
+    save_skeleton(limited, tmp_path)
+    assert load_skeleton(tmp_path, "humanml3d-22").limits == {"left_knee": [0, 150]}
+    with pytest.raises(ValueError, match="limits must be an object"):
+        Skeleton.from_json(json.dumps(json.loads(HUMANML3D.to_json()) | {"limits": [1]}))

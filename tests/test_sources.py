@@ -11,6 +11,7 @@ from motiongpt.data.motions import MotionDataset
 from motiongpt.data.procedural import generate_clips
 from motiongpt.data.sources import SOURCES, check_flags, clip_id, guess_caption, metres
 from motiongpt.features import joints_to_features
+from motiongpt.files import read_json
 from motiongpt.normalizer import Normalizer
 from motiongpt.representations import SMPLX_WIDTHS, get_representation
 from motiongpt.skeletons import HUMANML3D, KIT, MYOSKELETON
@@ -103,6 +104,49 @@ def test_smplx(script, tmp_path):
     clip = data.ids("train")[0]
     assert data.captions(clip)[0].text.startswith("word") and data.features(clip).shape == (12, 182)
     assert json.loads((tmp_path / "d" / "participants.json").read_text())[clip] == clip[:2]
+
+
+def test_smplx_joints_with_a_body_model(script, tmp_path):
+    """HumanML3D's features at its rate; a lost frame file is named in the report."""
+    import test_reader_amass
+
+    models = test_reader_amass.write_models(tmp_path / "models", ("smplx",))
+    write_smplx(tmp_path / "in", [f"P{i}_00{i}-word{i}" for i in range(4)])
+    frames = sorted((tmp_path / "in" / "P1_001-word1").iterdir())
+    frames[2].unlink()
+    args = ("--from", "smplx", "--input", tmp_path / "in", "--fps", 25, "--smplx-dir", models)
+    done = build_with(script, *args, "--out", tmp_path / "d")
+    data = MotionDataset(tmp_path / "d")
+    assert data.representation.name == "humanml3d-263" and data.fps == 20.0
+    assert {data.features(name).shape[1] for name in data.ids("train")} == {263}
+    note = f"P1_001-word1: {frames[2].name} is missing, the motion jumps there"
+    assert note in done.out and note in [row["note"] for row in read_json(tmp_path / "d" / "report.json")["notes"]]
+    build_with(script, *args, "--out", tmp_path / "p", "--representation", "positions")
+    assert MotionDataset(tmp_path / "p").representation.name == "positions-66"
+    done = script("prepare", *args[:-2], "--out", tmp_path / "e", "--representation", "positions")
+    assert done.code == 1 and "positions-66 needs joints: give --smplx-dir" in done.err
+
+
+def test_a_skeleton_of_names_and_parents(script, tmp_path, clips):
+    """Enough for positions: no offsets, no chains, no feet; what it says of limits goes along."""
+    h5py = pytest.importorskip("h5py")
+    limits = {"bone_lengths": {"left_knee": 0.4}, "joint_angles": {"left_knee": [0, 150]}}
+    parents = [None, *(HUMANML3D.joints[p] for p in HUMANML3D.parents[1:])]
+    record = {"joints": HUMANML3D.joints, "parents": parents, "limits": limits}
+    (tmp_path / "mine.json").write_text(json.dumps(record))
+    for split, count in (("train", 3), ("val", 1)):
+        with h5py.File(tmp_path / f"{split}.h5", "w") as file:
+            file["motion"] = np.stack([clip.joints[:40].reshape(40, 66) for clip in clips[:count]])
+            file["text"] = [f"clip {i}" for i in range(count)]
+    args = ("--from", "myoskeleton", "--input", tmp_path, "--skeleton", tmp_path / "mine.json", "--unit", "m")
+    build_with(script, *args, "--out", tmp_path / "d")
+    data = MotionDataset(tmp_path / "d")
+    assert data.representation.name == "positions-66" and data.skeleton.name == "mine"
+    assert data.skeleton.limits == limits and not data.skeleton.has_lengths
+    wanted = get_representation("positions", HUMANML3D).encode(clips[0].joints[:40])
+    np.testing.assert_array_equal(data.features("val_00000"), wanted)
+    done = script("prepare", *args, "--out", tmp_path / "e", "--representation", "humanml3d")
+    assert done.code == 1 and "skeleton mine has no bone lengths" in done.err
 
 
 def test_myoskeleton(script, tmp_path, clips):
@@ -262,6 +306,19 @@ def test_the_whole_data_set_is_counted(tmp_path, monkeypatch):
     text = "\n".join(lines(facts))
     assert "test.txt lists 4,383 clips, the whole HumanML3D 4,384" in text and "train.txt lists" not in text
     assert "2 clips with NaN or infinite frames (known, and left out): 007975, M007975" in text
+
+
+def test_the_whole_kit_ml_is_counted(tmp_path, monkeypatch):
+    """The published splits: 2,444 + 150 + 415 motions and their mirror images; here one of val.txt is lost."""
+    folder = tmp_path / "K"
+    (folder / "new_joint_vecs").mkdir(parents=True)
+    mirrored = [m + f"{i:05}" for i in range(3_009) for m in ("", "M")]
+    for split, part in {"train": mirrored[:4_888], "val": mirrored[4_888:5_187], "test": mirrored[5_188:]}.items():
+        (folder / f"{split}.txt").write_text("\n".join(part))
+    monkeypatch.setattr("motiongpt.data.downloads.load_array", lambda *_: np.zeros((60, 251), np.float32))
+    monkeypatch.setattr("pathlib.Path.is_file", lambda path: path.suffix == ".npy" or path.parent == folder)
+    problems = check(folder, KIT)["problems"]
+    assert [problem for problem in problems if "lists" in problem] == ["val.txt lists 299 clips, the whole KIT-ML 300"]
 
 
 def test_kit_ml_is_251_at_12_fps(script, tmp_path, monkeypatch):

@@ -275,3 +275,26 @@ def test_a_config_without_representation_is_humanml3d(tokenizer, tmp_path):
     write_json(tmp_path / "config.json", content | {"representation": "positions-66"})
     with pytest.raises(ValueError, match="width 263, its representation positions-66 .* has 66"):
         MotionTokenizer.load(tmp_path)
+
+
+def test_a_data_set_is_tokenised_a_few_clips_at_a_time(script, tiny, tmp_path, monkeypatch):
+    """The same file, entry for entry, however many clips are in memory at once."""
+    from motiongpt import tokenizer_training
+    from motiongpt.data.motions import MotionDataset
+
+    assert script("prepare", "--from", "procedural", "--count", 14, "--out", tmp_path / "data").code == 0
+    data, load, loaded = MotionDataset(tmp_path / "data"), MotionDataset.load, []
+    assert data.frames("none") == 0
+    monkeypatch.setattr(MotionDataset, "load", lambda self, ids: loaded.append(list(ids)) or load(self, loaded[-1]))
+    written = []
+    for at_once in (512, 3):
+        monkeypatch.setattr(tokenizer_training, "CLIPS_AT_ONCE", at_once)
+        loaded.clear()
+        tokenizer_training.tokenise_dataset(data, tiny.vqvae, tmp_path / f"{at_once}.json", torch.device("cpu"))
+        written.append((tmp_path / f"{at_once}.json").read_bytes())
+        lengths = [data.frames(clip) for clips in loaded for clip in clips if clip in data.ids("train")]
+        assert max(map(len, loaded)) <= at_once and lengths == sorted(lengths) and len(lengths) > 3
+    assert written[0] == written[1]
+    assert sorted(clip for clips in loaded for clip in clips) == sorted(
+        clip for split in ("train", "val", "test") for clip in data.ids(split)
+    )

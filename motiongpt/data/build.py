@@ -8,14 +8,10 @@ depend on how many workers there are. Where records come from is `data/sources.p
 """
 
 import json
-import multiprocessing
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +19,7 @@ import torch
 
 from motiongpt.data.joint_maps import JointMap, apply_map, match_map
 from motiongpt.data.motions import JOURNAL, SPLITS, Caption
+from motiongpt.data.processes import in_order
 from motiongpt.data.raw import RawClip
 from motiongpt.data.report import Report
 from motiongpt.data.resample import cubic_spline, new_length, slerp
@@ -35,7 +32,6 @@ from motiongpt.skeletons import HUMANML3D, Skeleton, save_skeleton
 
 MAX_SKIPPED = 0.05
 MIN_FRAMES = 5  # one code of four frames, and the frame that the velocities cost
-FEW = 32  # so few records are not worth starting processes
 
 
 class TooManySkipped(ValueError):
@@ -133,7 +129,8 @@ def to_skeleton(clip: RawClip, skeleton: Skeleton, joint_map: JointMap | None = 
 def _array(clip: RawClip, target: Target) -> np.ndarray:
     if target.representation.has_joints:
         if clip.joints is None:
-            raise ValueError(f"the clip has parameters and no joints; {target.representation.name} needs joints")
+            raise ValueError(f"the clip has parameters and no joints; {target.representation.name} needs joints: "
+                             "give --smplx-dir")  # fmt: skip
         return resample(to_skeleton(clip, target.skeleton, target.joint_map), clip.fps, target.fps)
     if clip.parameters is None:
         raise ValueError(f"the clip has joints and no parameters; {target.representation.name} needs parameters")
@@ -211,38 +208,6 @@ def make_clips(record: Record, target: Target) -> dict:
 
 
 # 2) All of them.
-
-
-def _run(records: Iterator[Record], target: Target, workers: int) -> Iterator[dict]:
-    """`make_clips` of every record, in order, over `workers` processes."""
-    head = list(islice(records, FEW))
-    threads = torch.get_num_threads()
-    if workers <= 1 or len(head) < FEW:
-        for record in chain(head, records):
-            torch.set_num_threads(1)  # how a sum is split over threads decides its last bits
-            try:
-                outcome = make_clips(record, target)
-            finally:
-                torch.set_num_threads(threads)
-            yield outcome
-        return
-    pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
-    )
-    pending = deque()  # few at a time: records may hold their arrays
-    try:
-        for record in chain(head, records):
-            pending.append(pool.submit(make_clips, record, target))
-            if len(pending) > 4 * workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    except BrokenProcessPool as error:
-        raise OSError(
-            "a worker process died (out of memory?); the same command goes on from here, fewer --workers need less"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def split_of(clip: str) -> str:
@@ -336,7 +301,7 @@ def build(
     text = "".join(json.dumps(line) + "\n" for line in (settings, *done.values()))
     write_atomic(out / JOURNAL, lambda path: path.write_text(text, encoding="utf-8"))
     with open(out / JOURNAL, "a", encoding="utf-8") as journal:
-        for outcome in _run(fresh(), target, workers):
+        for outcome in in_order(partial(make_clips, target=target), fresh(), workers):
             journal.write(json.dumps(outcome) + "\n")
             journal.flush()
             outcomes.append(outcome)

@@ -14,6 +14,7 @@ It hands out arrays and captions; windows and batches are `data/batches.py`, fea
 
 import hashlib
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -175,10 +176,21 @@ class MotionDataset:
         path = self.folder / "texts" / f"{clip}.txt"
         return parse_captions(path) if path.is_file() else []
 
+    def frames(self, clip: str) -> int:
+        """F as the header of the file says; 0 where there is no such file."""
+        try:
+            return len(np.load(self.folder / "new_joint_vecs" / f"{clip}.npy", mmap_mode="r", allow_pickle=False))
+        except (OSError, ValueError, TypeError, EOFError):
+            return 0
+
     def load_split(self, split: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         """Features of every sound clip of a split, in their own units; and the others, id -> reason."""
+        return self.load(self.ids(split))
+
+    def load(self, ids: Iterable[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+        """`load_split` of some clips."""
         clips, dropped = {}, {}
-        for clip in self.ids(split):
+        for clip in ids:
             try:
                 clips[clip] = self.features(clip)
             except ValueError as error:

@@ -125,6 +125,37 @@ def make_clip(
     return _finish(track, performed, rng, id=id, participant=style.name, split=split)
 
 
+def clip_name(index: int, seed: int = 0) -> str:
+    return f"p{seed:02d}_{index:06d}"
+
+
+def generate_clip(index: int, seed: int = 0) -> Clip:
+    """Clip `index` of `generate_clips(..., seed)`."""
+    names = list(ACTIONS)
+    firsts = [name for name in names if family(name) not in ONLY_LAST + ONLY_ALONE]
+    lasts = [name for name in names if family(name) not in ONLY_FIRST + ONLY_ALONE]
+    rng = np.random.default_rng([seed, index])
+    bucket = zlib.crc32(f"split {index}".encode()) % 20
+    split = "val" if bucket == 18 else "test" if bucket == 19 else "train"
+    style = STYLES[int(rng.integers(len(STYLES)))]
+    pair = rng.random() < SEQUENCES
+    while True:  # slow pairs may be too long: draw again
+        if pair:
+            first = _choose(rng, firsts, FIRST_WEIGHTS)
+            actions = (first, _choose(rng, [name for name in lasts if name != first], LAST_WEIGHTS))
+        else:
+            actions = (_choose(rng, names, WEIGHTS),)
+        shares = (0.06, 0.84, 0.1) if pair else (0.17, 0.66, 0.17)
+        tempos = tuple(str(tempo) for tempo in rng.choice(list(TEMPOS), len(actions), p=shares))
+        shares = (0.07, 0.86, 0.07) if pair else (0.16, 0.68, 0.16)
+        sizes = tuple(str(size) for size in rng.choice(list(SIZES), len(actions), p=shares))
+        sizes = tuple(s if family(name) in SIZED else "normal" for name, s in zip(actions, sizes, strict=True))
+        track, performed = _perform(actions, tempos, sizes, rng, style)
+        if len(track) <= MAX_FRAMES:
+            break
+    return _finish(track, performed, rng, id=clip_name(index, seed), participant=style.name, split=split)
+
+
 def generate_clips(count: int, seed: int = 0) -> Iterator[Clip]:
     """Yield `count` clips; clip i is a function of (seed, i), whatever `count` is.
 
@@ -132,27 +163,5 @@ def generate_clips(count: int, seed: int = 0) -> Iterator[Clip]:
     """
     if count < 0:
         raise ValueError(f"count must be 0 or more, got {count}")
-    names = list(ACTIONS)
-    firsts = [name for name in names if family(name) not in ONLY_LAST + ONLY_ALONE]
-    lasts = [name for name in names if family(name) not in ONLY_FIRST + ONLY_ALONE]
     for index in range(count):
-        rng = np.random.default_rng([seed, index])
-        bucket = zlib.crc32(f"split {index}".encode()) % 20
-        split = "val" if bucket == 18 else "test" if bucket == 19 else "train"
-        style = STYLES[int(rng.integers(len(STYLES)))]
-        pair = rng.random() < SEQUENCES
-        while True:  # slow pairs may be too long: draw again
-            if pair:
-                first = _choose(rng, firsts, FIRST_WEIGHTS)
-                actions = (first, _choose(rng, [name for name in lasts if name != first], LAST_WEIGHTS))
-            else:
-                actions = (_choose(rng, names, WEIGHTS),)
-            shares = (0.06, 0.84, 0.1) if pair else (0.17, 0.66, 0.17)
-            tempos = tuple(str(tempo) for tempo in rng.choice(list(TEMPOS), len(actions), p=shares))
-            shares = (0.07, 0.86, 0.07) if pair else (0.16, 0.68, 0.16)
-            sizes = tuple(str(size) for size in rng.choice(list(SIZES), len(actions), p=shares))
-            sizes = tuple(s if family(name) in SIZED else "normal" for name, s in zip(actions, sizes, strict=True))
-            track, performed = _perform(actions, tempos, sizes, rng, style)
-            if len(track) <= MAX_FRAMES:
-                break
-        yield _finish(track, performed, rng, id=f"p{seed:02d}_{index:06d}", participant=style.name, split=split)
+        yield generate_clip(index, seed)

@@ -19,9 +19,9 @@ from motiongpt.data.build import Record, resample
 from motiongpt.data.caption_table import Row
 from motiongpt.data.joint_maps import JointMap
 from motiongpt.data.motions import SPLITS, Caption, load_array, parse_captions, read_ids
-from motiongpt.data.procedural import generate_clips
+from motiongpt.data.procedural import clip_name, generate_clip
 from motiongpt.data.raw import RawClip
-from motiongpt.skeletons import Skeleton
+from motiongpt.skeletons import HUMANML3D, Skeleton
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,9 @@ SOURCES = {
     "myoskeleton": Source(
         _flags(f"input fps unit up joint_map allow_no_text {_JOINTS}"), "myoskeleton", "myoskeleton", "positions"
     ),
-    "smplx": Source(_flags("input fps captions smplx_layout"), "smplx", representation="smplx"),
+    "smplx": Source(
+        _flags("input fps captions smplx_layout smplx_dir representation"), "smplx", representation="smplx"
+    ),
     "procedural": Source(_flags(f"count seed {_JOINTS}")),
 }
 UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001, "inch": 0.0254}  # metres
@@ -104,11 +106,16 @@ def reader_options(source: str, options: Options) -> dict[str, Any]:
     if source == "amass":
         return {"fps": options.skeleton.fps, "body_models": options.smplx_dir, "exact_fps": options.exact_fps}
     if source == "smplx":
-        return {"fps": options.fps, "layout": options.smplx_layout}
+        return {"fps": options.fps, "layout": options.smplx_layout, "body_models": options.smplx_dir}
     return {
         "fps": options.fps, "skeleton": options.skeleton_file, "unit": options.unit, "up": options.up,
         "allow_no_text": options.allow_no_text,
     }  # fmt: skip
+
+
+def default_representation(source: str, options: Options) -> str:
+    """The source's; of SMPL-X with body models, joints' features."""
+    return "humanml3d" if source == "smplx" and options.smplx_dir else SOURCES[source].representation
 
 
 def metres(unit: str | None) -> float | None:
@@ -172,7 +179,7 @@ def records(source: str, folder: Path | None, options: Options) -> tuple[Iterato
             arguments = reader_options(source, options)
             total = sum(reader(source).read_schema(path, **arguments).clips for path in paths)
             return _many(source, paths, arguments), total, fps
-        if source == "smplx":
+        if source == "smplx" and options.smplx_dir is None:
             fps = _first_fps(source, paths, options)
         root = folder if folder.is_dir() else folder.parent
         found = [_file_record(source, path, root, options) for path in paths]
@@ -180,9 +187,13 @@ def records(source: str, folder: Path | None, options: Options) -> tuple[Iterato
 
 
 def _procedural(options: Options) -> Iterator[Record]:
-    for clip in generate_clips(options.count, options.seed):
-        captions = [Caption(text) for text in clip.captions]
-        yield Record(clip.id, clip.split, captions, partial(_given, clip.joints), clip.participant)
+    for index in range(options.count):
+        yield Record(clip_name(index, options.seed), None, [], partial(_generate, index, options.seed))
+
+
+def _generate(index: int, seed: int) -> RawClip:
+    clip = generate_clip(index, seed)
+    return RawClip(clip.joints, HUMANML3D.joints, HUMANML3D.fps, tuple(clip.captions), clip.participant, clip.split)
 
 
 def _given(value: np.ndarray | RawClip) -> np.ndarray | RawClip:

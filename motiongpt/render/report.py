@@ -1,23 +1,84 @@
-"""Pictures of an evaluation: how often each code is used, and a reconstruction beside its original."""
+"""Pictures of an evaluation: bars, curves, lengths, how often codes are used, a reconstruction beside its original."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from motiongpt.files import write_atomic
 from motiongpt.render.gif import gif_frames, palette_frames, write_gif
-from motiongpt.render.skeleton import LEFT, RIGHT, draw_frames, named_colours
+from motiongpt.render.skeleton import GRID, INK, LEFT, RIGHT, SPINE, draw_frames, named_colours
 from motiongpt.skeletons import Skeleton
+
+ROW_COLOURS = {"real": SPINE, "reconstruction": LEFT, "model": RIGHT, "chance": GRID}
+
+
+def _figure(width: float, height: float):
+    """A figure of inches, without pyplot's global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure, path: str | Path) -> Path:
+    write_atomic(Path(path), lambda temporary: figure.savefig(temporary, dpi=120, format="png"))
+    return Path(path)
+
+
+def plot_bars(panels: Mapping[str, Mapping[str, tuple[float, float]]], path: str | Path) -> Path:
+    """Writes a PNG with a panel per metric (title) of bars per row of a table: row -> (mean, half interval)."""
+    columns = min(4, len(panels))
+    figure = _figure(2.4 * columns, 2.3 * -(-len(panels) // columns))
+    every = figure.subplots(-(-len(panels) // columns), columns, squeeze=False).flatten()
+    for axes in every[len(panels) :]:
+        axes.set_visible(False)
+    for axes, (title, rows) in zip(every[: len(panels)], panels.items(), strict=True):
+        means, halves = zip(*rows.values(), strict=True)
+        colours = [ROW_COLOURS.get(name, INK) for name in rows]
+        axes.bar(range(len(rows)), means, yerr=halves, color=colours, ecolor=INK, capsize=3)
+        axes.set_xticks(range(len(rows)), list(rows), fontsize=7, rotation=25)
+        axes.set_title(title, fontsize=9)
+        axes.tick_params(axis="y", labelsize=7)
+        axes.grid(axis="y", alpha=0.3)
+        axes.set_axisbelow(True)
+    return _save(figure, path)
+
+
+def plot_curves(curves: Mapping[str, Sequence[float]], path: str | Path, group: int = 32) -> Path:
+    """Writes a PNG of R-precision over k = 1, 2, ...: row -> shares; dashed what chance would be."""
+    figure = _figure(5, 3.6)
+    axes = figure.subplots()
+    k = np.arange(1, 1 + max(map(len, curves.values())))
+    for name, shares in curves.items():
+        axes.plot(k, shares, marker="o", ms=3, color=ROW_COLOURS.get(name, INK), label=name)
+    axes.plot(k, k / group, color=INK, lw=1, ls="--", label=f"k / {group}")
+    axes.set(xlabel="k", ylabel=f"own one among the k nearest of {group}", ylim=(0, 1.02), xticks=k)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize=8)
+    return _save(figure, path)
+
+
+def plot_lengths(lengths: Mapping[str, Sequence[int]], path: str | Path) -> Path:
+    """Writes a PNG of how long motions are, in codes: row -> lengths, as shares of the row."""
+    figure = _figure(6, 3)
+    axes = figure.subplots()
+    longest = max(max(values) for values in lengths.values())
+    edges = np.arange(longest + 2) - 0.5
+    for name, values in lengths.items():
+        counts, _ = np.histogram(values, edges)
+        axes.stairs(100 * counts / len(values), edges, color=ROW_COLOURS.get(name, INK), lw=1.5, label=name)
+    axes.set(xlabel="codes", ylabel="% of motions", ylim=(0, None))
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize=8)
+    return _save(figure, path)
 
 
 def plot_code_usage(histograms: Sequence[np.ndarray], path: str | Path) -> Path:
     """Writes a PNG of how often codes are used, most frequent first, one panel per layer of codes (N,)."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 0.9 + 2.1 * len(histograms)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _figure(7, 0.9 + 2.1 * len(histograms))
     panels = figure.subplots(len(histograms), 1, squeeze=False, sharex=True)[:, 0]
     for layer, (axes, counts) in enumerate(zip(panels, histograms, strict=True), 1):
         shares = np.sort(np.asarray(counts, dtype=float))[::-1] / max(1, np.sum(counts)) * 100
@@ -29,8 +90,7 @@ def plot_code_usage(histograms: Sequence[np.ndarray], path: str | Path) -> Path:
         axes.grid(alpha=0.3)
     panels[0].legend(frameon=False)
     panels[-1].set_xlabel("codes, the most frequent first")
-    write_atomic(Path(path), lambda temporary: figure.savefig(temporary, dpi=120, format="png"))
-    return Path(path)
+    return _save(figure, path)
 
 
 def render_pair(

@@ -2,7 +2,8 @@
 
 A clip is a folder of per-frame .pkl or .npz files (a .pkl may also hold a list of frames, as `video_data.pkl` does),
 or one .npz with (F, ...) arrays. Pickles go through `motiongpt.unpickle`. In a folder named `ID-word` the word is the
-caption. Body shape is averaged over the clip: one person has one body. Rotations are axis-angle, metres as stored.
+caption. Body shape is averaged over the clip: one person has one body. Rotations are axis-angle, metres as stored. With
+a folder of body models there are joints, too: the first 22, of the neutral SMPL-X body.
 
 A bare 182-wide array carries no names, and the public SignMotionGPT code has two orders for it: it trains in the order
 of `LAYOUT` and draws in another, with translation before expression and jaw, eyes at the end and no root. So such an
@@ -13,11 +14,17 @@ import math
 import re
 import zipfile
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from motiongpt.body_model import find_body_model, load_body_model
 from motiongpt.data.raw import RawClip
+from motiongpt.data.readers.amass import posed_joints
+from motiongpt.rotations import axis_angle_to_quaternion
+from motiongpt.skeletons import HUMANML3D
 from motiongpt.unpickle import load_pickle
 
 _TRAIN = {
@@ -107,10 +114,16 @@ def find(folder: Path | str) -> list[Path]:
     return clips
 
 
-def read(path: Path | str, fps: float | None = None, layout: str | None = None) -> RawClip:
-    """One clip: `parameters` (F, 182) float32 in the order of `LAYOUT`, no joints.
+def read(
+    path: Path | str,
+    fps: float | None = None,
+    layout: str | None = None,
+    body_models: Path | str | None = None,
+) -> RawClip:
+    """One clip: `parameters` (F, 182) float32 in the order of `LAYOUT`; joints (F, 22, 3) with `body_models` only.
 
     `fps` counts where the file has none; without either, ValueError. `layout` is for arrays without names only.
+    `body_models` is a folder with smplx/SMPLX_NEUTRAL.npz. A gap in the numbers of the frames' files is noted.
     Raises ValueError naming file, frame, key, expected and found; FileNotFoundError.
     """
     path = Path(path)
@@ -118,7 +131,9 @@ def read(path: Path | str, fps: float | None = None, layout: str | None = None) 
         raise FileNotFoundError(f"{path} does not exist")
     notes, frames = [], []
     folder = path if path.is_dir() else path.parent if path.name == "video_data.pkl" else None
-    for file in _frame_files(path):
+    files = _frame_files(path)
+    notes += _gap(files)
+    for file in files:
         content = _load(file)
         bare = _bare(content)
         if isinstance(content, dict):
@@ -144,14 +159,41 @@ def read(path: Path | str, fps: float | None = None, layout: str | None = None) 
     if fps is None:
         raise ValueError(f"{path}: no frame rate in it; give --fps")
     caption, participant = _caption(folder, notes), _participant(folder or path)
+    joints, names = None, ()
+    if body_models is not None:
+        joints, names = _joints(parameters, body_models, notes), HUMANML3D.joints
     try:
-        return RawClip(None, (), float(fps), caption, participant, notes=tuple(dict.fromkeys(notes)),
+        return RawClip(joints, names, float(fps), caption, participant, notes=tuple(dict.fromkeys(notes)),
                        parameters=parameters)  # fmt: skip
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def explain(path: Path | str, fps: float | None = None, layout: str | None = None) -> list[str]:
+def _joints(parameters: np.ndarray, body_models: Path | str, notes: list[str]) -> np.ndarray:
+    """(F, 182) -> the 22 joints (F, 22, 3) float32 of the neutral body, turned so that heads are up."""
+    body = load_body_model(find_body_model(body_models, "smplx", "neutral"), "smplx")
+    parts = {name: parameters[:, columns].astype(np.float64) for name, columns in LAYOUT.items()}
+    turns = np.concatenate((parts["global_orient"], parts["body_pose"]), axis=1).reshape(-1, 22, 3)
+    turns = axis_angle_to_quaternion(torch.from_numpy(turns)).numpy()
+    betas = parts["betas"][0][: body.directions.shape[-1]]
+    x, y, z = np.moveaxis(posed_joints(body, turns, betas, parts["transl"]), -1, 0)
+    head, pelvis = HUMANML3D.index("head"), HUMANML3D.index("pelvis")
+    spine = np.array([np.median(axis[:, head] - axis[:, pelvis]) for axis in (y, z)])
+    axis = int(np.abs(spine).argmax())
+    up, to_z = ((y, z), (z, -y))[axis]  # quarter and half turns about x
+    if spine[axis] < 0:
+        up, to_z = -up, -to_z
+    if axis or spine[axis] < 0:
+        notes.append(f"up axis: {'-' if spine[axis] < 0 else ''}{'yz'[axis]} (guessed: the heads are there)")
+    return np.stack((x, up, to_z), axis=-1).astype(np.float32)
+
+
+def explain(
+    path: Path | str,
+    fps: float | None = None,
+    layout: str | None = None,
+    body_models: Path | str | None = None,
+) -> list[str]:
     """Lines for people: keys and shapes of the first file, frames, what is kept and dropped. Raises for nothing."""
     path, lines = Path(path), [f"{path}:"]
     try:
@@ -169,7 +211,7 @@ def explain(path: Path | str, fps: float | None = None, layout: str | None = Non
                 shape = getattr(value, "shape", None)
                 what = f"{tuple(shape)} {value.dtype}" if shape is not None else type(value).__name__
                 lines.append(f"  {str(key)[:80]}: {what} -> {known.get(key, 'fps' if key in _FPS else 'dropped')}")
-        clip = read(path, fps, layout)
+        clip = read(path, fps, layout, body_models)
         lines.append(f"would keep {len(clip.parameters)} frames at {clip.fps:g} fps, captions {clip.captions}, "
                      f"participant {clip.participant or 'not said'}")  # fmt: skip
         lines += [f"note: {note}" for note in clip.notes]
@@ -194,6 +236,21 @@ def _frame_files(path: Path) -> list[Path]:
     if not pickles and not archives:
         raise ValueError(f"{path} has no .pkl and no .npz files")
     return pickles or archives
+
+
+def _gap(files: list[Path]) -> list[str]:
+    """A note where frames are missing: the files' last numbers go on in equal steps but for some."""
+    parts = [re.fullmatch(r"(.*?)(\d+)(\D*)", file.name.removesuffix(file.suffix)) for file in files]
+    if len(files) < 3 or not all(parts) or len({(part[1], part[3]) for part in parts}) > 1:
+        return []
+    numbers = [int(part[2]) for part in parts]
+    step = min(b - a for a, b in pairwise(numbers))
+    lost = [n for a, b in pairwise(numbers) if step > 0 for n in range(a + step, b, step)]
+    if not lost:
+        return []
+    name = f"{parts[0][1]}{lost[0]:0{len(parts[0][2])}d}{parts[0][3]}{files[0].suffix}"
+    more = f" and {len(lost) - 1} more frames are" if len(lost) > 1 else " is"
+    return [f"{files[0].parent.name}: {name}{more} missing, the motion jumps there"]
 
 
 def _load(file: Path):

@@ -1,0 +1,77 @@
+"""Time what an evaluation costs beyond writing and embedding motions: the metrics of text to motion, all repeats.
+
+    python benchmarks/bench_protocol.py                       # 4,000 clips, 20 repeats, 2 threads
+
+Embeddings, features and codes are random, of the sizes of HumanML3D's test split; the calls are those of
+`text_evaluation.evaluate_t2m`.
+"""
+
+import argparse
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from types import SimpleNamespace
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import numpy as np
+import torch
+
+from motiongpt.metrics import fid, multimodality, token_distances
+from motiongpt.protocol import Item, Row, Texts, qualities
+from motiongpt.representations import get_representation
+from motiongpt.skeletons import HUMANML3D
+
+WIDTH, CODES = 512, 512
+ROWS = ("real", "reconstruction", "model", "chance")
+
+
+def main(args) -> None:
+    torch.set_num_threads(args.threads)
+    N, rng = args.clips, np.random.default_rng(0)
+    spent: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(2))
+
+    def timed(name, call):
+        started, used = time.perf_counter(), time.process_time()
+        value = call()
+        spent[name] += np.array([time.perf_counter() - started, time.process_time() - used])
+        return value
+
+    representation = get_representation("humanml3d", HUMANML3D)
+    lengths = rng.integers(10, 50, size=N)
+    pool = rng.normal(size=(196, 263)).astype(np.float32)
+    features = [pool[: 4 * size] for size in lengths]
+    items = [Item(str(i), clip, ()) for i, clip in enumerate(features)]
+    texts = Texts(SimpleNamespace(embed_text=lambda captions: torch.zeros(0, WIDTH)), items, 0)
+    embedded = {name: torch.randn(N, WIDTH) for name in (*ROWS, "text")}
+    several = torch.randn(min(100, N), 30, WIDTH)
+    codes = [rng.integers(CODES, size=size).tolist() for size in lengths]
+    references = [[codes[j] for j in rng.integers(N, size=args.references)] for _ in range(N)]
+    rows = {name: Row() for name in ROWS}
+
+    for name in ("real", "reconstruction"):
+        timed("qualities", lambda: qualities(features, representation, 20.0))
+        timed("fid", lambda name=name: fid(embedded["real"], embedded[name], allow_few=True))
+    for repeat in range(args.repeats):
+        for name in ROWS:
+            rng_of = texts.shuffle(repeat)
+            timed("matching", lambda name=name, r=rng_of: rows[name].match(embedded["text"], embedded[name], r))
+        timed("multimodality", lambda repeat=repeat: multimodality(several, texts.shuffle(repeat)))
+        timed("fid", lambda: fid(embedded["real"], embedded["model"], allow_few=True))
+        timed("qualities", lambda: qualities(features, representation, 20.0))
+        timed("edit distances", lambda: token_distances(codes, references))
+    timed("per clip", lambda: [rows["model"].per_clip(i) for i in range(N)])
+    print(f"{N} clips, {args.repeats} repeats, {args.references} references a clip, {args.threads} threads")
+    for name, (wall, used) in (spent | {"all": sum(spent.values())}).items():
+        print(f"{name:16} {wall:7.1f} s   {used:7.1f} s of processor time")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=int, default=4000, help="clips (default 4000)")
+    parser.add_argument("--repeats", type=int, default=20, help="repeats (default 20)")
+    parser.add_argument("--references", type=int, default=3, help="real motions of a sentence (default 3)")
+    parser.add_argument("--threads", type=int, default=2, help="threads of torch (default 2)")
+    main(parser.parse_args())

@@ -1,0 +1,240 @@
+"""The field's protocol (Guo et al. 2022): which clips count, what a repeat draws, and the rows of the table.
+
+Everything is measured `repeats` times with other draws: one caption of several per clip, the groups of R-precision, the
+seed of each motion. A number is the mean of the repeats and 1.96 standard deviations (ddof 0) / sqrt(repeats).
+
+Unlike the field's loaders, which take a random piece at every reading, a clip is always its first frames, a multiple
+of 4: the real row's FID is 0, not some thousandths. A report holds no time, no path and no unrounded number.
+
+An evaluator is what has `embed_motion(list of (F, D)) -> (N, E)`, `embed_text(list of tokens or sentences) -> (N, E)`,
+`hash`, `packing`, `describe()`, `config.max_frames`, `skeleton`, `representation` and `fps`.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from motiongpt import __version__
+from motiongpt.data.motions import Caption, MotionDataset
+from motiongpt.evaluation import frame_qualities
+from motiongpt.metrics import (
+    diversity,
+    fid,
+    pair_distances,
+    retrieval_ranks,
+    top_shares,
+)
+from motiongpt.representations import Representation
+from motiongpt.tokenizer import MotionTokenizer, check_same_motion
+from motiongpt.word_vectors import caption_tokens
+
+if TYPE_CHECKING:
+    from motiongpt.evaluators import Evaluator
+
+UNIT = 4  # frames an evaluator looks at together
+GROUP, CURVE = 32, 10  # R-precision: motions a text is asked to find its own among; the longest list it may name
+DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Item:
+    """A piece of a clip, (F, D) with F a multiple of 4, and what is said about it."""
+
+    name: str
+    features: np.ndarray
+    captions: tuple[Caption, ...]
+
+
+def shortest_clip(data: MotionDataset) -> int:
+    """The field's least number of frames: 24 of KIT-ML's, 40 at 20 fps; two seconds elsewhere."""
+    return 24 if data.skeleton.name.startswith("kit") else round(2 * data.fps)
+
+
+def read_items(
+    data: MotionDataset, split: str, min_frames: int, max_frames: int, clips: int | None = None
+) -> tuple[list[Item], dict[str, str]]:
+    """The pieces of a split that the field's loaders keep (the first `clips` of them); and the others, name -> reason.
+
+    A clip has from min_frames to max_frames + 3 frames and finite features; the frames over max_frames are cut off. A
+    caption with times makes an item of its own, ID@start-end. Raises ValueError where fewer than 32 are left.
+    """
+    usable, dropped = data.load_split(split)
+    folder = data.folder / "new_joint_vecs"  # in the reasons; where the data lies is not the report's business
+    dropped = {name: reason.replace(str(folder), folder.name) for name, reason in dropped.items()}
+    items = []
+
+    def fits(name: str, features: np.ndarray) -> bool:
+        if min_frames <= len(features) < max_frames + UNIT:
+            return True
+        dropped[name] = f"{len(features)} frames, not {min_frames} to {max_frames + UNIT - 1}"
+        return False
+
+    for clip, features in usable.items():
+        by_time: dict[tuple[float, float], list[Caption]] = defaultdict(list)
+        for caption in data.captions(clip):
+            if caption.text.strip():
+                by_time[caption.start, caption.end].append(caption)
+        if not by_time:
+            dropped[clip] = "no caption"
+        elif fits(clip, features):
+            for (start, end), captions in by_time.items():
+                name = clip if (start, end) == (0, 0) else f"{clip}@{start:g}-{end:g}"
+                piece = captions[0].cut(features, data.fps)
+                if name == clip or fits(name, piece):
+                    items.append(Item(name, piece[: min(len(piece), max_frames) // UNIT * UNIT], tuple(captions)))
+    items = items[:clips]
+    if len(items) < GROUP:
+        raise ValueError(
+            f"{data.folder.name}/{split}.txt has {len(items)} clips of {min_frames} to {max_frames + UNIT - 1} frames "
+            f"with a caption; R-precision needs {GROUP} ({len(dropped)} dropped; see --min-frames and --split)"
+        )
+    return items, dropped
+
+
+def interval(values: Sequence[float | None]) -> dict[str, float] | None:
+    """Mean and half of the 95 % interval over repeats, as the field: 1.96 std (ddof 0) / sqrt(repeats)."""
+    if not len(values) or any(value is None for value in values):
+        return None
+    return {"mean": float(np.mean(values)), "interval": float(1.96 * np.std(values) / math.sqrt(len(values)))}
+
+
+def rounded(value: object) -> object:
+    """The same with every float to `DIGITS` significant digits, and NaN as None: what goes into report.json."""
+    if isinstance(value, dict):
+        return {str(key): rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(item) for item in value]
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+    return value
+
+
+def qualities(
+    features: Sequence[np.ndarray | Tensor], representation: Representation, fps: float
+) -> dict[str, np.ndarray]:
+    """`evaluation.QUALITIES` of clips (F_i, D), a value per clip each, (N,); the floor is y = 0.
+
+    Nothing where features are no joints (SMPL-X).
+    """
+    if not representation.has_joints:
+        return {}
+    skeleton, out = representation.skeleton, defaultdict(lambda: np.full(len(features), np.nan))
+    by_length = defaultdict(list)
+    for i, clip in enumerate(features):
+        by_length[len(clip)].append(i)
+    for everyone in by_length.values():
+        # few at a time: what fits the processor's cache is several times as fast
+        for rows in (everyone[first : first + 32] for first in range(0, len(everyone), 32)):
+            stacked = torch.stack([torch.as_tensor(features[i]) for i in rows])
+            joints = representation.decode(stacked) * representation.metres_per_unit  # (B, F, J, 3)
+            for name, value in frame_qualities(joints, skeleton, fps, 0.0).items():
+                out[name][rows] = value.double().mean(-1).numpy()
+    return dict(out)
+
+
+class Texts:
+    """The captions of items, embedded once, and which of them a repeat draws."""
+
+    def __init__(self, evaluator: "Evaluator", items: Sequence[Item], seed: int) -> None:
+        tokens = {tuple(caption_tokens(caption)): None for item in items for caption in item.captions}
+        self.row = {row: i for i, row in enumerate(tokens)}
+        self.embeddings = evaluator.embed_text([list(row) for row in tokens])
+        self.items, self.seed = items, seed
+
+    def draw(self, repeat: int) -> tuple[list[Caption], Tensor]:
+        """A caption of each item, and their embeddings (N, E)."""
+        rng = np.random.default_rng([self.seed, repeat])
+        chosen = [item.captions[rng.integers(len(item.captions))] for item in self.items]
+        return chosen, self.embeddings[[self.row[tuple(caption_tokens(caption))] for caption in chosen]]
+
+    def shuffle(self, repeat: int) -> np.random.Generator:
+        """What groups and pairs of a repeat are drawn with: the same ones in every row of the table."""
+        return np.random.default_rng([self.seed, repeat, 1])
+
+    def deal(self, repeat: int) -> Tensor:
+        """(N,) whose motion each text gets in the row of chance."""
+        return torch.from_numpy(np.random.default_rng([self.seed, repeat, 2]).permutation(len(self.items)))
+
+
+class Row:
+    """One row of the table, filled repeat by repeat: values of the whole set and of each clip."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, list[float | None]] = defaultdict(list)
+        self.clips: dict[str, list[np.ndarray]] = defaultdict(list)
+        self.curves: list[tuple[float, ...]] = []
+
+    def add(self, clips: dict[str, np.ndarray], **values: float | None) -> None:
+        """Values per clip (NaN: none), of which the mean is the set's; and values of the set alone."""
+        for name, value in clips.items():
+            self.clips[name].append(value)
+            values[name] = float(np.nanmean(value)) if np.isfinite(value).any() else None
+        for name, value in values.items():
+            self.values[name].append(value)
+
+    def match(self, text: Tensor, motion: Tensor, rng: np.random.Generator) -> None:
+        """R-precision, MM-Dist and Diversity of one repeat."""
+        ranks = retrieval_ranks(text, motion, rng, GROUP)
+        self.curves.append(top_shares(ranks, CURVE))
+        hits = torch.where(ranks[:, None] > 0, (ranks[:, None] <= torch.tensor([1, 2, 3])).double(), math.nan).numpy()
+        tops = {f"r_precision_{k}": hits[:, k - 1] for k in (1, 2, 3)}
+        self.add(tops | {"mm_dist": pair_distances(text, motion).numpy()}, diversity=diversity(motion, rng))
+
+    def summary(self) -> dict:
+        return {name: interval(values) for name, values in self.values.items()}
+
+    def per_clip(self, i: int) -> dict[str, float | None]:
+        """The mean over repeats of one clip."""
+        columns = {name: np.array([repeat[i] for repeat in repeats]) for name, repeats in self.clips.items()}
+        return {n: float(np.nanmean(x)) if np.isfinite(x).any() else None for n, x in columns.items()}
+
+
+class Setting:
+    """What both directions need: items, their embeddings and texts, and the protocol."""
+
+    def __init__(
+        self, what: str, data: MotionDataset, evaluator: "Evaluator", tokenizer: MotionTokenizer, split: str,
+        clips: int | None, min_frames: int | None, repeats: int, seed: int, facts: dict,
+    ) -> None:  # fmt: skip
+        if repeats < 1 or seed < 0:
+            raise ValueError(f"--repeats must be at least 1 and --seed 0 or more, got {repeats} and {seed}")
+        check_same_motion(tokenizer, data)
+        check_same_motion(evaluator, data, "evaluator")
+        least = max(UNIT, tokenizer.config.frames_per_code, shortest_clip(data) if min_frames is None else min_frames)
+        self.items, self.dropped = read_items(data, split, least, evaluator.config.max_frames, clips)
+        self.N, self.repeats, self.seed = len(self.items), repeats, seed
+        self.features = [item.features for item in self.items]
+        self.motion = evaluator.embed_motion(self.features)
+        self.texts = Texts(evaluator, self.items, seed)
+        D = self.motion.shape[1]
+        self.protocol = {
+            "what": what, "evaluator": evaluator.describe(), "evaluator_hash": evaluator.hash,
+            "packing": evaluator.packing, "data": data.folder.resolve().name, "data_hash": data.hash(), "split": split,
+            "N": self.N, "dropped": len(self.dropped), "min_frames": least, "max_frames": evaluator.config.max_frames,
+            "repeats": repeats, "seed": seed, "diversity_pairs": min(300, self.N // 2), "embedding_dim": D,
+            "fid_few": self.N <= D, "tokenizer_hash": tokenizer.hash, "digits": DIGITS, **facts,
+            "motiongpt": __version__, "torch": torch.__version__,
+        }  # fmt: skip
+
+    def fid(self, motion: Tensor, real: Tensor | None = None) -> float:
+        """To 1e-6: of a set with itself it is 0, not the rounding errors of one machine."""
+        return max(0.0, round(fid(self.motion if real is None else real, motion, allow_few=True), 6))
+
+    def report(self, rows: dict[str, Row], clips: dict[str, dict], more: dict) -> tuple[dict, dict[str, int]]:
+        """What report.json holds, and which items are the best, median and worst by MM-Dist of the first repeat."""
+        first = rows["model" if "model" in rows else "reconstruction"].clips["mm_dist"][0]
+        ranked = sorted(range(self.N), key=lambda i: (float(first[i]), self.items[i].name))
+        shown = {"best": ranked[0], "median": ranked[self.N // 2], "worst": ranked[-1]}
+        report = rounded({
+            "protocol": self.protocol, "rows": {name: row.summary() for name, row in rows.items()},
+            "r_precision_curve": {name: np.mean(row.curves, axis=0).tolist() for name, row in rows.items()},
+            "shown": {rank: {"clip": self.items[i].name, "mm_dist": float(first[i])} for rank, i in shown.items()},
+            "dropped": self.dropped, "clips": clips, **more,
+        })  # fmt: skip
+        return report, shown

@@ -1,0 +1,64 @@
+"""Train an evaluator (matching networks of text and motion) on a dataset folder, for R-precision, MM-Dist and FID.
+
+    python scripts/train_evaluator.py --data data/mine --out outputs/evaluator
+    python scripts/train_evaluator.py --data data/humanml3d --out outputs/evaluator --glove glove
+
+Any skeleton and representation. The model is chosen by R-precision on the validation split; the test split is not read.
+Writes OUT/{config.json, model.safetensors, words.json, Mean.npy, Std.npy}, loss.png and metrics.jsonl.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from motiongpt.cli import VQVAE_TRAIN_FLAGS, Parser, add_config_flags, describe, open_dataset, resolve, run
+from motiongpt.config import EvaluatorConfig, TrainConfig
+
+DEFAULTS = {
+    "lr": 2e-4, "batch_size": 128, "epochs": 40.0, "warmup": 0.05, "caption_dropout": 0.1, "weight_decay": 0.01,
+    "eval_every": 100,
+}  # fmt: skip
+
+
+def make_parser() -> Parser:
+    parser = Parser(__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="dataset folder, from scripts/prepare.py")
+    parser.add_argument("--out", type=Path, required=True, help="evaluator folder to write")
+    parser.add_argument("--glove", type=Path, help="folder of our_vab_data.npy (default: word vectors are trained)")
+    parser.add_argument("--movement", type=Path, help="movement encoder to keep: Decomp_.../model/latest.tar")
+    parser.add_argument("--patience", type=int, default=10, help="validations without a better one before the end")
+    parser.add_argument(
+        "--fresh", action="store_true", help="start over instead of resuming an unfinished run in --out"
+    )
+    parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1, mps (default: cuda where there is one)")
+    add_config_flags(parser, EvaluatorConfig)
+    add_config_flags(parser, TrainConfig, tuple(n for n in VQVAE_TRAIN_FLAGS if n != "window"), DEFAULTS)
+    return parser
+
+
+def main(args) -> int | None:
+    from motiongpt.evaluator_training import train_evaluator
+    from motiongpt.loops import pick_device, resolve_precision
+
+    if args.patience < 0:
+        raise ValueError(f"--patience must be 0 (never) or more, got {args.patience}")
+    data = open_dataset(args)
+    model_config, model_origins = resolve(EvaluatorConfig, args)
+    config, origins = resolve(TrainConfig, args, ("script", DEFAULTS))
+    device = pick_device(args.device)
+    print(describe(model_config, model_origins))
+    print(describe(config, origins))
+    result = train_evaluator(
+        data, model_config, config, args.out, device=device, precision=resolve_precision(config.precision, device),
+        glove=args.glove, movement=args.movement, patience=args.patience, fresh=args.fresh,
+    )  # fmt: skip
+    if not result.finished:
+        print(f"stopped at step {result.step} of {result.total_steps}; the same command goes on from there")
+        return 3
+    why = f"no better validation in {args.patience}, " if result.early else ""
+    print(f"wrote {args.out}/ ({why}step {result.step}); best mean R-precision (top 1, 2, 3) {1 - result.best:.3f}")
+
+
+if __name__ == "__main__":
+    run(main, make_parser())
