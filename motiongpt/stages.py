@@ -13,6 +13,7 @@ It builds and saves models; it neither trains (`loops.py`) nor samples (`samplin
 """
 
 import os
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -114,6 +115,30 @@ def finished_stages(run: Path) -> dict[int, dict]:
         if number.isdigit() and has_weights(path.parent) and (meta := read_json(path)).get("finished"):
             found[int(number)] = meta
     return found
+
+
+def check_recipe(out: Path, recipe: str) -> None:
+    """ValueError where a run folder was begun with another recipe, by a language-model or a tokenizer stage."""
+    known = recipe
+    if (out / "config.json").is_file():
+        known = RunConfig.read(out).recipe
+    elif meta := tokenizer_meta(out):
+        known = meta["recipe"]
+    if known != recipe:
+        raise ValueError(f"{out} is a run of recipe {known}; give --recipe {recipe} another --out")
+
+
+def tokenizer_meta(out: Path) -> dict:
+    """What a finished tokenizer stage wrote about itself into the run; empty where none did."""
+    path = out / "vqvae" / "meta.json"
+    return read_json(path) if path.is_file() else {}
+
+
+def clear_stage(folder: Path) -> None:
+    """Remove what a stage wrote, so that it counts as never trained; pictures stay until they are drawn anew."""
+    for name in ("state", "metrics.jsonl", "meta.json", *WEIGHTS["lora"], *WEIGHTS["full"]):
+        target = folder / name
+        shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
 
 
 def new_backbone(preset: str, captions: list[str], seed: int) -> tuple[LLM, TextTokenizer]:

@@ -5,7 +5,6 @@
 """
 
 import collections
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from motiongpt.data.motions import SPLITS, MotionDataset
 from motiongpt.data.tokens import MAX_CAPTION, Entry, meta_path, save_tokens
 from motiongpt.files import file_hash, read_json
 from motiongpt.loops import Result, total_steps, train
+from motiongpt.stages import clear_stage
 from motiongpt.tokenizer import MotionTokenizer, check_same_motion, reconstruction_errors
 from motiongpt.vqvae import VQVAE
 
@@ -38,9 +38,12 @@ def train_tokenizer(
     device: torch.device,
     precision: str,
     fresh: bool = False,
+    clears: tuple[Path, ...] = (),
     say: Callable[[str], None] = print,
 ) -> Result:
     """Train a VQ-VAE on the train split into `out`; an unfinished one there goes on, `fresh` starts over.
+
+    `clears` are folders of stages that learnt the codes of a former tokenizer: `fresh` empties them too.
 
     `out` gets config.json, model.safetensors, Mean.npy and Std.npy of the best validation loss so far.
 
@@ -65,8 +68,9 @@ def train_tokenizer(
     if not val:
         raise ValueError(f"{data.folder}/val.txt has no usable clip: a tokenizer is chosen on validation")
     data.normalizer.check_pair(data.representation, 1.0, data.folder / "Std.npy")
-    if fresh and (out / "state").is_dir():
-        shutil.rmtree(out / "state")
+    if fresh:
+        for stale in (out, *clears):
+            clear_stage(stale)
     with torch.random.fork_rng(devices=[]):  # first weights by the seed; the caller's generator stays as it was
         torch.set_rng_state(torch.Generator().manual_seed(config.seed).get_state())
         model = VQVAE(model_config)

@@ -129,7 +129,7 @@ WRONG: list[tuple[str, str]] = [
     (f"{MYO} --backbone x --tasks t2m", "--backbone, --tasks have no meaning for a stage that trains the tokenizer"),
     (f"{MYO} --vqvae {{world}}/vqvae", "--vqvae has no meaning"),
     (f"{MYO} --from {{world}}/run/stage1", "--from has no meaning"),
-    (f"{MYO} --resume", "--resume has no meaning"),
+    (f"{MYO} --resume", "--resume: {here}/out/vqvae has nothing unfinished"),
     (f"{MYO} --feature-dim 3", "unrecognized arguments: --feature-dim 3"),
     ("finetune --recipe myoskeleton --stage 1 --out {here}/out", "--data must be a dataset folder, from scripts/"),
     (f"finetune --recipe myoskeleton --stage 1 {DATA} --out {{here}}/out", "got the file {world}/tokens.json"),

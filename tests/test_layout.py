@@ -29,8 +29,8 @@ LEVELS = {
     4.5: "motion_files",
     5: "loops generator",
     5.5: "evaluation",
-    6: "finetuning tokenizer_training",
-    7: "cli",
+    6: "finetuning tokenizer_training cli",
+    7: "tokenizer_stage language_stage",
 }
 LEVEL = {module: level for level, modules in LEVELS.items() for module in modules.split()}
 LAZY = {"matplotlib", "h5py", "smplx", "huggingface_hub", "PIL", "plotly", "imageio", "tensorboard"}
