@@ -255,8 +255,6 @@ def read_config_file(path: str | None) -> dict:
     if path is None:
         return {}
     content = read_json(path)
-    if not isinstance(content, dict):
-        raise ValueError(f"--config {path}: expected a JSON object, got {type(content).__name__}")
     configs = {c.__name__: {f.name for f in dataclasses.fields(c)} for c in CONFIGS}
     own = any(isinstance(content.get(name), dict) for name in configs)
     values, unknown = {}, set()

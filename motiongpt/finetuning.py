@@ -271,7 +271,8 @@ def _model(job: Job, source: Path, run: RunConfig) -> tuple[StageModel, RunConfi
     """The stage's model from `source`, and the run's config with the hash of its backbone."""
     backbone = resolve_backbone(job.backbone)
     tokenizer = load_tokenizer(backbone)
-    model = open_stage(source, tokenizer, run, job.train_mode, job.lora, job.config.seed)
+    vqvae = _data_meta(job).get("vqvae")
+    model = open_stage(source, tokenizer, run, job.train_mode, job.lora, job.config.seed, vqvae)
     base_hash = weights_hash(backbone)
     if run.base_hash not in ("", base_hash):
         raise ValueError(f"{job.out} was begun on other weights than {backbone} holds now; begin another --out")

@@ -49,7 +49,8 @@ def train_tokenizer(
 
     Raises:
         ValueError: gradients are accumulated, the window is shorter than a code, there is no validation clip, or the
-            data's mean and deviation are another network's.
+            data's mean and deviation are another network's. Or `out` is a data set. BlockingIOError: another process
+            trains there.
         FileExistsError: `out` holds a tokenizer without a state to go on from, and `fresh` is not given.
     """
     if config.grad_accum != 1:  # the codebook learns from every forward pass: several are not one large batch
@@ -58,8 +59,8 @@ def train_tokenizer(
         raise ValueError(f"--window must be at least {unit} frames, one code; got {config.window}")
     if (out / "model.safetensors").is_file() and not (out / "state").is_dir() and not fresh:
         raise FileExistsError(f"{out} holds a tokenizer that cannot go on (no state/); --fresh replaces it")
-    if out.resolve() == data.folder.resolve():  # its Mean.npy and Std.npy would replace the data set's
-        raise ValueError(f"--out {out} is the data set itself; give the tokenizer a folder of its own")
+    if any((out / name).exists() for name in ("dataset.json", "new_joint_vecs")):  # it has a Mean.npy and a Std.npy too
+        raise ValueError(f"--out {out} is a data set; give the tokenizer a folder of its own")
     clips, dropped = data.load_split("train")
     val, dropped_val = data.load_split("val")
     for clip, reason in (dropped | dropped_val).items():

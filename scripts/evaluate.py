@@ -46,7 +46,7 @@ def make_parser() -> Parser:
     parser.add_argument("--vqvae", type=Path, help="tokenizer folder, a run with one, or the file of another project")
     parser.add_argument("--stats", type=Path, help="folder of the Mean.npy and Std.npy of another project's file")
     parser.add_argument("--split", default="test", help="train, val, test or another list of clips (default: test)")
-    parser.add_argument("--out", type=Path, default=Path("outputs/evaluation"), help="folder (default: %(default)s)")
+    parser.add_argument("--out", default="outputs/evaluation", help="folder (default: %(default)s)")
     parser.add_argument("--clips", type=int, help="only the first so many usable clips of the split (default: all)")
     parser.add_argument("--batch-size", type=int, default=32, help="clips at a time (default: 32)")
     parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1, mps (default: cuda where there is one)")
@@ -54,6 +54,8 @@ def make_parser() -> Parser:
 
 
 def main(args) -> None:
+    from motiongpt.motion import output_path
+
     needed, evaluate = WHAT[args.what]
     for name in needed:
         if getattr(args, name) is None:
@@ -61,8 +63,9 @@ def main(args) -> None:
     for name in ("clips", "batch_size"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise ValueError(f"{flag_name(name)} must be at least 1, got {getattr(args, name)}")
-    if args.out.exists() and not args.out.is_dir():
+    if Path(args.out).is_file():
         raise FileExistsError(f"--out {args.out} is a file; the report is a folder")
+    args.out = output_path(args.out, "--out", folder=True)
     evaluate(args)
 
 

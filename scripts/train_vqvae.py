@@ -6,6 +6,7 @@
 Writes OUT/{config.json, model.safetensors, Mean.npy, Std.npy}: the model of the best validation loss so far.
 """
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -38,7 +39,8 @@ def main(args) -> int | None:
     if not result.finished:
         return stopped(result, args)
     print(f"wrote {args.out}/ (model.safetensors, loss.png, metrics.jsonl); best validation loss {result.best:.4f}")
-    print(f"next: python scripts/tokenize_motions.py --data {args.data} --vqvae {args.out} --out tokens.json")
+    words = ["--data", str(args.data), "--vqvae", str(args.out), "--out", "tokens.json"]
+    print(f"next: python scripts/tokenize_motions.py {shlex.join(words)}")
 
 
 if __name__ == "__main__":

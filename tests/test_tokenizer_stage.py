@@ -1,4 +1,4 @@
-"""The tokenizer stage of a recipe in its run folder: finished, stopped, trained again, and what the stages after it do."""
+"""The tokenizer stage of a recipe in its run folder: finished, stopped, trained again, and the stages after it."""
 
 import json
 import re
