@@ -52,7 +52,7 @@ def load_assets(table: Path, recipe: str | None = None) -> list[Asset]:
     """The assets of a recipe, or all, from a JSON list. Raises ValueError naming a bad entry or the known recipes."""
     names = set(Asset.__dataclass_fields__)
     assets = []
-    for i, item in enumerate(read_json(table)):
+    for i, item in enumerate(read_json(table, list)):
         if not isinstance(item, dict) or set(item) != names:
             raise ValueError(f"{table}, entry {i}: expected an object with {', '.join(sorted(names))}")
         assets.append(Asset(**item | {key: tuple(item[key]) for key in ("paths", "recipes")}))

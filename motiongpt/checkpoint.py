@@ -52,8 +52,6 @@ def load_state(folder: Path, warn: Callable[[str], None]) -> tuple[dict[str, Ten
             continue
         try:
             tensors, state = read_tensors(folder / name / TENSORS), read_json(folder / name / STATE)
-            if not isinstance(state, dict):
-                raise ValueError(f"{folder / name / STATE}: expected a JSON object, found {type(state).__name__}")
         except (ValueError, FileNotFoundError) as error:
             problems.append(str(error))
             continue

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from motiongpt.data.motions import MotionDataset
     from motiongpt.generator import MotionGenerator
     from motiongpt.loops import Result
-    from motiongpt.tasks import Stage
 
 Config = TypeVar("Config", bound=JSONConfig)
 
@@ -33,6 +32,8 @@ VQVAE_TRAIN_FLAGS = tuple(
     for name in TrainConfig.__dataclass_fields__
     if name not in ("max_seq_len", "label_smoothing", "grad_accum")  # several forward passes are not one large batch
 )
+CONFIGS = (TrainConfig, LoRAConfig, VQVAEConfig, SampleConfig)  # what --config may hold
+BESIDE_CONFIGS = ("RunConfig", "LLMConfig", "skeleton", "fps", "representation")  # what else a run's config.json holds
 DEBUG_STEPS = 5
 NOT_READ_YET = ("HF_USER", "HUB_REPO_S1", "HUB_REPO_S2", "HUB_REPO_S3", "VQVAE_STATS_PATH", "SMPLX_MODEL_DIR")
 """Variables of the ancestors whose feature is not there yet."""
@@ -228,69 +229,11 @@ def check_task(generator: "MotionGenerator", task: str) -> None:
         print(f"warning: {trained}; expect little, and take another --stage or --run")
 
 
-def train_tokenizer_here(args: argparse.Namespace, out: Path, *layers: tuple[str, dict]) -> "Result":
-    """Train the VQ-VAE of --data, --config, --fresh, --device and the config flags into `out`; see resolve for layers.
-
-    Raises what `tokenizer_training.train_tokenizer` raises.
-    """
-    from motiongpt.loops import pick_device, resolve_precision
-    from motiongpt.tokenizer_training import data_fields, train_tokenizer
-
-    data = open_dataset(args)
-    layers = (*layers, (f"--config {args.config}", read_config_file(args.config)))
-    model_config, model_origins = resolve(VQVAEConfig, args, *layers, (str(args.data), data_fields(data)))
-    config, origins = resolve(TrainConfig, args, *layers)
-    device = pick_device(args.device)
-    precision = resolve_precision(config.precision, device)
-    print(describe(model_config, model_origins))
-    print(describe(config, origins))
-    return train_tokenizer(data, model_config, config, out, device=device, precision=precision, fresh=args.fresh)
-
-
-def tokenizer_stage(args: argparse.Namespace, number: int, stage: "Stage") -> int | None:
-    """The tokenizer stage of a recipe, into RUN/vqvae; with --stage all the data in its tokens too, RUN/tokens.json.
-
-    Returns 3 where it stopped before its end. Raises what `train_tokenizer_here` and `check_tokenizer_stage` do.
-    """
-    from motiongpt.finetuning import check_tokenizer_stage, finish_tokenizer_stage, tokenizer_meta
-    from motiongpt.tasks import RECIPES
-
-    every, folder, tokens = args.stage == "all", args.out / "vqvae", args.out / "tokens.json"
-    if every and tokenizer_meta(args.out) and not args.fresh:
-        print(f"stage {number} ({stage.name}) is finished in {folder}; skipped (--fresh trains it again)")
-    else:
-        check_tokenizer_stage(args.out, args.recipe, number, args.fresh, alone=not every)
-        stages = len(RECIPES[args.recipe])
-        print(f"recipe {args.recipe}, stage {number} of {stages}: {stage.name} (VQ-VAE), into {folder}")
-        own = argparse.Namespace(**vars(args) | {"grad_accum": 1}) if every else args  # it is for the stages to come
-        result = train_tokenizer_here(own, folder, (f"recipe {args.recipe}", stage.values))
-        if not result.finished:
-            print(f"stopped at step {result.step} of {result.total_steps}; the same command goes on from there")
-            return 3
-        finish_tokenizer_stage(args.out, args.recipe, number, stage.name, result)
-        print(f"wrote {folder}/ (model.safetensors, loss.png, metrics.jsonl); best validation loss {result.best:.4f}")
-    if every:
-        tokenise_here(args, folder, tokens)
-        return None
-    words = shlex.join(["--data", str(args.data), "--vqvae", str(folder), "--out", str(tokens)])
-    print(f"next: python scripts/tokenize_motions.py {words}")
-    drop = ("--data", "--config", *map(flag_name, (*VQVAE_FLAGS, *TrainConfig.__dataclass_fields__)))
-    print(f"then: {same_command(number + 1, *drop)} --data {shlex.quote(str(tokens))}")
-    return None
-
-
-def tokenise_here(args: argparse.Namespace, vqvae: Path, out: Path) -> None:
-    """Write --data in the tokens of `vqvae` to `out`, unless they are there already."""
-    from motiongpt.loops import pick_device
-    from motiongpt.tokenizer_training import is_tokenised, tokenise_dataset
-
-    if out.is_file() and args.data is None:
-        return
-    data = open_dataset(args)
-    if is_tokenised(out, vqvae, data):
-        print(f"{out} holds {args.data} in the tokens of {vqvae} already; skipped")
-    else:
-        tokenise_dataset(data, vqvae, out, pick_device(args.device))
+def stopped(result: "Result", args: argparse.Namespace) -> int:
+    """Say that a training stopped before its end and how it goes on; returns the exit code of that, 3."""
+    again = "the same command without --fresh" if args.fresh else "the same command"
+    print(f"stopped at step {result.step} of {result.total_steps}; {again} goes on from there")
+    return 3
 
 
 def open_dataset(args: argparse.Namespace) -> "MotionDataset":
@@ -306,21 +249,28 @@ def open_dataset(args: argparse.Namespace) -> "MotionDataset":
 def read_config_file(path: str | None) -> dict:
     """Values of `--config FILE.json`: a flat object, or a run's own config.json with one object per config.
 
-    Raises ValueError for a name that is no field of any config: it would be a typing error, silently without effect.
+    A flat value wins over one in an object before it. Raises ValueError for a name that is no field of any config: it
+    would be a typing error, silently without effect.
     """
     if path is None:
         return {}
     content = read_json(path)
-    if not isinstance(content, dict):
-        raise ValueError(f"--config {path}: expected a JSON object, got {type(content).__name__}")
-    configs = (TrainConfig, LoRAConfig, VQVAEConfig, SampleConfig)
-    nested = [content[c.__name__] for c in configs if isinstance(content.get(c.__name__), dict)]
-    if nested:
-        return {name: value for values in nested for name, value in values.items()}
-    known = {field.name for config in configs for field in dataclasses.fields(config)}
-    if unknown := sorted(set(content) - known):
-        raise ValueError(f"--config {path}: no setting is called {', '.join(unknown)}; names are those of the flags")
-    return content
+    configs = {c.__name__: {f.name for f in dataclasses.fields(c)} for c in CONFIGS}
+    own = any(isinstance(content.get(name), dict) for name in configs)
+    values, unknown = {}, set()
+    for name, value in content.items():
+        if name in configs and isinstance(value, dict):
+            values |= value
+            unknown |= {f"{name}.{inner}" for inner in set(value) - configs[name]}
+        elif any(name in fields for fields in configs.values()):
+            values[name] = value
+        elif not (own and name in BESIDE_CONFIGS):
+            unknown.add(name)
+    if unknown:
+        raise ValueError(
+            f"--config {path}: no setting is called {', '.join(sorted(unknown))}; names are those of the flags"
+        )
+    return values
 
 
 def run(main: Callable[[argparse.Namespace], int | None], parser: argparse.ArgumentParser) -> None:

@@ -4,17 +4,31 @@ A write goes beside its place and is renamed, so a full disk or a kill leaves th
 JSON and safetensors only: nothing here unpickles.
 """
 
+import errno
+import gzip
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import safetensors
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    import msvcrt
+
+    fcntl = None
+
+LOCKED_BYTE = 1 << 30  # Windows lets nobody read a locked byte: not one of those that say the PID
 
 
 def file_hash(path: Path | str) -> str:
@@ -51,19 +65,74 @@ def write_json(path: Path, value: object, indent: int | None = 2) -> None:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """A safetensors file that says it comes from PyTorch: some versions of `transformers` refuse one that does not."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomic(path, lambda temporary: save_file(contiguous, temporary, {"format": "pt"}))
+    try:
+        write_atomic(path, lambda temporary: save_file(contiguous, temporary, {"format": "pt"}))
+    except safetensors.SafetensorError as error:  # a full disk, a folder that was removed
+        raise OSError(f"{path} cannot be written ({error})") from error
 
 
-def read_json(path: Path | str) -> dict:
-    """A JSON object from disk. Raises FileNotFoundError or ValueError naming the file, and the line at fault."""
+@contextmanager
+def hold(folder: Path, doing: str) -> Iterator[None]:
+    """Keep other processes out of `folder`, which is made, while it is being `doing` ("trained", "written").
+
+    The OS lock on FOLDER/.lock ends with its process, however that ends: what a kill leaves is a file that nobody has
+    locked. Where the file system has no locks, nobody is kept out. BlockingIOError where another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ".lock"
+    with open(path, "a+b", buffering=0) as file:
+        # no link: its holder took the file away after we opened it, and another may be locked in its place
+        if not _lock(file) or os.fstat(file.fileno()).st_nlink == 0:
+            file.seek(0)
+            holder = f" (PID {pid.decode(errors='replace')})" if (pid := file.read(20)) else ""
+            raise BlockingIOError(
+                f"{folder} is being {doing} by another process{holder}; wait for it or give another --out"
+            )
+        file.truncate(0)
+        file.write(str(os.getpid()).encode())
+        try:
+            yield
+        finally:
+            if not fcntl:  # Windows removes no open file; elsewhere it goes while nobody else can have the lock
+                file.close()
+            with suppress(OSError):
+                path.unlink()
+
+
+def _lock(file: BinaryIO) -> bool:
+    """False where another process has the lock, True where this one has it or there are none to have."""
+    try:
+        if fcntl:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            file.seek(LOCKED_BYTE)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    except OSError as error:
+        return error.errno not in (errno.EAGAIN, errno.EACCES)  # the latter on Windows
+    return True
+
+
+def read_json(path: Path | str, kind: type = dict) -> Any:
+    """A JSON object from disk, of FILE.json.gz too; with `kind` list a list, with object whatever it holds.
+
+    FileNotFoundError or ValueError name the file and the line, or what was expected and what was found.
+    """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist")
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))  # some Windows editors begin a file with a mark
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} is damaged or cut short ({error}); copy or make it again") from error
+    try:
+        value = json.loads(content.decode("utf-8-sig"))  # some Windows editors begin a file with a mark
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         line = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise ValueError(f"{path}{line}: not valid JSON ({error})") from error
+    if not isinstance(value, kind):
+        wanted = "object" if kind is dict else kind.__name__
+        raise ValueError(f"{path}: expected a JSON {wanted}, got {type(value).__name__}")
+    return value
 
 
 def read_tensors(path: Path | str, device: str | torch.device = "cpu") -> dict[str, Tensor]:

@@ -31,9 +31,10 @@ from motiongpt.data.tokens import (
 from motiongpt.files import file_hash, read_json, write_atomic, write_json
 from motiongpt.loops import Result
 from motiongpt.stages import (
-    WEIGHTS,
     RunConfig,
     StageModel,
+    check_recipe,
+    clear_stage,
     data_identity,
     finished_stages,
     has_weights,
@@ -73,6 +74,7 @@ class Job:
     resume: bool
     config: TrainConfig
     lora: LoRAConfig
+    clears: tuple[Path, ...] = ()  # folders of later stages that `fresh` empties too
     validation: int | None = None  # entries looked at; None: MAX_VALIDATION_ENTRIES
 
 
@@ -191,10 +193,11 @@ def prepare_stage(job: Job, device: torch.device, say: Callable[[str], None]) ->
         f"{len(training)} training and {len(held_out)} validation entries"
         + (f", {test} test entries left out" if test else "")
     )
-    if job.fresh and folder.is_dir():  # only now that nothing can be wrong any more
-        for name in ("state", "metrics.jsonl", "meta.json", *WEIGHTS["lora"], *WEIGHTS["full"]):
-            target = folder / name
-            shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+    if job.fresh:  # only now that nothing can be wrong any more
+        for stale in (folder, *job.clears):
+            clear_stage(stale)
+        if later := [f"stage{n}" for n in sorted(finished_stages(job.out)) if n > job.number]:
+            say(f"warning: {', '.join(later)} went on from the former stage {job.number}; train them again too")
     wide = model.llm.config.hidden_size >= 256  # 1.45x a step at 256, batch 32 (AVX512-bf16); nothing below
     return Prepared(
         model=model.llm, batches=batches, loss=loss, validate=validate, export=export, finish=finish,
@@ -208,42 +211,6 @@ def run_backbone(out: Path) -> str | None:
         return None
     name = RunConfig.read(out).backbone
     return os.path.normpath(out / name) if (out / name).is_dir() else name
-
-
-def check_recipe(out: Path, recipe: str) -> None:
-    """ValueError where a run folder was begun with another recipe, by a language-model or a tokenizer stage."""
-    known = recipe
-    if (out / "config.json").is_file():
-        known = RunConfig.read(out).recipe
-    elif meta := tokenizer_meta(out):
-        known = meta["recipe"]
-    if known != recipe:
-        raise ValueError(f"{out} is a run of recipe {known}; give --recipe {recipe} another --out")
-
-
-def tokenizer_meta(out: Path) -> dict:
-    """What a finished tokenizer stage wrote about itself into the run; empty where none did."""
-    path = out / "vqvae" / "meta.json"
-    return read_json(path) if path.is_file() else {}
-
-
-def check_tokenizer_stage(out: Path, recipe: str, number: int, fresh: bool, alone: bool) -> None:
-    """What `_check_folder` is for the others. `alone`: the stages after it do not follow in the same command."""
-    check_recipe(out, recipe)
-    folder = out / "vqvae"
-    if tokenizer_meta(out) and not fresh:
-        raise FileExistsError(f"{folder} is finished; --fresh trains it again, --out starts another run")
-    later = sorted(n for n in finished_stages(out) if n > number)
-    if fresh and alone and later:
-        names = ", ".join(f"stage{n}" for n in later)
-        raise ValueError(f"{names} of {out} learnt the codes of {folder}; --fresh needs --stage all or another --out")
-
-
-def finish_tokenizer_stage(out: Path, recipe: str, number: int, name: str, result: Result) -> None:
-    """Write the run's vqvae/meta.json: the stage is finished."""
-    losses = {"best_val_loss": result.best, **result.metrics}
-    meta = {"stage": number, "name": name, "recipe": recipe, "steps": result.step, "losses": losses}
-    write_json(out / "vqvae" / "meta.json", meta | {"versions": versions()})
 
 
 def what_next(job: Job, example: str, again: Callable[[int], str]) -> str:
@@ -304,7 +271,8 @@ def _model(job: Job, source: Path, run: RunConfig) -> tuple[StageModel, RunConfi
     """The stage's model from `source`, and the run's config with the hash of its backbone."""
     backbone = resolve_backbone(job.backbone)
     tokenizer = load_tokenizer(backbone)
-    model = open_stage(source, tokenizer, run, job.train_mode, job.lora, job.config.seed)
+    vqvae = _data_meta(job).get("vqvae")
+    model = open_stage(source, tokenizer, run, job.train_mode, job.lora, job.config.seed, vqvae)
     base_hash = weights_hash(backbone)
     if run.base_hash not in ("", base_hash):
         raise ValueError(f"{job.out} was begun on other weights than {backbone} holds now; begin another --out")
@@ -348,10 +316,13 @@ def _run_config(job: Job, entries: list[Entry], codes: int) -> RunConfig:
 
 def _vqvae_folder(job: Job) -> Path | None:
     """The tokenizer to copy into the run; it, or else the run's own, must be the one that wrote the codes."""
-    meta = _data_meta(job)
+    meta, own = _data_meta(job), job.out / "vqvae"
+    trained = (own / "metrics.jsonl").is_file()  # here, by a tokenizer stage
+    if trained and not (own / "model.safetensors").is_file():
+        raise ValueError(f"the tokenizer in {own} stopped before its first save; train it on, or give another --out")
     if job.vqvae is None:
-        own = job.out / "vqvae" / "model.safetensors"
-        if "vqvae" in meta and own.is_file() and file_hash(own) != meta["vqvae"]:
+        file = own / "model.safetensors"
+        if "vqvae" in meta and file.is_file() and file_hash(file) != meta["vqvae"]:
             raise ValueError(
                 f"{job.out} was made with another tokenizer than {job.data}; give --vqvae or another --out"
             )
@@ -364,8 +335,7 @@ def _vqvae_folder(job: Job) -> Path | None:
         raise FileNotFoundError(f"--vqvae {error}") from error
     if meta.get("vqvae", (found := file_hash(source / "model.safetensors"))) != found:
         raise ValueError(f"--vqvae {job.vqvae} is not the tokenizer that wrote {job.data} ({meta_path(job.data).name})")
-    own = job.out / "vqvae"
-    if (own / "state").is_dir() and file_hash(own / "model.safetensors") != found:
+    if trained and file_hash(own / "model.safetensors") != found:
         raise ValueError(f"{own} was trained in this run and {job.data} is in other tokens; give --data of its tokens")
     return source
 

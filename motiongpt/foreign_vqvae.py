@@ -121,7 +121,7 @@ def read_vqvae(path: Path, settings: dict[str, Any]) -> tuple[VQVAEConfig, dict[
     for a file that is damaged, refused, or no motion tokenizer, and for settings of a folder: it has its config.json.
     """
     if not path.is_file():
-        content = read_json(path / "config.json")
+        content = read_json(path / "config.json", object)
         if not isinstance(content, dict) or not isinstance(content.get("VQVAEConfig"), dict):
             raise ValueError(f"{path / 'config.json'} is not a tokenizer's: it has no VQVAEConfig")
         if settings:

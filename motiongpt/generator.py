@@ -11,6 +11,7 @@ on a CPU).
 
 import math
 import operator
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -296,6 +297,38 @@ class MotionGenerator:
                 f"prompt and motion need {longest + 1 + new} tokens, the model has {room} positions: shorten the "
                 f"prompt of {longest} tokens to at most {max(0, most)}, or lower --seconds or --max-new-tokens"
             )
+
+
+def read_prompts(words: Sequence[str]) -> list[str]:
+    """The sentences of `--prompt`: one of bare words, several quoted ones, and the lines of each file that is named.
+
+    FileNotFoundError for what looks like a file (.txt, or / and no space) and is none, ValueError naming a file that
+    is no UTF-8 text or holds no sentence.
+    """
+    apart = any(os.path.isfile(word) or " " in word.strip() for word in words) or all(map(_has_slash, words))
+    prompts = []
+    for word in words if apart else [" ".join(words)]:
+        if os.path.isfile(word):
+            prompts += _lines(word)
+        elif word.lower().endswith(".txt") or _has_slash(word):
+            raise FileNotFoundError(f"--prompt {word}: no such file of sentences")
+        else:
+            prompts.append(word)
+    return prompts
+
+
+def _has_slash(word: str) -> bool:
+    return len(word.split()) == 1 and any(mark in word for mark in {"/", os.sep})
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"--prompt {path} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
+    if not (lines := [line.strip() for line in lines if line.strip()]):
+        raise ValueError(f"--prompt {path} holds no sentence")
+    return lines
 
 
 def format_trace(step: int, record: dict) -> str:

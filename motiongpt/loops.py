@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,7 +29,7 @@ from tqdm import tqdm
 
 from motiongpt.checkpoint import load_state, pack, save_state, unpack
 from motiongpt.config import TrainConfig
-from motiongpt.files import write_atomic
+from motiongpt.files import hold, write_atomic
 from motiongpt.render.curves import plot_metrics
 
 MAX_BAD_STEPS = 10  # non-finite losses in a row before the run gives up
@@ -172,7 +173,7 @@ def train(
         patience: end after so many validations in a row without a better loss; 0 = never.
 
     Raises:
-        ValueError: the saved state belongs to another run.
+        ValueError: the saved state belongs to another run. BlockingIOError: another process trains in `folder`.
         FloatingPointError: ten non-finite losses in a row; the message names the last good checkpoint. Or a
             validation loss that is not finite while none was before: there is no best model to export.
     """
@@ -185,44 +186,44 @@ def train(
     step, best, worse, skipped, bad_in_a_row = 0, math.inf, 0, 0, 0
     sums: dict[str, list[float | Tensor]] = {}  # numbers since the last log line
 
-    torch.manual_seed(config.seed)
-    saved = load_state(folder / "state", warn=log)
-    if saved is not None:
-        tensors, state = saved
-        if changes := ", ".join(_differences(state["fingerprint"], fingerprint)):
-            raise ValueError(f"{folder} holds a run with other settings ({changes}); --fresh starts over")
-        unpack(tensors, module, optimizer, device)
-        if state["scaler"]:
-            scaler.load_state_dict(state["scaler"])
-        step, skipped = state["step"], state["skipped"]
-        bad_in_a_row, sums, worse = state.get("bad_in_a_row", 0), state.get("sums", {}), state.get("worse", 0)
-        best = math.inf if state["best"] is None else state["best"]
-        log(f"resumed at step {step} of {total}")
-        del saved, tensors  # a file that is still mapped cannot be renamed on Windows
-    metrics_file = folder / "metrics.jsonl"
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = _records_until(metrics_file, step)
-    write_atomic(metrics_file, lambda temporary: temporary.write_text(kept))
-
-    def save() -> None:
-        state = {"step": step, "total_steps": total, "best": best if best < math.inf else None, "skipped": skipped}
-        numbers = {name: [float(value) for value in seen] for name, seen in sums.items()}
-        state |= {"bad_in_a_row": bad_in_a_row, "sums": numbers, "worse": worse}
-        state |= {"scaler": scaler.state_dict(), "fingerprint": fingerprint}
-        save_state(folder / "state", pack(module, optimizer, device), state)
-
-    def record(values: dict[str, float]) -> None:
-        last_metrics.update(values)
-        with open(metrics_file, "a") as file:
-            file.write(json.dumps({"step": step} | values) + "\n")
-
-    last_metrics: dict[str, float] = {}
-    started = last_log = time.monotonic()
-    first_step, units = step, 0
     # disable=None: off where there is no terminal
-    bar = tqdm(total=total, initial=step, unit="step", disable=None, dynamic_ncols=True)
-    module.train()
-    with stop_signals() as stop_asked, bar:
+    progress = partial(tqdm, total=total, unit="step", disable=None, dynamic_ncols=True)
+    with hold(folder, "trained"), progress() as bar, stop_signals() as stop_asked:
+        torch.manual_seed(config.seed)
+        saved = load_state(folder / "state", warn=log)
+        if saved is not None:
+            tensors, state = saved
+            if changes := ", ".join(_differences(state["fingerprint"], fingerprint)):
+                raise ValueError(f"{folder} holds a run with other settings ({changes}); --fresh starts over")
+            unpack(tensors, module, optimizer, device)
+            if state["scaler"]:
+                scaler.load_state_dict(state["scaler"])
+            step, skipped = state["step"], state["skipped"]
+            bad_in_a_row, sums, worse = state.get("bad_in_a_row", 0), state.get("sums", {}), state.get("worse", 0)
+            best = math.inf if state["best"] is None else state["best"]
+            log(f"resumed at step {step} of {total}")
+            del saved, tensors  # a file that is still mapped cannot be renamed on Windows
+        metrics_file = folder / "metrics.jsonl"
+        kept = _records_until(metrics_file, step)
+        write_atomic(metrics_file, lambda temporary: temporary.write_text(kept))
+
+        def save() -> None:
+            state = {"step": step, "total_steps": total, "best": best if best < math.inf else None, "skipped": skipped}
+            numbers = {name: [float(value) for value in seen] for name, seen in sums.items()}
+            state |= {"bad_in_a_row": bad_in_a_row, "sums": numbers, "worse": worse}
+            state |= {"scaler": scaler.state_dict(), "fingerprint": fingerprint}
+            save_state(folder / "state", pack(module, optimizer, device), state)
+
+        def record(values: dict[str, float]) -> None:
+            last_metrics.update(values)
+            with open(metrics_file, "a") as file:
+                file.write(json.dumps({"step": step} | values) + "\n")
+
+        last_metrics: dict[str, float] = {}
+        started = last_log = time.monotonic()
+        first_step, units = step, 0
+        bar.initial = bar.n = bar.last_print_n = step
+        module.train()
         # one more turn than there are steps: the last validation and save are the loop's own
         while True:
             # ---- once in a while: validate, save, stop ------------------------------------------------
@@ -306,9 +307,9 @@ def train(
                 record(values | {"lr": lr, f"{unit}_per_s": round(speed)})
                 sums, units, last_log = {}, 0, now
 
-    if export is not None and validate is None and step >= total:
-        export(folder)
-    plot_metrics(metrics_file, folder / "loss.png")
+        if export is not None and validate is None and step >= total:
+            export(folder)
+        plot_metrics(metrics_file, folder / "loss.png")
     return Result(step, total, best, last_metrics, early=0 < patience <= worse)
 
 

@@ -8,6 +8,7 @@ What this module does not know: how tokens become joints (`vqvae.py`, `features.
 """
 
 import json
+import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from motiongpt.skeletons import Skeleton, guess_skeleton
 from motiongpt.vocab import format_motion
 
 SMPLX_WIDTH = sum(SMPLX_WIDTHS.values())
+PICTURES = (".gif", ".png")
+SIZES = (64, 4096)  # pixels of a picture's side: below, the words do not fit; above, the memory does not suffice
 NO_BODY_MODEL = "SMPL-X parameters become joints only through a body model (--smplx-dir, not there yet); save .npz"
 
 
@@ -88,7 +91,8 @@ class Motion:
         (SMPL-X: motion.npz and motion.txt; tokens only: motion.txt). `title` and `size` (pixels) are for pictures.
         Each file appears whole or not at all.
 
-        Raises ValueError for an unknown suffix, and for a format that needs joints where there are none.
+        Raises ValueError for an unknown suffix, a `size` outside 64 to 4096, and for a format that needs joints where
+        there are none.
         """
         path = Path(path)
         if path.is_dir() or not path.suffix:
@@ -96,9 +100,10 @@ class Motion:
             suffixes = suffixes if self.parameters is None else (".npz", ".txt")
             return [out for end in suffixes for out in self.save(path / f"motion{end}", title=title, size=size)]
         check_suffix(path, self.joints is not None, self.parameters is not None)
+        check_size(size)
         suffix = path.suffix.lower()
-        if suffix in (".gif", ".png"):
-            look = {"size": size} if size else {}
+        if suffix in PICTURES:
+            look = {} if size is None else {"size": size}
             _WRITERS[suffix](self.joints, self.skeleton, path, fps=self.fps, title=title, caption=self.text, **look)
         else:
             write_atomic(path, lambda temporary: _WRITERS[suffix](self, temporary))
@@ -158,6 +163,34 @@ def check_suffix(path: Path, joints: bool, parameters: bool = False) -> None:
         raise ValueError(f"cannot save {path.name}: {NO_BODY_MODEL}")
     if not joints and suffix in (".npy", ".gif", ".png"):
         raise ValueError(f"cannot save {path.name}: there are tokens only; joints need a VQ-VAE (flag --vqvae)")
+
+
+def check_size(size: int | None) -> None:
+    """ValueError for pixels that no picture is drawn with; None is the default of its format."""
+    if size is not None and not SIZES[0] <= size <= SIZES[1]:
+        raise ValueError(f"the size of a picture (--size) must be {SIZES[0]} to {SIZES[1]} pixels, got {size}")
+
+
+def output_path(given: str | Path, flag: str = "--output", *, folder: bool = False) -> Path:
+    """What an output flag names, a file or (no suffix, a folder that exists, or `folder`) a folder, not yet made.
+
+    Found here, before the work whose result it is to take: ValueError for an empty name, OSError in one line where
+    nothing can be written because a file is in the way of a folder, or the folder is closed.
+    """
+    if not str(given).strip():
+        raise ValueError(f"{flag} is empty: name the file or folder to write")
+    path = Path(given)
+    place = path if folder or path.is_dir() or not path.suffix else path.parent
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise NotADirectoryError(f"{flag} {given}: {place} is a file, not a folder to write in")
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise PermissionError(f"{flag} {given}: nothing can be written in {place} ({error.strerror})") from error
+    return path
 
 
 def _write_npy(motion: Motion, path: Path) -> None:

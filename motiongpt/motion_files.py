@@ -60,6 +60,12 @@ def read_motion(
     return decode_motions(tokenizer, [codes], [content.text if isinstance(content, Motion) else ""])[0]
 
 
+def distinct_names(paths: Sequence[Path]) -> list[str]:
+    """Names for what is made of files: their stems, and where several files have one, their folder before it."""
+    stems = [path.stem for path in paths]
+    return [s if stems.count(s) == 1 else f"{p.resolve().parent.name}-{s}" for s, p in zip(stems, paths, strict=True)]
+
+
 def needs_tokenizer(path: Path) -> bool:
     """Whether only a tokenizer can tell what a file's numbers mean: a .bvh, and a .npy of features (two axes)."""
     if path.suffix.lower() != ".npy":

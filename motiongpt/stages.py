@@ -13,6 +13,7 @@ It builds and saves models; it neither trains (`loops.py`) nor samples (`samplin
 """
 
 import os
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import torch
 
 from motiongpt.config import LLM_PRESETS, JSONConfig, LoRAConfig, TrainConfig
 from motiongpt.data.tokens import Entry, Prompts, tokens_hash
-from motiongpt.files import read_json, write_json
+from motiongpt.files import hold, read_json, write_json
 from motiongpt.llm import LLM
 from motiongpt.lora import inject, lora_layers, merge
 from motiongpt.tasks import Renderer
@@ -55,7 +56,7 @@ class RunConfig(JSONConfig):
                 f"{run} is not a run folder: no config.json ({here}); scripts/finetune.py makes one"
             )
         content = read_json(path)
-        if not isinstance(content, dict) or "RunConfig" not in content:
+        if "RunConfig" not in content:
             raise ValueError(f"{run} is not a run folder: its config.json is of another kind (no RunConfig)")
         try:
             return cls.from_dict(content["RunConfig"])
@@ -116,6 +117,36 @@ def finished_stages(run: Path) -> dict[int, dict]:
     return found
 
 
+def check_recipe(out: Path, recipe: str) -> None:
+    """ValueError where a run folder was begun with another recipe, by a language-model or a tokenizer stage."""
+    known = recipe
+    if (out / "config.json").is_file():
+        known = RunConfig.read(out).recipe
+    elif meta := tokenizer_meta(out):
+        known = meta["recipe"]
+    if known != recipe:
+        raise ValueError(f"{out} is a run of recipe {known}; give --recipe {recipe} another --out")
+
+
+def tokenizer_meta(out: Path) -> dict:
+    """What a finished tokenizer stage wrote about itself into the run; empty where none did."""
+    path = out / "vqvae" / "meta.json"
+    return read_json(path) if path.is_file() else {}
+
+
+def clear_stage(folder: Path) -> None:
+    """Remove what a stage wrote, so that it counts as never trained; pictures stay until they are drawn anew.
+
+    BlockingIOError while another process trains in it.
+    """
+    if not folder.is_dir():
+        return
+    with hold(folder, "trained"):
+        for name in ("state", "metrics.jsonl", "meta.json", *WEIGHTS["lora"], *WEIGHTS["full"]):
+            target = folder / name
+            shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+
+
 def new_backbone(preset: str, captions: list[str], seed: int) -> tuple[LLM, TextTokenizer]:
     """A preset's model with random weights, and a tokenizer of its size learnt from the captions."""
     config = LLM_PRESETS[preset]
@@ -156,10 +187,18 @@ class StageModel:
         write_json(folder / "meta.json", meta | values)
 
 
+def motion_words(vocab: MotionVocab, vqvae: str | None) -> dict:
+    """What rows of motion words mean: as many codes, of the tokenizer with this hash, and these participants."""
+    return {"vqvae": vqvae, "codes": vocab.codes, "participants": list(vocab.participants)}
+
+
 def load_weights(
-    folder: Path, vocab: MotionVocab, seed: int = 0, dtype: torch.dtype = torch.float32
+    folder: Path, vocab: MotionVocab, seed: int = 0, dtype: torch.dtype = torch.float32, vqvae: str | None = None
 ) -> tuple[LLM, LoRAConfig | None, Path]:
     """(model with its new rows, adapter settings or None, folder of the base) of a backbone or stage folder.
+
+    The rows of a backbone are drawn by the seed, unless it has learnt these `motion_words` (its meta.json says so,
+    `vqvae` is the hash of this run's tokenizer).
 
     ValueError where an adapter was trained on other weights than its base holds now, or the words differ.
     """
@@ -175,29 +214,31 @@ def load_weights(
         return llm, config, base
     llm = load_llm(folder, dtype)
     rows, count = llm.config.vocab_size, len(vocab)
-    if (folder / "meta.json").is_file() and rows > vocab.first_id:
-        # a full stage wrote base and new rows as one table
-        if rows != vocab.first_id + count:
+    meta = read_json(folder / "meta.json") if (folder / "meta.json").is_file() else {}
+    if "motion_words" in meta:  # a backbone that has learnt motion: in the codes of one tokenizer, noise in all others
+        known = meta["motion_words"] == motion_words(vocab, vqvae)
+    else:  # a full stage wrote base and new rows as one table
+        known = bool(meta) and rows > vocab.first_id
+        if known and rows != vocab.first_id + count:
             raise ValueError(
                 f"{folder} has {rows - vocab.first_id} motion words, this run {count}: other codes or participants"
             )
-        llm.extend(vocab.first_id, count, from_base=True)
-    else:
-        llm.extend(vocab.first_id, count, torch.Generator().manual_seed(seed))
+    llm.extend(vocab.first_id, count, None if known else torch.Generator().manual_seed(seed), from_base=known)
     return llm, None, folder
 
 
 def open_stage(
-    source: Path, tokenizer: TextTokenizer, run: RunConfig, mode: str, lora: LoRAConfig, seed: int
-) -> StageModel:
-    """The model a stage trains, starting from `source` (a backbone or the folder of the stage before).
+    source: Path, tokenizer: TextTokenizer, run: RunConfig, mode: str, lora: LoRAConfig, seed: int,
+    vqvae: str | None = None,
+) -> StageModel:  # fmt: skip
+    """The model a stage trains, from `source` (a backbone or the folder of the stage before); see `load_weights`.
 
     Raises ValueError where the adapter in `source` has other settings, or a full stage would start from one.
     """
     if mode not in TRAIN_MODES:
         raise ValueError(f"--train must be one of {', '.join(TRAIN_MODES)}, got {mode!r}")
     vocab = MotionVocab(tokenizer, run.codes, run.participants)
-    llm, adapter, base = load_weights(source, vocab, seed)
+    llm, adapter, base = load_weights(source, vocab, seed, vqvae=vqvae)
     if mode == "full":
         if adapter is not None:
             raise ValueError(

@@ -63,9 +63,9 @@ _SHORT = {"max_steps": 250}
 RECIPES: dict[str, tuple[Stage, ...]] = {
     # SignMotionGPT's README: three stages with LoRA r 16 on Qwen3-1.7B
     "signmotiongpt": (
-        Stage("motion-lm", {"motion": 1.0}, _SIGN | {"epochs": 3.0}, _SHORT),
+        Stage("motion-lm", {"motion": 1.0}, _SIGN | {"epochs": 3.0}, {"max_steps": 150}),
         Stage("multitask", MULTITASK, _SIGN | {"epochs": 2.0}, _SHORT),
-        Stage("sft", {"t2m": 1.0}, _SIGN | {"epochs": 3.0}, {"max_steps": 700, "caption_dropout": 0.1}),
+        Stage("sft", {"t2m": 1.0}, _SIGN | {"epochs": 3.0}, {"max_steps": 500, "caption_dropout": 0.2}),
     ),
     # the shipped demo's backbone: a small model from random weights learns the captions as plain text
     "captions": (Stage("captions", {"caption": 1.0}, {"lr": 1e-3, "batch_size": 32, "epochs": 3.0}),),
@@ -103,7 +103,7 @@ UNLIKE_THE_SOURCE = {
 """What else of a recipe's source cannot be had here, for people."""
 
 # A 3.5 M parameter backbone needs larger steps than a 1.7 B one. Used where the backbone is the demo's.
-DEMO_VALUES = {"lr": 2e-3, "batch_size": 32, "grad_accum": 1, "warmup": 0.05, "lora_r": 32, "lora_alpha": 32.0,
+DEMO_VALUES = {"lr": 1e-3, "batch_size": 32, "grad_accum": 1, "warmup": 0.05, "lora_r": 32, "lora_alpha": 32.0,
                "max_seq_len": 256, "eval_every": 75}  # fmt: skip
 
 

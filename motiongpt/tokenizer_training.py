@@ -5,7 +5,6 @@
 """
 
 import collections
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from motiongpt.data.motions import SPLITS, MotionDataset
 from motiongpt.data.tokens import MAX_CAPTION, Entry, meta_path, save_tokens
 from motiongpt.files import file_hash, read_json
 from motiongpt.loops import Result, total_steps, train
+from motiongpt.stages import clear_stage
 from motiongpt.tokenizer import MotionTokenizer, check_same_motion, reconstruction_errors
 from motiongpt.vqvae import VQVAE
 
@@ -39,15 +39,19 @@ def train_tokenizer(
     device: torch.device,
     precision: str,
     fresh: bool = False,
+    clears: tuple[Path, ...] = (),
     say: Callable[[str], None] = print,
 ) -> Result:
     """Train a VQ-VAE on the train split into `out`; an unfinished one there goes on, `fresh` starts over.
+
+    `clears` are folders of stages that learnt the codes of a former tokenizer: `fresh` empties them too.
 
     `out` gets config.json, model.safetensors, Mean.npy and Std.npy of the best validation loss so far.
 
     Raises:
         ValueError: gradients are accumulated, the window is shorter than a code, there is no validation clip, or the
-            data's mean and deviation are another network's.
+            data's mean and deviation are another network's. Or `out` is a data set. BlockingIOError: another process
+            trains there.
         FileExistsError: `out` holds a tokenizer without a state to go on from, and `fresh` is not given.
     """
     if config.grad_accum != 1:  # the codebook learns from every forward pass: several are not one large batch
@@ -56,8 +60,8 @@ def train_tokenizer(
         raise ValueError(f"--window must be at least {unit} frames, one code; got {config.window}")
     if (out / "model.safetensors").is_file() and not (out / "state").is_dir() and not fresh:
         raise FileExistsError(f"{out} holds a tokenizer that cannot go on (no state/); --fresh replaces it")
-    if out.resolve() == data.folder.resolve():  # its Mean.npy and Std.npy would replace the data set's
-        raise ValueError(f"--out {out} is the data set itself; give the tokenizer a folder of its own")
+    if any((out / name).exists() for name in ("dataset.json", "new_joint_vecs")):  # it has a Mean.npy and a Std.npy too
+        raise ValueError(f"--out {out} is a data set; give the tokenizer a folder of its own")
     clips, dropped = data.load_split("train")
     val, dropped_val = data.load_split("val")
     for clip, reason in (dropped | dropped_val).items():
@@ -66,8 +70,9 @@ def train_tokenizer(
     if not val:
         raise ValueError(f"{data.folder}/val.txt has no usable clip: a tokenizer is chosen on validation")
     data.normalizer.check_pair(data.representation, 1.0, data.folder / "Std.npy")
-    if fresh and (out / "state").is_dir():
-        shutil.rmtree(out / "state")
+    if fresh:
+        for stale in (out, *clears):
+            clear_stage(stale)
     with torch.random.fork_rng(devices=[]):  # first weights by the seed; the caller's generator stays as it was
         torch.set_rng_state(torch.Generator().manual_seed(config.seed).get_state())
         model = VQVAE(model_config)

@@ -146,7 +146,8 @@ def weight_files(folder: Path) -> list[Path]:
         if not (folder / "model.safetensors").is_file():
             raise FileNotFoundError(f"no model.safetensors and no {index.name} in {folder}")
         return [folder / "model.safetensors"]
-    shards = [folder / name for name in sorted(set(read_json(index).get("weight_map", {}).values()))]
+    shard_of = read_json(index).get("weight_map")
+    shards = [folder / name for name in sorted(set(shard_of.values()))] if isinstance(shard_of, dict) else []
     absent = [shard.name for shard in shards if not shard.is_file()]
     if absent or not shards:
         raise FileNotFoundError(f"{index} names shards that are not there: {', '.join(absent) or '(none named)'}")
@@ -176,7 +177,11 @@ def load_llm(folder: Path | str, dtype: torch.dtype = torch.float32, device: tor
     FileNotFoundError / ValueError in one line for missing, truncated or contradicting files and unsupported configs.
     """
     folder = Path(folder)
-    config = llm_config_from_hf(read_json(folder / "config.json"))
+    values = read_json(folder / "config.json")
+    try:
+        config = llm_config_from_hf(values)
+    except ValueError as error:
+        raise ValueError(f"{folder / 'config.json'}: {error}") from error
     with Unfilled():
         llm = LLM(config)
     ours = {rename(name, LLM_KEYS): name for name in llm.state_dict()}

@@ -53,7 +53,10 @@ def main(args) -> None:
     for name in ("seeds", "sentence_seeds", "clips"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')} must be 1 or more, got {getattr(args, name)}")
-    sentences = check_tasks(read_json(args.sentences), args.sentences) if "sentences" in args.rows else []
+    for name in ("first_seed", "data_seed"):
+        if (getattr(args, name) or 0) < 0:
+            raise ValueError(f"--{name.replace('_', '-')} must be 0 or more, got {getattr(args, name)}")
+    sentences = check_tasks(read_json(args.sentences, object), args.sentences) if "sentences" in args.rows else []
     checked = check_new(sentences, args.data) if sentences and args.data else None
     seed = report.FRESH_SEED if args.data_seed is None else args.data_seed
     generator = load(args) if set(args.rows) - {"truth", "truth-more"} else None

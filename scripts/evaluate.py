@@ -4,10 +4,9 @@
     python scripts/evaluate.py --what t2m --data data/mine --run outputs/run --evaluator outputs/evaluator
     python scripts/evaluate.py --compare outputs/evaluation_a outputs/evaluation_b
 
-vqvae: how well the motion tokenizer gives back what it was given, on every clip of a split. With an evaluator, also
-how well text and motion still meet: FID, R-precision.
-t2m, m2t: text to motion and motion to text by the field's protocol, measured by an evaluator; repeated, with intervals.
-Writes report.json, report.md and pictures into --out, over those of a former evaluation. --compare takes two of these.
+vqvae: how well the motion tokenizer gives back what it was given; with an evaluator, FID and R-precision of that too.
+t2m, m2t: text to motion and back by the field's protocol, measured by an evaluator; repeated, with intervals. Writes
+report.json, report.md and pictures into --out, over those of a former evaluation. --compare takes two of these.
 """
 
 import sys
@@ -107,7 +106,7 @@ def make_parser() -> Parser:
     add("--glove", type=Path, help="word vectors of a published evaluator (default: glove)")
     add("--packing", choices=("guo", "openmotionlab"), help="how the evaluator reads lengths (default: its own way)")
     add("--split", default="test", help="train, val, test or another list of clips (default: test)")
-    add("--out", type=Path, default=Path("outputs/evaluation"), help="folder (default: %(default)s)")
+    add("--out", default="outputs/evaluation", help="folder (default: %(default)s)")
     add("--clips", type=int, help="only the first so many usable clips of the split (default: all)")
     add("--min-frames", type=int, help="shorter clips are dropped (default: 40 at 20 fps, 24 for KIT-ML)")
     add("--repeats", type=int, default=20, help="of everything random, for the intervals (default: %(default)s)")
@@ -131,15 +130,17 @@ def main(args) -> None:
         refuse(args, ("data", "vqvae", "run", "evaluator", "clips", "length_policy"), "with --compare")
         print(comparison_markdown(compare(*args.compare, seed=args.seed)))
         return
+    from motiongpt.data.motions import MotionDataset
+    from motiongpt.motion import output_path
+
     needed, evaluate = WHAT[args.what]
     for name in ("data", *needed):
         if getattr(args, name) is None:
             raise ValueError(f"--what {args.what} needs {flag_name(name)}")
     refuse(args, () if args.what == "t2m" else ("length_policy",), f"for --what {args.what}")
-    if args.out.exists() and not args.out.is_dir():
+    if Path(args.out).is_file():
         raise FileExistsError(f"--out {args.out} is a file; the report is a folder")
-    from motiongpt.data.motions import MotionDataset
-
+    args.out = output_path(args.out, "--out", folder=True)
     if args.split == "train":
         print("warning: --split train measures what was learnt by heart; no number of it belongs in a table")
     evaluate(args, MotionDataset(args.data))

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from motiongpt import cli
-from motiongpt.config import LLM_PRESETS, LoRAConfig, TrainConfig, VQVAEConfig
+from motiongpt.config import LoRAConfig, TrainConfig, VQVAEConfig
 
 DEMO = ROOT / "checkpoints" / "demo"
 FIELDS = TrainConfig.__dataclass_fields__ | LoRAConfig.__dataclass_fields__
@@ -27,7 +27,7 @@ RECIPES_SET += "eval_every caption_dropout lora_r lora_alpha lora_dropout"
 DEFAULTS = {name: f"the recipe's, else {FIELDS[name].default}" for name in RECIPES_SET.split()}
 DEFAULTS["lora_targets"] = f"the recipe's, else {' '.join(FIELDS['lora_targets'].default)}"
 LORA = tuple(LoRAConfig.__dataclass_fields__)
-LANGUAGE_ONLY = ("backbone", "tasks", "train", "vqvae", "from", "resume", "dedup", "think", "max_seq_len",
+LANGUAGE_ONLY = ("backbone", "tasks", "train", "vqvae", "from", "dedup", "think", "max_seq_len",
                  "label_smoothing", *LORA)  # fmt: skip
 TOKENIZER_ONLY = (*(name for name in cli.VQVAE_FLAGS if name != "codes"), "window")
 
@@ -87,63 +87,18 @@ def main(args) -> int | None:
     cli.say_unread_environment()
     args.out = args.out or cli.default_run()
     cli.settle_steps(args)
+    from motiongpt.language_stage import language_stage
+    from motiongpt.tokenizer_stage import tokenizer_stage
+
     for number, stage in stages:
-        if code := (cli.tokenizer_stage if stage.trains_tokenizer else train_stage)(args, number, stage):
+        if stage.trains_tokenizer:
+            code = tokenizer_stage(args, number, stage)
+        else:
+            code = language_stage(args, number, stage, DEMO)
+        if code:
             return code
-
-
-def train_stage(args, number: int, stage) -> int | None:
-    from motiongpt.finetuning import Job, prepare_stage, run_backbone, what_next
-    from motiongpt.loops import pick_device, resolve_precision, total_steps, train
-    from motiongpt.stages import finished_stages, stage_folder
-    from motiongpt.tasks import DEMO_VALUES, RECIPES, parse_tasks
-
-    folder, every = stage_folder(args.out, number), args.stage == "all"
-    if every and number in finished_stages(args.out) and not args.fresh:
-        print(f"stage {number} ({stage.name}) is finished in {folder}; skipped (--fresh trains it again)")
-        return
-    backbone = args.backbone or run_backbone(args.out) or str(DEMO / "backbone")
-    demo = backbone in LLM_PRESETS or Path(backbone).resolve() == (DEMO / "backbone").resolve()
-    if backbone not in LLM_PRESETS:
-        cli.use_hub_token(backbone)
-    layers = [(f"recipe {args.recipe}", stage.values)]
-    layers += [("demo backbone", DEMO_VALUES | stage.demo)] if demo else []
-    layers += [(f"--config {args.config}", cli.read_config_file(args.config))]
-    config, origins = cli.resolve(TrainConfig, args, *layers)
-    lora, lora_origins = cli.resolve(LoRAConfig, args, *layers)
-    data, codes = args.data, args.codes
-    if (own := args.out / "tokens.json").is_file() and (data is None or (every and data.is_dir())):
-        data, codes = own, None if every else codes  # the folder of --stage all, in codes of its tokenizer
-    job = Job(
-        number=number, name=stage.name, tasks=parse_tasks(args.tasks) if args.tasks else stage.tasks,
-        recipe=args.recipe, out=args.out, train_mode=args.train or "lora", data=data or DEMO / "tokens.json",
-        backbone=backbone, vqvae=args.vqvae or (None if data else DEMO / "vqvae"), source=vars(args)["from"],
-        codes=codes, dedup=args.dedup, think=args.think or "auto", fresh=args.fresh, resume=args.resume,
-        config=config, lora=lora, **({"validation": 8} if args.debug else {}),
-    )  # fmt: skip
-    device = pick_device(args.device)
-    prepared = prepare_stage(job, device, print)
-    if prepared.warning:
-        print(prepared.warning, file=sys.stderr)
-    if stage.missing and not args.tasks:
-        print(f"not there yet, so not trained on: {', '.join(stage.missing)}")
-    print(cli.describe(config, origins))
-    if job.train_mode == "lora":
-        print(cli.describe(lora, lora_origins))
-    precision = resolve_precision(config.precision, device, bf16_pays=prepared.wide)
-    steps = total_steps(config, prepared.batches.per_epoch)
-    print(f"{prepared.summary}; {steps} steps on {device}, {precision}")
-    result = train(
-        prepared.model, prepared.batches, prepared.loss, config, folder, device=device, precision=precision,
-        validate=prepared.validate, export=prepared.export, fingerprint=prepared.fingerprint,
-    )  # fmt: skip
-    if not result.finished:
-        print(f"stopped at step {result.step} of {result.total_steps}; the same command goes on from there")
-        return 3
-    prepared.finish(result)
-    print(f"wrote {folder}/ (weights, meta.json, loss.png, metrics.jsonl); best validation loss {result.best:.4f}")
-    if not every or number == len(RECIPES[args.recipe]):
-        print(what_next(job, prepared.example, cli.same_command))
+    if args.resume:
+        raise FileNotFoundError(f"--resume: {args.out} has nothing unfinished; every stage is finished")
 
 
 if __name__ == "__main__":

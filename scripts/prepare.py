@@ -8,18 +8,18 @@
 
 joints: {raw_joints,joints,new_joints}/ID.npy (F, J, 3) in metres, y up, with texts/ID.txt and train.txt / val.txt /
 test.txt. humanml3d, kit-ml: existing downloads. kit-xml: NNNNN_mmm.xml. myoskeleton: .h5 files. smplx: folders of
-frames or .npz. Bodies are retargeted to the skeleton's proportions, but for positions. A killed build goes on where it
-was with the same command.
+frames or .npz. Bodies are retargeted to the skeleton, but for positions. After a kill the same command goes on.
 """
 
 import math
 import os
+import shlex
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from motiongpt.cli import Parser, run
+from motiongpt.cli import Parser, refuse, run
 
 SOURCES = ("joints", "humanml3d", "kit-ml", "kit-xml", "bvh", "amass", "myoskeleton", "smplx", "procedural")
 
@@ -32,12 +32,8 @@ def make_parser() -> Parser:
     parser.add_argument("--explain", type=Path, metavar="FILE", help="say what a file holds and what would be dropped")
     parser.add_argument("--captions", type=Path, help=".csv or .json with id, caption, participant, split")
     parser.add_argument("--fps", type=float, help="frames per second of files that do not say (H5 default 20)")
-    parser.add_argument(
-        "--unit", help="m, cm, mm, inch, or metres as a number (default: what the file says, or guessed)"
-    )
-    parser.add_argument(
-        "--up", choices=("y", "z"), help="the axis that points up (default: said by the file, or guessed)"
-    )
+    parser.add_argument("--unit", help="m, cm, mm, inch, or metres as a number (default: as the file says, or guessed)")
+    parser.add_argument("--up", choices=("y", "z"), help="the axis that points up (default: the file's, or guessed)")
     parser.add_argument("--joint-map", type=Path, help="JSON {joint of the skeleton: joint of the file}")
     parser.add_argument("--skeleton", help="skeleton name or JSON file (default humanml3d, or the source's)")
     parser.add_argument("--representation", choices=("humanml3d", "positions"), help="default the source's")
@@ -51,7 +47,7 @@ def make_parser() -> Parser:
     parser.add_argument("--mirror", action="store_true", help="add every clip with left and right exchanged, as M + id")
     parser.add_argument("--count", type=int, help="procedural: how many clips (default 4000)")
     parser.add_argument("--seed", type=int, help="procedural: seed (default 0)")
-    parser.add_argument("--licence", default="", help="licence of the data, kept in dataset.json")
+    parser.add_argument("--licence", help="licence of the data, kept in dataset.json")
     return parser
 
 
@@ -64,14 +60,12 @@ def read_options(args):
 
     source = SOURCES[args.source]
     check_flags(args.source, vars(args))
+    check_use(args)
     if args.fps is not None and not 0 < args.fps < math.inf:
         raise ValueError(f"--fps must be positive, got {args.fps}")
-    if args.workers is not None and args.workers < 1:
-        raise ValueError(f"--workers must be at least 1, got {args.workers}")
-    if args.count is not None and args.count < 1:
-        raise ValueError(f"--count must be at least 1, got {args.count}")
-    if args.seed is not None and args.seed < 0:
-        raise ValueError(f"--seed must be 0 or more, got {args.seed}")
+    for name, least, words in (("workers", 1, "at least 1"), ("count", 1, "at least 1"), ("seed", 0, "0 or more")):
+        if (value := getattr(args, name)) is not None and value < least:
+            raise ValueError(f"--{name} must be {words}, got {value}")
     skeleton = get_skeleton(args.skeleton or source.skeleton)
     return Options(
         skeleton, Path(args.skeleton) if str(args.skeleton).endswith(".json") else None, args.fps, args.unit, args.up,
@@ -79,6 +73,24 @@ def read_options(args):
         read_map(args.joint_map) if args.joint_map else None, args.allow_no_text, args.smplx_layout, args.smplx_dir,
         args.exact_fps, args.index, args.count or 4000, args.seed or 0,
     )  # fmt: skip
+
+
+def check_use(args) -> None:
+    """ValueError for flags that would be without effect, and for folders that are in each other's way."""
+    built = ("captions", "joint_map", "representation", "workers", "mirror", "licence")
+    if args.explain:
+        refuse(args, ("input", "out", "index", "plain", *built), "with --explain, which looks at one file")
+    if args.out is None:
+        refuse(args, built if args.plain or args.source in ("humanml3d", "kit-ml") else (), "without --out")
+        return
+    out, source = args.out.resolve(), args.input and args.input.resolve()
+    if source and out in (source, *source.parents):
+        raise ValueError(f"--out {args.out} holds the --input {args.input}; give a folder of its own")
+    inside = out.relative_to(source).parts if source and source in out.parents else ()
+    if inside and (args.source == "smplx" or (args.source == "joints" and inside[0].endswith("joints"))):
+        raise ValueError(f"--out {args.out} lies where --input {args.input} is read; give a folder outside of it")
+    if args.plain and out in (plain := args.plain.resolve(), *plain.parents):
+        raise ValueError(f"--plain {args.plain} lies in --out {args.out}, which must be empty; give another folder")
 
 
 def check_in_place(args, options) -> int:
@@ -111,28 +123,28 @@ def main(args) -> int | None:
     if args.out is None and args.source in ("humanml3d", "kit-ml"):
         return check_in_place(args, options)
     if args.plain:
-        bar = tqdm(found, total=total, unit="clip", disable=None)
-        reader(args.source).plain(((record.id, clip) for record in bar if (clip := record.try_load())), args.plain)
+        clips = ((r.id, clip) for r in tqdm(found, total=total, unit="clip", disable=None) if (clip := r.try_load()))
+        reader(args.source).plain(clips, args.plain)
         print(f"wrote {args.plain}/kit_motion_data.npy and {args.plain}/kit_text_data.json")
+        if args.out is None:
+            return None
         found, total, fps = records(args.source, args.input, options)
     if args.out is None:
-        if args.plain:
-            return None
         raise ValueError("--out is needed: the dataset folder to write")
     kind = args.representation or default_representation(args.source, options)
     representation = get_representation(kind, options.skeleton)
-    name = args.input.name if args.input else f"{options.count} clips, seed {options.seed}"
-    source = f"{args.source}, {name}" if args.source == "procedural" else f"{args.source} {name}"
-    bar = tqdm(found, total=total, unit="clip", disable=None)
+    source = f"{args.source} " + (args.input.name if args.input else f"{options.count} clips, seed {options.seed}")
+    said = {name: str(value) for name, value in vars(args).items() if name not in ("out", "workers", "plain", "debug")}
     try:
-        report = build(bar, args.out, options.skeleton, source, args.licence, args.mirror, representation, fps,
-                       options.joint_map, args.workers or os.cpu_count() or 1)  # fmt: skip
+        report = build(tqdm(found, total=total, unit="clip", disable=None), args.out, options.skeleton, source,
+                       args.licence or "", args.mirror, representation, fps, options.joint_map,
+                       args.workers or os.cpu_count() or 1, said)  # fmt: skip
     except TooManySkipped as error:  # the command was right, the data is not: 1, where 2 means a wrong command
         print(f"prepare.py: error: {error}", file=sys.stderr)
         return 1
     print(report.summary())
     print(f"wrote {args.out}/ (report.json says what was dropped and why; lengths.png)")
-    print(f"next: python scripts/train_vqvae.py --data {args.out} --out outputs/vqvae")
+    print(f"next: python scripts/train_vqvae.py --data {shlex.quote(str(args.out))} --out outputs/vqvae")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
     python scripts/render.py --prompt "a person walks forward" --seed 1
 
 Without --output a file's picture lies beside it, that of tokens is outputs/tokens.gif, that of a sentence
-outputs/<words of the sentence>/motion.gif. Environment, below the flags: VQVAE_CHECKPOINT (--vqvae), WORK_DIR
+outputs/<words of the sentence>/motion.gif. In a folder of --output, pictures of files of one name have the names of
+their folders before it: a-motion.gif, b-motion.gif. Environment, below the flags: VQVAE_CHECKPOINT (--vqvae), WORK_DIR
 (where outputs/run is looked for).
 """
 
@@ -41,7 +42,7 @@ def make_parser() -> Parser:
     what.add_argument("--input", type=Path, nargs="+", help="files, or folders: of a folder its .npy files, "
                       "where it has none its .npz, else its .txt")  # fmt: skip
     what.add_argument("--prompt", help="a sentence: its motion is sampled first, as scripts/sample.py does")
-    parser.add_argument("--output", type=Path, help="file to write, .gif or .png, or a folder (default: see above)")
+    parser.add_argument("--output", help="picture to write, .gif or .png, or a folder (default: see above)")
     parser.add_argument("--run", help="run folder (--prompt: or Hub repo id) to sample from, or whose tokenizer "
                         "decodes tokens (default: outputs/run, else the demo)")  # fmt: skip
     parser.add_argument("--stage", type=int, help="--prompt: stage to sample from (default: the highest finished one)")
@@ -51,13 +52,13 @@ def make_parser() -> Parser:
     parser.add_argument("--title", default="", help="written above the picture (default: nothing)")
     add_input_flags(parser)
     parser.add_argument("--reconstruct", action="store_true", help="--input: draw what the tokenizer gives back of it")
-    parser.add_argument("--size", type=int, help="pixels, both ways (default 480)")
+    parser.add_argument("--size", type=int, help="pixels, both ways, 64 to 4096 (default 480; .png: 320 a panel)")
     return parser
 
 
 def main(args) -> None:
-    from motiongpt.motion import Motion
-    from motiongpt.motion_files import decode_motions, needs_tokenizer, read_motion
+    from motiongpt.motion import PICTURES, Motion, check_size, output_path
+    from motiongpt.motion_files import decode_motions, distinct_names, needs_tokenizer, read_motion
     from motiongpt.tokenizer import MotionTokenizer
     from motiongpt.vocab import parse_motion
 
@@ -65,6 +66,13 @@ def main(args) -> None:
         refuse(args, ("stage", "pid", "seed"), "without --prompt")
     if args.input is None:
         refuse(args, ("fps", "joint_map", "reconstruct"), "without --input: tokens have their tokenizer's rate")
+    check_size(args.size)
+    if (args.seed or 0) < 0:
+        raise ValueError(f"--seed must be 0 or more, got {args.seed}")
+    output = None if args.output is None else output_path(args.output)
+    to_file = output is not None and output.suffix and not output.is_dir()
+    if to_file and output.suffix.lower() not in PICTURES:
+        raise ValueError(f"cannot save {output.name}: supported are {' '.join(PICTURES)}, or no suffix for a folder")
     fill_from_environment(args, vqvae="VQVAE_CHECKPOINT")
     check_input_flags(args)
     say_unread_environment()
@@ -83,32 +91,38 @@ def main(args) -> None:
         return decode_motions(tokenizer(), [codes], [""])[0]
 
     def read(file: Path) -> Motion:
-        if file.suffix == ".txt":
+        if file.suffix.lower() == ".txt":
             return decode(file.read_text(encoding="utf-8-sig"))
         if args.reconstruct or needs_tokenizer(file):
             return read_motion(file, tokenizer(), args.fps, args.joint_map, args.reconstruct)
         return Motion.load(file, fps=args.fps)
 
+    def place(usual: Path, name: str = "") -> Path:
+        target = usual if output is None else output if to_file else output / f"{name or usual.stem}.gif"
+        return output_path(target)  # before anything is sampled or read
+
     if args.prompt is not None:
+        target = place(Path("outputs") / slug(args.prompt) / "motion.gif")
         generator = open_generator(args, DEMO)
-        target = args.output or Path("outputs") / slug(args.prompt) / "motion.gif"
-        target = target if target.suffix else target / "motion.gif"
         check_task(generator, "t2m")
-        generator.check_output(target)  # before anything is sampled
+        generator.check_output(target)
         motion = generator.generate(args.prompt, args.pid, seed=args.seed or 0)
         if note := generator.advice(args.prompt):
             print(note)
         jobs = [(motion, target)]
     elif args.tokens is not None:
-        jobs = [(decode(args.tokens), args.output or Path("outputs/tokens.gif"))]
+        target = place(Path("outputs/tokens.gif"))
+        jobs = [(decode(args.tokens), target)]
     else:
-        files = [file for path in args.input for file in expand(path)]
-        if args.output and args.output.suffix and len(files) > 1:
-            raise ValueError(f"--output {args.output} is one file for {len(files)} motions; give a folder")
-        jobs = []
-        for file in files:
-            target = args.output or file.with_suffix(".gif")
-            jobs.append((read(file), target if target.suffix else target / f"{file.stem}.gif"))
+        files = list({file.resolve(): file for path in args.input for file in expand(path)}.values())
+        if to_file and len(files) > 1:
+            raise ValueError(f"--output {output} is one file for {len(files)} motions; give a folder")
+        file_of: dict[Path, Path] = {}
+        for file, name in zip(files, distinct_names(files), strict=True):
+            other = file_of.setdefault(place(file.with_suffix(".gif"), name), file)
+            if other != file:
+                raise ValueError(f"--input {other} and {file} have the same picture's name; draw them one by one")
+        jobs = [(read(file), target) for target, file in file_of.items()]
     for motion, target in jobs:
         for written in motion.save(target, title=args.title, size=args.size):
             print(f"wrote {written}")
@@ -117,7 +131,7 @@ def main(args) -> None:
 def expand(path: Path) -> list[Path]:
     """A file as it is, a folder as the motions in it."""
     if path.is_file():
-        if path.suffix not in READABLE:
+        if path.suffix.lower() not in READABLE:
             raise ValueError(f"--input {path}: can read {' '.join(READABLE)}")
         return [path]
     if not path.is_dir():

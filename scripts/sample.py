@@ -29,7 +29,7 @@ from motiongpt.files import write_atomic
 def make_parser() -> cli.Parser:
     parser = cli.Parser(__doc__)
     parser.add_argument(
-        "--prompt", nargs="+", help="what the person does; several quoted sentences; or a .txt file, one a line"
+        "--prompt", nargs="+", help="what the person does; several quoted sentences; or files of them, one a line"
     )
     parser.add_argument(
         "--task",
@@ -48,7 +48,7 @@ def make_parser() -> cli.Parser:
     parser.add_argument("--seed", type=int, default=0, help="same seed, same motion (default 0)")
     parser.add_argument("--no-per-prompt-vocab", action="store_true",
                         help="allow all codes, also for captions seen in training")  # fmt: skip
-    parser.add_argument("--output", type=Path, nargs="+", help="files to write; the suffix is the format: "
+    parser.add_argument("--output", nargs="+", help="files to write; the suffix is the format: "
                         ".npy .npz .gif .png .txt .json; a folder gets .npy, .gif and .txt")  # fmt: skip
     parser.add_argument("--config", help="JSON file of sampling values; flags win over it")
     parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1, mps (default: cuda where there is one)")
@@ -61,13 +61,14 @@ def make_parser() -> cli.Parser:
 
 
 def main(args) -> None:
-    from motiongpt.generator import DESCRIBE, format_trace
+    from motiongpt.generator import DESCRIBE, format_trace, read_prompts
     from motiongpt.motion_files import read_codes
 
     check(args)
     cli.fill_from_environment(args, vqvae="VQVAE_CHECKPOINT")
     cli.say_unread_environment()
     cli.check_input_flags(args)
+    prompts = read_prompts(args.prompt or [])
     layers = [("--task m2t", DESCRIBE.to_dict())] if args.task == "m2t" else []
     config, _ = cli.resolve(SampleConfig, args, *layers, (f"--config {args.config}", cli.read_config_file(args.config)))
     generator = cli.open_generator(args, ROOT / "checkpoints" / "demo", args.precision, args.device)
@@ -83,7 +84,6 @@ def main(args) -> None:
             write_atomic(path, partial(Path.write_text, data=text + "\n", encoding="utf-8"))
             print(f"wrote {path}")
         return
-    prompts = read_prompts(args.prompt)
     for path in args.output or []:
         generator.check_output(path)  # before anything is sampled
     motions = generator.generate(
@@ -91,13 +91,13 @@ def main(args) -> None:
         per_prompt_vocab=not args.no_per_prompt_vocab, config=config,
         trace=(lambda step, record: print(format_trace(step, record))) if args.trace else None,
     )  # fmt: skip
-    for number, (prompt, motion) in enumerate(zip(prompts, motions, strict=True)):
+    for prompt, motion, paths in zip(prompts, motions, outputs(args.output, prompts), strict=True):
         if note := generator.advice(prompt):
             print(note)
         code = generator.run.config.frames_per_code / generator.run.config.fps  # seconds
         print(f"{len(motion.tokens)} codes of {code:g} s: {len(motion.tokens) * code:.1f} s")
         print(motion.tokens_text)
-        for path in outputs(args.output, prompt, number, len(prompts)):
+        for path in paths:
             for written in motion.save(path):
                 print(f"wrote {written}")
     if generator.tokenizer is None:
@@ -105,9 +105,13 @@ def main(args) -> None:
 
 
 def check(args) -> None:
-    """Refuse what is missing for the task, and what would have no effect on it."""
+    """Refuse what is missing for the task, what would have no effect on it, and outputs that cannot be written."""
+    from motiongpt.motion import output_path
+
     if args.info:
         return
+    if args.seed < 0:
+        raise ValueError(f"--seed must be 0 or more, got {args.seed}")
     if args.task == "t2m" and not args.prompt:
         raise ValueError("--prompt is needed: what the person does, such as --prompt 'a person walks forward'")
     if args.task == "m2t" and args.input is None:
@@ -115,33 +119,24 @@ def check(args) -> None:
     unused = {"t2m": ("input", "fps", "joint_map"), "m2t": ("prompt", "seconds", "exact_length", "no_per_prompt_vocab",
                                                             "trace", "end_logit_slope")}[args.task]  # fmt: skip
     cli.refuse(args, unused, f"for --task {args.task}")
-    if args.task == "m2t" and any(path.suffix != ".txt" for path in args.output or []):
-        raise ValueError(f"--task m2t writes a sentence: --output must end in .txt, got {args.output[0]}")
+    paths = list(dict.fromkeys(map(output_path, args.output or ["outputs"])))
+    args.output = paths if args.output else None
+    for path in args.output or []:
+        if args.task == "m2t" and (path.suffix.lower() != ".txt" or path.is_dir()):
+            raise ValueError(f"--task m2t writes a sentence: --output must end in .txt, got {path}")
 
 
-def read_prompts(words: list[str]) -> list[str]:
-    """One sentence of bare words, several quoted ones, or the lines of a text file where its name is given."""
-    if len(words) == 1 and words[0].endswith(".txt") and len(words[0].split()) == 1:
-        if not Path(words[0]).is_file():
-            raise FileNotFoundError(f"--prompt {words[0]}: no such file of sentences")
-        try:
-            lines = Path(words[0]).read_text(encoding="utf-8-sig").splitlines()
-        except UnicodeDecodeError as error:
-            raise ValueError(f"--prompt {words[0]} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
-        if not (lines := [line.strip() for line in lines if line.strip()]):
-            raise ValueError(f"{words[0]} holds no sentence")
-        return lines
-    return words if any(" " in word.strip() for word in words) else [" ".join(words)]
-
-
-def outputs(given: list[Path] | None, prompt: str, number: int, count: int) -> list[Path]:
-    """Where motion `number` of `count` goes; several prompts get numbered names."""
+def outputs(given: list[Path] | None, prompts: list[str]) -> list[list[Path]]:
+    """Where the motion of each prompt goes; several prompts, and folders of one name, are numbered."""
+    names = [cli.slug(prompt) for prompt in prompts]
     if given is None:
-        return [Path("outputs") / cli.slug(prompt)]
-    if count == 1:
-        return given
+        ends = [f"-{i:03}" if names.count(name) > 1 else "" for i, name in enumerate(names)]
+        return [[Path("outputs") / (name + end)] for name, end in zip(names, ends, strict=True)]
+    if len(prompts) == 1:
+        return [given]
     return [
-        p / f"{number:03}-{cli.slug(prompt)}" if not p.suffix else p.with_stem(f"{p.stem}-{number:03}") for p in given
+        [p.with_stem(f"{p.stem}-{i:03}") if p.suffix and not p.is_dir() else p / f"{i:03}-{name}" for p in given]
+        for i, name in enumerate(names)
     ]
 
 

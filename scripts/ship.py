@@ -2,12 +2,12 @@
 
     python scripts/ship.py --run outputs/demo --data outputs/demo_tokens.json --out checkpoints/demo --clips 2000
 
-Keeps every finished stage, adapters on one base; the base without motion words as the backbone; the tokenizer,
-prompts and tokens. Weights are rounded to fp16 (and upcast on load). tokens.meta.json is rewritten to name the
-rounded tokenizer, so that stages can be trained from the folder. --clips keeps the tokens of so many clips and the
-prompts of their captions, with lengths and codes as the whole data set has them. --name is the path that the adapters
-give for their base, where the folder is to be copied elsewhere. OUT appears when it is whole; until then it is
-OUT.partial.
+Keeps every finished stage, adapters on one base; that base as the backbone, which knows its motion words where it was
+trained on them; the tokenizer, prompts and tokens. Weights are rounded to fp16 (and upcast on load). tokens.meta.json
+is rewritten to name the rounded tokenizer, so that stages can be trained from the folder. --clips N keeps prompts.json
+short: it lists the captions of N clips, with lengths and codes as the whole data set has them. --name is the path that
+the adapters give for their base, where the folder is to be copied elsewhere. OUT appears when it is whole; until then
+it is OUT.partial.
 """
 
 import sys
@@ -23,7 +23,7 @@ def make_parser() -> Parser:
     parser.add_argument("--run", type=Path, required=True, help="finished run folder")
     parser.add_argument("--data", type=Path, required=True, help="the token dataset it was trained on")
     parser.add_argument("--out", type=Path, required=True, help="folder to write; must be empty or absent")
-    parser.add_argument("--clips", type=int, default=0, help="keep the tokens of so many clips (default 0: all)")
+    parser.add_argument("--clips", type=int, default=0, help="list the captions of so many clips (default 0: all)")
     parser.add_argument("--name", type=Path, help="folder it will be, such as checkpoints/demo (default: --out)")
     return parser
 
@@ -35,8 +35,17 @@ def main(args) -> None:
 
     from motiongpt.data.tokens import load_tokens, meta_path, save_tokens
     from motiongpt.files import file_hash, read_json, read_tensors, write_json, write_tensors
-    from motiongpt.stages import RunConfig, find_base, finished_stages, run_tokenizer, split_seed, stage_folder
+    from motiongpt.stages import (
+        RunConfig,
+        find_base,
+        finished_stages,
+        motion_words,
+        run_tokenizer,
+        split_seed,
+        stage_folder,
+    )  # fmt: skip
     from motiongpt.tokenizer import MotionTokenizer
+    from motiongpt.vocab import MotionVocab
     from motiongpt.weights import weights_hash
 
     if args.clips < 0:
@@ -64,8 +73,7 @@ def main(args) -> None:
         if not all(entry.id for entry in entries):
             raise ValueError(f"--clips needs an id in every entry of {args.data}, to know which are of one clip")
         kept = set(sorted({entry.id for entry in entries})[: args.clips])  # by number, so some of every split
-        entries = [entry for entry in entries if entry.id in kept]
-        said = {entry.text for entry in entries}
+        said = {entry.text for entry in entries if entry.id in kept}
         prompts["captions"] = {text: known for text, known in prompts["captions"].items() if text in said}
 
     out = args.out.resolve()
@@ -81,13 +89,8 @@ def main(args) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_tensors(path, rounded)
 
-    for name in ("model.embed_tokens.weight", "lm_head.weight"):  # the motion words are the adapter's to bring
-        if name in weights:
-            weights[name] = weights[name][: tokenizer.size]
     halve(weights, backbone / "model.safetensors")
-    write_json(
-        backbone / "config.json", read_json(base / "config.json") | {"vocab_size": tokenizer.size, "dtype": "float16"}
-    )
+    write_json(backbone / "config.json", read_json(base / "config.json") | {"dtype": "float16"})
     base_hash = weights_hash(backbone)
     for place in (backbone, partial):
         tokenizer.save(place)
@@ -105,7 +108,10 @@ def main(args) -> None:
     vqvae.save(partial / "vqvae", torch.float16)
     write_json(partial / "prompts.json", prompts, indent=None)
     rounded = file_hash(partial / "vqvae" / "model.safetensors")
-    save_tokens(partial / "tokens.json", entries, facts | {"vqvae": rounded})
+    vocab = MotionVocab(tokenizer, config.codes, config.participants)
+    if len(weights["model.embed_tokens.weight"]) == vocab.first_id + len(vocab):  # the base was trained on motion
+        write_json(backbone / "meta.json", {"motion_words": motion_words(vocab, rounded)})
+    save_tokens(partial / "tokens.json.gz", entries, facts | {"vqvae": rounded})
     shipped = config.to_dict() | {"backbone": "backbone", "base_hash": base_hash}
     write_json(partial / "config.json", read_json(args.run / "config.json") | {"RunConfig": shipped})
     if out.exists():

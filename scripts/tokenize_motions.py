@@ -6,6 +6,7 @@ Writes one entry per caption (sub-clip captions get their own codes), and <out>.
 a folder instead: codes/ID.npy (S,) int64, texts/ID.txt, train.txt, val.txt, test.txt.
 """
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -18,7 +19,7 @@ def make_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="dataset folder, from scripts/prepare.py")
     parser.add_argument("--vqvae", type=Path, required=True, help="tokenizer folder, from scripts/train_vqvae.py")
-    parser.add_argument("--out", type=Path, required=True, help="JSON file (or, with npy, folder) to write")
+    parser.add_argument("--out", required=True, help="JSON file (or, with npy, folder) to write")
     parser.add_argument(
         "--format", choices=("json", "npy"), default="json", help="one JSON file, or a folder of arrays (default json)"
     )
@@ -29,10 +30,13 @@ def make_parser() -> Parser:
 def main(args) -> None:
     from motiongpt.data.motions import MotionDataset
     from motiongpt.loops import pick_device
+    from motiongpt.motion import output_path
     from motiongpt.tokenizer_training import tokenise_dataset
 
-    tokenise_dataset(MotionDataset(args.data), args.vqvae, args.out, pick_device(args.device), form=args.format)
-    print(f"next: python scripts/finetune.py --stage 1 --data {args.out} --vqvae {args.vqvae}")
+    out = output_path(args.out, "--out", folder=args.format == "npy")
+    tokenise_dataset(MotionDataset(args.data), args.vqvae, out, pick_device(args.device), form=args.format)
+    words = ["--stage", "1", "--data", str(out), "--vqvae", str(args.vqvae)]
+    print(f"next: python scripts/finetune.py {shlex.join(words)}")
 
 
 if __name__ == "__main__":

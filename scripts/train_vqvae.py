@@ -6,12 +6,13 @@
 Writes OUT/{config.json, model.safetensors, Mean.npy, Std.npy}: the model of the best validation loss so far.
 """
 
+import shlex
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from motiongpt.cli import VQVAE_FLAGS, VQVAE_TRAIN_FLAGS, Parser, add_config_flags, run, train_tokenizer_here
+from motiongpt.cli import VQVAE_FLAGS, VQVAE_TRAIN_FLAGS, Parser, add_config_flags, run, stopped
 from motiongpt.config import TrainConfig, VQVAEConfig
 
 DEFAULTS = {"lr": 2e-4, "beta2": 0.99, "batch_size": 128, "epochs": 100.0, "warmup": 0.03, "seed": 123, "clip": 1.0}
@@ -32,12 +33,14 @@ def make_parser() -> Parser:
 
 
 def main(args) -> int | None:
+    from motiongpt.tokenizer_stage import train_tokenizer_here
+
     result = train_tokenizer_here(args, args.out, ("script", DEFAULTS))
     if not result.finished:
-        print(f"stopped at step {result.step} of {result.total_steps}; the same command goes on from there")
-        return 3
+        return stopped(result, args)
     print(f"wrote {args.out}/ (model.safetensors, loss.png, metrics.jsonl); best validation loss {result.best:.4f}")
-    print(f"next: python scripts/tokenize_motions.py --data {args.data} --vqvae {args.out} --out tokens.json")
+    words = ["--data", str(args.data), "--vqvae", str(args.out), "--out", "tokens.json"]
+    print(f"next: python scripts/tokenize_motions.py {shlex.join(words)}")
 
 
 if __name__ == "__main__":

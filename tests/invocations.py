@@ -129,7 +129,7 @@ WRONG: list[tuple[str, str]] = [
     (f"{MYO} --backbone x --tasks t2m", "--backbone, --tasks have no meaning for a stage that trains the tokenizer"),
     (f"{MYO} --vqvae {{world}}/vqvae", "--vqvae has no meaning"),
     (f"{MYO} --from {{world}}/run/stage1", "--from has no meaning"),
-    (f"{MYO} --resume", "--resume has no meaning"),
+    (f"{MYO} --resume", "--resume: {here}/out/vqvae has nothing unfinished"),
     (f"{MYO} --feature-dim 3", "unrecognized arguments: --feature-dim 3"),
     ("finetune --recipe myoskeleton --stage 1 --out {here}/out", "--data must be a dataset folder, from scripts/"),
     (f"finetune --recipe myoskeleton --stage 1 {DATA} --out {{here}}/out", "got the file {world}/tokens.json"),
@@ -148,6 +148,30 @@ WRONG: list[tuple[str, str]] = [
     ("render --prompt walk --run {world}/run --pid P99", "unknown participant 'P99'"),
     ("render --prompt walk --run {world}/run --output {here}/x.mov", "cannot save x.mov: supported are"),
     ("train_vqvae --data {world}/tokens.json --out {here}/vq", "got the file {world}/tokens.json"),
+    # flags that a source does not read, and folders in each other's way
+    ("prepare --from joints --input {world} --seed 0 --out {here}/x", "--seed is for --from procedural; not for"),
+    ("prepare --from procedural --input {world} --out {here}/x", "--input is for --from joints"),
+    ("prepare --from bvh --explain {here}/a.bvh --out {here}/x", "--out has no meaning with --explain"),
+    ("prepare --from joints --input {here} --out {here}", "--out {here} holds the --input {here}"),
+    ("demo_report --data-seed -1 --out {here}/x", "--data-seed must be 0 or more, got -1"),
+    ("demo_report --first-seed -1 --out {here}/x", "--first-seed must be 0 or more, got -1"),
+    # what is found before a model is loaded: there is no run at {here}/no
+    (f"{SAMPLE} --seed -1", "--seed must be 0 or more, got -1"),
+    ("render --prompt walk --run {here}/no --seed -1", "--seed must be 0 or more, got -1"),
+    ("sample --run {here}/no --prompt NOTHING.TXT", "--prompt NOTHING.TXT: no such file of sentences"),
+    ("sample --run {here}/no --prompt gone/sentences", "--prompt gone/sentences: no such file of sentences"),
+    ("sample --run {here}/no --prompt {world}/tokens.json nothing.txt", "--prompt nothing.txt: no such file"),
+    ("sample --run {here}/no --prompt walk --output {world}/tokens.json/m.npy", "{world}/tokens.json is a file, not"),
+    ("sample --run {here}/no --prompt walk --output {world}/tokens.json/a/b", "{world}/tokens.json is a file, not"),
+    ("sample --run {here}/no --task m2t --input m.txt --output {world}/tokens.json/m.txt", "is a file, not a folder"),
+    ("render --run {here}/no --prompt walk --output {world}/tokens.json/m.gif", "{world}/tokens.json is a file, not"),
+    ("render --vqvae {here}/no --tokens 1 --output {world}/tokens.json/m.gif", "{world}/tokens.json is a file, not"),
+    ("evaluate --data {here}/no --vqvae {here}/no --out {world}/tokens.json/e", "{world}/tokens.json is a file, not"),
+    *((f"render --vqvae {{here}}/no --tokens 1 --output {{here}}/p.{suffix}",
+       f"cannot save p.{suffix}: supported are .gif .png, or no suffix for a folder")
+      for suffix in ("npy", "npz", "txt", "json")),
+    *((f"render --vqvae {{here}}/no --tokens 1 --size {size}", f"(--size) must be 64 to 4096 pixels, got {size}")
+      for size in (0, 63, 100_000)),
 ]  # fmt: skip
 
 
@@ -304,6 +328,19 @@ RIGHT: list[Right] = [
     Right("render a sentence to a file and a folder", (
           "render --prompt walk --run {world}/run --vqvae {world}/vqvae --size 128 --output {here}/w.png",
           "render --prompt walk --run {world}/run --size 64 --output {here}/w"), ("w.png", "w/motion.gif")),
+    # names of files
+    Right("sample files of sentences: a space, .TXT, no suffix, two of them, and a sentence", (
+          f"{TO_TEXT} --prompt '{{world}}/two lines.TXT' {{world}}/lines 'someone waves'",),
+          tuple(f"m-00{i}.txt" for i in range(5)), ("wrote {here}/m-004.txt",)),
+    Right("a sentence with a slash", (f"{TO_TEXT} --prompt he walks and/or sits",), ("m.txt",)),
+    Right("sentences of one name without --output", (f"{SHORT} --prompt 'he sits' 'he sits!' 'he waves'",),
+          tuple(f"outputs/{name}/motion.npy" for name in ("he-sits-000", "he-sits-001", "he-waves"))),
+    Right("render files of one name to a folder", (f"{SHORT} --output {{here}}/a/motion.npz",
+          f"{SHORT} --seed 9 --output {{here}}/b/motion.npz {{here}}/b/motion.npz {{here}}/one.npz",
+          "render --input {here}/a/motion.npz {here}/b/motion.npz {here}/one.npz {here}/b/../a --size 64 --output "
+          "{here}/all"), ("all/a-motion.gif", "all/b-motion.gif", "all/one.gif"),
+          differ=("all/a-motion.gif", "all/b-motion.gif")),
+    Right("render tokens to a folder", (f"render --tokens 1 {VQ} --size 64 --output {{here}}/t",), ("t/tokens.gif",)),
 ]  # fmt: skip
 
 
@@ -312,6 +349,8 @@ def add_to_world(world: Path, script: Callable) -> None:
     done = script("prepare", "--from", "procedural", "--count", 8, "--out", world / "data")
     assert done.code == 0, done.err
     (world / "prompts.txt").write_bytes("\ufeffhe sits down\r\n\r\n  someone waves\r\n".encode())
+    for name in ("two lines.TXT", "lines"):
+        (world / name).write_text("he sits down\nsomeone waves\n", encoding="utf-8")
     (world / "motion.txt").write_text(MOTION + "\n", encoding="utf-8")
     twice = {"text_query": "he sits", "motion_tokens": "1 2 3", "split": "train"}
     entries = [twice, twice, twice | {"text_query": "he stands", "split": "val"}]

@@ -313,7 +313,7 @@ def test_a_tokenizer_trained_in_a_run_is_not_replaced(script, dataset, tiny):
     before = Path("new/vqvae/model.safetensors").read_bytes()
     again = ("finetune", "--stage", 1, "--data", dataset, *out, *small)
     check(script(*again), "new/vqvae is finished; --fresh trains it again")
-    check(script(*again, "--fresh"), "stage2, stage3 of new learnt the codes of new/vqvae")
+    check(script(*again, "--fresh"), "stage2, stage3 of new learnt the codes of another tokenizer")
     other = ("--vqvae", tiny.vqvae, "--data", tiny.data)
     check(script("finetune", "--stage", 2, "--fresh", *other, *out), "new was begun with --codes 8, got 32")
     shutil.rmtree("new/stage2")

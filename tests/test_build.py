@@ -1,11 +1,18 @@
 """Builds: the same bytes however many workers and kills, what is assumed is reported, clips find their skeleton."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from motiongpt.data import build as module
 from motiongpt.data.build import Record, build, resample_parameters, split_of, to_skeleton
 from motiongpt.data.caption_table import read_captions
 from motiongpt.data.motions import JOURNAL, Caption, MotionDataset
@@ -62,6 +69,8 @@ def test_a_killed_build_goes_on_where_it_was(tmp_path, clips):
         MotionDataset(out)
     with pytest.raises(FileExistsError, match="unfinished build of other settings"):
         build(given(clips), out, HUMANML3D, "t", mirror=True)
+    with pytest.raises(FileExistsError, match="unfinished build of other settings"):
+        build(given(clips), out, HUMANML3D, "t", said={"fps": "30"})
 
     with open(out / JOURNAL, "a") as journal:  # killed in the middle of a line, and of a file
         journal.write('{"id": "p03_0000')
@@ -71,6 +80,56 @@ def test_a_killed_build_goes_on_where_it_was(tmp_path, clips):
     build(counted(None), out, HUMANML3D, "t")
     assert loaded == [clips[0].id, *(clip.id for clip in clips[done:])]
     assert tree(out) == tree(tmp_path / "whole") and not (out / JOURNAL).exists()
+
+
+@pytest.mark.parametrize("moment", range(1, 6))
+def test_a_build_killed_in_its_first_moments_goes_on(tmp_path, clips, monkeypatch, moment):
+    """After so many files and folders made, with the lock and a half-written journal left behind."""
+    out, left = tmp_path / "d", iter(range(moment))
+
+    def dying(function):
+        def wrapped(*args, **kwargs):
+            if next(left, None) is None:
+                (out / ".lock").write_text("1")
+                (out / f".{JOURNAL}.1.tmp").write_text("{")
+                raise KeyboardInterrupt
+            return function(*args, **kwargs)
+
+        return wrapped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_atomic", dying(module.write_atomic))
+        patch.setattr(module.Path, "mkdir", dying(Path.mkdir))
+        with pytest.raises(KeyboardInterrupt):
+            build(given(clips[:3]), out, HUMANML3D, "t")
+    build(given(clips[:3]), out, HUMANML3D, "t")
+    assert len(list((out / "new_joints").iterdir())) == 3
+
+
+def test_a_folder_is_built_by_one_process(tmp_path, clips):
+    def nested():
+        with pytest.raises(BlockingIOError, match=rf"d is being written by another process \(PID {os.getpid()}\)"):
+            build(given(clips), tmp_path / "d", HUMANML3D, "t")
+        yield from given(clips[:3])
+
+    build(nested(), tmp_path / "d", HUMANML3D, "t")
+    assert len(list((tmp_path / "d" / "new_joints").iterdir())) == 3 and not (tmp_path / "d" / ".lock").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_with_the_process_that_started_them(tmp_path, number):
+    """They write to its pipe: while one of them lives, the pipe stays open."""
+    script = Path(__file__).resolve().parents[1] / "scripts" / "prepare.py"
+    out, args = tmp_path / "d", ("--from", "procedural", "--count", "100000", "--workers", "2")
+    with subprocess.Popen([sys.executable, script, *args, "--out", out], stdout=subprocess.PIPE) as process:
+        until = time.monotonic() + 60
+        while len(list(out.glob("texts/*"))) < 40 and time.monotonic() < until:
+            time.sleep(0.05)
+        process.send_signal(number)
+        process.communicate(timeout=20)
+    assert process.returncode == -number and len((out / JOURNAL).read_text().splitlines()) > 1
 
 
 def test_skipped_clips_get_another_chance(tmp_path, clips):

@@ -112,6 +112,10 @@ def test_a_config_file_is_flat_or_a_runs_own(tmp_path):
     run_config = {"RunConfig": {"recipe": "x", "codes": 9}, "TrainConfig": {"lr": 0.1}, "LoRAConfig": {"lora_r": 2}}
     path.write_text(json.dumps(run_config))
     assert read_config_file(str(path)) == {"lr": 0.1, "lora_r": 2}
+    path.write_text(json.dumps(run_config | {"batch_size": 3}))
+    assert read_config_file(str(path)) == {"lr": 0.1, "lora_r": 2, "batch_size": 3}
+    path.write_text(json.dumps({"VQVAEConfig": {"width": 8}, "skeleton": "humanml3d-22", "fps": 20.0}))
+    assert read_config_file(str(path)) == {"width": 8}
     assert read_config_file(None) == {}
 
 
@@ -119,6 +123,8 @@ def test_a_config_file_is_flat_or_a_runs_own(tmp_path):
     "content, message",
     [("{", "line 1"), ("[1]", "expected a JSON object, got list"), ("3", "expected a JSON object, got int"),
      ('{"learning_rate": 1}', "no setting is called learning_rate"), ('{"TrainConfig": 3}', "called TrainConfig"),
+     ('{"TrainConfig": {"lora_r": 1}}', "called TrainConfig.lora_r"), ('{"skeleton": "x"}', "called skeleton"),
+     ('{"TrainConfig": {"lr": 1}, "learning_rate": 1}', "called learning_rate"),
      ('{"lr": 1, // fast\n}', "not valid JSON")],
 )  # fmt: skip
 def test_a_config_file_that_is_none(tmp_path, content, message):

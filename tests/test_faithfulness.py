@@ -11,6 +11,7 @@ import pytest
 from motiongpt.action_checks import CHECKS, INCLUDED
 from motiongpt.data.actions import ACTIONS
 from motiongpt.data.procedural import STYLES, make_clip
+from motiongpt.data.tokens import fold, load_tokens
 from motiongpt.faithfulness import check_tasks, confusions, does, in_order, pass_matrix, performs
 from motiongpt.faithfulness_report import FRESH_SEED, PAIRS, fresh_clips
 from motiongpt.features import mirror_joints
@@ -233,8 +234,8 @@ def sentences():
 
 @pytest.fixture(scope="module")
 def captions():
-    table = json.loads((ROOT / "checkpoints" / "demo" / "prompts.json").read_text(encoding="utf-8"))
-    return {" ".join(text.lower().split()) for text in table["captions"]}
+    """Every caption the shipped checkpoint was trained or chosen on."""
+    return {fold(entry.text) for entry in load_tokens(ROOT / "checkpoints" / "demo" / "tokens.json.gz")}
 
 
 def test_the_frozen_sentences_are_many_different_and_new(sentences, captions):

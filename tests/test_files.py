@@ -1,12 +1,22 @@
 """Files: written whole or not at all, read with an error that names them."""
 
+import errno
 import json
+import os
 import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from motiongpt.files import file_hash, read_json, read_tensors, write_atomic, write_json, write_tensors
+from motiongpt import files
+from motiongpt.files import file_hash, hold, read_json, read_tensors, write_atomic, write_json, write_tensors
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_a_failing_write_leaves_the_former_file(tmp_path):
@@ -61,6 +71,18 @@ def test_bad_json_is_named_with_its_line(tmp_path, content, message):
     assert not isinstance(error.value, json.JSONDecodeError)
 
 
+@pytest.mark.parametrize("value", [[], 3, "x", None, {}])
+def test_json_of_another_kind_is_named(tmp_path, value):
+    write_json(tmp_path / "a.json", value)
+    for kind, wanted in ((dict, "object"), (list, "list")):
+        if isinstance(value, kind):
+            assert read_json(tmp_path / "a.json", kind) == value
+        else:
+            with pytest.raises(ValueError, match=f"a.json: expected a JSON {wanted}, got {type(value).__name__}"):
+                read_json(tmp_path / "a.json", kind)
+    assert read_json(tmp_path / "a.json", object) == value
+
+
 def test_tensors_round_trip(tmp_path):
     table = torch.randn(4, 3)
     tensors = {"t": table.T, "half": table.half(), "count": torch.tensor(3), "flag": torch.tensor(True)}
@@ -83,6 +105,34 @@ def test_damaged_tensors_are_named(tmp_path, damage):
         read_tensors(path)
 
 
+def no_room(monkeypatch) -> None:
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def full(*args):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+        try:
+            return save(*args)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    save = files.save_file
+    monkeypatch.setattr(files, "save_file", full)
+
+
+def no_folder(monkeypatch) -> None:
+    save = files.save_file
+    monkeypatch.setattr(files, "save_file", lambda *args: shutil.rmtree(args[1].parent) or save(*args))
+
+
+@pytest.mark.parametrize("trouble", [no_room, no_folder])
+def test_tensors_that_cannot_be_written_are_named(tmp_path, monkeypatch, trouble):
+    trouble(monkeypatch)
+    with pytest.raises(OSError, match="deep/model.safetensors cannot be written"):
+        write_tensors(tmp_path / "deep" / "model.safetensors", {"a": torch.randn(1000)})
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
 def test_missing_files_are_named(tmp_path):
     for read in (read_json, read_tensors):
         with pytest.raises(FileNotFoundError, match="gone does not exist"):
@@ -94,3 +144,84 @@ def test_missing_files_are_named(tmp_path):
 def test_hash(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert file_hash(tmp_path / "a") == "ba7816bf8f01cfea"  # SHA-256 of "abc", FIPS 180-2's own example
+
+
+# ---- one process to a folder ------------------------------------------------------------------------------------
+
+HOLDER = "import sys; from motiongpt.files import hold\nwith hold(__import__('pathlib').Path(sys.argv[1]), 'trained'): "
+HOLDER += "print('held', flush=True); sys.stdin.read()"
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds tmp_path / "run"."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, tmp_path / "run"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+    ) as process:
+        assert process.stdout.readline() == b"held\n"
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("end", ["kill -9", "its own"])
+def test_a_folder_is_held_by_one_process_until_that_ends(tmp_path, holder, end):
+    message = rf"run is being trained by another process \(PID {holder.pid}\); wait for it or give another --out"
+    for _ in range(2):  # a refused one leaves the lock where it is
+        with pytest.raises(BlockingIOError, match=message), hold(tmp_path / "run", "trained"):
+            pass
+    holder.kill() if end == "kill -9" else holder.stdin.close()
+    holder.wait()
+    assert (tmp_path / "run" / ".lock").exists() == (end == "kill -9")
+    with hold(tmp_path / "run", "trained"):
+        assert (tmp_path / "run" / ".lock").read_text() == str(os.getpid())
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_lock_whose_file_was_taken_away_is_none(tmp_path, monkeypatch):
+    """Between opening and locking, the former holder ends and a third process takes the lock."""
+    lock = files._lock
+
+    def late(file):
+        os.rename(tmp_path / ".lock", tmp_path / "old")
+        (tmp_path / "old").unlink()
+        return lock(file)
+
+    monkeypatch.setattr(files, "_lock", late)
+    with pytest.raises(BlockingIOError, match="is being written by another process;"), hold(tmp_path, "written"):
+        pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS])
+def test_without_locks_nobody_is_kept_out(tmp_path, monkeypatch, number):
+    def none(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(files, "fcntl", SimpleNamespace(flock=none, LOCK_EX=0, LOCK_NB=0))
+    with hold(tmp_path, "trained"), hold(tmp_path, "trained"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_was_removed_meanwhile_is_no_error(tmp_path):
+    with hold(tmp_path / "run", "trained"):
+        shutil.rmtree(tmp_path / "run")
+
+
+def test_locks_of_windows(tmp_path, monkeypatch):
+    """There is no Windows here: its locking() by what is documented of it, EACCES where the byte is locked."""
+    held = set()
+
+    def locking(descriptor, mode, count):
+        place = os.lseek(descriptor, 0, os.SEEK_CUR)
+        assert (mode, count) == ("non-blocking", 1) and place > 100  # the PID before it stays readable
+        if place in held:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        held.add(place)
+
+    monkeypatch.setattr(files, "fcntl", None)
+    monkeypatch.setattr(files, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK="non-blocking"), raising=False)
+    with hold(tmp_path, "trained"):
+        with pytest.raises(BlockingIOError, match=rf"\(PID {os.getpid()}\)"), hold(tmp_path, "trained"):
+            pass
+        assert (tmp_path / ".lock").stat().st_size < 20
+    assert not list(tmp_path.iterdir())

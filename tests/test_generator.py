@@ -10,6 +10,7 @@ import torch
 from motiongpt import Motion, MotionGenerator
 from motiongpt.config import SampleConfig, TrainConfig
 from motiongpt.data.tokens import load_tokens, prompt_table, save_tokens
+from motiongpt.generator import read_prompts
 from motiongpt.sampling import limits_from_guess
 
 CAPTION = "a person walks forward"  # in training: codes 0 ... 11, always 8 of them
@@ -343,3 +344,29 @@ def test_a_stage_may_be_named(tiny):
         MotionGenerator(tiny.run, stage=2)
     with pytest.raises(FileNotFoundError, match="no run folder at"):
         MotionGenerator(tiny.folder / "nothing")
+
+
+def test_prompts_from_words_and_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    for name in ("two words.txt", "B.TXT", "sub/plain"):
+        (tmp_path / name).write_text(f"{name} one\n\n  {name} two \n", encoding="utf-8-sig")
+
+    def lines(*names):
+        return [f"{name} {number}" for name in names for number in ("one", "two")]
+
+    assert read_prompts(["two words.txt"]) == lines("two words.txt")
+    assert read_prompts(["B.TXT", "sub/plain"]) == lines("B.TXT", "sub/plain")
+    assert read_prompts(["B.TXT", "he sits", "two words.txt"]) == [*lines("B.TXT"), "he sits", *lines("two words.txt")]
+    assert read_prompts(["he", "walks", "and/or", "sits"]) == ["he walks and/or sits"]
+    assert read_prompts(["he walks", "sits"]) == ["he walks", "sits"]
+    assert read_prompts(["he walks/runs", "x" * 10_000]) == ["he walks/runs", "x" * 10_000]
+    assert read_prompts([""]) == [""] and read_prompts(["sub"]) == ["sub"]
+    for words, gone in ((["gone.Txt"], "gone.Txt"), (["my gone.txt"], "my gone.txt"), (["sub/gone"], "sub/gone"),
+                        (["B.TXT", "gone.txt"], "gone.txt"), (["sub/gone", "sub/other"], "sub/gone"),
+                        (["sub/"], "sub/")):  # fmt: skip
+        with pytest.raises(FileNotFoundError, match=f"--prompt {gone}: no such file of sentences"):
+            read_prompts(words)
+    (tmp_path / "B.TXT").write_text(" \n")
+    with pytest.raises(ValueError, match="--prompt B.TXT holds no sentence"):
+        read_prompts(["B.TXT"])

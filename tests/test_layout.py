@@ -33,8 +33,8 @@ LEVELS = {
     5.6: "protocol",
     5.7: "text_evaluation",
     5.8: "evaluation_report",
-    6: "finetuning tokenizer_training evaluator_training",
-    7: "cli",
+    6: "finetuning tokenizer_training evaluator_training cli",
+    7: "tokenizer_stage language_stage",
 }
 LEVEL = {module: level for level, modules in LEVELS.items() for module in modules.split()}
 LAZY = {"matplotlib", "h5py", "smplx", "huggingface_hub", "PIL", "plotly", "imageio", "tensorboard"}

@@ -174,6 +174,34 @@ def test_killed_between_saves_goes_back_to_the_last_one(tmp_path):
     assert records(tmp_path / "whole") == records(tmp_path / "two")
 
 
+def test_a_second_run_of_the_same_folder_is_refused(tmp_path):
+    """Before it reads or writes anything: the damaged state that it would set aside stays where it is."""
+    config = replace(CONFIG, save_every=2)
+    model = linear()
+    run(model, tmp_path / "whole", config=config)
+    model, calls = linear(), []
+
+    def tree() -> dict:
+        return {p: p.read_bytes() for p in (tmp_path / "two").rglob("*") if p.is_file()}
+
+    def loss(batch):
+        calls.append(len(calls))
+        if len(calls) == 6:
+            state = tmp_path / "two" / "state" / "last" / "state.json"
+            content = state.read_text()
+            state.write_text("{")
+            before = tree()
+            with pytest.raises(BlockingIOError, match=f"two is being trained by another process .PID {os.getpid()}."):
+                run(linear(), tmp_path / "two", config=config)
+            assert tree() == before
+            state.write_text(content)
+        return squares(model)(batch)
+
+    assert run(model, tmp_path / "two", loss=loss, config=config).finished and len(calls) == 10
+    assert records(tmp_path / "two") == records(tmp_path / "whole")
+    assert sorted(p.name for p in (tmp_path / "two").iterdir()) == ["loss.png", "metrics.jsonl", "state"]
+
+
 def test_a_new_run_starts_new_metrics(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"step": 4, "loss": 1.0}\n')
     run(linear(), tmp_path)

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from motiongpt.data.readers import smplx
-from motiongpt.motion import Codes, Motion
+from motiongpt.motion import Codes, Motion, check_size, output_path
 from motiongpt.skeletons import HUMANML3D, KIT
 
 
@@ -155,3 +155,42 @@ def test_smplx_parameters_are_saved_by_name(tmp_path):
             clip.save(tmp_path / f"m{suffix}")
     with pytest.raises(ValueError, match=r"must be \(F, 182\)"):
         Motion(None, 25.0, parameters=parameters[:, :100])
+
+
+def test_size_has_bounds(tmp_path):
+    for size in (0, -5, 63, 4097, 100_000):
+        with pytest.raises(ValueError, match=rf"--size.* must be 64 to 4096 pixels, got {size}"):
+            motion().save(tmp_path / "m.gif", size=size)
+    for size in (None, 64, 4096):
+        check_size(size)
+
+
+def test_where_output_cannot_go_is_said_before_it_is_made(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "a.folder").mkdir()
+    for name in ("m.npy", "deep/er/m.npy", "new", "a.folder", "a.folder/m.gif", "file"):
+        if name == "file":  # it has no suffix: it would be a folder
+            with pytest.raises(NotADirectoryError, match="--out .*file is a file, not a folder"):
+                output_path(tmp_path / name, "--out")
+        else:
+            assert output_path(str(tmp_path / name)) == tmp_path / name
+    for name in ("file/m.npy", "file/deep/m.npy"):
+        with pytest.raises(NotADirectoryError, match=f"--output .*{name}: .*file is a file"):
+            output_path(tmp_path / name)
+    (tmp_path / "m.npy").write_text("mine")
+    output_path(tmp_path / "m.npy")  # replaced
+    with pytest.raises(NotADirectoryError, match="m.npy is a file"):
+        output_path(tmp_path / "m.npy", folder=True)
+    for empty in ("", "  "):
+        with pytest.raises(ValueError, match="--output is empty"):
+            output_path(empty)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.folder", "file", "m.npy"]
+
+
+def test_a_closed_folder_is_said(tmp_path, monkeypatch):
+    def closed(dir):
+        raise PermissionError(13, "Permission denied", str(dir))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", closed)  # a folder's mode does not keep root out
+    with pytest.raises(PermissionError, match=r"m.npy: nothing can be written in .* \(Permission denied\)"):
+        output_path(tmp_path / "new" / "m.npy")

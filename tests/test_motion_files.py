@@ -1,12 +1,17 @@
 """A user's own file comes in without a data set: the same codes as by way of one, a sentence, a picture."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import test_sources
 
 from motiongpt.data.motions import MotionDataset
+from motiongpt.foreign_vqvae import save_t2m_gpt
 from motiongpt.motion import Motion
-from motiongpt.motion_files import motion_codes, read_codes, read_motion
+from motiongpt.motion_files import distinct_names, motion_codes, read_codes, read_motion
+from motiongpt.normalizer import Normalizer
 from motiongpt.skeletons import HUMANML3D
 from motiongpt.tokenizer import MotionTokenizer
 
@@ -76,3 +81,94 @@ def test_damaged_files_are_one_line(tokenizer, tmp_path):
             read_codes(tmp_path / name, tokenizer)
     with pytest.raises(FileNotFoundError, match="gone.bvh"):
         read_codes(tmp_path / "gone.bvh", tokenizer)
+
+
+def test_names_are_distinct(tmp_path, monkeypatch):
+    paths = [tmp_path / name for name in ("a/motion.npy", "b/motion.npz", "b/walk.npy")]
+    assert distinct_names(paths) == ["a-motion", "b-motion", "walk"]
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert distinct_names([Path("motion.npy"), Path("../b/motion.npy")]) == ["here-motion", "b-motion"]
+
+
+def test_render_refuses_two_files_for_one_picture(script, tmp_path):
+    joints = np.tile(np.cumsum(HUMANML3D.offsets, 0, dtype=np.float32), (8, 1, 1))
+    for end in ("npy", "npz"):
+        Motion(joints, 20.0, skeleton=HUMANML3D).save(tmp_path / f"m.{end}")
+    both = ("render", "--input", tmp_path / "m.npy", tmp_path / "m.npz", "--size", 64)
+    for extra in ((), ("--output", tmp_path / "out")):
+        done = script(*both, *extra)
+        assert done.code == 2 and "have the same picture's name; draw them one by one" in done.err
+        assert done.err.count("\n") == 1
+    done = script(*both[:3], *both[2:3], *both[4:], "--output", tmp_path / "out")
+    assert done.code == 0 and [path.name for path in (tmp_path / "out").iterdir()] == ["m.gif"], done.err
+
+
+def test_joints_of_any_name_come_in_by_a_map(script, tiny, walk, tmp_path):
+    """A .bvh whose joints are called j0 ... j21: with its map it is the file it was made of."""
+    text, names = walk.read_text(), HUMANML3D.joints
+    for j, name in enumerate(names):
+        text = text.replace(f"ROOT {name}\n", f"ROOT j{j}\n").replace(f"JOINT {name}\n", f"JOINT j{j}\n")
+    (tmp_path / "my.bvh").write_text(text)
+    swapped = [names.index(n.replace("left", "x").replace("right", "left").replace("x", "right")) for n in names]
+    for file, order in (("map", range(22)), ("swapped", swapped)):
+        content = {name: f"j{j}" for name, j in zip(names, order, strict=True)}
+        (tmp_path / f"{file}.json").write_text(json.dumps(content))
+    told = ("sample", "--run", tiny.run, "--task", "m2t", "--max-new-tokens", 5, "--temperature", 5, "--input")
+    drawn = ("render", "--run", tiny.run, "--size", 64, "--output", tmp_path / "m.gif", "--input")
+    results = {}
+    for key, *words in (("wanted", walk), ("map", tmp_path / "my.bvh", "--joint-map", tmp_path / "map.json"),
+                        ("swapped", tmp_path / "my.bvh", "--joint-map", tmp_path / "swapped.json")):  # fmt: skip
+        done = [script(*command, *words) for command in (told, drawn)]
+        assert [one.code for one in done] == [0, 0], [one.err for one in done]
+        results[key] = (done[0].out, (tmp_path / "m.gif").read_bytes())
+    assert results["map"] == results["wanted"] and results["swapped"][1] != results["wanted"][1]
+    (tmp_path / "short.json").write_text('{"pelvis": "j0", "left_hip": "hip"}')
+    (tmp_path / "list.json").write_text("[]")
+    for words, message in (
+        (["my.bvh"], "no built-in joint map"),
+        (["my.bvh", "--joint-map", tmp_path / "short.json"], "j"),
+        (["my.bvh", "--joint-map", tmp_path / "list.json"], "list.json: a joint map is a JSON object"),
+        (["my.bvh", "--joint-map", tmp_path / "gone.json"], "gone.json does not exist"),
+        (["m.gif", "--joint-map", tmp_path / "map.json"], "m.gif"),
+    ):
+        for command in (told, drawn):
+            done = script(*command, tmp_path / words[0], *words[1:])
+            assert done.code == 2 and message in done.err and done.err.count("\n") == 1, done.err
+
+
+def test_the_file_of_another_project_through_the_scripts(script, tiny, tokenizer, walk, tmp_path, monkeypatch):
+    """T2M-GPT's layout and the evaluators' pair: sentences to motions, motions to sentences, pictures."""
+    monkeypatch.chdir(tmp_path)
+    save_t2m_gpt(tokenizer.vqvae, tmp_path / "net.pth")
+    (tmp_path / "pair").mkdir()
+    tokenizer.normalizer.with_feature_bias(25.0, tokenizer.representation).save(tmp_path / "pair")
+    foreign = MotionTokenizer.load(tmp_path / "net.pth", stats=tmp_path / "pair")
+    both = ("--vqvae", tmp_path / "net.pth", "--stats", tmp_path / "pair")
+    sample = ("sample", "--run", tiny.run, "--max-new-tokens", 4)
+
+    done = script(*sample, "--prompt", "someone waves", *both, "--output", tmp_path / "m.npz", tmp_path / "m.txt")
+    assert done.code == 0, done.err
+    motion = Motion.load(tmp_path / "m.npz")
+    (wanted,), (own,) = foreign.decode([motion.tokens]), tokenizer.decode([motion.tokens])
+    np.testing.assert_array_equal(motion.joints, wanted)
+    assert not np.allclose(motion.joints, own, atol=1e-3)  # metres: the other pair is other joints
+
+    done = script(*sample, "--task", "m2t", "--input", walk, *both)
+    (tmp_path / "t.txt").write_text(" ".join(map(str, read_codes(walk, foreign))))
+    assert done.code == 0 and done.out == script(*sample, "--task", "m2t", "--input", tmp_path / "t.txt", *both).out
+
+    pictures = []
+    for words in (("--tokens", str(motion.tokens)), ("--input", tmp_path / "m.txt")):
+        done = script("render", *words, *both, "--size", 64, "--output", tmp_path / "p.gif")
+        assert done.code == 0, done.err
+        pictures.append((tmp_path / "p.gif").read_bytes())
+    assert pictures[0] == pictures[1]
+    assert script("render", "--prompt", "someone waves", "--run", tiny.run, *both, "--size", 64, "--output",
+                  tmp_path / "q.gif").code == 0  # fmt: skip
+    Normalizer(np.full(263, 0.5), np.full(263, 0.5)).save(tmp_path)  # feature bias 1: the data set's own pair
+    for words, message in ((both[:2], "net.pth has no mean and deviation"), ((*both[:3], tmp_path), "Std.npy is the"),
+                           ((*both[:3], tmp_path / "no"), "no Mean.npy in")):  # fmt: skip
+        for command in ((*sample, "--prompt", "walk"), ("render", "--tokens", "1 2")):
+            done = script(*command, *words)
+            assert done.code == 2 and message in done.err and done.err.count("\n") == 1, done.err

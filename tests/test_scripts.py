@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
+from motiongpt.data.tokens import load_tokens
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
@@ -245,7 +249,7 @@ def test_sample_a_file_of_sentences(script, here):
     assert (here / "deep/dir/001-someone-jumps/motion.npy").is_file()
 
 
-@pytest.mark.parametrize("prompt", ["🤸🤸", "../../etc/passwd", "a" * 300, "الشخص يمشي", "."])
+@pytest.mark.parametrize("prompt", ["🤸🤸", "../../etc passwd", "a" * 300, "الشخص يمشي", "."])
 def test_sample_makes_a_plain_folder_name_of_any_prompt(script, here, prompt):
     done = script("sample", "--prompt", prompt, "--max-new-tokens", 2)
     assert done.code == 0, done.err
@@ -359,10 +363,11 @@ def test_ship_keeps_the_clips_it_was_told(script, here, tmp_path):
     (tmp_path / "demo.partial" / "half").write_text("of a killed run")
     done = script("ship", "--run", "outputs/run", "--data", "tokens.json", "--out", tmp_path / "demo", "--clips", 5)
     assert done.code == 0, done.err
-    entries, prompts = (json.loads((tmp_path / "demo" / name).read_text()) for name in ("tokens.json", "prompts.json"))
-    every = json.loads((here / "tokens.json").read_text())
-    assert {e["id"] for e in entries} == set(sorted({e["id"] for e in every})[:5])
-    assert set(prompts["captions"]) <= {e["text_query"] for e in entries}
+    entries, every = load_tokens(tmp_path / "demo" / "tokens.json.gz"), load_tokens(here / "tokens.json")
+    listed = json.loads((tmp_path / "demo" / "prompts.json").read_text())["captions"]
+    first = sorted({entry.id for entry in every})[:5]
+    assert entries == every and listed
+    assert set(listed) == {entry.text for entry in every if entry.id in first and entry.split == "train"}
     assert [path.name for path in tmp_path.iterdir()] == ["demo"] and not (tmp_path / "demo" / "half").exists()
 
 
@@ -385,6 +390,81 @@ def test_a_tokenizer_stage_says_which_variables_it_does_not_use(script, tmp_path
     monkeypatch.setenv("VQVAE_CHECKPOINT", "vq")
     done = script("finetune", "--recipe", "myoskeleton", "--stage", 1, "--out", tmp_path / "out")
     assert done.code == 2 and "DATA_JSON_PATH, VQVAE_CHECKPOINT set in the environment, not used here" in done.out
+
+
+def test_next_commands_can_be_copied_where_a_path_has_spaces(script, here, tmp_path):
+    data, vqvae, tokens = (tmp_path / name for name in ("my data", "my vq", "my tokens.json"))
+    shutil.copytree(here / "data", data)
+    shutil.copytree(here / "vq", vqvae)
+    for done, script_name, paths in (
+        (script("train_vqvae", "--data", data, "--out", vqvae, *TINY_VQVAE), "tokenize_motions", (data, vqvae)),
+        (script("tokenize_motions", "--data", data, "--vqvae", vqvae, "--out", tokens), "finetune", (tokens, vqvae)),
+    ):
+        assert done.code == 0, done.err
+        (line,) = (line for line in done.out.splitlines() if line.startswith("next: "))
+        words = shlex.split(line)
+        assert words[1:3] == ["python", f"scripts/{script_name}.py"] and {str(path) for path in paths} <= set(words)
+
+
+def one_line(done, *pieces: object) -> bool:
+    """Whether a script refused in one line of stderr that has these pieces."""
+    return done.code == 2 and done.err.count("\n") == 1 and all(str(piece) in done.err for piece in pieces)
+
+
+@pytest.fixture
+def copy(tiny, tmp_path, monkeypatch) -> Path:
+    """A copy of the tiny world in the working directory."""
+    shutil.copytree(tiny.folder, tmp_path / "w", ignore=shutil.ignore_patterns("state", "data"))
+    monkeypatch.chdir(tmp_path / "w")
+    return tmp_path / "w"
+
+
+READ = {"run/config.json", "run/prompts.json", "run/tokenizer.json", "run/stage1/meta.json", "run/vqvae/config.json",
+        "run/stage1/adapter_config.json", "backbone/config.json"}  # fmt: skip
+
+
+@pytest.mark.parametrize("content", ["[]", "3", '"x"', "{}"])
+def test_a_run_whose_json_holds_something_else_is_one_line(script, copy, content):
+    refused = set()
+    for path in [*copy.glob("run/**/*.json"), *copy.glob("backbone/*.json")]:
+        name, former = path.relative_to(copy).as_posix(), path.read_bytes()
+        path.write_text(content)
+        for command in (("sample", "--max-new-tokens", 2, "--output", "o/m.txt"), ("render", "--size", 64)):
+            done = script(*command, "--run", "run", "--prompt", "a person walks forward")
+            said = "no finished stage" if (name, content) == ("run/stage1/meta.json", "{}") else path.name
+            assert done.code == 0 or one_line(done, said, "" if content == "{}" else "JSON object"), (name, done.err)
+            refused |= {name} if done.code else set()
+        path.write_bytes(former)
+    assert refused == READ
+
+
+@pytest.mark.parametrize("content", ["[]", "3", '"x"'])
+def test_data_whose_json_holds_something_else_is_one_line(script, chain, here, tmp_path, content):
+    shutil.copytree(here / "data", tmp_path / "data")
+    for name in ("tokens.json", "tokens.meta.json"):
+        shutil.copyfile(here / name, tmp_path / name)
+    for name in ("tokens.meta.json", "data/dataset.json", "data/participants.json"):
+        former = (tmp_path / name).read_bytes() if (tmp_path / name).is_file() else b"{}"
+        (tmp_path / name).write_text(content)
+        command = ("tokenize_motions", "--data", tmp_path / "data", "--vqvae", "vq", "--out", tmp_path / "t.json")
+        if name.startswith("tokens"):
+            command = ("finetune", "--stage", 1, "--data", tmp_path / "tokens.json", "--backbone", "bb/stage1", "--out",
+                       tmp_path / "new", *SHORT)  # fmt: skip
+        done = script(*command)
+        assert one_line(done, tmp_path / name, "expected a JSON object, got "), (name, done.err)
+        (tmp_path / name).write_bytes(former)
+
+
+@pytest.mark.parametrize(
+    "command, flag",
+    [(("sample", "--prompt", "walk"), "--output"), (("render", "--prompt", "walk"), "--output"),
+     (("evaluate", "--data", "d", "--vqvae", "v"), "--out"),
+     (("tokenize_motions", "--data", "data", "--vqvae", "v"), "--out")],
+)  # fmt: skip
+def test_an_output_that_cannot_be_written_is_found_before_the_model(script, here, command, flag):
+    assert one_line(script(*command, flag, ""), f"{flag} is empty")
+    if Path("/proc/self").is_dir():  # nobody makes a file there, not even root
+        assert one_line(script(*command, flag, "/proc/self/new.npy"), f"{flag} /proc/self/new.npy", "in /proc/self")
 
 
 def test_the_chain_leaves_no_temporary_files(here):

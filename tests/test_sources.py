@@ -205,13 +205,38 @@ def test_real_samples(script, tmp_path, shared_data):
         ("--from procedural --count 3", "--out is needed"),
         ("--from procedural --explain x", "--explain needs files"),
         ("--from bvh --input {tmp} --captions {tmp}/none.csv", "none.csv does not exist"),
+        ("--from bvh --input {tmp} --seed 0 --out {tmp}/d", "--seed is for --from procedural; not for bvh"),
+        ("--from bvh --input {tmp} --count 0 --out {tmp}/d", "--count is for --from procedural; not for bvh"),
+        ("--from procedural --fps 0 --out {tmp}/d", "--fps is for --from joints"),
+        ("--from bvh --explain x --input {tmp} --out {tmp}/d", "--input, --out have no meaning with --explain"),
+        ("--from bvh --explain x --captions y.csv --joint-map z.json --representation positions --workers 1 --mirror "
+         "--licence CC0", "--captions, --joint-map, --representation, --workers, --mirror, --licence have no meaning"),
+        ("--from humanml3d --input {tmp} --workers 1 --licence CC0",
+         "--workers, --licence have no meaning without --out"),
+        ("--from kit-xml --input {tmp} --plain {tmp}/p --mirror --captions x.csv",
+         "--captions, --mirror have no meaning without --out"),
+        ("--from kit-xml --input {tmp} --plain {tmp}/d/p --out {tmp}/d", "/d/p lies in --out {tmp}/d, which must be"),
+        ("--from bvh --input {tmp} --out {tmp}", "--out {tmp} holds the --input {tmp}; give a folder of its own"),
+        ("--from humanml3d --input {tmp}/a --out {tmp}", "--out {tmp} holds the --input {tmp}/a; give a folder"),
+        ("--from smplx --input {tmp} --out {tmp}/d", "--out {tmp}/d lies where --input {tmp} is read"),
+        ("--from joints --input {tmp} --out {tmp}/raw_joints/d", "/raw_joints/d lies where --input {tmp} is read"),
     ],
-)
+)  # fmt: skip
 def test_wrong_flags_are_one_line(script, tmp_path, args, message):
     if "parsec" in args:
         write_bvh(tmp_path / "a.bvh")
+    before = sorted(tmp_path.rglob("*"))
     done = script("prepare", *args.format(tmp=tmp_path).split())
-    assert done.code == 2 and message in done.err and done.err.count("\n") == 1, done.err
+    assert done.code == 2 and message.format(tmp=tmp_path) in done.err and done.err.count("\n") == 1, done.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_data_set_may_lie_in_its_source_where_nobody_reads_it_back(script, tmp_path):
+    for i in range(4):
+        write_bvh(tmp_path / f"walk_{i}.bvh")
+    for name in ("a", "b"):
+        build_with(script, "--from", "bvh", "--input", tmp_path, "--out", tmp_path / "made" / name)
+        assert len(list((tmp_path / "made" / name / "new_joints").iterdir())) == 4
 
 
 def test_flags_of_the_table_are_flags_of_the_script():

@@ -22,6 +22,7 @@ from motiongpt.stages import (
     finished_stages,
     load_run,
     load_weights,
+    motion_words,
     open_stage,
     relative_backbone,
     relative_path,
@@ -406,6 +407,27 @@ def test_a_full_stage_with_other_words_is_refused(tiny, tmp_path):
     folder = tiny.finetune(tmp_path / "run", train_mode="full")
     with pytest.raises(ValueError, match="has 42 motion words, this run 43"):
         load_weights(folder, MotionVocab(load_tokenizer(tiny.backbone), 33, ("P0", "P1", "P2")))
+
+
+def test_a_backbone_knows_its_motion_words_in_the_codes_of_its_own_tokenizer_only(tiny, tmp_path):
+    """In another tokenizer's codes the same rows would be noise that looks like knowledge."""
+    folder = tiny.finetune(tmp_path / "run", train_mode="full")
+    (folder / "tokenizer.json").write_bytes((tiny.backbone / "tokenizer.json").read_bytes())
+    tokenizer, people = load_tokenizer(tiny.backbone), ("P0", "P1", "P2")
+    vocab = MotionVocab(tokenizer, 32, people)
+    table = load_llm(folder).embed_tokens.weight[vocab.first_id :]
+    write_json(folder / "meta.json", {"motion_words": motion_words(vocab, "abc")})
+
+    def rows(vocab, vqvae):
+        llm, _, base = load_weights(folder, vocab, vqvae=vqvae)
+        assert base == folder and llm.vocab_size == vocab.first_id + len(vocab)
+        return llm.new_in
+
+    assert torch.equal(rows(vocab, "abc"), table)
+    for other, vqvae in ((vocab, "abd"), (vocab, None), (MotionVocab(tokenizer, 31, people), "abc"),
+                         (MotionVocab(tokenizer, 32, ("P0", "P1", "P3")), "abc")):  # fmt: skip
+        drawn = rows(other, vqvae)
+        assert len(drawn) == len(other) and not torch.isin(drawn, table).any()
 
 
 # 5) What can be wrong with a run.

@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from motiongpt.config import VQVAEConfig
+from motiongpt.config import TrainConfig, VQVAEConfig
+from motiongpt.data.motions import MotionDataset
 from motiongpt.data.procedural import generate_clips
 from motiongpt.features import features_to_joints, joints_to_features
-from motiongpt.files import file_hash, read_json, write_json
+from motiongpt.files import file_hash, hold, read_json, write_json
 from motiongpt.foreign_vqvae import save_t2m_gpt
 from motiongpt.normalizer import Normalizer
 from motiongpt.representations import get_representation
 from motiongpt.skeletons import HUMANML3D, KIT, MYOSKELETON
 from motiongpt.tokenizer import ENCODE_BATCH, MotionTokenizer, reconstruction_errors, tokenizer_files
+from motiongpt.tokenizer_training import train_tokenizer
 from motiongpt.vqvae import VQVAE
 
 CONFIG = VQVAEConfig(codes=32, code_dim=8, width=16, depth=2, feature_bias=1.0)
@@ -298,3 +300,58 @@ def test_a_data_set_is_tokenised_a_few_clips_at_a_time(script, tiny, tmp_path, m
     assert sorted(clip for clips in loaded for clip in clips) == sorted(
         clip for split in ("train", "val", "test") for clip in data.ids(split)
     )
+
+
+# ---- training ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def train(clips, tmp_path):
+    """`train(out)` trains one step on the data set in tmp_path / "data"."""
+    data = tmp_path / "data"
+    (data / "new_joint_vecs").mkdir(parents=True)
+    for i, clip in enumerate(clips):
+        np.save(data / "new_joint_vecs" / f"{i}.npy", clip)
+    for split, ids in {"train": range(10), "val": (10, 11)}.items():
+        (data / f"{split}.txt").write_text("".join(f"{i}\n" for i in ids))
+    Normalizer.fit(clips, get_representation("humanml3d", HUMANML3D)).save(data)
+    config = TrainConfig(max_steps=1, batch_size=4, window=16, eval_every=1, save_every=1)
+
+    def call(out, **how):
+        return train_tokenizer(MotionDataset(data), CONFIG, config, out, device=torch.device("cpu"),
+                               precision="fp32", say=lambda line: None, **how)  # fmt: skip
+
+    return call
+
+
+def bytes_of(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("what", ["its own", "another, as prepare.py writes it", "another, downloaded"])
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_tokenizer_is_not_trained_into_a_data_set(train, tmp_path, what, fresh):
+    """It would replace the Mean.npy and Std.npy that are there."""
+    out = tmp_path / "data" if what == "its own" else tmp_path / "other"
+    if what == "another, as prepare.py writes it":
+        write_json(out / "dataset.json", {})
+    elif what == "another, downloaded":
+        shutil.copytree(tmp_path / "data", out)
+    before = bytes_of(tmp_path)
+    with pytest.raises(ValueError, match=f"--out {out} is a data set; give the tokenizer a folder of its own"):
+        train(out, fresh=fresh)
+    assert bytes_of(tmp_path) == before
+
+
+def test_fresh_takes_nothing_from_under_a_running_training(train, tmp_path):
+    """Neither its own folder nor one of the stages that it clears."""
+    out, later = tmp_path / "vq", tmp_path / "stage2"
+    train(out)
+    write_json(later / "meta.json", {})
+    before = bytes_of(tmp_path)
+    for held in (out, later):
+        with hold(held, "trained"), pytest.raises(BlockingIOError, match=f"{held} is being trained"):
+            train(out, fresh=True, clears=(later, tmp_path / "stage3"))
+        assert held is later or bytes_of(tmp_path) == before
+    assert train(out, fresh=True, clears=(later, tmp_path / "stage3")).finished
+    assert not (later / "meta.json").exists() and not (tmp_path / "stage3").exists()

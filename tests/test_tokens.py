@@ -1,5 +1,6 @@
 """The token dataset: every form an entry may have, and a named error for every form it may not."""
 
+import gzip
 import json
 import math
 from pathlib import Path
@@ -69,14 +70,18 @@ def test_duplicates_are_kept_and_dedup_keeps_the_first(tmp_path):
     assert [(e.participant, e.codes) for e in dedup(entries)] == [("A", (1,)), ("B", (2,))]
 
 
-def test_saving_and_loading_is_the_identity(tmp_path):
+@pytest.mark.parametrize("name", ["tokens.json", "tokens.json.gz"])
+def test_saving_and_loading_is_the_identity(tmp_path, name):
     entries = [
         Entry("a person walks", (1, 2), "P1", "a", "train"),
         Entry('quotes " and \\ and 🚶 and\nlines', (3,), None, "b", "val"),
     ]
-    path = tmp_path / "deep" / "tokens.json"
+    path = tmp_path / "deep" / name
     save_tokens(path, entries, {"codes": 9})
     assert load_tokens(path) == entries
+    before = path.read_bytes()
+    save_tokens(path, entries, {"codes": 9})
+    assert path.read_bytes() == before  # a compressed file holds no time
     assert json.loads(meta_path(path).read_text()) == {"codes": 9}
     assert meta_path(path).name == "tokens.meta.json"
 
@@ -131,6 +136,11 @@ def test_missing_and_malformed_files(tmp_path):
         load_tokens(tmp_path / "nothing.json")
     with pytest.raises(ValueError, match="tokens.json, line 2"):
         load_tokens(write(tmp_path, '[\n{"text_query": }]'))
+    whole = gzip.compress(b"[1]")
+    for damaged in (b"[1]", whole[:-1], whole[:12] + b"\xff" + whole[13:]):
+        (tmp_path / "t.json.gz").write_bytes(damaged)
+        with pytest.raises(ValueError, match="t.json.gz is damaged"):
+            load_tokens(tmp_path / "t.json.gz")
     (tmp_path / "latin.json").write_bytes(b'["\xe9"]')
     with pytest.raises(ValueError, match="latin.json"):
         load_tokens(tmp_path / "latin.json")

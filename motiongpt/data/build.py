@@ -15,19 +15,17 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from motiongpt.data.joint_maps import JointMap, apply_map, match_map
 from motiongpt.data.motions import JOURNAL, SPLITS, Caption
 from motiongpt.data.processes import in_order
 from motiongpt.data.raw import RawClip
 from motiongpt.data.report import Report
-from motiongpt.data.resample import cubic_spline, new_length, slerp
+from motiongpt.data.resample import resample, resample_parameters
 from motiongpt.features import mirror_caption, mirror_joints
-from motiongpt.files import write_atomic, write_json
+from motiongpt.files import hold, write_atomic, write_json
 from motiongpt.normalizer import Normalizer
-from motiongpt.representations import SMPLX_ROTATIONS, Representation, get_representation
-from motiongpt.rotations import axis_angle_to_quaternion
+from motiongpt.representations import Representation, get_representation
 from motiongpt.skeletons import HUMANML3D, Skeleton, save_skeleton
 
 MAX_SKIPPED = 0.05
@@ -75,37 +73,6 @@ class Target:
 
 
 # 1) One clip.
-
-
-def resample(joints: np.ndarray, fps_in: float, fps_out: float) -> np.ndarray:
-    """(F, J, 3) at `fps_in` -> the same seconds at `fps_out`, by a cubic spline."""
-    if fps_in == fps_out or len(joints) < 2:
-        return joints
-    return cubic_spline(joints.astype(np.float64), _times(len(joints), fps_in, fps_out)).astype(np.float32)
-
-
-def resample_parameters(parameters: np.ndarray, groups: dict[str, slice], fps_in: float, fps_out: float) -> np.ndarray:
-    """SMPL-X parameters (F, 182) at another rate: rotations by slerp, the others by a cubic spline."""
-    if fps_in == fps_out or len(parameters) < 2:
-        return parameters
-    times = _times(len(parameters), fps_in, fps_out)
-    out = cubic_spline(parameters.astype(np.float64), times)
-    for name in SMPLX_ROTATIONS:
-        turns = torch.from_numpy(parameters[:, groups[name]].astype(np.float64)).unflatten(1, (-1, 3))
-        turns = slerp(axis_angle_to_quaternion(turns).numpy(), times)
-        out[:, groups[name]] = _axis_angle(turns).reshape(len(times), -1)
-    return out.astype(np.float32)
-
-
-def _axis_angle(quaternions: np.ndarray) -> np.ndarray:
-    """Inverse of `axis_angle_to_quaternion`: (..., 4) -> (..., 3), angles up to pi."""
-    w, v = quaternions[..., :1], quaternions[..., 1:] * np.where(quaternions[..., :1] < 0, -1, 1)
-    sin = np.linalg.norm(v, axis=-1, keepdims=True)
-    return v * np.where(sin > 1e-9, 2 * np.arctan2(sin, np.abs(w)) / np.maximum(sin, 1e-9), 2)
-
-
-def _times(F: int, fps_in: float, fps_out: float) -> np.ndarray:
-    return np.minimum(np.arange(new_length(F, fps_in, fps_out)) * (fps_in / fps_out), F - 1)
 
 
 def to_skeleton(clip: RawClip, skeleton: Skeleton, joint_map: JointMap | None = None) -> np.ndarray:
@@ -234,7 +201,7 @@ def _resume(out: Path, settings: dict) -> dict[str, dict]:
     """What an unfinished build of the same settings has finished, by record id. Raises FileExistsError otherwise."""
     journal = out / JOURNAL
     if not journal.is_file():
-        if out.exists() and any(out.iterdir()):
+        if any(not path.name.startswith(".") for path in out.iterdir()):  # of a build killed in its first moment
             raise FileExistsError(f"{out} is not empty; choose another --out, or remove it")
         return {}
     lines = []
@@ -263,27 +230,39 @@ def _is_whole(out: Path, clip: str, frames: int, _captions: int) -> bool:
 def build(
     records: Iterable[Record], out: Path, skeleton: Skeleton, source: str, licence: str = "", mirror: bool = False,
     representation: Representation | None = None, fps: float | None = None, joint_map: JointMap | None = None,
-    workers: int = 1,
+    workers: int = 1, said: dict[str, str] | None = None,
 ) -> Report:  # fmt: skip
     """Write the dataset folder `out` and return what was kept.
 
     With `mirror`, every clip of joints is written a second time with left and right exchanged, in motion and
     caption, as `M` + id (HumanML3D's own augmentation). Records of features are taken as they are. A record is
     written whole, with its mirror image, or skipped whole. `representation` is humanml3d unless given, `fps` the
-    skeleton's. An unfinished build of the same settings is gone on with.
+    skeleton's. An unfinished build of the same settings is gone on with; `said` are further ones, of the reader.
 
     Raises:
-        FileExistsError: `out` is not empty. TooManySkipped: more than 5 % of the records were unusable.
+        FileExistsError: `out` is not empty. BlockingIOError: another process builds it.
+        TooManySkipped: more than 5 % of the records were unusable.
     """
     representation = representation or get_representation("humanml3d", skeleton)
     target = Target(out, representation, fps or skeleton.fps, mirror, joint_map)
+    with hold(out, "written"):
+        return _build(records, target, source, licence, workers, said or {})
+
+
+def _build(
+    records: Iterable[Record], target: Target, source: str, licence: str, workers: int, said: dict[str, str]
+) -> Report:
+    out, representation, mirror = target.out, target.representation, target.mirror
     settings = {
-        "source": source, "skeleton": skeleton.to_json(), "representation": representation.name, "fps": target.fps,
-        "mirror": mirror, "joint_map": joint_map,
+        "source": source, "skeleton": target.skeleton.to_json(), "representation": representation.name,
+        "fps": target.fps, "mirror": mirror, "joint_map": target.joint_map, "said": said,
     }  # fmt: skip
     done = _resume(out, settings)
+    # the journal comes before all else: a folder without one is somebody else's
+    text = "".join(json.dumps(line) + "\n" for line in (settings, *done.values()))
+    write_atomic(out / JOURNAL, lambda path: path.write_text(text, encoding="utf-8"))
     for name in ("new_joint_vecs", "texts") + (("new_joints",) if representation.has_joints else ()):
-        (out / name).mkdir(parents=True, exist_ok=True)
+        (out / name).mkdir(exist_ok=True)
     report, outcomes, names, seen = Report(source, fps=target.fps), [], set(), []
 
     def fresh() -> Iterator[Record]:
@@ -298,8 +277,6 @@ def build(
             if record.id not in done:
                 yield record
 
-    text = "".join(json.dumps(line) + "\n" for line in (settings, *done.values()))
-    write_atomic(out / JOURNAL, lambda path: path.write_text(text, encoding="utf-8"))
     with open(out / JOURNAL, "a", encoding="utf-8") as journal:
         for outcome in in_order(partial(make_clips, target=target), fresh(), workers):
             journal.write(json.dumps(outcome) + "\n")

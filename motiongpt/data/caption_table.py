@@ -63,7 +63,7 @@ def _entries(path: Path) -> list[tuple[str, dict[str, Any]]]:
                 return [(f"line {reader.line_num}", line) for line in reader]
         except (csv.Error, UnicodeDecodeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from error
-    content = read_json(path)
+    content = read_json(path, object)
     if isinstance(content, dict):
         content = [value | {"id": name} if isinstance(value, dict) else {"id": name, "caption": value}
                    for name, value in content.items()]  # fmt: skip

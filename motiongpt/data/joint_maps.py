@@ -107,7 +107,7 @@ def read_map(path: str | Path) -> JointMap:
 
     Raises FileNotFoundError, or ValueError naming the file and the key at fault; weights must sum to 1.
     """
-    record = read_json(path)
+    record = read_json(path, object)
     if not isinstance(record, dict) or not record:
         raise ValueError(f'{path}: a joint map is a JSON object {{"target": "source"}}, got {_shown(record)}')
     joint_map = {}

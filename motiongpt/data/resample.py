@@ -3,6 +3,10 @@
 import math
 
 import numpy as np
+import torch
+
+from motiongpt.representations import SMPLX_ROTATIONS
+from motiongpt.rotations import axis_angle_to_quaternion
 
 
 def new_length(F: int, fps: float, new_fps: float) -> int:
@@ -52,3 +56,34 @@ def cubic_spline(values: np.ndarray, times: np.ndarray) -> np.ndarray:
     a = 1 - b
     line = a * values[before] + b * values[after]
     return line + ((a**3 - a) * M[before] + (b**3 - b) * M[after]) / 6
+
+
+def resample(joints: np.ndarray, fps_in: float, fps_out: float) -> np.ndarray:
+    """(F, J, 3) at `fps_in` -> the same seconds at `fps_out`, by a cubic spline."""
+    if fps_in == fps_out or len(joints) < 2:
+        return joints
+    return cubic_spline(joints.astype(np.float64), _times(len(joints), fps_in, fps_out)).astype(np.float32)
+
+
+def resample_parameters(parameters: np.ndarray, groups: dict[str, slice], fps_in: float, fps_out: float) -> np.ndarray:
+    """SMPL-X parameters (F, 182) at another rate: rotations by slerp, the others by a cubic spline."""
+    if fps_in == fps_out or len(parameters) < 2:
+        return parameters
+    times = _times(len(parameters), fps_in, fps_out)
+    out = cubic_spline(parameters.astype(np.float64), times)
+    for name in SMPLX_ROTATIONS:
+        turns = torch.from_numpy(parameters[:, groups[name]].astype(np.float64)).unflatten(1, (-1, 3))
+        turns = slerp(axis_angle_to_quaternion(turns).numpy(), times)
+        out[:, groups[name]] = _axis_angle(turns).reshape(len(times), -1)
+    return out.astype(np.float32)
+
+
+def _axis_angle(quaternions: np.ndarray) -> np.ndarray:
+    """Inverse of `axis_angle_to_quaternion`: (..., 4) -> (..., 3), angles up to pi."""
+    w, v = quaternions[..., :1], quaternions[..., 1:] * np.where(quaternions[..., :1] < 0, -1, 1)
+    sin = np.linalg.norm(v, axis=-1, keepdims=True)
+    return v * np.where(sin > 1e-9, 2 * np.arctan2(sin, np.abs(w)) / np.maximum(sin, 1e-9), 2)
+
+
+def _times(F: int, fps_in: float, fps_out: float) -> np.ndarray:
+    return np.minimum(np.arange(new_length(F, fps_in, fps_out)) * (fps_in / fps_out), F - 1)

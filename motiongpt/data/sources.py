@@ -81,7 +81,7 @@ def check_flags(source: str, given: dict[str, Any]) -> None:
     """ValueError in one line for a flag that has no meaning for a source. `given` is name -> value, unset ones None."""
     for name, value in given.items():
         owners = [other for other, row in SOURCES.items() if name in row.flags]
-        if value not in (None, False) and owners and source not in owners:
+        if value is not None and value is not False and owners and source not in owners:
             what = "needs joints: it is for" if name == "mirror" else "is for"
             raise ValueError(f"--{name.replace('_', '-')} {what} --from {', '.join(owners)}; not for {source}")
 

@@ -61,7 +61,7 @@ def folder_records(path: Path, say: Callable[[str], None]) -> Records:
     if (path / "train.json").is_file():
         for split in SPLITS:
             if (file := path / f"{split}.json").is_file():
-                content = read_json(file)
+                content = read_json(file, object)
                 if not is_instructions(content):
                     raise ValueError(f"{file}: expected a list of rows with instruction, input and output")
                 yield from instruction_records(content, file, say, split)

@@ -2,11 +2,12 @@
 
     [{"text_query": "a person walks forward", "motion_tokens": "42 18 91", "participant_id": "P001"}, ...]
 
-`id` and `split` are optional too. `motion_tokens` may be a list of ints, and any of the field's token spellings;
-`word` is read where there is no `text_query`. The forms of other projects are read as well (`token_formats.py`). What
-cannot be trained on is a named error here, before training starts.
+`id` and `split` are optional too; the file may be compressed, as tokens.json.gz. `motion_tokens` may be a list of ints,
+and any of the field's token spellings; `word` is read where there is no `text_query`. The forms of other projects are
+read as well (`token_formats.py`). What cannot be trained on is a named error here, before training starts.
 """
 
+import gzip
 import hashlib
 import heapq
 import json
@@ -100,7 +101,7 @@ def tokens_hash(path: Path, entries: Sequence[Entry]) -> str:
 
 def _read(path: Path) -> list:
     try:
-        return read_json(path)
+        return read_json(path, object)
     except ValueError as error:
         cause = error.__cause__
         if isinstance(cause, json.JSONDecodeError):
@@ -145,7 +146,8 @@ def _entry(item: dict, where: str) -> Entry:
 def save_tokens(path: Path | str, entries: Sequence[Entry], meta: dict, form: str = "json") -> None:
     """Write the JSON list, and `meta` (tokenizer hash, codes, fps, ...) beside it as <name>.meta.json.
 
-    Form npy: a folder of code arrays instead, see `write_code_folder`.
+    A path that ends in .gz is compressed, to a thirteenth; the same entries give the same bytes. Form npy: a folder of
+    code arrays instead, see `write_code_folder`.
     """
     records = []
     for entry in entries:
@@ -158,13 +160,15 @@ def save_tokens(path: Path | str, entries: Sequence[Entry], meta: dict, form: st
         return
     lines = ",\n".join(json.dumps(record, ensure_ascii=False) for record in records)
     write_json(meta_path(path), meta)  # first: tokens without it would be read as of another codebook size
-    write_atomic(path, lambda temporary: temporary.write_text(f"[\n{lines}\n]\n", encoding="utf-8"))
+    content = f"[\n{lines}\n]\n".encode()
+    content = gzip.compress(content, mtime=0) if path.suffix == ".gz" else content
+    write_atomic(path, lambda temporary: temporary.write_bytes(content))
 
 
 def meta_path(path: Path) -> Path:
     if path.is_dir():
         return (path.parent if path.name in CODE_FOLDERS else path) / META
-    return path.with_name(path.stem + ".meta.json")
+    return path.with_name(Path(path.name.removesuffix(".gz")).stem + ".meta.json")
 
 
 def codebook_size(entries: Sequence[Entry], path: Path, given: int | None) -> tuple[int, str]:
@@ -226,7 +230,7 @@ class Prompts:
     """prompts.json, looked up by caption: exactly, else with case and spaces folded, else by likeness."""
 
     def __init__(self, table: dict) -> None:
-        if not {"global_median", "captions"} <= set(table):
+        if "global_median" not in table or not isinstance(table.get("captions"), dict):
             raise ValueError("prompts.json must have global_median and captions; training a stage writes it anew")
         self.global_median: int = table["global_median"]
         self.captions: dict[str, dict] = table["captions"]
