@@ -225,7 +225,7 @@ class Evaluator:
         representation = get_representation(content["representation"], skeleton)
         normalizer = Normalizer.load(folder)
         normalizer.check_pair(representation, config.feature_bias, folder / "Std.npy")
-        vocabulary = Vocabulary(read_json(folder / "words.json"))
+        vocabulary = Vocabulary(read_json(folder / "words.json", list))
         path = folder / "model.safetensors"
         network = _fill(config, read_tensors(path), path)
         if len(network.words.weight) != len(vocabulary.words):

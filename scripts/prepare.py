@@ -17,6 +17,8 @@ import shlex
 import sys
 from pathlib import Path
 
+from tqdm import tqdm
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from motiongpt.cli import Parser, refuse, run
@@ -95,8 +97,6 @@ def check_use(args) -> None:
 
 def check_in_place(args, options) -> int:
     """An existing download, looked through where it is."""
-    from tqdm import tqdm
-
     from motiongpt.data.downloads import check, lines
     from motiongpt.files import write_json
 
@@ -109,8 +109,6 @@ def check_in_place(args, options) -> int:
 
 
 def main(args) -> int | None:
-    from tqdm import tqdm
-
     from motiongpt.data.build import TooManySkipped, build
     from motiongpt.data.sources import default_representation, explain, reader, records
     from motiongpt.representations import get_representation
