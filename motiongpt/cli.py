@@ -15,7 +15,16 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from motiongpt.config import JSONConfig, LoRAConfig, SampleConfig, TrainConfig, VQVAEConfig, fits, flag_name
+from motiongpt.config import (
+    EvaluatorConfig,
+    JSONConfig,
+    LoRAConfig,
+    SampleConfig,
+    TrainConfig,
+    VQVAEConfig,
+    fits,
+    flag_name,
+)
 from motiongpt.files import read_json
 
 if TYPE_CHECKING:
@@ -32,7 +41,7 @@ VQVAE_TRAIN_FLAGS = tuple(
     for name in TrainConfig.__dataclass_fields__
     if name not in ("max_seq_len", "label_smoothing", "grad_accum")  # several forward passes are not one large batch
 )
-CONFIGS = (TrainConfig, LoRAConfig, VQVAEConfig, SampleConfig)  # what --config may hold
+CONFIGS = (TrainConfig, LoRAConfig, VQVAEConfig, SampleConfig, EvaluatorConfig)  # what --config may hold
 BESIDE_CONFIGS = ("RunConfig", "LLMConfig", "skeleton", "fps", "representation")  # what else a run's config.json holds
 DEBUG_STEPS = 5
 NOT_READ_YET = ("HF_USER", "HUB_REPO_S1", "HUB_REPO_S2", "HUB_REPO_S3", "VQVAE_STATS_PATH", "SMPLX_MODEL_DIR")

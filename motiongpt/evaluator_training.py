@@ -5,7 +5,6 @@ a piece cut as Guo et al. 2022 cut it, one of its captions. The model is chosen 
 the test split is not opened.
 """
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ import torch
 
 from motiongpt.config import EvaluatorConfig, TrainConfig
 from motiongpt.data.batches import BucketedBatches
-from motiongpt.data.motions import Caption, MotionDataset
+from motiongpt.data.motions import Caption, MotionDataset, check_no_dataset
 from motiongpt.evaluators import Evaluator, load_movement_encoder
 from motiongpt.files import file_hash
 from motiongpt.loops import Result, total_steps, train
@@ -29,6 +28,7 @@ from motiongpt.matching import (
     usable_frames,
 )
 from motiongpt.metrics import mm_dist, r_precision
+from motiongpt.stages import clear_stage
 from motiongpt.word_vectors import Vocabulary, caption_tokens, glove_hash, plain_tokens, read_glove
 
 GROUP, TOP = 32, 3
@@ -204,16 +204,15 @@ def train_evaluator(
         raise ValueError(f"an evaluator cannot accumulate gradients: --grad-accum must be 1, got {config.grad_accum}")
     if config.batch_size < 2:
         raise ValueError(f"--batch-size must be at least 2 to tell pairs apart, got {config.batch_size}")
-    if out.resolve() == data.folder.resolve():  # its Mean.npy and Std.npy would replace the data set's
-        raise ValueError(f"--out {out} is the data set itself; give the evaluator a folder of its own")
+    check_no_dataset(out, "evaluator")
     if (out / "model.safetensors").is_file() and not (out / "state").is_dir() and not fresh:
         raise FileExistsError(f"{out} holds an evaluator that cannot go on (no state/); --fresh replaces it")
     pairs, val = read_pairs(data, "train", say), read_pairs(data, "val", say)
     if len(val) < 2:
         raise ValueError(f"{data.folder}/val.txt has one usable clip; R-precision needs at least 2")
     evaluator = new_evaluator(data, pairs, model_config, config.seed, glove, movement)
-    if fresh and (out / "state").is_dir():
-        shutil.rmtree(out / "state")
+    if fresh:
+        clear_stage(out)
     network = evaluator.network.to(device)
     collate = Collate(pairs, evaluator, config.caption_dropout)
     batches = BucketedBatches([0] * len(pairs), config.batch_size, config.seed, collate)  # at random: length is a hint

@@ -12,7 +12,7 @@ import torch
 
 from motiongpt.config import TrainConfig, VQVAEConfig
 from motiongpt.data.batches import WindowBatches, pad_motions
-from motiongpt.data.motions import SPLITS, MotionDataset
+from motiongpt.data.motions import SPLITS, MotionDataset, check_no_dataset
 from motiongpt.data.tokens import MAX_CAPTION, Entry, meta_path, save_tokens
 from motiongpt.files import file_hash, read_json
 from motiongpt.loops import Result, total_steps, train
@@ -60,8 +60,7 @@ def train_tokenizer(
         raise ValueError(f"--window must be at least {unit} frames, one code; got {config.window}")
     if (out / "model.safetensors").is_file() and not (out / "state").is_dir() and not fresh:
         raise FileExistsError(f"{out} holds a tokenizer that cannot go on (no state/); --fresh replaces it")
-    if any((out / name).exists() for name in ("dataset.json", "new_joint_vecs")):  # it has a Mean.npy and a Std.npy too
-        raise ValueError(f"--out {out} is a data set; give the tokenizer a folder of its own")
+    check_no_dataset(out, "tokenizer")
     clips, dropped = data.load_split("train")
     val, dropped_val = data.load_split("val")
     for clip, reason in (dropped | dropped_val).items():

@@ -12,7 +12,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from motiongpt.cli import VQVAE_TRAIN_FLAGS, Parser, add_config_flags, describe, open_dataset, resolve, run
+from motiongpt.cli import (
+    VQVAE_TRAIN_FLAGS,
+    Parser,
+    add_config_flags,
+    describe,
+    open_dataset,
+    read_config_file,
+    resolve,
+    run,
+    stopped,
+)
 from motiongpt.config import EvaluatorConfig, TrainConfig
 
 DEFAULTS = {
@@ -28,6 +38,7 @@ def make_parser() -> Parser:
     parser.add_argument("--glove", type=Path, help="folder of our_vab_data.npy (default: word vectors are trained)")
     parser.add_argument("--movement", type=Path, help="movement encoder to keep: Decomp_.../model/latest.tar")
     parser.add_argument("--patience", type=int, default=10, help="validations without a better one before the end")
+    parser.add_argument("--config", help="JSON file of values; flags win over it")
     parser.add_argument(
         "--fresh", action="store_true", help="start over instead of resuming an unfinished run in --out"
     )
@@ -44,8 +55,9 @@ def main(args) -> int | None:
     if args.patience < 0:
         raise ValueError(f"--patience must be 0 (never) or more, got {args.patience}")
     data = open_dataset(args)
-    model_config, model_origins = resolve(EvaluatorConfig, args)
-    config, origins = resolve(TrainConfig, args, ("script", DEFAULTS))
+    given = (f"--config {args.config}", read_config_file(args.config))
+    model_config, model_origins = resolve(EvaluatorConfig, args, given)
+    config, origins = resolve(TrainConfig, args, ("script", DEFAULTS), given)
     device = pick_device(args.device)
     print(describe(model_config, model_origins))
     print(describe(config, origins))
@@ -54,8 +66,7 @@ def main(args) -> int | None:
         glove=args.glove, movement=args.movement, patience=args.patience, fresh=args.fresh,
     )  # fmt: skip
     if not result.finished:
-        print(f"stopped at step {result.step} of {result.total_steps}; the same command goes on from there")
-        return 3
+        return stopped(result, args)
     why = f"no better validation in {args.patience}, " if result.early else ""
     print(f"wrote {args.out}/ ({why}step {result.step}); best mean R-precision (top 1, 2, 3) {1 - result.best:.3f}")
 

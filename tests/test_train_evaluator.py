@@ -233,7 +233,7 @@ def test_what_cannot_be_trained(folder, tmp_path):
         train(folder, tmp_path / "out", replace(CONFIG, grad_accum=2))
     with pytest.raises(ValueError, match="--batch-size must be at least 2"):
         train(folder, tmp_path / "out", replace(CONFIG, batch_size=1))
-    with pytest.raises(ValueError, match="is the data set itself"):
+    with pytest.raises(ValueError, match="is a data set; give the evaluator"):
         train(folder, folder)
     data = make_data(tmp_path / "data")
     (data / "val.txt").unlink()

@@ -102,6 +102,12 @@ def read_ids(path: Path) -> list[str]:
     return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
 
 
+def check_no_dataset(out: Path, what: str) -> None:
+    """ValueError where `out`, for `what` (a tokenizer), is a data set: its Mean.npy and Std.npy would be replaced."""
+    if any((out / name).exists() for name in ("dataset.json", "new_joint_vecs")):
+        raise ValueError(f"--out {out} is a data set; give the {what} a folder of its own")
+
+
 class MotionDataset:
     """A dataset folder opened for reading.
 
