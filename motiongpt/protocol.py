@@ -101,7 +101,8 @@ def interval(values: Sequence[float | None]) -> dict[str, float] | None:
     """Mean and half of the 95 % interval over repeats, as the field: 1.96 std (ddof 0) / sqrt(repeats)."""
     if not len(values) or any(value is None for value in values):
         return None
-    return {"mean": float(np.mean(values)), "interval": float(1.96 * np.std(values) / math.sqrt(len(values)))}
+    spread = 0.0 if len(set(values)) == 1 else float(np.std(values))  # of equal values it is not always quite 0
+    return {"mean": float(np.mean(values)), "interval": 1.96 * spread / math.sqrt(len(values))}
 
 
 def rounded(value: object) -> object:

@@ -236,6 +236,7 @@ def test_build_writes_a_folder_that_opens(tmp_path, joints):
     data = MotionDataset(out)
     assert data.info["source"] == "a test" and data.info["licence"] == "CC0" and data.skeleton is HUMANML3D
     assert [data.ids(split) for split in ("train", "val", "test")] == [["a"], ["b"], ["c"]]
+    assert data.ids("val+test") == ["b", "c"]
     assert data.features("a").shape == (len(joints) - 1, 263)
     assert data.captions("a") == [Caption("he waves his left hand", tokens="left/ADJ")]
     assert read_json(out / "participants.json") == {"a": "P1"}
