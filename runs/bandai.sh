@@ -9,7 +9,8 @@
 #     runs/bandai.sh JOINTS
 #     FPS=30 MAX_MINUTES=30 runs/bandai.sh JOINTS     # exit 3: time is up, run it again to go on
 #
-# Every step but the last is skipped where it is done. Environment: PYTHON, WORK (where everything goes), FPS, MAX_MINUTES, PROMPT.
+# What is made already is not made again; the sentence and the evaluation are.
+# Environment: PYTHON, WORK (where everything goes), FPS, MAX_MINUTES, PROMPT.
 set -eu
 JOINTS=$(cd "${1:?usage: runs/bandai.sh JOINTS, a folder with raw_joints/, texts/ and train.txt}" && pwd)
 cd "$(dirname "$0")/.."
@@ -38,14 +39,22 @@ finished "$WORK/backbone/stage1" || "$PYTHON" scripts/finetune.py --recipe capti
     --max-minutes "$MAX_MINUTES"
 
 # 4) The three stages.
-stage() { # number, steps
+stage() { # number, steps, flags
     finished "$WORK/run/stage$1" || "$PYTHON" scripts/finetune.py --stage "$1" --train full --max-steps "$2" \
         --backbone "$WORK/backbone/stage1" --data "$WORK/tokens.json" --vqvae "$WORK/vqvae" --out "$WORK/run" \
-        --batch-size 32 --grad-accum 1 --lr 1e-3 --warmup 0.05 --max-seq-len 256 --max-minutes "$MAX_MINUTES"
+        --batch-size 32 --grad-accum 1 --lr 1e-3 --weight-decay 0.05 --warmup 0.05 --max-seq-len 256 \
+        --max-minutes "$MAX_MINUTES" "${@:3}"
 }
-stage 1 250
-stage 2 500
-stage 3 800
+stage 1 400
+stage 2 800
+stage 3 2000 --caption-dropout 0.1
 
 # 5) A sentence.
 "$PYTHON" scripts/sample.py --run "$WORK/run" --prompt "$PROMPT" --output "$WORK/sample"
+
+# 6) What it is worth: an evaluator of these motions and captions, and the field's protocol by it on the test split.
+"$PYTHON" scripts/train_evaluator.py --data "$WORK/data" --out "$WORK/evaluator" --motion-width 512 \
+    --movement-width 256 --movement-dim 256 --text-width 256 --lr 4e-4 --max-steps 500 --eval-every 50 --patience 4 \
+    --max-minutes "$MAX_MINUTES"
+"$PYTHON" scripts/evaluate.py --what t2m --data "$WORK/data" --run "$WORK/run" --evaluator "$WORK/evaluator" \
+    --out "$WORK/evaluation"
