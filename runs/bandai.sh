@@ -39,15 +39,15 @@ finished "$WORK/backbone/stage1" || "$PYTHON" scripts/finetune.py --recipe capti
     --max-minutes "$MAX_MINUTES"
 
 # 4) The three stages.
-stage() { # number, steps, flags
+stage() { # number, steps, caption dropout
     finished "$WORK/run/stage$1" || "$PYTHON" scripts/finetune.py --stage "$1" --train full --max-steps "$2" \
         --backbone "$WORK/backbone/stage1" --data "$WORK/tokens.json" --vqvae "$WORK/vqvae" --out "$WORK/run" \
         --batch-size 32 --grad-accum 1 --lr 1e-3 --weight-decay 0.05 --warmup 0.05 --max-seq-len 256 \
-        --max-minutes "$MAX_MINUTES" "${@:3}"
+        --caption-dropout "$3" --max-minutes "$MAX_MINUTES"
 }
-stage 1 400
-stage 2 800
-stage 3 2000 --caption-dropout 0.1
+stage 1 400 0
+stage 2 800 0
+stage 3 2000 0.1
 
 # 5) A sentence.
 "$PYTHON" scripts/sample.py --run "$WORK/run" --prompt "$PROMPT" --output "$WORK/sample"
