@@ -126,11 +126,16 @@ def fill_from_environment(args: argparse.Namespace, **variables: str) -> None:
             print(f"{flag_name(name)} {getattr(args, name)} (environment: {variable})")
 
 
+def outputs_folder() -> Path:
+    """outputs/, in the folder that WORK_DIR names where it is set."""
+    return Path(os.environ.get("WORK_DIR", "")).expanduser() / "outputs"
+
+
 def default_run() -> Path:
-    """outputs/run, in the folder that WORK_DIR names where it is set."""
+    """The run folder without --run and --out, and a line where WORK_DIR says where it is."""
     if work := os.environ.get("WORK_DIR"):
         print(f"outputs are in {work} (environment: WORK_DIR)")
-    return Path(work or "").expanduser() / "outputs" / "run"
+    return outputs_folder() / "run"
 
 
 def say_unread_environment() -> None:

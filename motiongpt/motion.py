@@ -53,6 +53,12 @@ class Motion:
     skeleton: Skeleton | None = None  # needed where there are joints
     parameters: np.ndarray | None = None  # (F, 182) of SMPL-X, by the names of SMPLX_WIDTHS, instead of joints
 
+    def __repr__(self) -> str:
+        """What a person wants to see at a prompt: not the array."""
+        frames = self.parameters if self.joints is None else self.joints
+        size = f"{len(self.tokens)} codes" if frames is None else f"{len(frames)} frames"
+        return f"Motion({size}, {self.fps:g} fps, {self.text!r})"
+
     def __post_init__(self):
         self.tokens, self.fps = Codes(self.tokens), float(self.fps)
         if not 0 < self.fps < np.inf:

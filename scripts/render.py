@@ -7,7 +7,7 @@
 Without --output a file's picture lies beside it, that of tokens is outputs/tokens.gif, that of a sentence
 outputs/<words of the sentence>/motion.gif. In a folder of --output, pictures of files of one name have the names of
 their folders before it: a-motion.gif, b-motion.gif. Environment, below the flags: VQVAE_CHECKPOINT (--vqvae), WORK_DIR
-(where outputs/run is looked for).
+(the folder that outputs/ is in).
 """
 
 import sys
@@ -25,6 +25,7 @@ from motiongpt.cli import (
     default_run,
     fill_from_environment,
     open_generator,
+    outputs_folder,
     refuse,
     run,
     say_unread_environment,
@@ -102,7 +103,7 @@ def main(args) -> None:
         return output_path(target)  # before anything is sampled or read
 
     if args.prompt is not None:
-        target = place(Path("outputs") / slug(args.prompt) / "motion.gif")
+        target = place(outputs_folder() / slug(args.prompt) / "motion.gif")
         generator = open_generator(args, DEMO)
         check_task(generator, "t2m")
         generator.check_output(target)
@@ -111,7 +112,7 @@ def main(args) -> None:
             print(note)
         jobs = [(motion, target)]
     elif args.tokens is not None:
-        target = place(Path("outputs/tokens.gif"))
+        target = place(outputs_folder() / "tokens.gif")
         jobs = [(decode(args.tokens), target)]
     else:
         files = list({file.resolve(): file for path in args.input for file in expand(path)}.values())

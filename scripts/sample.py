@@ -7,7 +7,7 @@
 
 Without --output it prints the tokens and writes outputs/<words of the prompt>/motion.{npy,gif,txt}.
 Without --run it samples from outputs/run where that exists, else from the shipped demo.
-Environment, below the flags: VQVAE_CHECKPOINT (--vqvae), WORK_DIR (where outputs/run is looked for), HF_TOKEN or
+Environment, below the flags: VQVAE_CHECKPOINT (--vqvae), WORK_DIR (the folder that outputs/ is in), HF_TOKEN or
 HUGGINGFACE_HUB_TOKEN (for a run by repo id).
 """
 
@@ -119,7 +119,7 @@ def check(args) -> None:
     unused = {"t2m": ("input", "fps", "joint_map"), "m2t": ("prompt", "seconds", "exact_length", "no_per_prompt_vocab",
                                                             "trace", "end_logit_slope")}[args.task]  # fmt: skip
     cli.refuse(args, unused, f"for --task {args.task}")
-    paths = list(dict.fromkeys(map(output_path, args.output or ["outputs"])))
+    paths = list(dict.fromkeys(map(output_path, args.output or [cli.outputs_folder()])))
     args.output = paths if args.output else None
     for path in args.output or []:
         if args.task == "m2t" and (path.suffix.lower() != ".txt" or path.is_dir()):
@@ -131,7 +131,7 @@ def outputs(given: list[Path] | None, prompts: list[str]) -> list[list[Path]]:
     names = [cli.slug(prompt) for prompt in prompts]
     if given is None:
         ends = [f"-{i:03}" if names.count(name) > 1 else "" for i, name in enumerate(names)]
-        return [[Path("outputs") / (name + end)] for name, end in zip(names, ends, strict=True)]
+        return [[cli.outputs_folder() / (name + end)] for name, end in zip(names, ends, strict=True)]
     if len(prompts) == 1:
         return [given]
     return [

@@ -194,3 +194,9 @@ def test_a_closed_folder_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.TemporaryFile", closed)  # a folder's mode does not keep root out
     with pytest.raises(PermissionError, match=r"m.npy: nothing can be written in .* \(Permission denied\)"):
         output_path(tmp_path / "new" / "m.npy")
+
+
+def test_a_motion_at_a_prompt_is_one_line():
+    walk = Motion(np.zeros((8, 22, 3)), 20.0, (1, 2), "he walks", HUMANML3D)
+    assert repr(walk) == "Motion(8 frames, 20 fps, 'he walks')"
+    assert repr(Motion(None, 20.0, (1, 2), "he walks")) == "Motion(2 codes, 20 fps, 'he walks')"

@@ -323,6 +323,14 @@ def test_render_takes_the_tokenizer_of_the_default_run(script, chain, here, tmp_
     assert done.code == 2 and "outside this tokenizer's codebook of 24" in done.err  # not the demo's 512
 
 
+def test_without_output_files_go_where_the_environment_says(script, chain, here, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORK_DIR", str(tmp_path / "w"))
+    done = script("render", "--tokens", "1 2 3", "--size", 64, "--run", here / "outputs" / "run")
+    assert done.code == 0 and (tmp_path / "w" / "outputs" / "tokens.gif").is_file(), done.err
+    done = script("sample", "--prompt", "a person", "--run", here / "outputs" / "run", "--max-new-tokens", 2)
+    assert done.code == 0 and (tmp_path / "w" / "outputs" / "a-person" / "motion.npy").is_file(), done.err
+
+
 def test_the_tokenizer_of_the_environment_is_below_the_flag(script, here, monkeypatch):
     monkeypatch.setenv("VQVAE_CHECKPOINT", "vq")
     monkeypatch.setenv("HF_USER", "somebody")

@@ -156,7 +156,7 @@ class MotionDataset:
         )
 
     def ids(self, split: str) -> list[str]:
-        """Clip ids of a split, in the file's order; of val+test both. FileNotFoundError where there is no such split."""
+        """Clip ids of a split, in the file's order; of val+test both. FileNotFoundError where there is none."""
         if "+" in split:
             return [clip for part in split.split("+") for clip in self.ids(part)]
         path = self.folder / f"{split}.txt"
