@@ -41,7 +41,10 @@ def file_hash(path: Path | str) -> str:
 
 
 def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a file beside `path`, then rename it into place; on any failure `path` is untouched."""
+    """Let `write` fill a file beside `path`, then rename it into place; on any failure `path` is untouched.
+
+    OSError names `path`: a full disk's error names no file, others the temporary one.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -53,6 +56,8 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)  # some writers leave files that only their owner can read
         os.replace(temporary, path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise OSError(f"{path} cannot be written ({getattr(error, 'strerror', None) or error})") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -65,10 +70,7 @@ def write_json(path: Path, value: object, indent: int | None = 2) -> None:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """A safetensors file that says it comes from PyTorch: some versions of `transformers` refuse one that does not."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    try:
-        write_atomic(path, lambda temporary: save_file(contiguous, temporary, {"format": "pt"}))
-    except safetensors.SafetensorError as error:  # a full disk, a folder that was removed
-        raise OSError(f"{path} cannot be written ({error})") from error
+    write_atomic(path, lambda temporary: save_file(contiguous, temporary, {"format": "pt"}))
 
 
 @contextmanager
