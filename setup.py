@@ -32,6 +32,7 @@ setup(
     ],
     extras_require={
         "viz": ["plotly>=5.20", "imageio-ffmpeg>=0.5"],
+        "eval": ["bert-score>=0.3.13"],
         "log": ["tensorboard>=2.16"],
         "test": ["pytest>=8", "pytest-xdist>=3.5", "transformers>=4.51", "peft>=0.17", "scipy>=1.11"],
         "dev": ["ruff>=0.6"],

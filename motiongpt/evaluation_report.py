@@ -23,7 +23,7 @@ MATCHING = {
     "diversity": "Diversity", "multimodality": "MultiModality",
 }  # fmt: skip
 CAPTIONS = {"bleu_1": "BLEU-1", "bleu_2": "BLEU-2", "bleu_3": "BLEU-3", "bleu_4": "BLEU-4", "rouge_l": "ROUGE-L",
-            "cider": "CIDEr"}  # fmt: skip
+            "cider": "CIDEr", "bert_score": "BERTScore F1"}  # fmt: skip
 MOTION = {
     "edit_mean": "token edit distance, mean", "edit_nearest": "nearest", "edit_mean_share": "mean share",
     "edit_nearest_share": "nearest share", "length_within": "length within 10 %",
@@ -47,6 +47,7 @@ def protocol_line(protocol: dict) -> str:
     line += [f"length policy {p['length_policy']} ({POLICIES[p['length_policy']]})"] if "length_policy" in p else []
     if "sampling" in p:
         line.append(f"temperature {p['sampling']['temperature']:g}, top-p {p['sampling']['top_p']:g}")
+    line += [f"BERTScore of {p['bert_model']}"] if "bert_model" in p else []
     line += [f"{p['repeats']} repeats, seed {p['seed']}"]
     line += [f"Diversity of {p['diversity_pairs']} pairs"] if p["what"] != "m2t" else []
     if p.get("multimodality"):

@@ -22,7 +22,7 @@ from motiongpt.generator import DESCRIBE, MotionGenerator
 from motiongpt.metrics import code_counts, length_accuracy, multimodality, perplexity, token_distances
 from motiongpt.protocol import Item, Row, Setting, qualities
 from motiongpt.tasks import collate, lm_loss
-from motiongpt.text_metrics import bleu, cider, rouge_l
+from motiongpt.text_metrics import bert_score, bleu, cider, rouge_l
 from motiongpt.tokenizer import MotionTokenizer
 
 if TYPE_CHECKING:
@@ -224,15 +224,17 @@ def _token_scores(
 def evaluate_m2t(
     data: MotionDataset, evaluator: "Evaluator", tokenizer: MotionTokenizer, generator: MotionGenerator, *,
     split: str = "test", clips: int | None = None, min_frames: int | None = None, repeats: int = 20, seed: int = 0,
-    config: SampleConfig | None = None, batch_size: int = 32,
+    config: SampleConfig | None = None, batch_size: int = 32, bert_model: str | None = None,
 ) -> tuple[dict, dict[str, Tensor], dict[str, Tensor]]:  # fmt: skip
     """Motion to text: the model's sentence of each clip against all of its captions, and against the clip itself.
 
     `config` is `generator.DESCRIBE` unless given: greedy, so the sentences are written once and repeats only draw
-    groups. The model's sentences have no parts of speech for the evaluator. Returns and raises as `evaluate_t2m`.
+    groups. The model's sentences have no parts of speech for the evaluator. `bert_model` is for `bert_score`. Returns
+    and raises as `evaluate_t2m`.
     """
     config = config or DESCRIBE
     facts = {"run": generator.run.config.recipe, "stage": generator.run.stage, "sampling": asdict(config)}
+    facts |= {"bert_model": bert_model} if bert_model else {}
     s = Setting("m2t", data, evaluator, tokenizer, split, clips, min_frames, repeats, seed, facts)
     codes = tokenizer.encode(s.features)
     references = [[caption.text for caption in item.captions] for item in s.items]
@@ -252,6 +254,7 @@ def evaluate_m2t(
             rouge = np.array([rouge_l([x], [several]) for x, several in zip(sentences, references, strict=True)])
             overlap = dict(zip(("bleu_1", "bleu_2", "bleu_3", "bleu_4"), bleu(sentences, references), strict=True))
             overlap["cider"] = cider(sentences, references)
+            overlap |= {"bert_score": bert_score(sentences, references, bert_model)} if bert_model else {}
             first_sentences = first_sentences or sentences
             embeddings.setdefault("model", written)
             embeddings.setdefault("text", text)

@@ -1,4 +1,4 @@
-"""How well written captions match reference captions: BLEU, ROUGE-L, CIDEr, by counting words.
+"""How well written captions match reference captions: BLEU, ROUGE-L, CIDEr, by counting words; BERTScore by a package.
 
 The numbers are those of the public coco-caption code, which the field reports. Texts become words by `words`: small
 letters, without punctuation. Every function takes hypotheses (one text per motion) and references (a list of at least
@@ -113,3 +113,19 @@ def cider(hypotheses: Sequence[str], references: Sequence[Sequence[str]], sigma:
             similarity = sum(cosine(text, reference, n) for n in range(1, 5)) / 4
             scores.append(10 * penalty * similarity / len(texts))
     return sum(scores) / len(corpus)
+
+
+def bert_score(hypotheses: Sequence[str], references: Sequence[Sequence[str]], model: str) -> float:
+    """BERTScore F1 (Zhang et al. 2020), the mean over texts, each against the reference that suits it best.
+
+    By the package `bert-score` (extra `eval`) with the encoder that it knows as `model`, such as roberta-large: what
+    words mean in their sentence, where the others count words. Scores of two models do not compare. ValueError where
+    the package is not installed.
+    """
+    _corpus(hypotheses, references)
+    try:
+        import bert_score as package
+    except ModuleNotFoundError as error:
+        raise ValueError("BERTScore needs the package bert-score: pip install 'motiongpt[eval]'") from error
+    _, _, f1 = package.score(list(hypotheses), [list(texts) for texts in references], model_type=model)
+    return float(f1.mean())

@@ -24,8 +24,7 @@ def open_evaluator(args, data):
     from motiongpt.evaluators import PUBLISHED_FILE, Evaluator
     from motiongpt.loops import pick_device
 
-    published = {263: "t2m", 251: "kit"}.get(data.feature_dim, "none")
-    folder = args.evaluator or ROOT / "checkpoints" / published
+    folder = args.evaluator or ROOT / "checkpoints" / {263: "t2m", 251: "kit"}.get(data.feature_dim, "none")
     if args.evaluator is None and not (folder / PUBLISHED_FILE).is_file():
         raise ValueError(
             f"--what {args.what} needs an evaluator: scripts/train_evaluator.py makes one to name (--evaluator), "
@@ -35,7 +34,9 @@ def open_evaluator(args, data):
     return Evaluator.load(folder, glove, args.packing, device=pick_device(args.device))
 
 
-def say(protocol: str, markdown: str, paths) -> None:
+def say(dropped, protocol: str, markdown: str, paths) -> None:
+    for clip, reason in dropped.items():
+        print(f"dropped {clip}: {reason}")
     print("\n".join(line for line in markdown.splitlines() if line.startswith(("|", "**", "Perplexity"))))
     print(f"protocol: {protocol}")
     print("wrote " + " ".join(map(str, paths)))
@@ -56,14 +57,12 @@ def evaluate_vqvae(args, data) -> None:
         more = "\n" + evaluation_report.matching_markdown(report["matching"])
         pictures = evaluation_report.write_pictures(report["matching"], vectors, {}, data, args.out)
     paths = evaluation.write_vqvae_report(report, tokenizer, data, args.out, more)
-    for clip, reason in report["dropped"].items():
-        print(f"dropped {clip}: {reason}")
     for name, label in (evaluation.ERRORS | evaluation.QUALITIES).items():
         value, original = report["metrics"][name], report["original"].get(name)
         print(f"{label:36} {evaluation.number(value)}" + ("" if original is None else f"   original {original:.4g}"))
     for q, layer in enumerate(report["codebook"], 1):
         print(f"layer {q}: {layer['active']} of {layer['codes']} codes in use, perplexity {layer['perplexity']:.1f}")
-    say(evaluation.protocol_line(report["protocol"]), more, paths + pictures)
+    say(report["dropped"], evaluation.protocol_line(report["protocol"]), more, paths + pictures)
 
 
 def evaluate_text(args, data) -> None:
@@ -77,12 +76,11 @@ def evaluate_text(args, data) -> None:
     m2t = args.what == "m2t"
     config, _ = resolve(SampleConfig, args, *[("describe", DESCRIBE.to_dict())] if m2t else ())
     evaluate = text_evaluation.evaluate_m2t if m2t else text_evaluation.evaluate_t2m
-    own = {} if m2t else {"policy": args.length_policy or "own", "multimodality_texts": args.multimodality}
+    own = {"policy": args.length_policy or "own", "multimodality_texts": args.multimodality}
+    own = {"bert_model": args.bert_score} if m2t else own
     result = evaluate(data, evaluator, generator.tokenizer, generator, config=config, **own, **common(args))
-    for clip, reason in result[0]["dropped"].items():
-        print(f"dropped {clip}: {reason}")
-    paths = evaluation_report.write_report(*result, data, args.out)
-    say(evaluation_report.protocol_line(result[0]["protocol"]), evaluation_report.matching_markdown(result[0]), paths)
+    report, paths, lines = result[0], evaluation_report.write_report(*result, data, args.out), evaluation_report
+    say(report["dropped"], lines.protocol_line(report["protocol"]), lines.matching_markdown(report), paths)
 
 
 def common(args) -> dict:
@@ -112,6 +110,7 @@ def make_parser() -> Parser:
     add("--repeats", type=int, default=20, help="of everything random, for the intervals (default: %(default)s)")
     add("--length-policy", choices=("own", "gt", "cut"), help="t2m: who says how long a motion is (default: own)")
     add("--multimodality", type=int, default=100, help="t2m: texts with 30 motions each; 0: none (default: 100)")
+    add("--bert-score", metavar="MODEL", help="m2t: BERTScore too, by this model (needs the package bert-score)")
     add("--seed", type=int, default=0, help="of every draw (default: 0)")
     add("--batch-size", type=int, default=32, help="clips at a time (default: 32)")
     add("--device", default=None, help="cpu, cuda, cuda:1, mps (default: cuda where there is one)")
@@ -137,7 +136,8 @@ def main(args) -> None:
     for name in ("data", *needed):
         if getattr(args, name) is None:
             raise ValueError(f"--what {args.what} needs {flag_name(name)}")
-    refuse(args, () if args.what == "t2m" else ("length_policy",), f"for --what {args.what}")
+    unused = {"t2m": ("bert_score",), "m2t": ("length_policy",), "vqvae": ("bert_score", "length_policy")}
+    refuse(args, unused[args.what], f"for --what {args.what}")
     if Path(args.out).is_file():
         raise FileExistsError(f"--out {args.out} is a file; the report is a folder")
     args.out = output_path(args.out, "--out", folder=True)

@@ -1,10 +1,13 @@
 """Caption metrics against numbers worked out by hand, and against nltk and rouge-score where they are installed."""
 
 import math
+import sys
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from motiongpt.text_metrics import bleu, cider, common_subsequence, rouge_l, words
+from motiongpt.text_metrics import bert_score, bleu, cider, common_subsequence, rouge_l, words
 
 TEXTS = ["a person walks forward slowly", "the man jumps twice and then sits down on a chair", "she waves"]
 REFERENCES = [
@@ -101,3 +104,19 @@ def test_mistakes():
             metric(["a"], ["a"])
         with pytest.raises(ValueError, match="got 0 and 0"):
             metric([], [])
+
+
+def test_bert_score_asks_its_package(monkeypatch):
+    """The package is an extra: what it is asked and what is made of its answer; and a line where it is not there."""
+    calls = []
+
+    def score(hypotheses, references, model_type):
+        calls.append((hypotheses, references, model_type))
+        return None, None, np.array([0.5, 0.7])
+
+    monkeypatch.setitem(sys.modules, "bert_score", SimpleNamespace(score=score))
+    assert bert_score(["a", "b"], [["a"], ("c", "d")], "tiny") == pytest.approx(0.6)
+    assert calls == [(["a", "b"], [["a"], ["c", "d"]], "tiny")]
+    monkeypatch.setitem(sys.modules, "bert_score", None)
+    with pytest.raises(ValueError, match="BERTScore needs the package bert-score: pip install"):
+        bert_score(["a"], [["a"]], "tiny")
