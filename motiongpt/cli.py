@@ -39,7 +39,8 @@ VQVAE_FLAGS = tuple(name for name in VQVAEConfig.__dataclass_fields__ if name no
 VQVAE_TRAIN_FLAGS = tuple(
     name
     for name in TrainConfig.__dataclass_fields__
-    if name not in ("max_seq_len", "label_smoothing", "grad_accum")  # several forward passes are not one large batch
+    # several forward passes are not one large batch
+    if name not in ("max_seq_len", "label_smoothing", "caption_dropout", "grad_accum")
 )
 CONFIGS = (TrainConfig, LoRAConfig, VQVAEConfig, SampleConfig, EvaluatorConfig)  # what --config may hold
 BESIDE_CONFIGS = ("RunConfig", "LLMConfig", "skeleton", "fps", "representation")  # what else a run's config.json holds
@@ -273,6 +274,7 @@ def read_config_file(path: str | None) -> dict:
     own = any(isinstance(content.get(name), dict) for name in configs)
     values, unknown = {}, set()
     for name, value in content.items():
+        name = name.removeprefix("--").replace("-", "_")  # as the flag is typed serves too
         if name in configs and isinstance(value, dict):
             values |= value
             unknown |= {f"{name}.{inner}" for inner in set(value) - configs[name]}
@@ -305,6 +307,13 @@ def run(main: Callable[[argparse.Namespace], int | None], parser: argparse.Argum
         print(
             f"{parser.prog}: error: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
             file=sys.stderr,
+        )
+        code = 2
+    except MemoryError as error:
+        if args.debug:
+            raise
+        print(
+            f"{parser.prog}: error: out of memory ({error or 'no more to be had'}); use less at a time", file=sys.stderr
         )
         code = 2
     except RuntimeError as error:

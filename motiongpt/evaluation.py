@@ -184,7 +184,7 @@ def write_vqvae_report(
     write_json(paths[0], report)
     text = vqvae_markdown(report) + more
     write_atomic(paths[1], lambda temporary: temporary.write_text(text, encoding="utf-8"))
-    plot_code_usage([layer["histogram"] for layer in report["codebook"]], paths[2])
+    plot_code_usage({f"layer {q}": x["histogram"] for q, x in enumerate(report["codebook"], 1)}, paths[2])
     for path, name in zip(paths[3:], (report["shown"][rank] for rank in SHOWN), strict=True):
         features = data.features(name)
         (_, _, decoded), *_ = reconstruct(tokenizer, {name: features}, 1)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from motiongpt.config import SampleConfig
 from motiongpt.data.motions import MotionDataset
 from motiongpt.evaluation import BONE_LIMIT, QUALITIES, number, table
 from motiongpt.files import read_json, read_tensors, write_atomic, write_json, write_tensors
@@ -30,7 +31,7 @@ MOTION = {
     "length_error": "length error (codes)",
     **QUALITIES,
 }  # fmt: skip
-SAME = ("what", "data_hash", "split", "evaluator_hash", "packing", "min_frames", "max_frames", "repeats", "N")
+SAME = ("what", "data_hash", "split", "evaluator_hash", "packing", "min_frames", "max_frames", "repeats", "seed", "N")
 """What two evaluations must share to be compared."""
 RESAMPLES, FID_RESAMPLES = 10_000, 100
 
@@ -39,19 +40,25 @@ def protocol_line(protocol: dict) -> str:
     """One line that says what was measured on what; numbers with different lines are not comparable."""
     p = protocol
     line = [
-        p["evaluator"], f"data {p['data']} ({p['data_hash']})", f"split {p['split']}",
-        f"N = {p['N']} ({p['dropped']} dropped; {p['min_frames']} to {p['max_frames']} frames)",
+        p["evaluator"], f"data set {p['data']} ({p['data_hash']})", f"split {p['split']}",
+        f"N = {p['N']} ({p['dropped']} dropped; {p['min_frames']} to {p['max_frames']} frames, "
+        "what a motion has more is not looked at)",
         f"tokenizer {p['tokenizer_hash']}",
     ]  # fmt: skip
-    line += [f"run of recipe {p['run']}, stage {p['stage']}"] if "run" in p else []
+    line += [f"stage {p['stage']} of a run of recipe {p['run']} ({p['run_hash']})"] if "run" in p else []
     line += [f"length policy {p['length_policy']} ({POLICIES[p['length_policy']]})"] if "length_policy" in p else []
     if "sampling" in p:
-        line.append(f"temperature {p['sampling']['temperature']:g}, top-p {p['sampling']['top_p']:g}")
+        usual, names = SampleConfig().to_dict(), ("temperature", "top_p")  # these always, others where they differ
+        line += [f"{name} {value}" for name, value in p["sampling"].items() if name in names or value != usual[name]]
     line += [f"BERTScore of {p['bert_model']}"] if "bert_model" in p else []
     line += [f"{p['repeats']} repeats, seed {p['seed']}"]
     line += [f"Diversity of {p['diversity_pairs']} pairs"] if p["what"] != "m2t" else []
     if p.get("multimodality"):
-        line.append("MultiModality of {} texts x {} motions x {} pairs, written once".format(*p["multimodality"]))
+        line.append(
+            "MultiModality of {} texts x {} motions x {} pairs, written once, ± of the draw of pairs".format(
+                *p["multimodality"]
+            )
+        )
     return ", ".join([*line, f"motiongpt {p['motiongpt']}, torch {p['torch']}"])
 
 
@@ -73,7 +80,7 @@ def _warnings(protocol: dict) -> list[str]:
             f"FID with N < D ({protocol['N']} clips, {protocol['embedding_dim']} dimensions): the covariance is "
             "singular and the number depends on N. Compare it within this table only, never with one from another N."
         )
-    if protocol["split"] == "train":
+    if "train" in protocol["split"].split("+"):
         lines.append("Measured on the training split: this says what was learnt by heart, not what was learnt.")
     return [line for warning in lines for line in (f"**{warning}**", "")]
 
@@ -117,7 +124,7 @@ def report_markdown(report: dict) -> str:
     for rank, shown in report["shown"].items():
         clip = report["clips"][shown["clip"]]
         lines += [f"{rank}: {shown['clip']}, MM-Dist {number(shown['mm_dist'])}: {' / '.join(clip['captions'])}", ""]
-        lines += [f"written: {clip['written']}", ""] if "written" in clip else []
+        lines += [f"{word}: {clip[word]}" for word in ("asked", "written") if word in clip] + [""]
         lines += [f"![{rank}]({rank}.png)", ""]
     if report["dropped"]:
         lines += ["## Dropped", "", *(f"- {name}: {reason}" for name, reason in report["dropped"].items()), ""]
@@ -140,13 +147,14 @@ def write_pictures(
     if not shown:
         return paths
     if "codebook" in report:
-        paths.append(plot_code_usage([x["histogram"] for x in report["codebook"].values()], out / "codes.png"))
+        paths.append(plot_code_usage({k: x["histogram"] for k, x in report["codebook"].items()}, out / "codes.png"))
         paths.append(plot_lengths(report["lengths"], out / "lengths.png"))
     for rank, features in shown.items() if data.representation.has_joints else ():
         joints = data.representation.decode(features) * data.representation.metres_per_unit
         clip = report["shown"][rank]
         title = f"{rank}: {clip['clip']}, MM-Dist {clip['mm_dist']:.3g}"
-        caption = report["clips"][clip["clip"]].get("written") or report["clips"][clip["clip"]]["captions"][0]
+        said = report["clips"][clip["clip"]]
+        caption = said.get("written") or said.get("asked") or said["captions"][0]
         paths.append(render_png(joints.numpy(), data.skeleton, out / f"{rank}.png", fps=data.fps, title=title,
                                 caption=caption, size=200))  # fmt: skip
     return paths
@@ -169,7 +177,8 @@ def read_report(folder: Path) -> tuple[dict, dict[str, Tensor]]:
     """Report and embeddings of an evaluation folder. Raises FileNotFoundError or ValueError naming it."""
     report = read_json(Path(folder) / "report.json")
     report = report.get("matching", report)  # beside the reconstruction's own numbers
-    if not {"protocol", "rows", "clips"} <= set(report) or "evaluator_hash" not in report["protocol"]:
+    parts = [report.get(name) for name in ("protocol", "rows", "clips")] if isinstance(report, dict) else [None]
+    if not all(isinstance(part, dict) for part in parts) or "evaluator_hash" not in parts[0]:
         raise ValueError(f"{folder}/report.json was measured without an evaluator; evaluate it with --evaluator")
     return report, read_tensors(Path(folder) / "embeddings.safetensors")
 
@@ -198,6 +207,8 @@ def compare(a: Path, b: Path, seed: int = 0, resamples: int = RESAMPLES, fid_res
 
     Raises ValueError where the two were not measured alike (`SAME`, and the same clips).
     """
+    if Path(a).resolve() == Path(b).resolve():
+        raise ValueError(f"--compare takes two evaluations, got {a} twice")
     (first, vectors_a), (second, vectors_b) = read_report(a), read_report(b)
     for name in SAME:
         values = [x["protocol"].get(name) for x in (first, second)]

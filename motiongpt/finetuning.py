@@ -231,6 +231,9 @@ def what_next(job: Job, example: str, again: Callable[[int], str]) -> str:
 def _check_folder(job: Job, folder: Path) -> None:
     """Nothing is overwritten silently, and nothing of another recipe is mixed in."""
     check_recipe(job.out, job.recipe)
+    others = [name for name in ("prompts.json", "tokenizer.json") if (job.out / name).exists()]
+    if others and not (job.out / "config.json").is_file():
+        raise FileExistsError(f"--out {job.out} is no run (no config.json) and holds {', '.join(others)}; give another")
     if job.number in finished_stages(job.out) and not job.fresh:
         raise FileExistsError(f"{folder} is finished; --fresh trains it again, --out starts another run")
     if job.resume and not (folder / "state").is_dir():

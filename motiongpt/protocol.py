@@ -10,6 +10,7 @@ An evaluator is what has `embed_motion(list of (F, D)) -> (N, E)`, `embed_text(l
 `hash`, `packing`, `describe()`, `config.max_frames`, `skeleton`, `representation` and `fps`.
 """
 
+import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -95,6 +96,14 @@ def read_items(
             f"with a caption; R-precision needs {GROUP} ({len(dropped)} dropped; see --min-frames and --split)"
         )
     return items, dropped
+
+
+def items_hash(items: Sequence[Item]) -> str:
+    """16 hex digits of the frames and captions that are measured: a changed clip or word is another data set."""
+    digest = hashlib.sha256()
+    for item in items:
+        digest.update(f"{item.name}{item.features.shape}{item.captions}".encode() + item.features.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def interval(values: Sequence[float | None]) -> dict[str, float] | None:
@@ -216,7 +225,8 @@ class Setting:
         D = self.motion.shape[1]
         self.protocol = {
             "what": what, "evaluator": evaluator.describe(), "evaluator_hash": evaluator.hash,
-            "packing": evaluator.packing, "data": data.folder.resolve().name, "data_hash": data.hash(), "split": split,
+            "packing": evaluator.packing, "data": data.folder.resolve().name,
+            "data_hash": items_hash(self.items), "split": split,
             "N": self.N, "dropped": len(self.dropped), "min_frames": least, "max_frames": evaluator.config.max_frames,
             "repeats": repeats, "seed": seed, "diversity_pairs": min(300, self.N // 2), "embedding_dim": D,
             "fid_few": self.N <= D, "tokenizer_hash": tokenizer.hash, "digits": DIGITS, **facts,

@@ -4,6 +4,7 @@
 (real motions dealt out to the wrong texts); `evaluate_m2t` one for the captions people wrote, the model's and chance.
 """
 
+import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -21,9 +22,11 @@ from motiongpt.data.tokens import Entry, fold
 from motiongpt.generator import DESCRIBE, MotionGenerator
 from motiongpt.metrics import code_counts, length_accuracy, multimodality, perplexity, token_distances
 from motiongpt.protocol import Item, Row, Setting, qualities
+from motiongpt.stages import LoadedRun, stage_folder
 from motiongpt.tasks import collate, lm_loss
 from motiongpt.text_metrics import bert_score, bleu, cider, rouge_l
 from motiongpt.tokenizer import MotionTokenizer
+from motiongpt.weights import weights_hash
 
 if TYPE_CHECKING:
     from motiongpt.evaluators import Evaluator
@@ -34,6 +37,12 @@ POLICIES = {
     "cut": "the model ends its motions itself; they and the real ones they are compared with are cut to the shorter",
 }
 MULTIMODALITY = (100, 30, 10)  # texts, motions of each, pairs of each
+
+
+def run_hash(run: LoadedRun) -> str:
+    """16 hex digits of the weights a stage samples with: its own, and the base an adapter sits on."""
+    stage = weights_hash(stage_folder(run.folder, run.stage))
+    return hashlib.sha256(f"{stage}/{run.meta.get('base_hash', '')}".encode()).hexdigest()[:16]
 
 
 def codebook(rows: Sequence[Sequence[int]], size: int) -> dict:
@@ -114,7 +123,8 @@ def evaluate_t2m(
         raise ValueError(f"the length policy is one of {', '.join(POLICIES)}, got {policy!r}")
     config = config or SampleConfig()
     facts = {} if generator is None else {
-        "run": generator.run.config.recipe, "stage": generator.run.stage, "length_policy": policy,
+        "run": generator.run.config.recipe, "stage": generator.run.stage, "run_hash": run_hash(generator.run),
+        "length_policy": policy,
         "sampling": asdict(config),
     }  # fmt: skip
     s = Setting("t2m" if generator else "vqvae", data, evaluator, tokenizer, split, clips, min_frames, repeats, seed,
@@ -159,12 +169,13 @@ def evaluate_t2m(
         row.add(_token_scores(generator, sentences, codes, references))
         written.append(codes)
         if repeat == 0:
-            embeddings["model"], shown_from = embedded, made
+            asked, embeddings["model"], shown_from = sentences, embedded, made
             embeddings |= {} if against is None else {"real_cut": against}
 
     main = rows["model" if generator else "reconstruction"]
     table = {
         item.name: {"frames": len(item.features), "captions": [caption.text for caption in item.captions]}
+        | ({"asked": asked[i]} if generator else {})
         | main.per_clip(i)
         for i, item in enumerate(s.items)
     }
@@ -233,7 +244,8 @@ def evaluate_m2t(
     and raises as `evaluate_t2m`.
     """
     config = config or DESCRIBE
-    facts = {"run": generator.run.config.recipe, "stage": generator.run.stage, "sampling": asdict(config)}
+    facts = {"run": generator.run.config.recipe, "stage": generator.run.stage, "run_hash": run_hash(generator.run)}
+    facts |= {"sampling": asdict(config)}
     facts |= {"bert_model": bert_model} if bert_model else {}
     s = Setting("m2t", data, evaluator, tokenizer, split, clips, min_frames, repeats, seed, facts)
     codes = tokenizer.encode(s.features)

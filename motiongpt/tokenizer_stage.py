@@ -16,17 +16,23 @@ from motiongpt.stages import check_recipe, finished_stages, stage_folder, tokeni
 from motiongpt.tasks import RECIPES, Stage
 from motiongpt.tokenizer_training import data_fields, is_tokenised, tokenise_dataset, train_tokenizer
 
+NO_GROUPS = {"grad_accum": 1}  # of batches: the codebook learns from every forward pass
+
 
 def train_tokenizer_here(
-    args: argparse.Namespace, out: Path, *layers: tuple[str, dict], clears: tuple[Path, ...] = ()
-) -> Result:
+    args: argparse.Namespace, out: Path, *layers: tuple[str, dict], clears: tuple[Path, ...] = (),
+    accumulates: bool = True,
+) -> Result:  # fmt: skip
     """Train the VQ-VAE of --data, --config, --fresh, --device and the config flags into `out`; see cli.resolve.
 
-    Raises what `train_tokenizer` raises.
+    Without `accumulates`, --grad-accum is for the stages to come. Raises what `train_tokenizer` raises.
     """
     data = cli.open_dataset(args)
     layers = (*layers, (f"--config {args.config}", cli.read_config_file(args.config)))
     model_config, model_origins = cli.resolve(VQVAEConfig, args, *layers, (str(args.data), data_fields(data)))
+    if not accumulates:
+        layers = (*layers, ("the tokenizer's", NO_GROUPS))
+        args = argparse.Namespace(**vars(args) | {"grad_accum": None})
     config, origins = cli.resolve(TrainConfig, args, *layers)
     device = pick_device(args.device)
     precision = resolve_precision(config.precision, device)
@@ -55,9 +61,10 @@ def tokenizer_stage(args: argparse.Namespace, number: int, stage: Stage) -> int 
         _check_folder(args, folder, number)
         stages = len(RECIPES[args.recipe])
         print(f"recipe {args.recipe}, stage {number} of {stages}: {stage.name} (VQ-VAE), into {folder}")
-        own = argparse.Namespace(**vars(args) | {"grad_accum": 1}) if every else args  # it is for the stages to come
         clears = tuple(stage_folder(args.out, later) for later in range(number + 1, stages + 1)) if every else ()
-        result = train_tokenizer_here(own, folder, (f"recipe {args.recipe}", stage.values), clears=clears)
+        result = train_tokenizer_here(
+            args, folder, (f"recipe {args.recipe}", stage.values), clears=clears, accumulates=not every
+        )
         if not result.finished:
             return cli.stopped(result, args)
         losses = {"best_val_loss": result.best, **result.metrics}

@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from motiongpt.cli import Parser, add_config_flags, flag_name, open_generator, refuse, resolve, run
+from motiongpt import cli
 from motiongpt.config import SampleConfig
 
 
@@ -70,11 +70,12 @@ def evaluate_text(args, data) -> None:
     from motiongpt.generator import DESCRIBE
 
     evaluator = open_evaluator(args, data)
-    generator = open_generator(args, ROOT / "checkpoints" / "demo", device=args.device)
+    generator = cli.open_generator(args, ROOT / "checkpoints" / "demo", device=args.device)
+    cli.check_task(generator, args.what)
     if generator.tokenizer is None:
         raise ValueError(f"{generator.run.folder} has no motion tokenizer; name its folder (--vqvae)")
     m2t = args.what == "m2t"
-    config, _ = resolve(SampleConfig, args, *[("describe", DESCRIBE.to_dict())] if m2t else ())
+    config, _ = cli.resolve(SampleConfig, args, *[("describe", DESCRIBE.to_dict())] if m2t else ())
     evaluate = text_evaluation.evaluate_m2t if m2t else text_evaluation.evaluate_t2m
     own = {"policy": args.length_policy or "own", "multimodality_texts": args.multimodality}
     own = {"bert_model": args.bert_score} if m2t else own
@@ -87,12 +88,12 @@ def common(args) -> dict:
     return {n: getattr(args, n) for n in ("split", "clips", "min_frames", "repeats", "seed", "batch_size")}
 
 
+# name: the flags it needs besides --data, and the function that does it
 WHAT = {"vqvae": (("vqvae",), evaluate_vqvae), "t2m": ((), evaluate_text), "m2t": ((), evaluate_text)}
-"""Name -> the flags it needs besides --data, and the function that does it."""
 
 
-def make_parser() -> Parser:
-    parser = Parser(__doc__)
+def make_parser() -> cli.Parser:
+    parser = cli.Parser(__doc__)
     add = parser.add_argument
     add("--what", choices=tuple(WHAT), default="vqvae", help="what is evaluated (default: vqvae)")
     add("--data", type=Path, help="dataset folder, from scripts/prepare.py")
@@ -115,18 +116,18 @@ def make_parser() -> Parser:
     add("--batch-size", type=int, default=32, help="clips at a time (default: 32)")
     add("--device", default=None, help="cpu, cuda, cuda:1, mps (default: cuda where there is one)")
     add("--compare", type=Path, nargs=2, metavar=("RUN_A", "RUN_B"), help="two folders of evaluations; B minus A")
-    add_config_flags(parser, SampleConfig)
+    cli.add_config_flags(parser, SampleConfig)
     return parser
 
 
 def main(args) -> None:
     for name, least in (("clips", 1), ("batch_size", 1), ("repeats", 1), ("min_frames", 1), ("multimodality", 0)):
         if getattr(args, name) is not None and getattr(args, name) < least:
-            raise ValueError(f"{flag_name(name)} must be at least {least}, got {getattr(args, name)}")
+            raise ValueError(f"{cli.flag_name(name)} must be at least {least}, got {getattr(args, name)}")
     if args.compare:
         from motiongpt.evaluation_report import compare, comparison_markdown
 
-        refuse(args, ("data", "vqvae", "run", "evaluator", "clips", "length_policy"), "with --compare")
+        cli.refuse(args, ("data", "vqvae", "run", "evaluator", "clips", "length_policy"), "with --compare")
         print(comparison_markdown(compare(*args.compare, seed=args.seed)))
         return
     from motiongpt.data.motions import MotionDataset
@@ -135,11 +136,10 @@ def main(args) -> None:
     needed, evaluate = WHAT[args.what]
     for name in ("data", *needed):
         if getattr(args, name) is None:
-            raise ValueError(f"--what {args.what} needs {flag_name(name)}")
-    unused = {"t2m": ("bert_score",), "m2t": ("length_policy",), "vqvae": ("bert_score", "length_policy")}
-    refuse(args, unused[args.what], f"for --what {args.what}")
-    if Path(args.out).is_file():
-        raise FileExistsError(f"--out {args.out} is a file; the report is a folder")
+            raise ValueError(f"--what {args.what} needs {cli.flag_name(name)}")
+    alone = ["bert_score", "length_policy", "run", "stage", *SampleConfig.__dataclass_fields__]
+    unused = {"t2m": ["bert_score"], "m2t": ["length_policy"], "vqvae": alone}[args.what]
+    cli.refuse(args, unused, f"for --what {args.what}")
     args.out = output_path(args.out, "--out", folder=True)
     if "train" in args.split.split("+"):
         print("warning: --split train measures what was learnt by heart; no number of it belongs in a table")
@@ -147,4 +147,4 @@ def main(args) -> None:
 
 
 if __name__ == "__main__":
-    run(main, make_parser())
+    cli.run(main, make_parser())

@@ -88,8 +88,10 @@ def main(args) -> int | None:
     args.out = args.out or cli.default_run()
     cli.settle_steps(args)
     from motiongpt.language_stage import language_stage
+    from motiongpt.motion import output_path
     from motiongpt.tokenizer_stage import tokenizer_stage
 
+    args.out = output_path(args.out, "--out", folder=True)
     for number, stage in stages:
         if stage.trains_tokenizer:
             code = tokenizer_stage(args, number, stage)

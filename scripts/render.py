@@ -66,7 +66,7 @@ def main(args) -> None:
     if args.prompt is None:
         refuse(args, ("stage", "pid", "seed"), "without --prompt")
     if args.input is None:
-        refuse(args, ("fps", "joint_map", "reconstruct"), "without --input: tokens have their tokenizer's rate")
+        refuse(args, ("fps", "joint_map", "reconstruct"), "without --input")
     check_size(args.size)
     if (args.seed or 0) < 0:
         raise ValueError(f"--seed must be 0 or more, got {args.seed}")

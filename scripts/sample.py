@@ -43,7 +43,9 @@ def make_parser() -> cli.Parser:
     parser.add_argument("--vqvae", type=Path, help="tokenizer folder (default: the run's own)")
     cli.add_input_flags(parser)
     parser.add_argument("--pid", help="participant whose style to take; --info lists them (default: none)")
-    parser.add_argument("--seconds", type=float, help="wanted length, to within one code (default: as in training)")
+    parser.add_argument(
+        "--seconds", type=float, help="wanted length, rounded to codes and met to within one (default: as in training)"
+    )
     parser.add_argument("--exact-length", action="store_true", help="with --seconds: exactly so long")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same motion (default 0)")
     parser.add_argument("--no-per-prompt-vocab", action="store_true",

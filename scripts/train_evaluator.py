@@ -44,7 +44,9 @@ def make_parser() -> Parser:
     )
     parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1, mps (default: cuda where there is one)")
     add_config_flags(parser, EvaluatorConfig)
-    add_config_flags(parser, TrainConfig, tuple(n for n in VQVAE_TRAIN_FLAGS if n != "window"), DEFAULTS)
+    add_config_flags(
+        parser, TrainConfig, (*(n for n in VQVAE_TRAIN_FLAGS if n != "window"), "caption_dropout"), DEFAULTS
+    )
     return parser
 
 

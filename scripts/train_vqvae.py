@@ -33,8 +33,10 @@ def make_parser() -> Parser:
 
 
 def main(args) -> int | None:
+    from motiongpt.motion import output_path
     from motiongpt.tokenizer_stage import train_tokenizer_here
 
+    output_path(args.out, "--out", folder=True)
     result = train_tokenizer_here(args, args.out, ("script", DEFAULTS))
     if not result.finished:
         return stopped(result, args)

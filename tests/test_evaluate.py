@@ -235,7 +235,7 @@ def test_mistakes_end_in_one_line(script, folder, tmp_path):
         ((*base, "--batch-size", -1), "--batch-size must be at least 1, got -1"),
         ((*base, "--split", "val"), "val.txt is missing"),
         ((*base, "--split", "empty"), "empty.txt has no usable clip of at least 4 frames"),
-        ((*base[:4], "--out", tmp_path / "file"), "is a file; the report is a folder"),
+        ((*base[:4], "--out", tmp_path / "file"), "is a file, not a folder to write in"),
         ((*base, "--vqvae", tmp_path / "other"), "the tokenizer has frame rate 30.0"),
         ((*base, "--vqvae", folder), "holds no tokenizer"),
         ((*base, "--data", tmp_path / "no"), "no dataset folder"),

@@ -2,7 +2,8 @@
 
 import json
 import math
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ from motiongpt.data.motions import MotionDataset
 from motiongpt.evaluation_report import RESAMPLES, bootstrap, compare, report_markdown, write_report
 from motiongpt.features import joints_to_features
 from motiongpt.metrics import edit_distance, jerk, retrieval_ranks, top_shares
-from motiongpt.protocol import Item, Row, Texts, interval, qualities, read_items, rounded, shortest_clip
+from motiongpt.protocol import Item, Row, Texts, interval, items_hash, qualities, read_items, rounded, shortest_clip
 from motiongpt.skeletons import HUMANML3D
 from motiongpt.text_evaluation import evaluate_m2t, evaluate_t2m, write_motions
 from motiongpt.tokenizer import MotionTokenizer
@@ -335,8 +336,8 @@ def test_script(script, stubbed, folder, tiny, tmp_path):
     assert "# Motion tokenizer: reconstruction" in text and "## Text and motion" in text
     done = script("evaluate", "--vqvae", tiny.vqvae, *base, "--out", tmp_path / "t", "--split", "train")
     assert done.code == 0 and "warning: --split train" in done.out and "**Measured on the training split" in done.out
-    for a, b in (("a", "a"), ("v", "v")):
-        done = script("evaluate", "--compare", tmp_path / a, tmp_path / b)
+    for a in ("a", "v"):
+        done = script("evaluate", "--compare", tmp_path / a, shutil.copytree(tmp_path / a, tmp_path / f"{a} copy"))
         assert done.code == 0 and "| MM-Dist |" in done.out and "| no |" not in done.out, done.err
     done = script("evaluate", "--compare", tmp_path / "a", tmp_path / "v")
     assert done.code == 2 and "cannot be compared: what is t2m and vqvae" in done.err
@@ -352,7 +353,8 @@ def test_mistakes_end_in_one_line(script, stubbed, folder, tiny, tmp_path):
         ((*base, "--evaluator", tmp_path, "--min-frames", 86), "R-precision needs 32"),
         ((*base, "--repeats", 0), "--repeats must be at least 1, got 0"),
         (("--what", "m2t", *base[2:], "--length-policy", "gt"), "--length-policy has no meaning for --what m2t"),
-        (("--compare", tmp_path, tmp_path), "report.json does not exist"),
+        (("--compare", tmp_path, tmp_path / "b"), "report.json does not exist"),
+        (("--compare", tmp_path, tmp_path), "takes two evaluations, got"),
         (("--compare", tmp_path, tmp_path, "--data", folder), "--data has no meaning with --compare"),
     ]:
         done = script("evaluate", *args)
@@ -391,3 +393,31 @@ def test_perplexity_against_the_sum_by_hand(data, generator):
     wanted = math.exp(-np.mean(terms))
     got = language_perplexity(generator, [entry] * 3, "t2m", 2)
     assert got == pytest.approx(wanted, rel=1e-4)  # float32 logits
+
+
+def test_every_repeat_writes_anew_and_the_sheet_shows_what_was_asked(data, generator, monkeypatch):
+    """Seeds never meet: repeat r starts at seed + r N, MultiModality after all of them, 30 times one caption a text."""
+    from motiongpt import text_evaluation
+
+    calls, write = [], text_evaluation.write_motions
+
+    def recorded(generator, texts, first_seed, *rest):
+        calls.append((list(texts), first_seed))
+        return write(generator, texts, first_seed, *rest)
+
+    monkeypatch.setattr(text_evaluation, "write_motions", recorded)
+    report, _, _ = t2m(data, generator, seed=5)
+    N = report["protocol"]["N"]
+    assert [seed for _, seed in calls] == [5 + 2 * N, 5, 5 + N]  # MultiModality first, then the repeats
+    several = calls[0][0]
+    assert [several[:30], several[30:]] == [[several[0]] * 30, [several[30]] * 30]
+    assert {several[0], several[30]} <= {clip["captions"][0] for clip in report["clips"].values()}
+    assert [clip["asked"] for clip in report["clips"].values()] == calls[1][0] != calls[2][0]
+    texts = Texts(Stub(), read_items(data, "test", 40, 196)[0], 5)
+    assert texts.shuffle(0).integers(10**9) != texts.shuffle(1).integers(10**9)
+
+
+def test_the_data_hash_sees_a_word_and_a_frame(data):
+    items, _ = read_items(data, "test", 40, 196)
+    changed = [replace(items[0], captions=items[1].captions), replace(items[0], features=items[0].features + 1)]
+    assert len({items_hash(items), *(items_hash([item, *items[1:]]) for item in changed)}) == 3

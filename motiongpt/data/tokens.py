@@ -159,10 +159,14 @@ def save_tokens(path: Path | str, entries: Sequence[Entry], meta: dict, form: st
         write_code_folder(path, records, meta)
         return
     lines = ",\n".join(json.dumps(record, ensure_ascii=False) for record in records)
-    write_json(meta_path(path), meta)  # first: tokens without it would be read as of another codebook size
     content = f"[\n{lines}\n]\n".encode()
     content = gzip.compress(content, mtime=0) if path.suffix == ".gz" else content
-    write_atomic(path, lambda temporary: temporary.write_bytes(content))
+
+    def both(temporary: Path) -> None:  # a full disk leaves the former two: one of each would be read in wrong codes
+        temporary.write_bytes(content)
+        write_json(meta_path(path), meta)
+
+    write_atomic(path, both)
 
 
 def meta_path(path: Path) -> Path:

@@ -76,15 +76,15 @@ def plot_lengths(lengths: Mapping[str, Sequence[int]], path: str | Path) -> Path
     return _save(figure, path)
 
 
-def plot_code_usage(histograms: Sequence[np.ndarray], path: str | Path) -> Path:
-    """Writes a PNG of how often codes are used, most frequent first, one panel per layer of codes (N,)."""
+def plot_code_usage(histograms: Mapping[str, np.ndarray], path: str | Path) -> Path:
+    """Writes a PNG of how often codes are used, most frequent first: a panel per name, "layer 1" or "real", of (N,)."""
     figure = _figure(7, 0.9 + 2.1 * len(histograms))
     panels = figure.subplots(len(histograms), 1, squeeze=False, sharex=True)[:, 0]
-    for layer, (axes, counts) in enumerate(zip(panels, histograms, strict=True), 1):
+    for axes, (label, counts) in zip(panels, histograms.items(), strict=True):
         shares = np.sort(np.asarray(counts, dtype=float))[::-1] / max(1, np.sum(counts)) * 100
         axes.stairs(shares, np.arange(len(shares) + 1) + 0.5, fill=True, color=LEFT)
         axes.axhline(100 / len(shares), color=RIGHT, lw=1, ls="--", label="all used equally")
-        name = f"layer {layer}: " if len(histograms) > 1 else ""
+        name = f"{label}: " if len(histograms) > 1 else ""
         axes.set_title(f"{name}{int((shares > 0).sum())} of {len(shares)} codes in use", fontsize=10, loc="left")
         axes.set(ylabel="% of codes written", xlim=(0.5, len(shares) + 0.5), ylim=(0, None))
         axes.grid(alpha=0.3)

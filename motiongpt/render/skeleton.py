@@ -28,6 +28,7 @@ PAPER, GRID, SHADE, TRAIL, INK = "#ffffff", "#c3ccd6", "#e4e9ef", "#f2a73b", "#2
 _AZIMUTH, _ELEVATION = np.radians(35.0), np.radians(14.0)  # of the camera, from +z towards +x and upwards
 _FADES = 5  # steps in which the grid fades into the paper
 _MAX_TEXT = 400  # characters looked at of a title or caption; an ellipsis marks the cut
+MAX_FRAMES = 100_000  # more than an hour; a picture of it would take hours and all memory
 _DPI = 64  # of the text's figure: a power of two, so that pixels / _DPI * _DPI is exact
 # Tried in this order for each letter, where installed; the first one comes with matplotlib.
 _FONTS = ("DejaVu Sans", "Noto Sans CJK JP", "PingFang SC", "Microsoft YaHei", "Noto Sans Devanagari", "Noto Emoji")
@@ -100,6 +101,8 @@ class _Scene:
     def __init__(self, joints, skeleton, fps, size, title="", caption="", sheet=False):
         from matplotlib.transforms import Bbox, IdentityTransform
 
+        if len(joints) > MAX_FRAMES:
+            raise ValueError(f"{len(joints)} frames are too many to draw, at most {MAX_FRAMES}; cut the motion")
         joints = np.asarray(joints, dtype=np.float64)
         if joints.ndim != 3 or joints.shape[2] != 3 or len(joints) == 0:
             raise ValueError(f"joints must have shape (F, J, 3) with F > 0, got {joints.shape}")
