@@ -50,6 +50,8 @@ class JSONConfig:
 
     @classmethod
     def from_dict(cls, values: dict) -> "JSONConfig":
+        if not isinstance(values, dict):
+            raise ValueError(f"{cls.__name__} must be an object of its fields, got {str(values)[:60]}")
         known = {f.name: f for f in dataclasses.fields(cls)}
         unknown = sorted(set(values) - set(known))
         if unknown:

@@ -199,7 +199,7 @@ class Evaluator:
         representation = get_representation("humanml3d", skeleton)
         found = [Path(stats)] if stats is not None else sorted(folder.glob(PUBLISHED_STATS))
         if len(found) != 1:
-            raise ValueError(f"{folder} has {len(found)} folders {PUBLISHED_STATS}, expected one; name it (--stats)")
+            raise ValueError(f"{folder} has {len(found)} folders {PUBLISHED_STATS}, expected one; keep the folder of this evaluator")
         normalizer = _published_stats(found[0])
         normalizer.check_pair(representation, PUBLISHED_BIAS, found[0])
         vocabulary, vectors = read_glove(glove)
@@ -220,6 +220,8 @@ class Evaluator:
         missing = [key for key in ("EvaluatorConfig", "skeleton", "representation", "fps") if key not in content]
         if missing:
             raise ValueError(f"{folder / 'config.json'} is not an evaluator's: it has no {', '.join(missing)}")
+        if not isinstance(content.get("facts") or {}, dict):
+            raise ValueError(f"{folder / 'config.json'}: facts must be an object, got {str(content['facts'])[:60]}")
         config = EvaluatorConfig.from_dict(content["EvaluatorConfig"])
         skeleton = load_skeleton(folder, content["skeleton"])
         representation = get_representation(content["representation"], skeleton)

@@ -55,6 +55,8 @@ class Vocabulary:
     """Words in the order of their rows: `encode` gives the ids of words and parts of speech of one caption."""
 
     def __init__(self, words: Sequence[str]) -> None:
+        if not all(isinstance(word, str) for word in words):
+            raise ValueError("a vocabulary (words.json) is a list of words")
         self.words = list(words)
         self.rows = {word: i for i, word in enumerate(self.words)}
         if len(self.rows) != len(self.words) or UNKNOWN not in self.rows:

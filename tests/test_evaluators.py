@@ -1,5 +1,6 @@
 """Evaluators: equal to the published networks, whatever shares the batch, and loud about files that do not fit."""
 
+import json
 import pickle
 from pathlib import Path
 
@@ -307,6 +308,20 @@ def test_saved_and_loaded_it_gives_the_same_numbers(world, tmp_path):
     np.save(tmp_path / "own" / "Std.npy", world.std * 25)
     with pytest.raises(ValueError, match="is the data set's own pair"):
         Evaluator.load(tmp_path / "own")
+
+
+@pytest.mark.parametrize(
+    "name, change",
+    [("words.json", [["unk"]]), ("words.json", [1, 2]), ("words.json", {}), ("config.json", {"EvaluatorConfig": 3}),
+     ("config.json", {"facts": [1]}), ("config.json", [])],
+)  # fmt: skip
+def test_json_of_another_kind_is_refused(world, tmp_path, name, change):
+    path = tmp_path / "own" / name
+    world.load().save(path.parent)
+    known = json.loads(path.read_text())
+    path.write_text(json.dumps(known | change if isinstance(change, dict) and isinstance(known, dict) else change))
+    with pytest.raises(ValueError):
+        Evaluator.load(path.parent)
 
 
 def test_the_movement_encoder_of_a_decomposed_checkpoint(world, tmp_path):
