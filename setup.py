@@ -34,8 +34,15 @@ setup(
         "viz": ["plotly>=5.20", "imageio-ffmpeg>=0.5"],
         "eval": ["bert-score>=0.3.13"],
         "log": ["tensorboard>=2.16"],
-        "test": ["pytest>=8", "pytest-xdist>=3.5", "transformers>=4.51", "peft>=0.17", "scipy>=1.11", "nltk>=3.8",
-                 "rouge-score>=0.1.2"],
+        "test": [
+            "pytest>=8",
+            "pytest-xdist>=3.5",
+            "transformers>=4.51",
+            "peft>=0.17",
+            "scipy>=1.11",
+            "nltk>=3.8",
+            "rouge-score>=0.1.2",
+        ],
         "dev": ["ruff>=0.6"],
     },
 )
