@@ -199,7 +199,7 @@ class Evaluator:
         representation = get_representation("humanml3d", skeleton)
         found = [Path(stats)] if stats is not None else sorted(folder.glob(PUBLISHED_STATS))
         if len(found) != 1:
-            raise ValueError(f"{folder} has {len(found)} folders {PUBLISHED_STATS}, expected this evaluator's only")
+            raise ValueError(f"{folder} has {len(found)} folders {PUBLISHED_STATS}, expected one: this evaluator's")
         normalizer = _published_stats(found[0])
         normalizer.check_pair(representation, PUBLISHED_BIAS, found[0])
         vocabulary, vectors = read_glove(glove)

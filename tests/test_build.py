@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 from motiongpt.data import build as module
 from motiongpt.data.build import Record, build, resample_parameters, split_of, to_skeleton
 from motiongpt.data.caption_table import read_captions
-from motiongpt.data.motions import JOURNAL, Caption, MotionDataset
+from motiongpt.data.motions import JOURNAL, Caption, MotionDataset, read_ids
 from motiongpt.data.procedural import generate_clips
 from motiongpt.data.raw import RawClip
 from motiongpt.data.sources import Options, _given, records
@@ -274,3 +275,21 @@ def test_procedural_records_pickle(tmp_path):
         assert len(pickle.dumps(record)) < 1000  # made by the worker, not sent to it
         clip = record.load()
         assert clip.joints.shape[1:] == (22, 3) and clip.captions and clip.split and clip.participant
+
+
+@pytest.mark.parametrize("name", ["../../esc", "a/b", "/tmp/esc", "..", "a\\b"])
+def test_an_id_that_leaves_the_folder_is_skipped(tmp_path, clips, name):
+    """Ids come from other people's files: nothing is written outside of the data set."""
+    records = [*given(clips), replace(next(iter(given(clips))), id=name)]
+    report = build(records, tmp_path / "deep" / "out", HUMANML3D, "t")
+    assert list(report.skipped) == [name] and "is no file name" in report.skipped[name]
+    assert {path.name for path in tmp_path.iterdir()} == {"deep"} and [*(tmp_path / "deep").iterdir()] == [
+        tmp_path / "deep" / "out"
+    ]
+
+
+@pytest.mark.parametrize("name", ["../esc", "a/b", ".."])
+def test_a_split_names_no_path(tmp_path, name):
+    (tmp_path / "train.txt").write_text(f"c1\n{name}\n")
+    with pytest.raises(ValueError, match="train.txt: the clip id .* is no file name"):
+        read_ids(tmp_path / "train.txt")

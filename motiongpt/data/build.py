@@ -7,6 +7,7 @@ the clips; a journal names the finished ones, so a killed build goes on where it
 depend on how many workers there are. Where records come from is `data/sources.py`.
 """
 
+import glob
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from motiongpt.data.joint_maps import JointMap, apply_map, match_map
-from motiongpt.data.motions import JOURNAL, SPLITS, Caption
+from motiongpt.data.motions import JOURNAL, SPLITS, Caption, check_id
 from motiongpt.data.processes import in_order
 from motiongpt.data.raw import RawClip
 from motiongpt.data.report import Report
@@ -137,6 +138,7 @@ def make_clips(record: Record, target: Target) -> dict:
     """Write what a record becomes, whole or not at all; say what was written, or why it is skipped."""
     notes = []
     try:
+        check_id(record.id)
         loaded = record.load()
         if isinstance(loaded, RawClip):
             notes += loaded.notes
@@ -220,7 +222,8 @@ def _is_whole(out: Path, clip: str, frames: int, _captions: int) -> bool:
     """Whether a clip of the journal is on the disk in full; after a power cut it may not be."""
     try:
         found = [
-            np.load(path, mmap_mode="r", allow_pickle=False) for path in sorted(out.glob(f"new_joint*/{clip}.npy"))
+            np.load(path, mmap_mode="r", allow_pickle=False)
+            for path in sorted(out.glob(f"new_joint*/{glob.escape(clip)}.npy"))
         ]
         return bool(found) and all(len(array) == frames for array in found)
     except (ValueError, OSError, EOFError):

@@ -98,8 +98,21 @@ def load_array(path: Path, ndim: int, width: int | None = None) -> np.ndarray:
     return array.astype(np.float32, copy=False)
 
 
+def check_id(clip: str) -> None:
+    """ValueError for an id that is no plain file name: it would be read and written outside of its folder."""
+    if not clip or clip in (".", "..") or any(mark in clip for mark in "/\\\0"):
+        raise ValueError(f"the clip id {clip!r} is no file name")
+
+
 def read_ids(path: Path) -> list[str]:
-    return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    """The ids of a split, one a line. ValueError naming the file for one that `check_id` refuses."""
+    ids = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    for clip in ids:
+        try:
+            check_id(clip)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+    return ids
 
 
 def check_no_dataset(out: Path, what: str) -> None:
