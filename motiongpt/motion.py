@@ -18,7 +18,7 @@ import numpy as np
 from motiongpt.files import write_atomic
 from motiongpt.render.skeleton import render_gif, render_png
 from motiongpt.representations import SMPLX_WIDTHS
-from motiongpt.skeletons import Skeleton, guess_skeleton
+from motiongpt.skeletons import MYOSKELETON, Skeleton, guess_skeleton
 from motiongpt.vocab import format_motion
 
 SMPLX_WIDTH = sum(SMPLX_WIDTHS.values())
@@ -149,7 +149,8 @@ class Motion:
 
 
 def _skeleton_of(shape: tuple[int, ...]) -> Skeleton:
-    skeleton = guess_skeleton(shape[1]) if len(shape) == 3 else None
+    joints = shape[1] if len(shape) == 3 else 0
+    skeleton = MYOSKELETON if joints == MYOSKELETON.num_joints else guess_skeleton(joints)
     if skeleton is None:
         raise ValueError(f"shape {shape} fits (F, J, 3) of no built-in skeleton; say which skeleton it is")
     return skeleton

@@ -200,3 +200,8 @@ def test_a_motion_at_a_prompt_is_one_line():
     walk = Motion(np.zeros((8, 22, 3)), 20.0, (1, 2), "he walks", HUMANML3D)
     assert repr(walk) == "Motion(8 frames, 20 fps, 'he walks')"
     assert repr(Motion(None, 20.0, (1, 2), "he walks")) == "Motion(2 codes, 20 fps, 'he walks')"
+
+
+def test_joints_of_28_are_the_myoskeleton(tmp_path):
+    np.save(tmp_path / "m.npy", np.random.default_rng(0).normal(size=(5, 28, 3)).astype(np.float32))
+    assert Motion.load(tmp_path / "m.npy").skeleton.name == "myoskeleton-28"
