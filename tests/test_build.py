@@ -282,14 +282,14 @@ def test_an_id_that_leaves_the_folder_is_skipped(tmp_path, clips, name):
     """Ids come from other people's files: nothing is written outside of the data set."""
     records = [*given(clips), replace(next(iter(given(clips))), id=name)]
     report = build(records, tmp_path / "deep" / "out", HUMANML3D, "t")
-    assert list(report.skipped) == [name] and "is no file name" in report.skipped[name]
+    assert list(report.skipped) == [name] and report.skipped[name].startswith("the id")
     assert {path.name for path in tmp_path.iterdir()} == {"deep"} and [*(tmp_path / "deep").iterdir()] == [
         tmp_path / "deep" / "out"
     ]
 
 
-@pytest.mark.parametrize("name", ["../esc", "a/b", ".."])
+@pytest.mark.parametrize("name", ["../esc", "a/../../b", "..", "/etc/x"])
 def test_a_split_names_no_path(tmp_path, name):
     (tmp_path / "train.txt").write_text(f"c1\n{name}\n")
-    with pytest.raises(ValueError, match="train.txt: the clip id .* is no file name"):
+    with pytest.raises(ValueError, match="train.txt: the id .* leads out of the folder"):
         read_ids(tmp_path / "train.txt")

@@ -139,6 +139,8 @@ def make_clips(record: Record, target: Target) -> dict:
     notes = []
     try:
         check_id(record.id)
+        if "/" in record.id:
+            raise ValueError(f"the id {record.id!r} has a folder in it; here ids are file names")
         loaded = record.load()
         if isinstance(loaded, RawClip):
             notes += loaded.notes

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from motiongpt.data.motions import SPLITS, Caption, load_array, parse_captions, read_ids
+from motiongpt.data.motions import SPLITS, Caption, check_id, load_array, parse_captions, read_ids
 from motiongpt.files import read_json, write_json
 from motiongpt.skeletons import guess_skeleton
 
@@ -160,8 +160,7 @@ def write_code_folder(folder: Path, records: list[dict], meta: dict) -> None:
                 number += 1
                 name = f"{clip}_{number}"
             taken.add(name)
-            if Path(name).is_absolute() or ".." in Path(name).parts:
-                raise ValueError(f"the id {name!r} leads out of the folder")
+            check_id(name)
             for sub in ("codes", "texts"):
                 (temporary / sub / name).parent.mkdir(parents=True, exist_ok=True)
             np.save(temporary / "codes" / f"{name}.npy", np.array(codes.split(), np.int64))
