@@ -114,6 +114,12 @@ def reconstruct(
             yield name, row, [tokenizer.joints(layer) for layer in features]
 
 
+def code_usage(counts: Tensor) -> dict:
+    """What a report says of how often each code (N,) was written."""
+    return {"codes": len(counts), "active": int((counts > 0).sum()), "perplexity": float(perplexity(counts)),
+            "histogram": counts.tolist()}  # fmt: skip
+
+
 def evaluate_vqvae(
     tokenizer: MotionTokenizer, data: MotionDataset, split: str = "test", clips: int | None = None, batch_size: int = 32
 ) -> dict:
@@ -123,9 +129,7 @@ def evaluate_vqvae(
         usable, or the representation has no joints (SMPL-X parameters).
     """
     check_same_motion(tokenizer, data)
-    usable, dropped = data.load_split(split)
-    folder = data.folder / "new_joint_vecs"  # in the reasons; where the data lies is not the report's business
-    dropped = {name: reason.replace(str(folder), folder.name) for name, reason in dropped.items()}
+    usable, dropped = data.load_for_report(split)
     unit = tokenizer.config.frames_per_code
     dropped |= {name: f"{len(x)} frames, shorter than one code" for name, x in usable.items() if len(x) < unit}
     usable = {name: x for name, x in usable.items() if len(x) >= unit}
@@ -162,11 +166,7 @@ def evaluate_vqvae(
         "metrics": average([layers[-1][name] for name in chosen]),
         "original": average([qualities[name] for name in chosen]),
         "layers": [average([layer[name] for name in chosen]) for layer in layers],
-        "codebook": [
-            {"codes": size, "active": int((counts > 0).sum()), "perplexity": float(perplexity(counts)),
-             "histogram": counts.tolist()}
-            for counts in histograms
-        ],
+        "codebook": [code_usage(counts) for counts in histograms],
         "shown": dict(zip(SHOWN, (ranked[0], ranked[len(ranked) // 2], ranked[-1]), strict=True)),
         "dropped": dropped,
         "clips": rows,

@@ -14,10 +14,10 @@ import torch
 
 from motiongpt.config import EvaluatorConfig, TrainConfig
 from motiongpt.data.batches import BucketedBatches
-from motiongpt.data.motions import Caption, MotionDataset, check_no_dataset
+from motiongpt.data.motions import Caption, MotionDataset, by_time, check_no_dataset
 from motiongpt.evaluators import Evaluator, load_movement_encoder
 from motiongpt.files import file_hash
-from motiongpt.loops import Result, total_steps, train
+from motiongpt.loops import Result, seeded, total_steps, train
 from motiongpt.matching import (
     UNIT,
     MatchingNetwork,
@@ -28,10 +28,11 @@ from motiongpt.matching import (
     usable_frames,
 )
 from motiongpt.metrics import mm_dist, r_precision
+from motiongpt.protocol import GROUP
 from motiongpt.stages import clear_stage
 from motiongpt.word_vectors import Vocabulary, caption_tokens, glove_hash, plain_tokens, read_glove
 
-GROUP, TOP = 32, 3
+TOP = 3
 SHUFFLES = 10  # R-precision of a small split depends on who is grouped with whom
 
 
@@ -53,11 +54,9 @@ def read_pairs(data: MotionDataset, split: str, say: Callable[[str], None] = pri
         say(f"dropped {clip}: {reason}")
     pairs, short, mute = [], 0, 0
     for clip, features in clips.items():
-        by_time: dict[tuple[float, float], list[Caption]] = {}
-        for caption in data.captions(clip):
-            by_time.setdefault((caption.start, caption.end), []).append(caption)
-        mute += not by_time
-        for captions in by_time.values():
+        pieces = by_time(data.captions(clip))
+        mute += not pieces
+        for captions in pieces.values():
             piece = captions[0].cut(features, data.fps)
             short += len(piece) < UNIT
             if len(piece) >= UNIT:
@@ -163,8 +162,7 @@ def new_evaluator(
         if inputs != config.feature_dim - config.contacts:
             raise ValueError(f"{movement} reads {inputs} columns, the data has {config.feature_dim - config.contacts}")
         config = replace(config, movement_width=width, movement_dim=outputs)
-    with torch.random.fork_rng(devices=[]):  # first weights by the seed; the caller's generator stays as it was
-        torch.set_rng_state(torch.Generator().manual_seed(seed).get_state())
+    with seeded(seed):
         network = MatchingNetwork(config, len(vocabulary.words))
     if vectors is not None:
         network.words.weight.data.copy_(torch.from_numpy(vectors))

@@ -77,6 +77,14 @@ def get_lr(step: int, total: int, config: TrainConfig) -> float:
     return config.lr * (config.min_lr + (1 - config.min_lr) * 0.5 * (1 + math.cos(math.pi * done)))
 
 
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """First weights by the seed: what is drawn inside starts from it, and the caller's generator stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.set_rng_state(torch.Generator().manual_seed(seed).get_state())
+        yield
+
+
 def pick_device(name: str | None) -> torch.device:
     """The named device, else CUDA, else Apple's, else the CPU. Raises ValueError for one that is not there."""
     if name is None:

@@ -22,8 +22,9 @@ import torch
 from torch import Tensor
 
 from motiongpt import __version__
-from motiongpt.data.motions import Caption, MotionDataset
+from motiongpt.data.motions import Caption, MotionDataset, by_time
 from motiongpt.evaluation import frame_qualities
+from motiongpt.matching import UNIT, usable_frames
 from motiongpt.metrics import (
     diversity,
     fid,
@@ -38,7 +39,6 @@ from motiongpt.word_vectors import caption_tokens
 if TYPE_CHECKING:
     from motiongpt.evaluators import Evaluator
 
-UNIT = 4  # frames an evaluator looks at together
 GROUP, CURVE = 32, 10  # R-precision: motions a text is asked to find its own among; the longest list it may name
 DIGITS = 6
 
@@ -65,9 +65,7 @@ def read_items(
     A clip has from min_frames to max_frames + 3 frames and finite features; the frames over max_frames are cut off. A
     caption with times makes an item of its own, ID@start-end. Raises ValueError where fewer than 32 are left.
     """
-    usable, dropped = data.load_split(split)
-    folder = data.folder / "new_joint_vecs"  # in the reasons; where the data lies is not the report's business
-    dropped = {name: reason.replace(str(folder), folder.name) for name, reason in dropped.items()}
+    usable, dropped = data.load_for_report(split)
     items = []
 
     def fits(name: str, features: np.ndarray) -> bool:
@@ -77,18 +75,15 @@ def read_items(
         return False
 
     for clip, features in usable.items():
-        by_time: dict[tuple[float, float], list[Caption]] = defaultdict(list)
-        for caption in data.captions(clip):
-            if caption.text.strip():
-                by_time[caption.start, caption.end].append(caption)
-        if not by_time:
+        pieces = by_time(caption for caption in data.captions(clip) if caption.text.strip())
+        if not pieces:
             dropped[clip] = "no caption"
         elif fits(clip, features):
-            for (start, end), captions in by_time.items():
+            for (start, end), captions in pieces.items():
                 name = clip if (start, end) == (0, 0) else f"{clip}@{start:g}-{end:g}"
                 piece = captions[0].cut(features, data.fps)
                 if name == clip or fits(name, piece):
-                    items.append(Item(name, piece[: min(len(piece), max_frames) // UNIT * UNIT], tuple(captions)))
+                    items.append(Item(name, piece[: usable_frames(len(piece), max_frames)], tuple(captions)))
     items = items[:clips]
     if len(items) < GROUP:
         raise ValueError(

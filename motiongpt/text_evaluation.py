@@ -19,8 +19,9 @@ from tqdm import tqdm
 from motiongpt.config import SampleConfig
 from motiongpt.data.motions import MotionDataset
 from motiongpt.data.tokens import Entry, fold
+from motiongpt.evaluation import code_usage
 from motiongpt.generator import DESCRIBE, MotionGenerator
-from motiongpt.metrics import code_counts, length_accuracy, multimodality, perplexity, token_distances
+from motiongpt.metrics import code_counts, length_accuracy, multimodality, token_distances
 from motiongpt.protocol import Item, Row, Setting, qualities
 from motiongpt.stages import LoadedRun, stage_folder
 from motiongpt.tasks import collate, lm_loss
@@ -46,9 +47,7 @@ def run_hash(run: LoadedRun) -> str:
 
 
 def codebook(rows: Sequence[Sequence[int]], size: int) -> dict:
-    counts = code_counts([code for row in rows for code in row], size)
-    return {"codes": size, "active": int((counts > 0).sum()), "perplexity": float(perplexity(counts)),
-            "histogram": counts.tolist()}  # fmt: skip
+    return code_usage(code_counts([code for row in rows for code in row], size))
 
 
 def in_batches(sizes: Sequence[int], batch_size: int, write: Callable[[list[int]], list]) -> list:

@@ -15,7 +15,7 @@ from motiongpt.data.batches import WindowBatches, pad_motions
 from motiongpt.data.motions import SPLITS, MotionDataset, check_no_dataset
 from motiongpt.data.tokens import MAX_CAPTION, Entry, meta_path, save_tokens
 from motiongpt.files import file_hash, read_json
-from motiongpt.loops import Result, total_steps, train
+from motiongpt.loops import Result, seeded, total_steps, train
 from motiongpt.stages import clear_stage
 from motiongpt.tokenizer import MotionTokenizer, check_same_motion, reconstruction_errors
 from motiongpt.vqvae import VQVAE
@@ -72,8 +72,7 @@ def train_tokenizer(
     if fresh:
         for stale in (out, *clears):
             clear_stage(stale)
-    with torch.random.fork_rng(devices=[]):  # first weights by the seed; the caller's generator stays as it was
-        torch.set_rng_state(torch.Generator().manual_seed(config.seed).get_state())
+    with seeded(config.seed):
         model = VQVAE(model_config)
     model.to(device)
     normalizer = data.normalizer.with_feature_bias(model_config.feature_bias, data.representation)

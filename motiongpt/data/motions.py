@@ -14,6 +14,7 @@ It hands out arrays and captions; windows and batches are `data/batches.py`, fea
 
 import hashlib
 import zipfile
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,14 @@ def load_array(path: Path, ndim: int, width: int | None = None) -> np.ndarray:
     if width is not None and array.shape[-1] != width:
         raise ValueError(f"{path}: expected width {width}, got {array.shape[-1]} (shape {array.shape})")
     return array.astype(np.float32, copy=False)
+
+
+def by_time(captions: Iterable[Caption]) -> dict[tuple[float, float], list[Caption]]:
+    """Captions of a clip by the piece they are about, (start, end) in seconds, in order of first use."""
+    pieces: dict[tuple[float, float], list[Caption]] = defaultdict(list)
+    for caption in captions:
+        pieces[caption.start, caption.end].append(caption)
+    return pieces
 
 
 def check_id(clip: str) -> None:
@@ -207,6 +216,12 @@ class MotionDataset:
     def load_split(self, split: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         """Features of every sound clip of a split, in their own units; and the others, id -> reason."""
         return self.load(self.ids(split))
+
+    def load_for_report(self, split: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+        """`load_split`, with reasons that do not say where the data lies: that is not a report's business."""
+        clips, dropped = self.load_split(split)
+        folder = self.folder / "new_joint_vecs"
+        return clips, {clip: reason.replace(str(folder), folder.name) for clip, reason in dropped.items()}
 
     def load(self, ids: Iterable[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         """`load_split` of some clips."""
