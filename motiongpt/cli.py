@@ -1,7 +1,7 @@
 """What the scripts share: flags made from config fields, one-line errors, and where a value came from.
 
 A script parses, builds, calls, and prints the paths it wrote. Wrong input ends it with one line and exit
-code 2; `--debug` shows the traceback instead. Nothing but this file reads flags or the environment, and this file
+code 2; `--debug` shows the traceback before it. Nothing but this file reads flags or the environment, and this file
 only when a script asks.
 """
 
@@ -11,6 +11,7 @@ import math
 import os
 import shlex
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -28,9 +29,12 @@ from motiongpt.config import (
 from motiongpt.files import read_json
 
 if TYPE_CHECKING:
+    import torch
+
     from motiongpt.data.motions import MotionDataset
     from motiongpt.generator import MotionGenerator
     from motiongpt.loops import Result
+    from motiongpt.tokenizer import MotionTokenizer
 
 Config = TypeVar("Config", bound=JSONConfig)
 
@@ -45,7 +49,7 @@ VQVAE_TRAIN_FLAGS = tuple(
 CONFIGS = (TrainConfig, LoRAConfig, VQVAEConfig, SampleConfig, EvaluatorConfig)  # what --config may hold
 BESIDE_CONFIGS = ("RunConfig", "LLMConfig", "skeleton", "fps", "representation")  # what else a run's config.json holds
 DEBUG_STEPS = 5
-NOT_READ_YET = ("HF_USER", "HUB_REPO_S1", "HUB_REPO_S2", "HUB_REPO_S3", "VQVAE_STATS_PATH", "SMPLX_MODEL_DIR")
+NOT_READ_YET = ("HF_USER", "HUB_REPO_S1", "HUB_REPO_S2", "HUB_REPO_S3", "SMPLX_MODEL_DIR")
 """Variables of the ancestors whose feature is not there yet."""
 
 
@@ -127,6 +131,13 @@ def fill_from_environment(args: argparse.Namespace, **variables: str) -> None:
             print(f"{flag_name(name)} {getattr(args, name)} (environment: {variable})")
 
 
+def fill_tokenizer_from_environment(args: argparse.Namespace) -> None:
+    """VQVAE_CHECKPOINT for --vqvae and, where that is the file of another project, VQVAE_STATS_PATH for --stats."""
+    fill_from_environment(args, vqvae="VQVAE_CHECKPOINT")
+    if args.vqvae is not None and args.vqvae.is_file():
+        fill_from_environment(args, stats="VQVAE_STATS_PATH")
+
+
 def outputs_folder() -> Path:
     """outputs/, in the folder that WORK_DIR names where it is set."""
     return Path(os.environ.get("WORK_DIR", "")).expanduser() / "outputs"
@@ -193,15 +204,42 @@ def add_input_flags(parser: argparse.ArgumentParser) -> None:
     """What reading a user's own motion file takes, see `motion_files.py`."""
     parser.add_argument("--fps", type=float, help="--input: frames per second of a .npy (default: the tokenizer's)")
     parser.add_argument("--joint-map", type=Path, help="--input: JSON {joint of the skeleton: joint of the .bvh}")
-    parser.add_argument("--stats", type=Path, help="folder of Mean.npy and Std.npy, for another project's --vqvae FILE")
+
+
+TOKENIZER_FLAGS = ("vqvae", "stats", "smplx_layout", "vqvae_fps")
+
+
+def add_tokenizer_flags(parser: argparse.ArgumentParser, what: str, *names: str, required: bool = False) -> None:
+    """--vqvae (or `names`), a folder or the file of another project, and what such a file does not tell."""
+    add = parser.add_argument
+    add("--vqvae", *names, type=Path, required=required, help=f"{what}, or the file of another project")
+    add("--stats", type=Path, help="of such a file: folder of its Mean.npy and Std.npy, or its .pt of both")
+    add("--smplx-layout", choices=("train", "visualize"), help="of such a file with 182 features: their order")
+    add("--vqvae-fps", type=float, help="of such a file: the frame rate it was trained at (default: 20; KIT-ML 12.5)")
+
+
+def foreign_flags(args: argparse.Namespace) -> dict:
+    """What `MotionTokenizer.load` takes beside the folder, from the flags. ValueError for one without --vqvae."""
+    if args.vqvae is None:
+        refuse(args, TOKENIZER_FLAGS[1:], "without --vqvae FILE, a tokenizer of another project")
+    fps = args.vqvae_fps
+    if fps is not None and not 0 < fps < math.inf:
+        raise ValueError(f"--vqvae-fps must be positive, got {fps}")
+    return {"stats": args.stats, "smplx_layout": args.smplx_layout, "fps": fps}
+
+
+def named_tokenizer(args: argparse.Namespace, device: "torch.device | str" = "cpu") -> "MotionTokenizer | None":
+    """The tokenizer of `add_tokenizer_flags`, or None where no flag names one."""
+    from motiongpt.tokenizer import MotionTokenizer
+
+    foreign = foreign_flags(args)
+    return None if args.vqvae is None else MotionTokenizer.load(args.vqvae, device, **foreign)
 
 
 def check_input_flags(args: argparse.Namespace) -> None:
     """ValueError for values of `add_input_flags` that make no sense."""
     if args.fps is not None and not 0 < args.fps < math.inf:
         raise ValueError(f"--fps must be positive, got {args.fps}")
-    if args.stats and not args.vqvae:
-        raise ValueError("--stats needs --vqvae FILE, a tokenizer of another project")
 
 
 def settle_steps(args: argparse.Namespace) -> None:
@@ -213,9 +251,11 @@ def settle_steps(args: argparse.Namespace) -> None:
 
 
 def open_generator(
-    args: argparse.Namespace, demo: Path, precision: str | None = None, device: str | None = None
+    args: argparse.Namespace, demo: Path, task: str = "t2m", precision: str | None = None, device: str | None = None
 ) -> "MotionGenerator":
     """The run of --run, --stage and --vqvae, loaded and said; without --run outputs/run where it is one, else `demo`.
+
+    A warning where the stage was not trained on `task`.
 
     The weights are in bf16 on CUDA from 8.0 on, else fp32, unless `precision` says.
     """
@@ -231,17 +271,13 @@ def open_generator(
     where = pick_device(device)
     precision = precision or resolve_precision("auto", where, bf16_pays=False)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32  # fp16, for older CUDA, overflows: fp32 there
-    generator = MotionGenerator(place, stage=args.stage, vqvae=args.vqvae, stats=args.stats, device=where, dtype=dtype)
+    vqvae = named_tokenizer(args, where)
+    generator = MotionGenerator(place, stage=args.stage, task=task, vqvae=vqvae, device=where, dtype=dtype)
     print(f"run {place}, stage {generator.run.stage} ({generator.run.meta['name']})")
-    return generator
-
-
-def check_task(generator: "MotionGenerator", task: str) -> None:
-    """Warn where the stage was not trained on what it is asked for."""
-    tasks = generator.run.meta["tasks"]
-    if task not in tasks:
+    if task not in (tasks := generator.run.meta["tasks"]):
         trained = f"stage {generator.run.stage} was trained on {', '.join(tasks)}, not on {task}"
         print(f"warning: {trained}; expect little, and take another --stage or --run")
+    return generator
 
 
 def stopped(result: "Result", args: argparse.Namespace) -> int:
@@ -302,25 +338,21 @@ def run(main: Callable[[argparse.Namespace], int | None], parser: argparse.Argum
     except BrokenPipeError:
         code = 0
     except (ValueError, OSError, FloatingPointError) as error:
-        if args.debug:
-            raise
-        print(
-            f"{parser.prog}: error: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
-            file=sys.stderr,
-        )
-        code = 2
+        code = _failed(parser, args, str(error).splitlines()[0] if str(error) else type(error).__name__)
     except MemoryError as error:
-        if args.debug:
-            raise
-        print(
-            f"{parser.prog}: error: out of memory ({error or 'no more to be had'}); use less at a time", file=sys.stderr
-        )
-        code = 2
+        code = _failed(parser, args, f"out of memory ({error or 'no more to be had'}); use less at a time")
     except RuntimeError as error:
         # PyTorch's OutOfMemoryError by its name: --help and wrong flags must not wait for torch
-        if args.debug or type(error).__name__ != "OutOfMemoryError":
+        if type(error).__name__ != "OutOfMemoryError":
             raise
         fewer = "a smaller --batch-size and a larger --grad-accum" if hasattr(args, "grad_accum") else "fewer at a time"
-        print(f"{parser.prog}: error: the device is out of memory; use {fewer}", file=sys.stderr)
-        code = 2
+        code = _failed(parser, args, f"the device is out of memory; use {fewer}")
     sys.exit(code or 0)
+
+
+def _failed(parser: argparse.ArgumentParser, args: argparse.Namespace, message: str) -> int:
+    """Say a user's mistake in one line, after the traceback with --debug; returns the exit code of that, 2."""
+    if args.debug:
+        traceback.print_exc()
+    print(f"{parser.prog}: error: {message}", file=sys.stderr)
+    return 2

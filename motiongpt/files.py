@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import safetensors
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -28,6 +28,7 @@ except ImportError:  # Windows
 
     fcntl = None
 
+FORMAT = {"format": "pt"}
 LOCKED_BYTE = 1 << 30  # Windows lets nobody read a locked byte: not one of those that say the PID
 
 
@@ -69,8 +70,17 @@ def write_json(path: Path, value: object, indent: int | None = 2) -> None:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """A safetensors file that says it comes from PyTorch: some versions of `transformers` refuse one that does not."""
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomic(path, lambda temporary: save_file(contiguous, temporary, {"format": "pt"}))
+    plain = _plain(tensors)
+    write_atomic(path, lambda temporary: save_file(plain, temporary, FORMAT))
+
+
+def tensors_hash(tensors: Mapping[str, Tensor]) -> str:
+    """`file_hash` of the file that `write_tensors` makes of these."""
+    return hashlib.sha256(save(_plain(tensors), FORMAT)).hexdigest()[:16]
+
+
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
 @contextmanager

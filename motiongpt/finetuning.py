@@ -46,7 +46,7 @@ from motiongpt.stages import (
     versions,
 )
 from motiongpt.tasks import RECIPES, Renderer, TaskCollate, first_language_stage, lm_loss
-from motiongpt.tokenizer import tokenizer_files
+from motiongpt.tokenizer import MotionTokenizer, tokenizer_files
 from motiongpt.vocab import MotionVocab, TextTokenizer, load_tokenizer
 from motiongpt.weights import resolve_backbone, weights_hash
 
@@ -66,6 +66,7 @@ class Job:
     data: Path
     backbone: str
     vqvae: Path | None
+    foreign: dict  # what `MotionTokenizer.load` takes where `vqvae` is the file of another project
     source: Path | None
     codes: int | None
     dedup: bool
@@ -119,7 +120,7 @@ def prepare_stage(job: Job, device: torch.device, say: Callable[[str], None]) ->
     codes, origin = codebook_size(entries, job.data, job.codes)
     say(f"{job.data}: {len(entries)} entries, codebook of {codes} ({origin})")
     run = _run_config(job, entries, codes)
-    vqvae = _vqvae_folder(job)
+    vqvae = _tokenizer(job)
     training = [entry for entry in entries if entry.split == "train"]
     held_out = sorted((e for e in entries if e.split == "val"), key=lambda e: rank(e, job.config.seed))
     held_out = held_out[: job.validation or MAX_VALIDATION_ENTRIES]
@@ -317,8 +318,9 @@ def _run_config(job: Job, entries: list[Entry], codes: int) -> RunConfig:
     return replace(run, participants=first.participants, base_hash=first.base_hash)
 
 
-def _vqvae_folder(job: Job) -> Path | None:
-    """The tokenizer to copy into the run; it, or else the run's own, must be the one that wrote the codes."""
+def _tokenizer(job: Job) -> Path | MotionTokenizer | None:
+    """The tokenizer the run gets, a folder to copy or the loaded file of another project; None where it keeps its own.
+    It must be the one that wrote the codes."""
     meta, own = _data_meta(job), job.out / "vqvae"
     trained = (own / "metrics.jsonl").is_file()  # here, by a tokenizer stage
     if trained and not (own / "model.safetensors").is_file():
@@ -330,26 +332,35 @@ def _vqvae_folder(job: Job) -> Path | None:
                 f"{job.out} was made with another tokenizer than {job.data}; give --vqvae or another --out"
             )
         return None
-    inside = job.vqvae / "vqvae"  # a run's own folder serves as well
-    source = job.vqvae if (job.vqvae / "model.safetensors").is_file() or not inside.is_dir() else inside
-    try:
-        tokenizer_files(source)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"--vqvae {error}") from error
-    if meta.get("vqvae", (found := file_hash(source / "model.safetensors"))) != found:
+    if job.vqvae.is_file() or any(value is not None for value in job.foreign.values()):
+        source = MotionTokenizer.load(job.vqvae, **job.foreign)
+        found = source.hash
+    else:
+        inside = job.vqvae / "vqvae"  # a run's own folder serves as well
+        source = job.vqvae if (job.vqvae / "model.safetensors").is_file() or not inside.is_dir() else inside
+        try:
+            tokenizer_files(source)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"--vqvae {error}") from error
+        found = file_hash(source / "model.safetensors")
+    if meta.get("vqvae", found) != found:
         raise ValueError(f"--vqvae {job.vqvae} is not the tokenizer that wrote {job.data} ({meta_path(job.data).name})")
     if trained and file_hash(own / "model.safetensors") != found:
         raise ValueError(f"{own} was trained in this run and {job.data} is in other tokens; give --data of its tokens")
     return source
 
 
-def _write_run(job: Job, run: RunConfig, tokenizer: TextTokenizer, vqvae: Path | None, entries: list[Entry]) -> None:
+def _write_run(
+    job: Job, run: RunConfig, tokenizer: TextTokenizer, vqvae: Path | MotionTokenizer | None, entries: list[Entry]
+) -> None:
     """config.json, prompts.json and both tokenizers of the run, of text and of motion."""
     job.out.mkdir(parents=True, exist_ok=True)
     run.write(job.out, job.config, job.lora)
     write_json(job.out / "prompts.json", prompt_table(entries), indent=None)
     tokenizer.save(job.out)
     target = job.out / "vqvae"
+    if isinstance(vqvae, MotionTokenizer):
+        return vqvae.save(target)
     if vqvae is None or os.path.abspath(vqvae) == os.path.abspath(target):
         return
     for path in tokenizer_files(vqvae):

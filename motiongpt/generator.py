@@ -53,8 +53,8 @@ class MotionGenerator:
         dataset_path: Path | str | None = None,
         *,
         stage: int | None = None,
-        vqvae: Path | str | None = None,
-        stats: Path | str | None = None,
+        task: str = "t2m",
+        vqvae: Path | str | MotionTokenizer | None = None,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -63,16 +63,17 @@ class MotionGenerator:
         Args:
             dataset_path: a token dataset to take lengths and codes per caption from; the run's own prompts.json
                 serves where this is None.
-            stage: stage number; default the highest finished one.
-            vqvae: tokenizer folder; default the run's own. For the file of another project, `stats` is the folder of
-                its Mean.npy and Std.npy.
+            stage: stage number; default the highest finished one, of those trained on `task` where there are any.
+            task: what the generator is for, t2m (`generate`) or m2t (`describe`).
+            vqvae: tokenizer folder, or a loaded tokenizer, such as that of another project's file; default the run's
+                own.
             dtype: of the language model's base weights. bfloat16 halves them and rounds every product: other
                 motions than in float32 for the same seed, as likely ones. The motion tokenizer stays float32.
 
         Raises FileNotFoundError or ValueError in one line where something is missing or does not fit.
         """
         run = resolve_folder(model_path, "run", "scripts/finetune.py --out makes one", ignore=["*/state/*"])
-        self.run: LoadedRun = load_run(run, stage, device, dtype)
+        self.run: LoadedRun = load_run(run, stage, device, dtype, task)
         if dataset_path is not None:
             entries = load_tokens(dataset_path, split_seed(self.run.folder))  # held out here as it was in training
             self.run.prompts = Prompts(prompt_table(entries))
@@ -83,12 +84,14 @@ class MotionGenerator:
                 "they come from different tokenizers"
             )
         self.device = torch.device(device)
-        folder = Path(vqvae) if vqvae is not None else self.run.folder / "vqvae"
-        self.tokenizer = MotionTokenizer.load(folder, device, stats) if vqvae is not None or folder.is_dir() else None
+        own = self.run.folder / "vqvae"
+        vqvae = own if vqvae is None and own.is_dir() else vqvae
+        loaded = vqvae is None or isinstance(vqvae, MotionTokenizer)
+        self.tokenizer = vqvae if loaded else MotionTokenizer.load(vqvae, device)
         if self.tokenizer is not None and self.tokenizer.config.codes < self.run.config.codes:
             raise ValueError(
-                f"{folder} has {self.tokenizer.config.codes} codes, the run writes {self.run.config.codes}: "
-                "it is another tokenizer"
+                f"{'the tokenizer' if loaded else vqvae} has {self.tokenizer.config.codes} codes, the run writes "
+                f"{self.run.config.codes}: it is another tokenizer"
             )
 
     @classmethod

@@ -40,7 +40,8 @@ def language_stage(args: argparse.Namespace, number: int, stage: Stage, demo: Pa
     job = Job(
         number=number, name=stage.name, tasks=parse_tasks(args.tasks) if args.tasks else stage.tasks,
         recipe=args.recipe, out=args.out, train_mode=args.train or "lora", data=data or demo / "tokens.json.gz",
-        backbone=backbone, vqvae=args.vqvae or (None if data else demo / "vqvae"), source=vars(args)["from"],
+        backbone=backbone, vqvae=args.vqvae or (None if data else demo / "vqvae"), foreign=cli.foreign_flags(args),
+        source=vars(args)["from"],
         codes=codes, dedup=args.dedup, think=args.think or "auto", fresh=args.fresh, resume=args.resume,
         config=config, lora=lora, clears=later if every else (), **({"validation": 8} if args.debug else {}),
     )  # fmt: skip

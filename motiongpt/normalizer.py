@@ -8,6 +8,7 @@ contact is 0 or 1, so its mean p says what its deviation is, sqrt(p (1 - p)), an
 the feature bias, a fingerprint of the pair.
 """
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from motiongpt.features import Array
 from motiongpt.representations import Representation
+from motiongpt.unpickle import load_pickle
 
 PAIRS = {
     1.0: "the data set's own pair (root and contact deviations as measured)",
@@ -134,15 +136,64 @@ class Normalizer:
 
     @classmethod
     def load(cls, folder: str | Path) -> "Normalizer":
-        """Inverse of `save`. FileNotFoundError where one of the two is missing, ValueError where one is no array."""
-        paths = [Path(folder) / "Mean.npy", Path(folder) / "Std.npy"]
-        for path in paths:
-            if not path.is_file():
-                raise FileNotFoundError(f"no {path.name} in {folder}; expected Mean.npy and Std.npy beside the motions")
+        """Inverse of `save`; mean.npy and std.npy of published checkpoints are read, too, and in place of a folder a
+        file of torch.save or pickle with {"mean": ..., "std": ...}, as SignMotionGPT has it.
+
+        FileNotFoundError where one of the two is missing. ValueError where one is no array, or where the two spellings
+        of a name lie side by side and differ.
+        """
+        if Path(folder).is_file():
+            return cls._load_file(Path(folder))
         try:
-            return cls(*(np.load(path, allow_pickle=False) for path in paths))
-        except (ValueError, EOFError, OSError) as error:
+            return cls(*(_load_array(Path(folder), name) for name in ("Mean.npy", "Std.npy")))
+        except ValueError as error:
             raise ValueError(f"{folder}: Mean.npy and Std.npy cannot be used ({error})") from error
+
+    @classmethod
+    def _load_file(cls, path: Path) -> "Normalizer":
+        content = load_pickle(path)
+        if not isinstance(content, dict) or not {"mean", "std"} <= content.keys():
+            raise ValueError(f"{path} holds no mean and std; expected a folder with Mean.npy and Std.npy, or a dict")
+        try:
+            return cls(*(_float64(content[name]).squeeze() for name in ("mean", "std")))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path}: mean and std cannot be used ({error})") from error
+
+
+def _load_array(folder: Path, name: str) -> np.ndarray:
+    """An array under its name, or under that name in lower case."""
+    found = [path for path in (folder / name, folder / name.lower()) if path.is_file()]
+    if not found:
+        raise FileNotFoundError(f"no {name} in {folder}; expected Mean.npy and Std.npy beside the motions")
+    arrays = [read_array(path) for path in found]
+    if not np.array_equal(arrays[0], arrays[-1]):
+        raise ValueError(f"{found[0].name} and {found[1].name} are there and differ; keep the one that belongs here")
+    return arrays[0]
+
+
+def read_array(path: Path) -> np.ndarray:
+    """What a .npy holds, mapped and not read, so that a header that lies costs no memory.
+
+    Raises FileNotFoundError, or ValueError naming a file that is no .npy or holds Python objects.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # numpy and zipfile raise a dozen kinds on damaged files, tokenize.TokenError among them
+        raise ValueError(f"{path} is not a readable .npy array ({array_fault(error)})") from error
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{path} is not a .npy array, but an NpzFile, an archive of arrays")
+    return array
+
+
+def array_fault(error: Exception) -> str:
+    """In one line why NumPy refused a file, without its advice to unpickle: a pickle may run any program."""
+    text = " ".join(str(error).split())
+    if not re.search("allow_pickle|pickled|Python objects", text):
+        return text
+    first = "" if re.search("Object arrays|Python objects", text) else "it is none of NumPy's files, or it "
+    return f"{first}holds Python objects; only plain arrays are read"
 
 
 def pair_name(bias: float) -> str:

@@ -286,8 +286,9 @@ def load_run(
     stage: int | None = None,
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
+    task: str = "t2m",
 ) -> LoadedRun:
-    """Load a run's stage (default: the highest finished one), adapters merged.
+    """Load a run's stage (default: the highest finished one, of those trained on `task` if any), adapters merged.
 
     `run` may be a stage folder itself; `dtype` is that of the base weights, new rows stay fp32. Raises
     FileNotFoundError or ValueError saying what was found.
@@ -303,7 +304,8 @@ def load_run(
     stages = finished_stages(run)
     if not stages:
         raise FileNotFoundError(f"{run} has no finished stage; scripts/finetune.py --out {run} goes on training it")
-    stage = max(stages) if stage is None else stage
+    able = [number for number, meta in stages.items() if task in meta["tasks"]]
+    stage = max(able or stages) if stage is None else stage
     if stage not in stages:
         raise ValueError(f"{run} has no finished stage {stage}; finished: {', '.join(map(str, sorted(stages)))}")
     folder = stage_folder(run, stage)

@@ -4,6 +4,8 @@
              model.safetensors      Mean.npy  Std.npy
              skeleton.json          where the skeleton is not a built-in one
 
+config.json has `smplx_layout` too where the weights came from another project: the order its 182 columns were in.
+
 Motions go in as features in their own units and come out as joints in metres; what is between is nobody
 else's business. Clips of any lengths share a batch (see `vqvae.py`).
 """
@@ -20,7 +22,9 @@ from torch.nn.utils.rnn import pad_sequence
 from motiongpt.config import VQVAEConfig
 from motiongpt.data.batches import pad_motions
 from motiongpt.data.motions import MotionDataset
-from motiongpt.files import file_hash, read_json, write_json
+from motiongpt.data.readers.smplx import WIDTH as SMPLX_WIDTH
+from motiongpt.data.readers.smplx import from_layout
+from motiongpt.files import file_hash, read_json, tensors_hash, write_json
 from motiongpt.metrics import code_counts, mpjpe, perplexity
 from motiongpt.normalizer import Normalizer
 from motiongpt.representations import Representation, get_representation
@@ -30,7 +34,6 @@ from motiongpt.weights import load_vqvae, save_vqvae
 
 TOKENIZER_FILES = ("config.json", "model.safetensors", "Mean.npy", "Std.npy")
 ENCODE_BATCH = 32  # clips of similar length that share a batch
-SMPLX_WIDTH = 182
 FOREIGN_BIAS = {"ema_reset": 25.0, "residual": 5.0}
 """Quantiser -> feature bias of the published tokenizers: T2M-GPT's and its kin, and MoMask's."""
 
@@ -68,23 +71,35 @@ class MotionTokenizer:
                 f"the tokenizer has width {vqvae.config.feature_dim}, its representation {self.representation.name} of "
                 f"skeleton {skeleton.name} has {self.representation.dim}"
             )
-        self.hash = ""
+        self.hash, self.smplx_layout = "", None
 
     @classmethod
     def load(
-        cls, folder: Path | str, device: str | torch.device = "cpu", stats: Path | str | None = None
+        cls,
+        folder: Path | str,
+        device: str | torch.device = "cpu",
+        stats: Path | str | None = None,
+        smplx_layout: str | None = None,
+        fps: float | None = None,
     ) -> "MotionTokenizer":
         """Read a folder that `train_vqvae.py` wrote, or the `vqvae/` of a run folder, or the file of another project.
 
-        A foreign file has no mean and deviation: `stats` is a folder with the Mean.npy and Std.npy it was trained
-        with. Raises FileNotFoundError or ValueError naming the file, also where the pair is another one than the
-        network was trained with.
+        Args:
+            stats: such a file has no mean and deviation; those it was trained with, see `Normalizer.load`.
+            smplx_layout: of a file with 182 features, the order of its columns, train or visualize (readers/smplx.py).
+                Its columns and those of `stats` are brought into ours; what its order lacks stays zero, and what only
+                it has (the eyes) is taken to be at its mean.
+            fps: frame rate it was trained at; default the skeleton's, and needed for SMPL-X, where nothing tells.
+
+        Raises FileNotFoundError or ValueError naming the file, also where the pair is another one than the network was
+        trained with.
         """
         folder = Path(folder)
         if folder.is_file():
-            return cls._load_foreign(folder, device, stats)
-        if stats is not None:
-            raise ValueError(f"--stats is for the file of another project; {folder} has its own Mean.npy and Std.npy")
+            return cls._load_foreign(folder, device, stats, smplx_layout, fps)
+        for flag, value in (("--stats", stats), ("--smplx-layout", smplx_layout), ("--vqvae-fps", fps)):
+            if value is not None:
+                raise ValueError(f"{flag} is for the file of another project, {folder} is a folder, which has its own")
         if not (folder / "model.safetensors").is_file() and (folder / "vqvae" / "model.safetensors").is_file():
             folder = folder / "vqvae"  # a run folder has a config.json of its own
         for name in ("config.json", "model.safetensors"):
@@ -100,25 +115,40 @@ class MotionTokenizer:
         normalizer.check_pair(representation, vqvae.config.feature_bias, folder / "Std.npy")
         tokenizer = cls(vqvae, normalizer, skeleton, content["fps"], representation)
         tokenizer.hash = file_hash(folder / "model.safetensors")
+        tokenizer.smplx_layout = content.get("smplx_layout")
         return tokenizer
 
     @classmethod
-    def _load_foreign(cls, path: Path, device: str | torch.device, stats: Path | str | None) -> "MotionTokenizer":
+    def _load_foreign(
+        cls,
+        path: Path,
+        device: str | torch.device,
+        stats: Path | str | None,
+        layout: str | None,
+        fps: float | None,
+    ) -> "MotionTokenizer":
         if stats is None:
             raise ValueError(f"{path} has no mean and deviation: give the folder of its Mean.npy and Std.npy (--stats)")
+        normalizer = Normalizer.load(stats)
         vqvae = load_vqvae(path).to(device)
         width = vqvae.config.feature_dim
         skeleton = guess_skeleton((width + 1) / 12)
         if skeleton is None and width != SMPLX_WIDTH:
             raise ValueError(f"{path} has width {width}: none of HumanML3D (263), KIT-ML (251) and SMPL-X (182)")
         representation = get_representation("humanml3d" if skeleton else "smplx", skeleton or HUMANML3D)
-        normalizer = Normalizer.load(stats)
+        if width == SMPLX_WIDTH:
+            if fps is None:
+                raise ValueError(f"{path} does not tell the frame rate it was trained at: give it (--vqvae-fps)")
+            normalizer = _reorder(vqvae, normalizer, layout, path)
+        elif layout is not None:
+            raise ValueError(f"--smplx-layout is for 182 SMPL-X numbers a frame; {path} has {width}")
         bias = FOREIGN_BIAS[vqvae.config.quantizer]
-        normalizer.check_pair(representation, bias, Path(stats) / "Std.npy")
+        normalizer.check_pair(representation, bias, stats if Path(stats).is_file() else Path(stats) / "Std.npy")
         vqvae.config = replace(vqvae.config, feature_bias=bias)  # what `save` writes is then true
         skeleton = skeleton or HUMANML3D
-        tokenizer = cls(vqvae, normalizer, skeleton, skeleton.fps, representation)
-        tokenizer.hash = file_hash(path)
+        tokenizer = cls(vqvae, normalizer, skeleton, fps or skeleton.fps, representation)
+        tokenizer.hash = tensors_hash(vqvae.state_dict())  # that of the folder which `save` makes
+        tokenizer.smplx_layout = layout
         return tokenizer
 
     def save(self, folder: Path, dtype: torch.dtype = torch.float32) -> None:
@@ -129,6 +159,7 @@ class MotionTokenizer:
         save_skeleton(self.skeleton, folder)
         content = {"VQVAEConfig": self.vqvae.config.to_dict(), "skeleton": self.skeleton.name}
         content |= {"representation": self.representation.name, "fps": self.fps}
+        content |= {"smplx_layout": self.smplx_layout} if self.smplx_layout else {}
         write_json(folder / "config.json", content)
 
     @property
@@ -180,6 +211,27 @@ class MotionTokenizer:
         """Indices of the non-empty rows in batches of similar size."""
         order = sorted((i for i, size in enumerate(sizes) if size > 0), key=lambda i: sizes[i])
         return [order[i : i + ENCODE_BATCH] for i in range(0, len(order), ENCODE_BATCH)]
+
+
+def _reorder(vqvae: VQVAE, normalizer: Normalizer, layout: str | None, path: Path) -> Normalizer:
+    """Bring the columns a foreign network reads and writes into our order of SMPL-X numbers, in place, and those of
+    its normalisation, which is returned. A column it lacks is read with weight 0 and written as 0."""
+
+    def ours(columns: np.ndarray) -> np.ndarray:
+        """(182, ...) -> the same in our order."""
+        rows = columns.reshape(SMPLX_WIDTH, -1).T
+        return from_layout(rows, layout).T.reshape(columns.shape)
+
+    try:
+        first, last = vqvae.encoder.conv_in, vqvae.decoder.conv_out
+        with torch.no_grad():
+            weight = first.weight.transpose(0, 1)  # (182, W, k)
+            weight.copy_(torch.from_numpy(ours(weight.cpu().numpy())))
+            for tensor in (last.weight, last.bias):  # (182, W, k), (182,)
+                tensor.copy_(torch.from_numpy(ours(tensor.cpu().numpy())))
+        return Normalizer(ours(normalizer.mean), ours(normalizer.std))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def check_same_motion(tokenizer: MotionTokenizer, data: MotionDataset, name: str = "tokenizer") -> None:

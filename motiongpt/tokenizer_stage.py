@@ -14,6 +14,7 @@ from motiongpt.files import read_json, write_json
 from motiongpt.loops import Result, pick_device, resolve_precision
 from motiongpt.stages import check_recipe, finished_stages, stage_folder, tokenizer_meta, versions
 from motiongpt.tasks import RECIPES, Stage
+from motiongpt.tokenizer import MotionTokenizer
 from motiongpt.tokenizer_training import data_fields, is_tokenised, tokenise_dataset, train_tokenizer
 
 NO_GROUPS = {"grad_accum": 1}  # of batches: the codebook learns from every forward pass
@@ -121,4 +122,4 @@ def _tokenise(args: argparse.Namespace, vqvae: Path, out: Path) -> None:
     elif out.is_file() and finished_stages(args.out) and not args.fresh:
         raise ValueError(f"{out}, which stages of this run have learnt, is not {args.data}; give another --out")
     else:
-        tokenise_dataset(data, vqvae, out, pick_device(args.device))
+        tokenise_dataset(data, MotionTokenizer.load(vqvae, pick_device(args.device)), out)

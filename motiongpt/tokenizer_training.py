@@ -111,9 +111,8 @@ def train_tokenizer(
 
 def tokenise_dataset(
     data: MotionDataset,
-    vqvae: Path,
+    tokenizer: MotionTokenizer,
     out: Path,
-    device: torch.device,
     form: str = "json",
     say: Callable[[str], None] = print,
 ) -> None:
@@ -122,9 +121,8 @@ def tokenise_dataset(
     `form` is json or npy, see `save_tokens`. The codes are those of the first layer, where there are several.
 
     Raises ValueError where tokenizer and data have different skeletons, representations or frame rates, or no clip is
-    long enough, FileNotFoundError where there is no tokenizer in `vqvae`, FileExistsError where a folder is in the way.
+    long enough, FileExistsError where a folder is in the way.
     """
-    tokenizer = MotionTokenizer.load(vqvae, device)
     check_same_motion(tokenizer, data)
     people = data.folder / "participants.json"
     participant_of = read_json(people) if people.is_file() else {}

@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from motiongpt.cli import Parser, open_generator, run
+from motiongpt.cli import Parser, add_tokenizer_flags, open_generator, run
 from motiongpt.files import file_hash, read_json, write_atomic, write_json
 
 SPLIT = ("truth", "roundtrip", "model")  # each in two rows: the actions everybody expects, and all others
@@ -24,8 +24,7 @@ def make_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument("--run", help="run folder, stage folder or Hub repo id (default: outputs/run, else the demo)")
     parser.add_argument("--stage", type=int, help="stage to sample from (default: the highest finished one)")
-    parser.add_argument("--vqvae", type=Path, help="tokenizer folder (default: the run's own)")
-    parser.add_argument("--stats", type=Path, help="folder of Mean.npy and Std.npy, for another project's --vqvae FILE")
+    add_tokenizer_flags(parser, "tokenizer folder (default: the run's own)")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="what to measure (default: all)")
     parser.add_argument("--seeds", type=int, default=5, help="motions per plain caption (default 5)")
     parser.add_argument("--sentence-seeds", type=int, default=1, help="motions per frozen sentence (default 1)")
@@ -110,7 +109,7 @@ def main(args) -> None:
 
 def load(args):
     """The run's generator; ValueError where its motions are no joints that the conditions know."""
-    generator = open_generator(args, ROOT / "checkpoints" / "demo", args.precision, args.device)
+    generator = open_generator(args, ROOT / "checkpoints" / "demo", precision=args.precision, device=args.device)
     if generator.tokenizer is None or generator.tokenizer.skeleton.name != "humanml3d-22":
         raise ValueError(f"{generator.run.folder} writes no joints of humanml3d-22, which the conditions are about")
     return generator

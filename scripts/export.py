@@ -1,6 +1,7 @@
-"""Write our weights in the files of other projects.
+"""Write our weights in the files of other projects, and a tokenizer of another project as our folder.
 
-python scripts/export.py --vqvae outputs/vqvae --format t2m-gpt --out tokenizer.pth
+python scripts/export.py --format t2m-gpt --vqvae outputs/vqvae --out tokenizer.pth
+python scripts/export.py --format motiongpt --vqvae net_last.pth --stats meta --out outputs/published
 """
 
 import sys
@@ -8,14 +9,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from motiongpt.cli import Parser, flag_name, run
+from motiongpt.cli import Parser, add_tokenizer_flags, flag_name, named_tokenizer, run
 
 
 def export_t2m_gpt(args) -> None:
     from motiongpt.foreign_vqvae import save_t2m_gpt
-    from motiongpt.tokenizer import MotionTokenizer
 
-    tokenizer = MotionTokenizer.load(args.vqvae)
+    tokenizer = named_tokenizer(args)
     save_t2m_gpt(tokenizer.vqvae, args.out)
     config = tokenizer.config
     print(f"wrote {args.out}; the file holds no sizes, T2M-GPT is to be told them:")
@@ -24,18 +24,27 @@ def export_t2m_gpt(args) -> None:
         f"--width {config.width} --depth {config.depth} --down-t {config.down} "
         f"--dilation-growth-rate {config.dilation_growth} --vq-act {config.activation}"
     )
-    print(f"its motions have {config.feature_dim} features, normalised with Mean.npy and Std.npy of {args.vqvae}")
+    pair = f"Mean.npy and Std.npy of {args.stats or args.vqvae}"
+    print(f"its motions have {config.feature_dim} features, normalised with {pair}")
 
 
-FORMATS = {"t2m-gpt": ("vqvae", export_t2m_gpt)}
+def export_own(args) -> None:
+    tokenizer = named_tokenizer(args)
+    tokenizer.save(args.out)
+    codes, skeleton = f"{tokenizer.config.codes} codes", tokenizer.skeleton.name
+    print(f"wrote {args.out}/: {tokenizer.representation.name}, {skeleton}, {tokenizer.fps:g} fps, {codes}")
+    print(f"every script takes it: --vqvae {args.out}")
+
+
+FORMATS = {"t2m-gpt": ("vqvae", export_t2m_gpt), "motiongpt": ("vqvae", export_own)}
 """Name -> the flag that says what is exported, and the function that does it."""
 
 
 def make_parser() -> Parser:
     parser = Parser(__doc__)
-    parser.add_argument("--vqvae", type=Path, help="tokenizer folder, or a run with one (t2m-gpt)")
+    add_tokenizer_flags(parser, "tokenizer folder, or a run with one (t2m-gpt, motiongpt)")
     parser.add_argument("--format", required=True, choices=tuple(FORMATS), help="whose layout (no default)")
-    parser.add_argument("--out", type=Path, required=True, help="file to write; must not be there yet")
+    parser.add_argument("--out", type=Path, required=True, help="file to write (motiongpt: folder), not there yet")
     return parser
 
 

@@ -7,8 +7,8 @@
 With no more than --stage it trains on the embedded dataset with the demo backbone, into outputs/run. Stage N
 goes on from stage N - 1 of the same --out. An unfinished stage resumes by itself; --fresh starts it over.
 --window and the flags under VQVAEConfig, --codes aside, are for a stage that trains the tokenizer.
-Environment, below the flags: DATA_JSON_PATH (--data), VQVAE_CHECKPOINT (--vqvae), WORK_DIR (where outputs/ is),
-HF_TOKEN or HUGGINGFACE_HUB_TOKEN (for a backbone by repo id).
+Environment, below the flags: DATA_JSON_PATH (--data), VQVAE_CHECKPOINT (--vqvae), VQVAE_STATS_PATH (--stats), WORK_DIR
+(where outputs/ is), HF_TOKEN or HUGGINGFACE_HUB_TOKEN (for a backbone by repo id).
 """
 
 import sys
@@ -27,7 +27,7 @@ RECIPES_SET += "eval_every caption_dropout lora_r lora_alpha lora_dropout"
 DEFAULTS = {name: f"the recipe's, else {FIELDS[name].default}" for name in RECIPES_SET.split()}
 DEFAULTS["lora_targets"] = f"the recipe's, else {' '.join(FIELDS['lora_targets'].default)}"
 LORA = tuple(LoRAConfig.__dataclass_fields__)
-LANGUAGE_ONLY = ("backbone", "tasks", "train", "vqvae", "from", "dedup", "think", "max_seq_len",
+LANGUAGE_ONLY = ("backbone", "tasks", "train", *cli.TOKENIZER_FLAGS, "from", "dedup", "think", "max_seq_len",
                  "label_smoothing", *LORA)  # fmt: skip
 TOKENIZER_ONLY = (*(name for name in cli.VQVAE_FLAGS if name != "codes"), "window")
 
@@ -45,7 +45,7 @@ def make_parser() -> cli.Parser:
     add("--tasks", nargs="+", metavar="TASK=SHARE",
         help="other tasks than the stage's, of t2m m2t denoise motion caption: t2m=0.5 m2t=0.5")  # fmt: skip
     add("--train", choices=("lora", "full"), help="adapters or all weights (default lora)")
-    add("--vqvae", type=Path, help="tokenizer folder, copied into the run so that it can draw")
+    cli.add_tokenizer_flags(parser, "tokenizer folder, copied into the run so that it can draw")
     add("--out", type=Path, help="run folder (default outputs/run)")
     add("--from", type=Path, help="start from this stage folder instead of the one before")
     how = parser.add_mutually_exclusive_group()
@@ -78,10 +78,11 @@ def main(args) -> int | None:
         cli.refuse(args, ["from"], "with --stage all, where each stage goes on from the one before")
     if not any(stage.trains_tokenizer for _, stage in stages):
         cli.refuse(args, TOKENIZER_ONLY, "here: no tokenizer is trained")
-        cli.fill_from_environment(args, data="DATA_JSON_PATH", vqvae="VQVAE_CHECKPOINT")
+        cli.fill_from_environment(args, data="DATA_JSON_PATH")
+        cli.fill_tokenizer_from_environment(args)
     else:
-        cli.refuse(args, ["vqvae"] if every else LANGUAGE_ONLY, "for a stage that trains the tokenizer")
-        cli.say_unused_environment("DATA_JSON_PATH", "VQVAE_CHECKPOINT")
+        cli.refuse(args, cli.TOKENIZER_FLAGS if every else LANGUAGE_ONLY, "for a stage that trains the tokenizer")
+        cli.say_unused_environment("DATA_JSON_PATH", "VQVAE_CHECKPOINT", "VQVAE_STATS_PATH")
     if args.train == "full":
         cli.refuse(args, LORA, "with --train full, which has no adapters")
     cli.say_unread_environment()

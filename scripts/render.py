@@ -6,8 +6,8 @@
 
 Without --output a file's picture lies beside it, that of tokens is outputs/tokens.gif, that of a sentence
 outputs/<words of the sentence>/motion.gif. In a folder of --output, pictures of files of one name have the names of
-their folders before it: a-motion.gif, b-motion.gif. Environment, below the flags: VQVAE_CHECKPOINT (--vqvae), WORK_DIR
-(the folder that outputs/ is in).
+their folders before it: a-motion.gif, b-motion.gif. Environment, below the flags: VQVAE_CHECKPOINT (--vqvae),
+VQVAE_STATS_PATH (--stats), WORK_DIR (the folder that outputs/ is in).
 """
 
 import sys
@@ -20,10 +20,12 @@ sys.path.insert(0, str(ROOT))
 from motiongpt.cli import (
     Parser,
     add_input_flags,
+    add_tokenizer_flags,
     check_input_flags,
-    check_task,
     default_run,
-    fill_from_environment,
+    fill_tokenizer_from_environment,
+    foreign_flags,
+    named_tokenizer,
     open_generator,
     outputs_folder,
     refuse,
@@ -49,7 +51,7 @@ def make_parser() -> Parser:
     parser.add_argument("--stage", type=int, help="--prompt: stage to sample from (default: the highest finished one)")
     parser.add_argument("--pid", help="--prompt: participant whose style to take; sample.py --info lists them")
     parser.add_argument("--seed", type=int, help="--prompt: same seed, same motion (default 0)")
-    parser.add_argument("--vqvae", "--vqvae-ckpt", type=Path, help="tokenizer folder, instead of the run's")
+    add_tokenizer_flags(parser, "tokenizer folder, instead of the run's", "--vqvae-ckpt")
     parser.add_argument("--title", default="", help="written above the picture (default: nothing)")
     add_input_flags(parser)
     parser.add_argument("--reconstruct", action="store_true", help="--input: draw what the tokenizer gives back of it")
@@ -74,16 +76,16 @@ def main(args) -> None:
     to_file = output is not None and output.suffix and not output.is_dir()
     if to_file and output.suffix.lower() not in PICTURES:
         raise ValueError(f"cannot save {output.name}: supported are {' '.join(PICTURES)}, or no suffix for a folder")
-    fill_from_environment(args, vqvae="VQVAE_CHECKPOINT")
+    fill_tokenizer_from_environment(args)
     check_input_flags(args)
+    foreign_flags(args)
     say_unread_environment()
 
     @cache
     def tokenizer() -> MotionTokenizer:
-        if folder := args.vqvae or args.run:
-            return MotionTokenizer.load(folder, stats=args.stats)
         own = default_run()
-        return MotionTokenizer.load(own if (own / "vqvae").is_dir() else DEMO)
+        place = args.run or (own if (own / "vqvae").is_dir() else DEMO)
+        return named_tokenizer(args) or MotionTokenizer.load(place)
 
     def decode(text: str) -> Motion:
         codes = parse_motion(text)
@@ -105,7 +107,6 @@ def main(args) -> None:
     if args.prompt is not None:
         target = place(outputs_folder() / slug(args.prompt) / "motion.gif")
         generator = open_generator(args, DEMO)
-        check_task(generator, "t2m")
         generator.check_output(target)
         motion = generator.generate(args.prompt, args.pid, seed=args.seed or 0)
         if note := generator.advice(args.prompt):

@@ -7,8 +7,8 @@
 
 Without --output it prints the tokens and writes outputs/<words of the prompt>/motion.{npy,gif,txt}.
 Without --run it samples from outputs/run where that exists, else from the shipped demo.
-Environment, below the flags: VQVAE_CHECKPOINT (--vqvae), WORK_DIR (the folder that outputs/ is in), HF_TOKEN or
-HUGGINGFACE_HUB_TOKEN (for a run by repo id).
+Environment, below the flags: VQVAE_CHECKPOINT (--vqvae), VQVAE_STATS_PATH (--stats), WORK_DIR (the folder that outputs/
+is in), HF_TOKEN or HUGGINGFACE_HUB_TOKEN (for a run by repo id).
 """
 
 import os
@@ -39,8 +39,10 @@ def make_parser() -> cli.Parser:
     )
     parser.add_argument("--input", type=Path, help="m2t: .txt of tokens, .npz, .bvh, .npy of joints or features")
     parser.add_argument("--run", help="run folder, stage folder or Hub repo id (default: outputs/run, else the demo)")
-    parser.add_argument("--stage", type=int, help="stage to sample from (default: the highest finished one)")
-    parser.add_argument("--vqvae", type=Path, help="tokenizer folder (default: the run's own)")
+    parser.add_argument(
+        "--stage", type=int, help="stage to sample from (default: the highest finished one that was trained on --task)"
+    )
+    cli.add_tokenizer_flags(parser, "tokenizer folder (default: the run's own)")
     cli.add_input_flags(parser)
     parser.add_argument("--pid", help="participant whose style to take; --info lists them (default: none)")
     parser.add_argument(
@@ -67,17 +69,16 @@ def main(args) -> None:
     from motiongpt.motion_files import read_codes
 
     check(args)
-    cli.fill_from_environment(args, vqvae="VQVAE_CHECKPOINT")
+    cli.fill_tokenizer_from_environment(args)
     cli.say_unread_environment()
     cli.check_input_flags(args)
     prompts = read_prompts(args.prompt or [])
     layers = [("--task m2t", DESCRIBE.to_dict())] if args.task == "m2t" else []
     config, _ = cli.resolve(SampleConfig, args, *layers, (f"--config {args.config}", cli.read_config_file(args.config)))
-    generator = cli.open_generator(args, ROOT / "checkpoints" / "demo", args.precision, args.device)
+    generator = cli.open_generator(args, ROOT / "checkpoints" / "demo", args.task, args.precision, args.device)
     if args.info:
         print(generator.info())
         return
-    cli.check_task(generator, args.task)
     if args.task == "m2t":
         codes = read_codes(args.input, generator.tokenizer, args.fps, args.joint_map)
         text = generator.describe(codes, args.pid, seed=args.seed, config=config)
@@ -114,11 +115,13 @@ def check(args) -> None:
         return
     if args.seed < 0:
         raise ValueError(f"--seed must be 0 or more, got {args.seed}")
+    if args.task == "t2m" and args.input is not None:
+        raise ValueError("--input is a motion to describe, which is --task m2t; without it --prompt asks for a motion")
     if args.task == "t2m" and not args.prompt:
         raise ValueError("--prompt is needed: what the person does, such as --prompt 'a person walks forward'")
     if args.task == "m2t" and args.input is None:
         raise ValueError("--task m2t needs --input, a .txt of tokens, a .npz of a motion, a .bvh or a .npy")
-    unused = {"t2m": ("input", "fps", "joint_map"), "m2t": ("prompt", "seconds", "exact_length", "no_per_prompt_vocab",
+    unused = {"t2m": ("fps", "joint_map"), "m2t": ("prompt", "seconds", "exact_length", "no_per_prompt_vocab",
                                                             "trace", "end_logit_slope")}[args.task]  # fmt: skip
     cli.refuse(args, unused, f"for --task {args.task}")
     paths = list(dict.fromkeys(map(output_path, args.output or [cli.outputs_folder()])))

@@ -12,13 +12,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from motiongpt.cli import Parser, run
+from motiongpt.cli import TOKENIZER_FLAGS, Parser, add_tokenizer_flags, flag_name, named_tokenizer, run
 
 
 def make_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="dataset folder, from scripts/prepare.py")
-    parser.add_argument("--vqvae", type=Path, required=True, help="tokenizer folder, from scripts/train_vqvae.py")
+    add_tokenizer_flags(parser, "tokenizer folder, from scripts/train_vqvae.py", required=True)
     parser.add_argument("--out", required=True, help="JSON file (or, with npy, folder) to write")
     parser.add_argument(
         "--format", choices=("json", "npy"), default="json", help="one JSON file, or a folder of arrays (default json)"
@@ -34,8 +34,11 @@ def main(args) -> None:
     from motiongpt.tokenizer_training import tokenise_dataset
 
     out = output_path(args.out, "--out", folder=args.format == "npy")
-    tokenise_dataset(MotionDataset(args.data), args.vqvae, out, pick_device(args.device), form=args.format)
-    words = ["--stage", "1", "--data", str(out), "--vqvae", str(args.vqvae)]
+    tokenizer = named_tokenizer(args, pick_device(args.device))
+    tokenise_dataset(MotionDataset(args.data), tokenizer, out, form=args.format)
+    named = [(flag_name(name), getattr(args, name)) for name in TOKENIZER_FLAGS]
+    words = ["--stage", "1", "--data", str(out)]
+    words += [str(part) for flag, value in named if value is not None for part in (flag, value)]
     print(f"next: python scripts/finetune.py {shlex.join(words)}")
 
 

@@ -57,8 +57,8 @@ class Tiny:
         values = {
             "number": number, "name": "test", "tasks": RECIPES["signmotiongpt"][number - 1].tasks, "out": out,
             "recipe": "signmotiongpt", "train_mode": "lora", "data": self.data, "backbone": str(self.backbone),
-            "vqvae": None, "source": None, "codes": None, "dedup": False, "think": "auto", "fresh": False,
-            "resume": False, "config": config, "lora": LoRAConfig(lora_r=4, lora_alpha=4.0),
+            "vqvae": None, "foreign": {}, "source": None, "codes": None, "dedup": False, "think": "auto",
+            "fresh": False, "resume": False, "config": config, "lora": LoRAConfig(lora_r=4, lora_alpha=4.0),
         }  # fmt: skip
         job = Job(**values | changes)
         device = torch.device("cpu")

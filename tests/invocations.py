@@ -93,7 +93,7 @@ WRONG: list[tuple[str, str]] = [
      "--seconds, --exact-length, --trace, --end-logit-slope have no meaning for --task m2t"),
     (f"sample --task m2t {RUN} --input x.txt --prompt walk", "--prompt has no meaning for --task m2t"),
     (f"sample --task m2t {RUN} --input x.txt --output x.gif", "--output must end in .txt, got x.gif"),
-    (f"{SAMPLE} --input x.txt", "--input has no meaning for --task t2m"),
+    (f"{SAMPLE} --input x.txt", "--input is a motion to describe, which is --task m2t"),
     (f"{SAMPLE} --precision fp8", "invalid choice: 'fp8'"),
     ("finetune --stage 1 --data {here}/nothing.json " + BACKBONE + " --out {here}/out", "nothing.json does not exist"),
     (f"finetune --stage 1 {DATA} --backbone {{here}}/no/folder --out {{here}}/out", "no backbone folder at"),

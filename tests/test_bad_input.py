@@ -195,6 +195,8 @@ def test_an_array_of_objects_is_never_unpickled(script, here):
 @pytest.mark.parametrize("content", ["", "<MOT_BEGIN><MOT_END>", "hello there", "99 1"])
 def test_describe_refuses_what_is_no_motion(script, tiny, here, content):
     (here / "t.txt").write_text(content)
+    done = script("sample", "--run", tiny.run, "--input", "t.txt")
+    assert done.code == 2 and "which is --task m2t" in done.err
     done = script("sample", "--task", "m2t", "--run", tiny.run, "--input", "t.txt")
     check(done, {"hello there": "not a motion token", "99 1": "code 99 is outside"}.get(content, "nothing to describe"))
 

@@ -280,6 +280,41 @@ def test_debug_keeps_fewer_steps_and_shortens_a_tokenizer_stage(script, tiny, tm
     assert "; 2 steps on" in done.out
 
 
+FOREIGN = {"humanml3d": [], "smplx": ["--smplx-layout", "train", "--vqvae-fps", 25]}
+
+
+@pytest.mark.parametrize(("source", "named"), FOREIGN.items())
+def test_a_published_tokenizer_goes_the_whole_way(source, named, script, tiny, tmp_path):
+    """As a file of another project: into tokens, into the run, which then has it as its own, and into our folder."""
+    make, want = CHAINS[source]
+    args, data, net = make(tmp_path / "in"), tmp_path / "data", tmp_path / "net.pth"
+    prepare = ("prepare", "--from", source, "--input", tmp_path / "in", "--workers", 1, *args)
+    call(script, *prepare, "--out", data)
+    bias = ["--feature-bias", 25] if source == "humanml3d" else []  # the pair that T2M-GPT's files were trained with
+    call(script, "train_vqvae", "--data", data, "--out", tmp_path / "vqvae", *TINY, *bias)
+    call(script, "export", "--format", "t2m-gpt", "--vqvae", tmp_path / "vqvae", "--out", net)
+    foreign = ["--vqvae", net, "--stats", tmp_path / "vqvae", *named]
+
+    done = call(script, "tokenize_motions", "--data", data, *foreign, "--out", tmp_path / "tokens.json")
+    assert " ".join(map(str, foreign)) in done.out.splitlines()[-1]  # the next command is one to copy
+    call(script, "tokenize_motions", "--data", data, "--vqvae", tmp_path / "vqvae", "--out", tmp_path / "ours.json")
+    assert (tmp_path / "tokens.json").read_bytes() == (tmp_path / "ours.json").read_bytes()
+    finetune(script, tiny, tmp_path, tmp_path / "tokens.json", *foreign)
+    again = ("finetune", "--stage", 3, "--debug", "--fresh", "--data", tmp_path / "tokens.json", "--backbone",
+             tiny.backbone, "--out", tmp_path / "run", *LORA)  # fmt: skip
+    call(script, *again)  # the run has it
+    done = script(*again, "--vqvae", tmp_path / "vqvae")
+    assert done.code == 2 and "is not the tokenizer that wrote" in done.err  # its averages' state is another
+
+    call(script, "export", "--format", "motiongpt", "--out", tmp_path / "own", *foreign)
+    assert MotionTokenizer.load(tmp_path / "own").hash == MotionTokenizer.load(tmp_path / "run").hash
+    call(script, *again, "--vqvae", tmp_path / "own")
+    call(script, "sample", "--run", tmp_path / "run", "--prompt", "a person walks", "--max-new-tokens", 6,
+         "--output", tmp_path / "m.npz")  # fmt: skip
+    motion = Motion.load(tmp_path / "m.npz")
+    assert motion.fps == want.fps and (motion.joints is None) == (want.joints is None)
+
+
 def test_kit_joints_come_back_in(script, tiny, tmp_path):
     """KIT's skeleton has no lengths to retarget to: sampled joints are of its body, and are taken so."""
     make_features(tmp_path / "in", 251)

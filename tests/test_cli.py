@@ -246,10 +246,9 @@ def test_ctrl_c_and_a_closed_pipe_are_no_mistakes(monkeypatch, capsys):
     assert end(monkeypatch, capsys, raising(BrokenPipeError()))[0] == 0
 
 
-def test_debug_shows_the_traceback_and_bugs_always_do(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["tool.py", "--debug"])
-    with pytest.raises(ValueError):
-        run(raising(ValueError("x")), Parser("What it is."))
+def test_debug_shows_the_traceback_and_bugs_always_do(monkeypatch, capsys):
+    code, _, err = end(monkeypatch, capsys, raising(ValueError("x")), "--debug")
+    assert code == 2 and err.startswith("Traceback") and err.splitlines()[-1].endswith("error: x")
     monkeypatch.setattr(sys, "argv", ["tool.py"])
     with pytest.raises(KeyError):
         run(raising(KeyError("a bug")), Parser("What it is."))

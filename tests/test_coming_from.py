@@ -25,7 +25,7 @@ from motiongpt.skeletons import HUMANML3D, KIT
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ROWS = {"SignMotionGPT": 23, "Motion LLM": 11, "MotionGPT (Zhang et al.)": 11, "MyoSkeleton": 15, "The KIT learner": 9}
-KINDS = {"command": 47, "rest": 17, "python": 5, "variable": 2, "tokens": 6, "file": 5, "make": 1}
+KINDS = {"command": 48, "rest": 17, "python": 5, "variable": 2, "tokens": 6, "file": 5, "make": 1}
 
 SMALL = {"--max-steps": "1", "--eval-every": "1", "--batch-size": "4", "--save-every": "1"}
 SMALL_VQVAE = SMALL | {"--width": "8", "--code-dim": "8", "--codes": "8", "--depth": "1", "--window": "16"}

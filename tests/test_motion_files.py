@@ -67,8 +67,8 @@ def test_scripts_take_the_file(script, tiny, walk, tmp_path):
     for args, message in (
         (["--fps", 30], "--fps is for joints in a .npy"),
         (["--fps", -1], "--fps must be positive"),
-        (["--stats", tmp_path], "--stats needs --vqvae FILE"),
-        (["--vqvae", tiny.vqvae, "--stats", tmp_path], "has its own Mean.npy"),
+        (["--stats", tmp_path], "--stats has no meaning without --vqvae FILE"),
+        (["--vqvae", tiny.vqvae, "--stats", tmp_path], "is a folder, which has its own"),
     ):
         done = script(*text, walk, *args)
         assert done.code == 2 and message in done.err and done.err.count("\n") == 1

@@ -47,6 +47,44 @@ def test_normalise_first_used_in_inference_mode_can_still_be_trained_through():
     assert x.grad.tolist() == [[1.0] * 3] * 2
 
 
+def test_one_file_of_both(tmp_path):
+    """SignMotionGPT's vqvae_stats.pt; its arrays may have a leading axis of one."""
+    mean, std = np.arange(4.0), np.arange(1.0, 5.0)
+    for content in ({"mean": torch.tensor(mean), "std": torch.tensor(std)}, {"mean": mean[None], "std": std[None]}):
+        torch.save(content, tmp_path / "stats.pt")
+        pair = Normalizer.load(tmp_path / "stats.pt")
+        assert np.array_equal(pair.mean, mean) and np.array_equal(pair.std, std)
+    for content in ({"mean": mean}, [1, 2], {"mean": "a", "std": std}, {"mean": mean, "std": std[:2]}):
+        torch.save(content, tmp_path / "stats.pt")
+        with pytest.raises(ValueError, match="stats.pt"):
+            Normalizer.load(tmp_path / "stats.pt")
+
+
+def test_names_in_lower_case(tmp_path):
+    """As the meta folders of published evaluators and tokenizers have them."""
+    Normalizer(np.zeros(3), np.full(3, 2.0)).save(tmp_path)
+    for name in ("Mean.npy", "Std.npy"):
+        (tmp_path / name).rename(tmp_path / name.lower())
+    np.testing.assert_array_equal(Normalizer.load(tmp_path).std, 2)
+    np.save(tmp_path / "Std.npy", np.full(3, 2.0, np.float32))  # the same twice
+    np.testing.assert_array_equal(Normalizer.load(tmp_path).std, 2)
+    np.save(tmp_path / "Std.npy", np.full(3, 3.0, np.float32))
+    with pytest.raises(ValueError, match="Std.npy and std.npy are there and differ"):
+        Normalizer.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", [np.array([{}], object), b"no array", {}])
+def test_nobody_is_told_to_unpickle(tmp_path, content):
+    Normalizer(np.zeros(3), np.ones(3)).save(tmp_path)
+    if isinstance(content, bytes):
+        (tmp_path / "Std.npy").write_bytes(content)
+    else:
+        np.save(tmp_path / "Std.npy", content, allow_pickle=True)
+    with pytest.raises(ValueError, match="holds Python objects; only plain arrays are read") as caught:
+        Normalizer.load(tmp_path)
+    assert "allow_pickle" not in str(caught.value)
+
+
 def test_normalizer_refusals(tmp_path):
     good, bad = np.ones((4, 263)), np.ones((4, 263))
     bad[2, 5] = np.nan

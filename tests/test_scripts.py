@@ -342,6 +342,18 @@ def test_the_tokenizer_of_the_environment_is_below_the_flag(script, here, monkey
         assert done.code == 0 and "VQVAE_CHECKPOINT" not in done.out, done.err
 
 
+def test_the_statistics_of_the_environment_are_for_a_file(script, here, tmp_path, monkeypatch):
+    net = tmp_path / "net.pth"
+    assert script("export", "--format", "t2m-gpt", "--vqvae", "outputs/run", "--out", net).code == 0
+    monkeypatch.setenv("VQVAE_STATS_PATH", str(tmp_path / "none.pt"))
+    draw = ("render", "--tokens", "1 2", "--size", 64, "--output", "e.gif")
+    done = script(*draw, "--vqvae", "outputs/run")
+    assert done.code == 0 and "VQVAE_STATS_PATH" not in done.out, done.err  # a folder has its own
+    done = script(*draw, "--vqvae", net)
+    assert f"--stats {tmp_path / 'none.pt'} (environment: VQVAE_STATS_PATH)" in done.out
+    assert done.code == 2 and "no Mean.npy in" in done.err
+
+
 def test_ship_makes_a_run_that_samples_alone(script, here, tmp_path, monkeypatch):
     done = script("ship", "--run", "outputs/run", "--data", "tokens.json", "--out", tmp_path / "demo")
     assert done.code == 0, done.err

@@ -108,6 +108,7 @@ def test_stage_two_goes_on_from_stage_one(tiny, tmp_path, modes, monkeypatch):
         monkeypatch, lambda: tiny.finetune(run, 3)
     )  # adapter on an adapter's base, or on a full one
     torch.testing.assert_close(logits_of(run), expected, atol=1e-4, rtol=1e-4)
+    assert load_run(run).stage == 3 and load_run(run, task="m2t").stage == 2  # stage 3 learns t2m only
 
 
 def test_full_training_cannot_start_from_an_adapter(tiny, tmp_path):

@@ -10,6 +10,7 @@ import torch
 from motiongpt.config import TrainConfig, VQVAEConfig
 from motiongpt.data.motions import MotionDataset
 from motiongpt.data.procedural import generate_clips
+from motiongpt.data.readers.smplx import FOREIGN, LAYOUT
 from motiongpt.features import features_to_joints, joints_to_features
 from motiongpt.files import file_hash, hold, read_json, write_json
 from motiongpt.foreign_vqvae import save_t2m_gpt
@@ -231,9 +232,47 @@ def test_a_foreign_file_needs_its_own_pair(tokenizer, clips, tmp_path):
     foreign = MotionTokenizer.load(tmp_path / "net.pth", stats=tmp_path)
     assert foreign.skeleton is HUMANML3D and foreign.config.feature_bias == 25.0
     foreign.save(tmp_path / "ours")
-    assert MotionTokenizer.load(tmp_path / "ours").encode(clips) == foreign.encode(clips)
-    with pytest.raises(ValueError, match="--stats is for the file of another project"):
+    ours = MotionTokenizer.load(tmp_path / "ours")
+    assert ours.encode(clips) == foreign.encode(clips) and ours.hash == foreign.hash != ""
+    with pytest.raises(ValueError, match="--stats is for the file of another project, .* is a folder"):
         MotionTokenizer.load(tmp_path / "ours", stats=tmp_path)
+
+
+@pytest.mark.parametrize("layout", ["train", "visualize"])
+def test_a_foreign_smplx_file_is_brought_into_our_order(layout, tmp_path):
+    """The same network fed columns in its own order by hand is the oracle."""
+    torch.manual_seed(0)
+    vqvae = VQVAE(dataclasses.replace(CONFIG, feature_dim=182, joint_dim=0, feature_bias=1.0))
+    vqvae.train()(torch.randn(8, 36, 182))  # the first batch fills the codebook
+    vqvae.eval()
+    save_t2m_gpt(vqvae, tmp_path / "net.pth")
+    rng = np.random.default_rng(0)
+    theirs = Normalizer(rng.normal(size=182), rng.uniform(0.5, 2, 182))
+    theirs.save(tmp_path)
+    named = {"stats": tmp_path, "smplx_layout": layout, "fps": 24.0}
+    tokenizer = MotionTokenizer.load(tmp_path / "net.pth", **named)
+    assert tokenizer.fps == 24.0 and tokenizer.representation.name == "smplx-182"
+
+    clip = rng.normal(size=(32, 182)).astype(np.float32)
+    moved = np.zeros_like(clip)
+    for name, columns in FOREIGN[layout].items():  # what only they have is at its mean
+        moved[:, columns] = clip[:, LAYOUT[name]] if name in LAYOUT else theirs.mean[columns]
+    codes = vqvae.encode_all(torch.from_numpy(theirs.normalise(moved))[None])[0]
+    assert torch.equal(tokenizer.encode_all([clip])[0], codes) and len(codes.unique()) > 2
+    expected = theirs.denormalise(vqvae.decode(codes[None])[0])
+    found = tokenizer.decode_features([codes])[0]
+    for name, columns in LAYOUT.items():
+        there = FOREIGN[layout].get(name)
+        wanted = expected[:, there] if there is not None else torch.zeros(32, columns.stop - columns.start)
+        torch.testing.assert_close(found[:, columns], wanted, rtol=1e-5, atol=1e-5)  # float32, other order of sums
+
+    tokenizer.save(tmp_path / "ours")
+    assert read_json(tmp_path / "ours" / "config.json")["smplx_layout"] == layout
+    ours = MotionTokenizer.load(tmp_path / "ours")
+    assert torch.equal(ours.encode_all([clip])[0], codes) and ours.smplx_layout == layout
+    for left_out, line in (("smplx_layout", "182 numbers without names.*--smplx-layout"), ("fps", "--vqvae-fps")):
+        with pytest.raises(ValueError, match=line):
+            MotionTokenizer.load(tmp_path / "net.pth", **named | {left_out: None})
 
 
 def other(kind, skeleton, bias=5.0):
@@ -292,7 +331,7 @@ def test_a_data_set_is_tokenised_a_few_clips_at_a_time(script, tiny, tmp_path, m
     for at_once in (512, 3):
         monkeypatch.setattr(tokenizer_training, "CLIPS_AT_ONCE", at_once)
         loaded.clear()
-        tokenizer_training.tokenise_dataset(data, tiny.vqvae, tmp_path / f"{at_once}.json", torch.device("cpu"))
+        tokenizer_training.tokenise_dataset(data, MotionTokenizer.load(tiny.vqvae), tmp_path / f"{at_once}.json")
         written.append((tmp_path / f"{at_once}.json").read_bytes())
         lengths = [data.frames(clip) for clips in loaded for clip in clips if clip in data.ids("train")]
         assert max(map(len, loaded)) <= at_once and lengths == sorted(lengths) and len(lengths) > 3
