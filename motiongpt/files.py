@@ -1,7 +1,7 @@
 """Files written whole or not at all, and read with an error that names the file.
 
 A write goes beside its place and is renamed, so a full disk or a kill leaves the former file as it was.
-JSON and safetensors only: nothing here unpickles.
+JSON, safetensors and plain .npy only: nothing here unpickles.
 """
 
 import errno
@@ -9,12 +9,14 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import safetensors
 import torch
 from safetensors.torch import load_file, save, save_file
@@ -47,9 +49,9 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
     OSError names `path`: a full disk's error names no file, others the temporary one.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
         with open(temporary, "r+b") as file:  # Windows flushes only what is open for writing
             os.fsync(file.fileno())
@@ -60,7 +62,8 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
     except (OSError, safetensors.SafetensorError) as error:
         raise OSError(f"{path} cannot be written ({getattr(error, 'strerror', None) or error})") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # no folder, or a file in its place
+            temporary.unlink()
 
 
 def write_json(path: Path, value: object, indent: int | None = 2) -> None:
@@ -88,11 +91,16 @@ def hold(folder: Path, doing: str) -> Iterator[None]:
     """Keep other processes out of `folder`, which is made, while it is being `doing` ("trained", "written").
 
     The OS lock on FOLDER/.lock ends with its process, however that ends: what a kill leaves is a file that nobody has
-    locked. Where the file system has no locks, nobody is kept out. BlockingIOError where another process holds it.
+    locked. Where the file system has no locks, nobody is kept out. BlockingIOError where another process holds it,
+    OSError naming the folder where it cannot be made.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / ".lock"
-    with open(path, "a+b", buffering=0) as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(path, "a+b", buffering=0)
+    except OSError as error:
+        raise OSError(f"{folder} cannot be written ({error.strerror or error})") from error
+    with file:
         # no link: its holder took the file away after we opened it, and another may be locked in its place
         if not _lock(file) or os.fstat(file.fileno()).st_nlink == 0:
             file.seek(0)
@@ -145,6 +153,31 @@ def read_json(path: Path | str, kind: type = dict) -> Any:
         wanted = "object" if kind is dict else kind.__name__
         raise ValueError(f"{path}: expected a JSON {wanted}, got {type(value).__name__}")
     return value
+
+
+def read_array(path: Path) -> np.ndarray:
+    """What a .npy holds, mapped and not read, so that a header that lies costs no memory.
+
+    Raises FileNotFoundError, or ValueError naming a file that is no .npy or holds Python objects.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # numpy and zipfile raise a dozen kinds on damaged files, tokenize.TokenError among them
+        raise ValueError(f"{path} is not a readable .npy array ({array_fault(error)})") from error
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{path} is not a .npy array, but an NpzFile, an archive of arrays")
+    return array
+
+
+def array_fault(error: Exception) -> str:
+    """In one line why NumPy refused a file, without its advice to unpickle: a pickle may run any program."""
+    text = " ".join(str(error).split())
+    if not re.search("allow_pickle|pickled|Python objects", text):
+        return text
+    first = "" if re.search("Object arrays|Python objects", text) else "it is none of NumPy's files, or it "
+    return f"{first}holds Python objects; only plain arrays are read"
 
 
 def read_tensors(path: Path | str, device: str | torch.device = "cpu") -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from motiongpt.files import write_atomic
+from motiongpt.files import array_fault, write_atomic
 from motiongpt.render.skeleton import render_gif, render_png
 from motiongpt.representations import SMPLX_WIDTHS
 from motiongpt.skeletons import MYOSKELETON, Skeleton, guess_skeleton
@@ -145,7 +145,7 @@ class Motion:
         except KeyError as error:
             raise ValueError(f"{path}: a motion .npz must have {error}") from error
         except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{path}: not a motion ({error})") from error
+            raise ValueError(f"{path}: not a motion ({array_fault(error)})") from error
 
 
 def _skeleton_of(shape: tuple[int, ...]) -> Skeleton:

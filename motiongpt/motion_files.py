@@ -20,6 +20,7 @@ from motiongpt.data.joint_maps import JointMap, read_map
 from motiongpt.data.raw import RawClip
 from motiongpt.data.readers import bvh, smplx
 from motiongpt.features import joints_to_features
+from motiongpt.files import array_fault, read_array
 from motiongpt.motion import Motion
 from motiongpt.tokenizer import MotionTokenizer
 from motiongpt.vocab import parse_motion
@@ -70,7 +71,7 @@ def needs_tokenizer(path: Path) -> bool:
     """Whether only a tokenizer can tell what a file's numbers mean: a .bvh, and a .npy of features (two axes)."""
     if path.suffix.lower() != ".npy":
         return path.suffix.lower() == ".bvh"
-    return _mapped(path).ndim == 2
+    return read_array(path).ndim == 2
 
 
 def motion_codes(motion: Motion, tokenizer: MotionTokenizer | None) -> list[int]:
@@ -159,12 +160,12 @@ def _is_saved(path: Path) -> bool:
         with np.load(path, allow_pickle=False) as file:
             return "tokens" in file.files
     except (ValueError, EOFError, OSError, AttributeError, TypeError) as error:
-        raise ValueError(f"{path} is not a readable .npz ({error})") from error
+        raise ValueError(f"{path} is not a readable .npz ({array_fault(error)})") from error
 
 
 def _from_array(path: Path, tokenizer: MotionTokenizer, fps: float | None) -> np.ndarray:
     """Joints or features of a .npy, told apart by their number of axes."""
-    array = _mapped(path)
+    array = read_array(path)
     D, J, rate = tokenizer.representation.dim, tokenizer.skeleton.num_joints, tokenizer.fps
     has_joints = tokenizer.representation.has_joints
     wanted = (f"joints (F, {J}, 3) or " if has_joints else "") + f"features (F, {D})"
@@ -182,9 +183,3 @@ def _from_array(path: Path, tokenizer: MotionTokenizer, fps: float | None) -> np
     return array
 
 
-def _mapped(path: Path) -> np.ndarray:
-    """A .npy, mapped: a header that promises more than the file holds takes no memory."""
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is not a motion: not a readable .npy array ({error})") from error

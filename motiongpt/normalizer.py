@@ -8,7 +8,6 @@ contact is 0 or 1, so its mean p says what its deviation is, sqrt(p (1 - p)), an
 the feature bias, a fingerprint of the pair.
 """
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from motiongpt.features import Array
+from motiongpt.files import read_array
 from motiongpt.representations import Representation
 from motiongpt.unpickle import load_pickle
 
@@ -169,31 +169,6 @@ def _load_array(folder: Path, name: str) -> np.ndarray:
     if not np.array_equal(arrays[0], arrays[-1]):
         raise ValueError(f"{found[0].name} and {found[1].name} are there and differ; keep the one that belongs here")
     return arrays[0]
-
-
-def read_array(path: Path) -> np.ndarray:
-    """What a .npy holds, mapped and not read, so that a header that lies costs no memory.
-
-    Raises FileNotFoundError, or ValueError naming a file that is no .npy or holds Python objects.
-    """
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # numpy and zipfile raise a dozen kinds on damaged files, tokenize.TokenError among them
-        raise ValueError(f"{path} is not a readable .npy array ({array_fault(error)})") from error
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"{path} is not a .npy array, but an NpzFile, an archive of arrays")
-    return array
-
-
-def array_fault(error: Exception) -> str:
-    """In one line why NumPy refused a file, without its advice to unpickle: a pickle may run any program."""
-    text = " ".join(str(error).split())
-    if not re.search("allow_pickle|pickled|Python objects", text):
-        return text
-    first = "" if re.search("Object arrays|Python objects", text) else "it is none of NumPy's files, or it "
-    return f"{first}holds Python objects; only plain arrays are read"
 
 
 def pair_name(bias: float) -> str:

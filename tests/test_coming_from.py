@@ -194,6 +194,7 @@ def make_world(here: Path, tiny, script, table: str) -> None:
     (here / "poses").mkdir()
     for name in ("walk", "wave"):
         np.save(here / "poses" / f"{name}.npy", walk)
+    np.save(here / "poses" / "myo.npy", np.random.default_rng(0).normal(size=(8, 28, 3)))
     if table in ("SignMotionGPT", "Motion LLM"):
         shutil.copytree(tiny.vqvae, here / "outputs/vqvae")
         text = tiny.data.read_text(encoding="utf-8").replace('"P0"', '"P001"').replace('"P1"', '"P40"')

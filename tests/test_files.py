@@ -19,6 +19,15 @@ from motiongpt.files import file_hash, hold, read_json, read_tensors, write_atom
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.mark.parametrize("place", ["file", "file/deeper"])
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path, place):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=f"{place}/x.json cannot be written .(Not a directory|File exists)"):
+        write_json(tmp_path / place / "x.json", {})
+    with pytest.raises(OSError, match=f"{place} cannot be written .(Not a directory|File exists)"):
+        hold(tmp_path / place, "written").__enter__()
+
+
 def test_a_failing_write_leaves_the_former_file(tmp_path):
     path = tmp_path / "deep" / "file.txt"
     write_atomic(path, lambda temporary: temporary.write_text("first"))

@@ -120,7 +120,7 @@ BAD = {
     "pickled": "not a readable .npy array",
     "raw pickle": "not a readable .npy array",
     "zip": "not a readable .npy array",
-    "archive": "expected a numeric array of 2 dimensions, got NpzFile",
+    "archive": "not a .npy array, but an NpzFile",
     "text array": "expected a numeric array of 2 dimensions, got <U1",
     "flat": r"expected a numeric array of 2 dimensions, got float32 \(263,\)",
     "wide": r"expected width 263, got 251 \(shape \(9, 251\)\)",

@@ -176,6 +176,7 @@ def check_whole(out: Path, clips: int | None) -> None:
         if data.representation.has_joints:
             joints = np.load(out / "new_joints" / f"{clip}.npy", allow_pickle=False)
             assert len(joints) == len(data.features(clip)) and np.isfinite(joints).all()
+    assert data.info["counts"]["clips"] == len(listed)
     skipped = json.loads((out / "report.json").read_text())["skipped"]
     assert clips is None or len(listed) + skipped == clips
 

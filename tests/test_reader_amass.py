@@ -318,7 +318,7 @@ def test_what_is_wrong_is_named(changes, match, models, tmp_path):
     with pytest.raises(ValueError, match=match) as caught:
         amass.read(path, models)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
-    assert any("not readable" in line and str(path) in line for line in amass.explain(path, models))
+    assert any("broken" in line and str(path) in line for line in amass.explain(path, models))
 
 
 def test_clips_are_found_and_explained(models, tmp_path):

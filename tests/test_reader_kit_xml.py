@@ -142,6 +142,17 @@ def test_root_is_placed_and_turned(tmp_path):
     np.testing.assert_allclose(both["BUN"] - both["root"], [-0.34 * HEIGHT, 0, 0], **CLOSE)
 
 
+def test_a_walk_goes_where_the_body_faces(tmp_path):
+    """First and last root of a recorded walk (00001 of the language2pose code): yaw 1.64, from x = 1143 to -221 mm."""
+    root = np.linspace((1143, -253, 974), (-221, -282, 948), 30)
+    clip = kit_xml.read(make(tmp_path, 30, rpy=(-0.07, -0.02, 1.64), root=root))
+    at = dict(zip(clip.names, clip.joints[0], strict=True))
+    across = at["LH"] - at["RH"] + at["LS"] - at["RS"]  # the left is at +x of who faces +z
+    facing = np.cross(across, (0, 1, 0)) / np.linalg.norm(across)
+    step = clip.joints[-1, 0] - clip.joints[0, 0]
+    assert facing @ step > 0.95 * np.linalg.norm(step)
+
+
 def test_random_poses_match_the_slow_way(tmp_path):
     rng, F = np.random.default_rng(0), 6
     angles = {name: rng.uniform(-1.2, 1.2, F) for name in NAMES}

@@ -168,7 +168,7 @@ def test_refusals_name_file_and_key(tmp_path, change, message):
     path = make(tmp_path / "bad.h5", **change)
     with pytest.raises(ValueError, match=f"bad.h5: .*{message}"):
         list(myoskeleton.read_all(path))
-    assert any("not readable" in line and message in line for line in myoskeleton.explain(path))
+    assert any("broken" in line and message in line for line in myoskeleton.explain(path))
 
 
 def test_no_h5_and_no_file(tmp_path):
@@ -177,7 +177,7 @@ def test_no_h5_and_no_file(tmp_path):
         list(myoskeleton.read_all(tmp_path / "a.h5"))
     with pytest.raises(FileNotFoundError, match="b.h5"):
         list(myoskeleton.read_all(tmp_path / "b.h5"))
-    assert "not readable" in myoskeleton.explain(tmp_path / "b.h5")[-1]
+    assert "broken" in myoskeleton.explain(tmp_path / "b.h5")[-1]
     assert myoskeleton.find(tmp_path) == [tmp_path / "a.h5"]
     (tmp_path / "a.h5").unlink()
     with pytest.raises(FileNotFoundError, match="no .h5 file"):

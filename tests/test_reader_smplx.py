@@ -202,7 +202,7 @@ def test_refusals_name_file_and_key(tmp_path, change, message):
     folder = write(tmp_path / "clip", [frame(numbers(), 0, **change)])
     with pytest.raises(ValueError, match=message):
         smplx.read(folder, fps=25)
-    assert any("not readable" in line for line in smplx.explain(folder, fps=25))
+    assert any("broken" in line for line in smplx.explain(folder, fps=25))
 
 
 def test_no_frame_rate_names_the_flag(tmp_path):
@@ -276,7 +276,7 @@ def test_explain(tmp_path):
     said += ["would keep 4 frames at 25 fps, captions ('hi',), participant not said", "note: keys not read: extra"]
     for words in said:
         assert words in lines
-    assert "not readable" in smplx.explain(tmp_path / "nowhere")[-1]
+    assert "broken" in smplx.explain(tmp_path / "nowhere")[-1]
 
 
 @pytest.mark.parametrize("suffix", [".pkl", ".npz", ".npy"])

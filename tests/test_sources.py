@@ -199,6 +199,8 @@ def test_real_samples(script, tmp_path, shared_data):
         ("--from joints --plain x", "--plain is for --from kit-xml; not for joints"),
         ("--from kit-ml --skeleton kit", "--skeleton is for"),
         ("--from procedural --input {tmp}", "--input is for --from"),
+        ("--from bvh --input {tmp} --unit -1 --out {tmp}/d", "or metres as a number above 0, got '-1'"),
+        ("--from bvh --input {tmp} --unit nan --out {tmp}/d", "or metres as a number above 0, got 'nan'"),
         ("--from bvh --input {tmp} --unit parsec", "--unit must be one of m, cm, mm, inch, or metres as a number"),
         ("--from bvh --input {tmp} --out {tmp}/d", "holds nothing that --from bvh reads"),
         ("--from procedural --workers 0 --out {tmp}/d", "--workers must be at least 1, got 0"),
@@ -223,7 +225,7 @@ def test_real_samples(script, tmp_path, shared_data):
     ],
 )  # fmt: skip
 def test_wrong_flags_are_one_line(script, tmp_path, args, message):
-    if "parsec" in args:
+    if "--unit" in args:
         write_bvh(tmp_path / "a.bvh")
     before = sorted(tmp_path.rglob("*"))
     done = script("prepare", *args.format(tmp=tmp_path).split())
@@ -361,3 +363,151 @@ def test_kit_ml_is_251_at_12_fps(script, tmp_path, monkeypatch):
     data = MotionDataset("d")
     assert (data.skeleton, data.fps, data.feature_dim) == (KIT, 12.5, 251) and "4 clips" in done.out
     assert data.representation.name == "humanml3d-251"
+
+
+# ---- what people get wrong --------------------------------------------------------------------------------------
+
+
+def write_joints(place, clips, change=lambda joints: joints):
+    for name in ("raw_joints", "texts"):
+        (place / name).mkdir(parents=True)
+    for clip in clips:
+        np.save(place / "raw_joints" / f"{clip.id}.npy", change(clip.joints).astype(np.float32))
+        (place / "texts" / f"{clip.id}.txt").write_text("he moves\n")
+    (place / "train.txt").write_text("".join(f"{clip.id}\n" for clip in clips))
+    return "--from", "joints", "--input", place
+
+
+def z_up(joints):
+    """y up, z front -> z up; the inverse of the reader's."""
+    return np.stack((joints[..., 0], -joints[..., 2], joints[..., 1]), axis=-1)
+
+
+@pytest.mark.parametrize(
+    ("change", "flags", "warning"),
+    [
+        (lambda x: 100 * x, ("--unit", "cm"), "m tall, expected 0.4 to 2.5: check --unit"),
+        (lambda x: 1000 * x, ("--unit", "0.001"), "m tall, expected 0.4 to 2.5: check --unit"),
+        (z_up, ("--up", "z"), "unless most people lie, give --up z"),
+        (lambda x: 100 * z_up(x), ("--up", "z", "--unit", "cm"), "unless most people lie, give --up z"),
+        (lambda x: x, (), ""),
+    ],
+    ids=["cm", "mm", "z", "z-cm", "metres"],
+)
+def test_joints_of_another_unit_or_axis_are_named_and_mended(script, tmp_path, clips, change, flags, warning):
+    args = write_joints(tmp_path / "in", clips, change)
+    done = build_with(script, *args, "--out", tmp_path / "as_is")
+    said = read_json(tmp_path / "as_is" / "report.json")["warnings"]
+    assert ("WARNING: " in done.out) == bool(said) == bool(warning)
+    assert not warning or (warning in done.out and warning in " ".join(said))
+    build_with(script, *args, *flags, "--out", tmp_path / "mended")
+    assert read_json(tmp_path / "mended" / "report.json")["warnings"] == []
+    wanted = joints_to_features(clips[0].joints, HUMANML3D)
+    # float32 of thousands of millimetres
+    np.testing.assert_allclose(MotionDataset(tmp_path / "mended").features(clips[0].id), wanted, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("flags", "warning"), [(("--up", "z"), "give --up y"), (("--unit", "m"), "check --unit"), ((), "")]
+)
+def test_wrong_flags_for_bvh_are_named(script, tmp_path, flags, warning):
+    write_bvh(tmp_path / "a.bvh")
+    done = build_with(script, "--from", "bvh", "--input", tmp_path, *flags, "--out", tmp_path / "d")
+    assert warning in done.out and ("WARNING" in done.out) == bool(warning)
+
+
+def test_real_samples_look_like_people(script, tmp_path, shared_data):
+    for source, folder in (("bvh", "bvh_samples"), ("kit-xml", "kit_mmm_samples"), ("myoskeleton", "myoskeleton")):
+        out = tmp_path / source
+        build_with(script, "--from", source, "--input", shared_data / folder, "--out", out)
+        assert read_json(out / "report.json")["warnings"] == []
+
+
+def test_captions_that_fit_no_clip(script, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("walk_1", "walk_2"):
+        write_bvh(tmp_path / "in" / f"{name}.bvh")
+    args = ("--from", "bvh", "--input", tmp_path / "in", "--captions", tmp_path / "c.csv", "--out", tmp_path / "d")
+    (tmp_path / "c.csv").write_text("id,caption\nWALK-1,x\nWALK-2,y\n")
+    done = script("prepare", *args)
+    assert done.code == 2 and done.err.count("\n") == 1 and not (tmp_path / "d").exists()
+    assert "'WALK-1'" in done.err and "'walk_1'" in done.err
+    (tmp_path / "c.csv").write_text("id,caption\nwalk_1,x\nWALK-2,y\nWALK-3,y\n")
+    done = build_with(script, *args)
+    assert "2 ids of --captions fit no clip, such as 'WALK-2'" in done.out
+    assert read_json(tmp_path / "d" / "report.json")["unused_captions"] == 2
+
+
+@pytest.mark.parametrize("count", [3, 100])
+def test_one_bad_file_is_named(script, tmp_path, count):
+    """Of few clips it is too many; of a hundred it is left out."""
+    write_bvh(tmp_path / "c0.bvh", frames=8)
+    for i in range(1, count):
+        shutil.copy(tmp_path / "c0.bvh", tmp_path / f"c{i}.bvh")
+    (tmp_path / "c1.bvh").write_text("HIERARCHY\nROOT")
+    done = script("prepare", "--from", "bvh", "--input", tmp_path, "--out", tmp_path / "d", "--workers", 1)
+    said = done.err if count == 3 else done.out
+    assert done.code == (1 if count == 3 else 0) and f"{tmp_path}/c1.bvh, line 2" in said
+    if count == 3:
+        assert "repair or remove them (--explain FILE says more), then run this again" in said
+        (tmp_path / "c1.bvh").unlink()
+        build_with(script, "--from", "bvh", "--input", tmp_path, "--out", tmp_path / "d", "--workers", 1)
+
+
+def test_one_file_is_a_data_set_of_one_clip(script, tmp_path, shared_data):
+    write_bvh(tmp_path / "walk.bvh")
+    build_with(script, "--from", "bvh", "--input", tmp_path / "walk.bvh", "--out", tmp_path / "b")
+    assert MotionDataset(tmp_path / "b").ids("train") == ["walk"]
+    path = shared_data / "kit_mmm_samples" / "00001_mmm.xml"
+    build_with(script, "--from", "kit-xml", "--input", path, "--out", tmp_path / "k")
+    assert MotionDataset(tmp_path / "k").captions("00001")[0].text == "A person is walking forwards."
+
+
+@pytest.mark.parametrize("out", ["file/d", "file"])
+def test_a_folder_that_cannot_be_made_is_named(script, tmp_path, out):
+    (tmp_path / "file").write_text("")
+    done = script("prepare", "--from", "procedural", "--count", 3, "--out", tmp_path / out)
+    assert done.code == 2 and f"{tmp_path / out} cannot be written (" in done.err and "[Errno" not in done.err
+
+
+def explained(script, source, path):
+    done = script("prepare", "--from", source, "--explain", path)
+    assert "allow_pickle" not in done.out + done.err
+    return done.code, done.out + done.err
+
+
+def test_explain_says_by_its_code_whether_a_file_is_whole(script, tmp_path, clips, shared_data):
+    write_bvh(tmp_path / "a.bvh")
+    (tmp_path / "b.bvh").write_text("HIERARCHY\nROOT")
+    np.save(tmp_path / "j.npy", clips[0].joints)
+    np.save(tmp_path / "o.npy", np.array([{"a": 1}], object), allow_pickle=True)
+    (tmp_path / "n.npy").write_text("no array at all")
+    for source in SOURCES.keys() - {"procedural"}:
+        code, said = explained(script, source, tmp_path / "none.x")
+        assert code == 2 and "none.x does not exist" in said and said.count("\n") == 1, source
+        code, said = explained(script, source, tmp_path)
+        assert (code == 1 and "broken: " in said) if source == "smplx" else (code == 2 and "is a folder" in said), (
+            source
+        )
+        assert explained(script, source, tmp_path / "b.bvh")[0] == 1, source
+    assert explained(script, "bvh", tmp_path / "a.bvh")[0] == explained(script, "joints", tmp_path / "j.npy")[0] == 0
+    for name, words in (("o.npy", "holds Python objects; only plain"), ("n.npy", "is none of NumPy's files")):
+        for source in ("joints", "humanml3d", "smplx"):
+            code, said = explained(script, source, tmp_path / name)
+            assert code == 1 and words in said, (source, said)
+
+
+@pytest.mark.parametrize(
+    ("source", "path", "words"),
+    [
+        ("kit-xml", "kit_mmm_samples/00004_annotations.json", "2 captions of the motion 00004_mmm.xml; no motion"),
+        ("kit-xml", "kit_mmm_samples/00004_meta.json", "of the motion 00004_mmm.xml; no motion"),
+        ("humanml3d", "humanml3d_folder/texts/000002.txt", "3 captions of the clip 000002; no motion"),
+        ("humanml3d", "humanml3d_folder/Mean.npy", "the mean of 263 feature columns"),
+        ("joints", "humanml3d_folder/Std.npy", "the deviation of 263 feature columns"),
+        ("humanml3d", "humanml3d_folder/train.txt", "a split, a list of 121 clip ids"),
+    ],
+)
+def test_explain_knows_the_files_beside_motions(script, shared_data, source, path, words):
+    code, said = explained(script, source, shared_data / path)
+    assert code == 0 and words in said and "broken" not in said

@@ -13,7 +13,6 @@ It hands out arrays and captions; windows and batches are `data/batches.py`, fea
 """
 
 import hashlib
-import zipfile
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from motiongpt.files import file_hash, read_json
+from motiongpt.files import file_hash, read_array, read_json
 from motiongpt.normalizer import Normalizer
 from motiongpt.representations import get_representation
 from motiongpt.skeletons import Skeleton, guess_skeleton, load_skeleton
@@ -85,18 +84,12 @@ def parse_captions(path: Path) -> list[Caption]:
 
 def load_array(path: Path, ndim: int, width: int | None = None) -> np.ndarray:
     """A float32 array from .npy, never a pickle. Raises ValueError naming file, expected and found."""
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise ValueError(f"{path} is not a readable .npy array ({error})") from error
-    if not isinstance(array, np.ndarray) or array.ndim != ndim or not np.issubdtype(array.dtype, np.number):
-        found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-        raise ValueError(f"{path}: expected a numeric array of {ndim} dimensions, got {found}")
+    array = read_array(path)
+    if array.ndim != ndim or not np.issubdtype(array.dtype, np.number):
+        raise ValueError(f"{path}: expected a numeric array of {ndim} dimensions, got {array.dtype} {array.shape}")
     if width is not None and array.shape[-1] != width:
         raise ValueError(f"{path}: expected width {width}, got {array.shape[-1]} (shape {array.shape})")
-    return array.astype(np.float32, copy=False)
+    return np.array(array, np.float32)  # a copy: the map ends here
 
 
 def by_time(captions: Iterable[Caption]) -> dict[tuple[float, float], list[Caption]]:

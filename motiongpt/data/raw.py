@@ -9,6 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 
+def z_up_to_y_up(joints: np.ndarray) -> np.ndarray:
+    """(..., 3) with z up -> y up, by a quarter turn about x: (x, y, z) -> (x, z, -y)."""
+    return joints[..., [0, 2, 1]] * np.array([1, 1, -1], joints.dtype)
+
+
 @dataclass(frozen=True)
 class RawClip:
     """One clip as it was read. Raises ValueError where joints and names contradict each other."""

@@ -24,6 +24,8 @@ class Report:
     notes: dict[str, list] = field(default_factory=dict)  # note without its numbers -> [first wording, clips]
     lengths: Counter = field(default_factory=Counter)  # first frame of a bar -> clips
     fps: float = 20.0
+    warnings: list[str] = field(default_factory=list)  # what is likely wrong with all of it
+    unused_captions: int = 0  # ids of --captions that no clip has
 
     def add_clip(self, split: str, frames: int, captions: int, guessed: bool) -> None:
         self.kept[split] += 1
@@ -46,6 +48,8 @@ class Report:
             "hours": round(self.frames / self.fps / 3600, 3),
             "captions": self.captions,
             "guessed_captions": self.guessed,
+            "unused_captions": self.unused_captions,
+            "warnings": self.warnings,
             "skipped": len(self.skipped),
             "reasons": self.skipped,
             "notes": [{"note": note, "clips": clips} for note, clips in self.notes.values()],
@@ -60,6 +64,7 @@ class Report:
         if self.skipped:
             first, reason = next(iter(self.skipped.items()))
             lines[0] += f"; {len(self.skipped)} skipped, first {first}: {reason}"
+        lines += [f"WARNING: {warning}" for warning in self.warnings]
         if self.guessed:
             lines.append(f"captions guessed from names: {self.guessed} clips; give --captions, or a .txt beside each")
         common = sorted(self.notes.values(), key=lambda entry: -entry[1])

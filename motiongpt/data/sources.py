@@ -20,7 +20,7 @@ from motiongpt.data.caption_table import Row
 from motiongpt.data.joint_maps import JointMap
 from motiongpt.data.motions import SPLITS, Caption, load_array, parse_captions, read_ids
 from motiongpt.data.procedural import clip_name, generate_clip
-from motiongpt.data.raw import RawClip
+from motiongpt.data.raw import RawClip, z_up_to_y_up
 from motiongpt.skeletons import HUMANML3D, Skeleton
 
 
@@ -40,7 +40,7 @@ def _flags(text: str) -> frozenset[str]:
 
 _JOINTS = "mirror skeleton representation"
 SOURCES = {
-    "joints": Source(_flags(f"input fps {_JOINTS}")),
+    "joints": Source(_flags(f"input fps unit up {_JOINTS}")),
     "humanml3d": Source(_flags("input skeleton")),
     "kit-ml": Source(_flags("input"), skeleton="kit"),
     "kit-xml": Source(_flags(f"input captions joint_map plain {_JOINTS}"), "kit_xml"),
@@ -123,33 +123,12 @@ def metres(unit: str | None) -> float | None:
     if unit is None or unit in UNITS:
         return UNITS.get(unit)
     try:
-        return float(unit)
+        value = float(unit)
     except ValueError:
-        raise ValueError(f"--unit must be one of {', '.join(UNITS)}, or metres as a number, got {unit!r}") from None
-
-
-def explain(source: str, path: Path, options: Options) -> list[str]:
-    """What a file holds, what would be kept or dropped, and why, line by line; a broken file is explained, too."""
-    if SOURCES[source].reader:
-        return reader(source).explain(path, **reader_options(source, options))
-    if source == "procedural":
-        raise ValueError("--explain needs files; procedural motion has none")
-    is_features = source != "joints"
-    shape = f"(F, {options.skeleton.feature_dim})" if is_features else f"(F, {options.skeleton.num_joints}, 3)"
-    lines = [f"{path}: expected {'features' if is_features else 'joints in metres'} {shape}"]
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-        lines += [f"found {array.dtype} {array.shape}"]
-        array = load_array(path, 2, options.skeleton.feature_dim) if is_features else _joints(path, options.skeleton)
-        bad = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(1))
-        lines += [f"dropped: {len(bad)} frames are not finite, the first is {bad[0]}"] if len(bad) else []
-        lines += [f"kept: {len(array)} frames"] if not len(bad) else []
-        text = path.parent.parent / "texts" / f"{path.stem}.txt"
-        captions = parse_captions(text) if text.is_file() else []
-        lines += [f"captions in {text}: {len(captions)}", *(f"  {caption.line()[:200]}" for caption in captions)]
-    except (ValueError, OSError, EOFError) as error:
-        lines.append(f"broken: {error}")
-    return lines
+        value = 0.0
+    if not 1e-6 < value <= 1000:  # NaN, too
+        raise ValueError(f"--unit must be one of {', '.join(UNITS)}, or metres as a number above 0, got {unit!r}")
+    return value
 
 
 # Records.
@@ -163,16 +142,19 @@ def records(source: str, folder: Path | None, options: Options) -> tuple[Iterato
     fps = options.skeleton.fps
     if source == "procedural":
         return _procedural(options), options.count, fps
-    if folder is None or not (folder.is_dir() or (folder.is_file() and source in ("myoskeleton", "smplx"))):
-        raise FileNotFoundError(f"--input must be a folder for --from {source}, got {folder}")
+    one_file = bool(SOURCES[source].reader) and not options.index
+    if folder is None or not (folder.is_dir() or (folder.is_file() and one_file)):
+        wanted = "a folder or a file of it" if one_file else "a folder"
+        raise FileNotFoundError(f"--input must be {wanted} for --from {source}, got {folder}")
     if source == "joints":
-        found = list(joint_records(folder, options.skeleton, options.fps or fps))
+        unit = metres(options.unit) or 1.0
+        found = list(joint_records(folder, options.skeleton, options.fps or fps, unit, options.up))
     elif source in ("humanml3d", "kit-ml"):
         found = list(feature_records(folder, options.skeleton))
     elif options.index:
         found = list(index_records(folder, options))
     else:
-        paths = reader(source).find(folder)
+        paths = [folder] if folder.is_file() else reader(source).find(folder)
         if not paths:
             raise FileNotFoundError(f"{folder} holds nothing that --from {source} reads; it looks into subfolders, too")
         if source == "myoskeleton":
@@ -183,6 +165,9 @@ def records(source: str, folder: Path | None, options: Options) -> tuple[Iterato
             fps = _first_fps(source, paths, options)
         root = folder if folder.is_dir() else folder.parent
         found = [_file_record(source, path, root, options) for path in paths]
+    if options.captions and not any(record.row is not None for record in found):
+        raise ValueError(f"--captions: no id fits a clip; the ids are like {next(iter(options.captions))!r}, the clips "
+                         f"like {found[0].id if found else 'none'!r}")  # fmt: skip
     return iter(found), len(found), fps
 
 
@@ -239,13 +224,19 @@ def clip_id(path: Path, root: Path) -> str:
 def _file_record(source: str, path: Path, root: Path, options: Options) -> Record:
     name, stem = clip_id(path, root), path.name if path.is_dir() else path.stem
     arguments = reader_options(source, options)
-    rows = (options.captions or {}).get
-    row = rows(name) or rows(stem) or rows(path.name) or rows(stem.removesuffix("_mmm")) or Row()
+    key, row = _row(options, name, stem, path.name, stem.removesuffix("_mmm"))
     load, captions = partial(_read, source, path, arguments), row.captions
     beside = path.parent / f"{stem}.txt"
     if not captions and beside.is_file():
         load, captions = _with_captions(beside, load)
-    return Record(name, row.split, captions, load, row.participant, guess=guess_caption(stem, path.parent.name))
+    return Record(name, row.split, captions, load, row.participant, False, guess_caption(stem, path.parent.name), key)
+
+
+def _row(options: Options, *names: str) -> tuple[str | None, Row]:
+    """The first of these ids that the captions file has, and its row."""
+    table = options.captions or {}
+    key = next((name for name in names if name in table), None)
+    return key, Row() if key is None else table[key]
 
 
 def guess_caption(*names: str) -> str:
@@ -280,22 +271,28 @@ def read_splits(folder: Path) -> dict[str, str]:
     return split_of
 
 
-def _joints(path: Path, skeleton: Skeleton, fps: float | None = None) -> np.ndarray:
-    """(F, J, 3) of a .npy, from `fps` to the skeleton's."""
+def load_joints(
+    path: Path, skeleton: Skeleton, fps: float | None = None, unit: float = 1.0, up: str | None = None
+) -> np.ndarray:
+    """(F, J, 3) of a .npy in metres, y up, from `fps` to the skeleton's; `unit` is metres, `up` y or z of the file."""
     joints = load_array(path, 3, 3)
     if joints.shape[1] != skeleton.num_joints:
         raise ValueError(f"{path}: {joints.shape[1]} joints, skeleton {skeleton.name} has {skeleton.num_joints}")
+    joints = z_up_to_y_up(joints) if up == "z" else joints
+    joints = joints * np.float32(unit) if unit != 1 else joints
     return resample(joints, fps or skeleton.fps, skeleton.fps)
 
 
-def joint_records(folder: Path, skeleton: Skeleton, fps: float) -> Iterator[Record]:
+def joint_records(
+    folder: Path, skeleton: Skeleton, fps: float, unit: float = 1.0, up: str | None = None
+) -> Iterator[Record]:
     """Records of a folder of joints: {raw_joints,joints,new_joints}/ID.npy (F, J, 3), texts/ID.txt, splits."""
     names = ("raw_joints", "joints", "new_joints")
     place = next((folder / name for name in names if (folder / name).is_dir()), None)
     if place is None:
         raise FileNotFoundError(f"{folder} has none of {', '.join(n + '/' for n in names)} with (F, J, 3) .npy files")
     for clip, split in read_splits(folder).items():
-        load, captions = _texts(folder, clip, partial(_joints, place / f"{clip}.npy", skeleton, fps))
+        load, captions = _texts(folder, clip, partial(load_joints, place / f"{clip}.npy", skeleton, fps, unit, up))
         yield Record(clip, split, captions, load)
 
 
@@ -322,12 +319,12 @@ def index_records(folder: Path, options: Options) -> Iterator[Record]:
     split_of = read_splits(place) if (place / "train.txt").is_file() else {}
     for row in index_rows(options.index):
         load = partial(read_row, row, folder, options.smplx_dir, None, options.exact_fps)
-        known = (options.captions or {}).get(row.id) or Row()
+        key, known = _row(options, row.id)
         captions = known.captions
         if not captions:
             load, captions = _texts(place, row.id, load)
         guess = guess_caption(row.source.stem.removesuffix("_poses"))
-        yield Record(row.id, known.split or split_of.get(row.id), captions, load, known.participant, guess=guess)
+        yield Record(row.id, known.split or split_of.get(row.id), captions, load, known.participant, False, guess, key)
 
 
 def _texts(folder: Path, clip: str, load: Any) -> tuple[Any, list[Caption]]:

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from motiongpt.data.motions import SPLITS, Caption, check_id, load_array, parse_captions, read_ids
-from motiongpt.files import read_json, write_json
+from motiongpt.files import read_array, read_json, write_json
 from motiongpt.skeletons import guess_skeleton
 
 CODE_FOLDERS = ("codes", "VQVAE")
@@ -125,14 +125,10 @@ def _codes_per_second(root: Path) -> float:
 
 def _codes(path: Path) -> np.ndarray:
     """(S,) int64. Raises ValueError for anything but one row of whole numbers."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)  # a map: a header that lies costs no memory
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is not a readable .npy array ({error})") from error
-    found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-    one_row = isinstance(array, np.ndarray) and (array.ndim == 1 or array.ndim == 2 and len(array) == 1)
+    array = read_array(path)
+    one_row = array.ndim == 1 or array.ndim == 2 and len(array) == 1
     if not one_row or not np.issubdtype(array.dtype, np.integer):
-        raise ValueError(f"{path}: expected whole numbers of shape (S,) or (1, S), got {found}")
+        raise ValueError(f"{path}: expected whole numbers of shape (S,) or (1, S), got {array.dtype} {array.shape}")
     return np.array(array, np.int64).reshape(-1)
 
 

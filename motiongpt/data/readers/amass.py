@@ -113,7 +113,7 @@ def explain(
         ]
         lines += [f"participant {clip.participant or 'not said'}; captions: none in AMASS"]
     except (ValueError, OSError) as error:
-        lines.append(f"not readable: {error}")
+        lines.append(f"broken: {error}")
     return lines
 
 

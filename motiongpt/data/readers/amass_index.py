@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from ...files import array_fault
 from ...skeletons import HUMANML3D
 from ..raw import RawClip
 from . import amass
@@ -119,7 +120,7 @@ def _humanact12(path: Path) -> RawClip:
         if not np.isfinite(joints).all():
             raise ValueError("NaN or infinite joints")
     except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path}: {' '.join(str(error).split())[:200]}") from error
+        raise ValueError(f"{path}: {array_fault(error)[:200]}") from error
     note = "HumanAct12: as it is, neither flipped nor trimmed nor cut"
     return RawClip(joints, HUMANML3D.joints, HUMANML3D.fps, participant=f"humanact12-{path.stem[:3]}", notes=(note,))
 

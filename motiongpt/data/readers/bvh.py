@@ -20,7 +20,7 @@ import torch
 from ...rotations import quaternion_multiply, quaternion_to_matrix
 from ..bvh_text import Bvh, parse
 from ..joint_maps import match_map
-from ..raw import RawClip
+from ..raw import RawClip, z_up_to_y_up
 from ..resample import cubic_spline, new_length, slerp
 
 MAX_POSITIONS = 10_000_000  # frames x joints, before and after resampling: 2 GB while they are worked on
@@ -140,7 +140,7 @@ def _to_clip(
     else:
         notes.append(f"up: {up} (given)")
     if up == "z":
-        joints = joints[..., [0, 2, 1]] * (1, 1, -1)  # a quarter turn about x
+        joints = z_up_to_y_up(joints)
     keep = [j for j, end in enumerate(bvh.end_sites) if end_sites or not end]
     joints = (joints[:, keep] * unit).astype(np.float32)
     return RawClip(joints, tuple(bvh.names[j] for j in keep), rate, notes=tuple(notes))

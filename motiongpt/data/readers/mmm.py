@@ -18,6 +18,11 @@ offsets would make a body of 1.122. The order x, z, y is that of the file's node
 lets planted feet slide more. The offset of the two `Mrot` joints is not mirrored in the file (x = +0.6 on both sides,
 a millimetre in an adult); it is kept. Clavicles (`LSCx` ...) are part of the model but not of KIT's files: they turn
 only where a file lists them.
+
+Where it faces: the feet of the model point to y, the front, and so do bent knees. In the recorded walk that comes with
+the language2pose code (00001) the body goes there too, 0.36 m/s along its facing. Files in which a walk "forward" has
+the root going to -y at a yaw of zero are of somebody who took -y for the front; they are read as they stand, as walks
+backwards.
 """
 
 import math

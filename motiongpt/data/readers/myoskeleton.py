@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from motiongpt.data.raw import RawClip
+from motiongpt.data.raw import RawClip, z_up_to_y_up
 from motiongpt.skeletons import MYOSKELETON, Skeleton
 
 PUBLIC_26 = tuple(
@@ -151,7 +151,7 @@ def explain(path: Path | str, **options) -> list[str]:
         lines.append(f"would keep {kept} clips, {frames} frames ({frames / schema.fps:.1f} s); drop {len(bad)}")
         lines += [f"  dropped: {message}" for message in bad[:20]]
     except (ValueError, OSError, RuntimeError, TypeError, KeyError) as error:
-        lines.append(f"not readable: {' '.join(str(error).split())[:400]}")
+        lines.append(f"broken: {' '.join(str(error).split())[:400]}")
     return lines
 
 
@@ -382,7 +382,7 @@ def _clip(file, i: int, schema: Schema) -> RawClip:
         raise ValueError(place)
     joints = joints * np.float32(METRES[schema.unit])
     if schema.up == "z":
-        joints = np.stack([joints[..., 0], joints[..., 2], -joints[..., 1]], -1)  # a quarter turn about x
+        joints = z_up_to_y_up(joints)
     texts = np.ravel(file[schema.captions][i]).tolist() if schema.captions else [PLACEHOLDER]
     texts = [text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text) for text in texts]
     captions = tuple(" ".join(text.split()) for text in texts if text.strip())

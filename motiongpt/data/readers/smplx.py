@@ -23,6 +23,7 @@ import torch
 from motiongpt.body_model import find_body_model, load_body_model
 from motiongpt.data.raw import RawClip
 from motiongpt.data.readers.amass import posed_joints
+from motiongpt.files import array_fault
 from motiongpt.rotations import axis_angle_to_quaternion
 from motiongpt.skeletons import HUMANML3D
 from motiongpt.unpickle import load_pickle
@@ -216,7 +217,7 @@ def explain(
                      f"participant {clip.participant or 'not said'}")  # fmt: skip
         lines += [f"note: {note}" for note in clip.notes]
     except (ValueError, OSError) as error:
-        lines.append(f"not readable: {error}")
+        lines.append(f"broken: {error}")
     return lines
 
 
@@ -283,7 +284,7 @@ def _load_numpy(file: Path):
         with np.load(file, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
     except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds on damaged files
-        raise ValueError(f"{file} is damaged or no {file.suffix} ({' '.join(str(error).split())[:200]})") from error
+        raise ValueError(f"{file} is damaged or no {file.suffix} ({array_fault(error)[:200]})") from error
 
 
 def _check_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
