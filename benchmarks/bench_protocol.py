@@ -1,9 +1,11 @@
-"""Time what an evaluation costs beyond writing and embedding motions: the metrics of text to motion, all repeats.
+"""Time what an evaluation costs beyond writing and embedding motions: the metrics of text to motion, all repeats; and
+the comparison of two of them.
 
     python benchmarks/bench_protocol.py                       # 4,000 clips, 20 repeats, 2 threads
+    python benchmarks/bench_protocol.py --clips 396 --repeats 1 --threads 1
 
 Embeddings, features and codes are random, of the sizes of HumanML3D's test split; the calls are those of
-`text_evaluation.evaluate_t2m`.
+`text_evaluation.evaluate_t2m` and `comparison.compare`.
 """
 
 import argparse
@@ -19,6 +21,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np
 import torch
 
+from motiongpt.comparison import FID_RESAMPLES, bootstrap, fid_differences
 from motiongpt.metrics import fid, multimodality, token_distances
 from motiongpt.protocol import Item, Row, Texts, qualities
 from motiongpt.representations import get_representation
@@ -63,9 +66,17 @@ def main(args) -> None:
         timed("qualities", lambda: qualities(features, representation, 20.0))
         timed("edit distances", lambda: token_distances(codes, references))
     timed("per clip", lambda: [rows["model"].per_clip(i) for i in range(N)])
+    evaluated = spent | {"all": sum(spent.values())}
+    spent.clear()
+    resamples = FID_RESAMPLES[N > WIDTH]
+    pairs = [(embedded["real"], embedded[name]) for name in ("reconstruction", "model")]
+    timed(f"FID, {resamples} x", lambda: fid_differences(*pairs, rng, resamples))
+    timed("other intervals", lambda: bootstrap(rng.normal(size=(N, 16)), rng))
     print(f"{N} clips, {args.repeats} repeats, {args.references} references a clip, {args.threads} threads")
-    for name, (wall, used) in (spent | {"all": sum(spent.values())}).items():
-        print(f"{name:16} {wall:7.1f} s   {used:7.1f} s of processor time")
+    for head, times in (("evaluation", evaluated), ("comparison", spent)):
+        print(head)
+        for name, (wall, used) in times.items():
+            print(f"  {name:16} {wall:7.1f} s   {used:7.1f} s of processor time")
 
 
 if __name__ == "__main__":

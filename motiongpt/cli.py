@@ -215,7 +215,11 @@ def add_tokenizer_flags(parser: argparse.ArgumentParser, what: str, *names: str,
     add("--vqvae", *names, type=Path, required=required, help=f"{what}, or the file of another project")
     add("--stats", type=Path, help="of such a file: folder of its Mean.npy and Std.npy, or its .pt of both")
     add("--smplx-layout", choices=("train", "visualize"), help="of such a file with 182 features: their order")
-    add("--vqvae-fps", type=float, help="of such a file: the frame rate it was trained at (default: 20; KIT-ML 12.5)")
+    add(
+        "--vqvae-fps",
+        type=float,
+        help="of such a file: the frame rate it was trained at (needed with 182, else 20, KIT-ML 12.5)",
+    )
 
 
 def foreign_flags(args: argparse.Namespace) -> dict:

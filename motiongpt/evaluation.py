@@ -1,9 +1,10 @@
-"""What a trained model is worth, as one report: `report.json` for programs, `report.md` and pictures for people.
+"""What a motion tokenizer gives back of every clip, at its own length: `report.json` for programs, `report.md` and
+pictures for people.
 
-Each subject has a function that measures (returns a dict, writes nothing) and one that writes its report. Today there
-is one subject: the motion tokenizer's reconstruction, every clip at its own length. Every frame counts once, so long
-clips count more, as in the field's code. No time, no path and no random number is in a report: the same input gives
-the same bytes.
+`evaluate_vqvae` measures (returns a dict, writes nothing), `write_vqvae_report` writes. Every frame counts once, so
+long clips count more, as in the field's code. No time, no path and no random number is in a report: the same input
+gives the same bytes. What joints are made of is in metres; where features are no joints (SMPL-X), the parameters
+themselves are compared, and nothing is drawn.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from motiongpt import __version__
-from motiongpt.data.motions import MotionDataset
+from motiongpt.data.motions import SPLITS, MotionDataset
 from motiongpt.files import write_atomic, write_json
 from motiongpt.metrics import (
     SKATE_HEIGHT,
@@ -34,7 +35,10 @@ from motiongpt.metrics import (
     perplexity,
     velocity_error,
 )
+from motiongpt.normalizer import Normalizer
 from motiongpt.render.report import plot_code_usage, render_pair
+from motiongpt.representations import SMPLX_ROTATIONS, SMPLX_WIDTHS, Representation
+from motiongpt.rotations import angle_between
 from motiongpt.skeletons import Skeleton
 from motiongpt.tokenizer import MotionTokenizer, check_same_motion
 
@@ -55,6 +59,14 @@ QUALITIES = {
     "bone_limits": "bone limits violated (share)",
 }
 """Of one motion alone, so measured on the original too."""
+PARAMETERS = {
+    "feature_rmse": "all parameters, normalised, RMSE",
+    **{f"{name}_degrees": f"{name}, mean angle (degrees)" for name in SMPLX_ROTATIONS},
+    **{f"{name}_rmse": f"{name}, RMSE" + (" (rad)" if name in SMPLX_ROTATIONS else " (m)" if name == "transl" else "")
+       for name in SMPLX_WIDTHS},
+}  # fmt: skip
+"""Of reconstructed SMPL-X parameters against their originals; shape and expression have no unit."""
+LABELS = ERRORS | QUALITIES | PARAMETERS
 BONE_LIMIT = 0.2  # share a bone may be off the skeleton's length
 SHOWN = ("best", "median", "worst")
 
@@ -91,10 +103,28 @@ def frame_qualities(joints: Tensor, skeleton: Skeleton, fps: float, floor: float
     }
 
 
+def parameter_errors(
+    features: Tensor, target: Tensor, representation: Representation, normalizer: Normalizer
+) -> dict[str, Tensor]:
+    """`PARAMETERS` of one clip (F, D), a value per frame each, of `*_rmse` its square; an angle is the joints' mean."""
+    features, target = features.double(), target.double()
+    normalised = normalizer.normalise(features) - normalizer.normalise(target)
+    errors = {"feature_rmse": normalised.square().mean(-1)}
+    for name, columns in representation.groups.items():
+        ours, theirs = features[:, columns], target[:, columns]
+        errors[f"{name}_rmse"] = (ours - theirs).square().mean(-1)
+        if name in SMPLX_ROTATIONS:
+            angles = angle_between(*(x.unflatten(-1, (-1, 3)) for x in (ours, theirs)))
+            errors[f"{name}_degrees"] = angles.rad2deg().mean(-1)
+    return errors
+
+
 def average(clips: list[dict[str, Tensor]]) -> dict[str, float | None]:
-    """The mean over all frames of all clips, per name; None where there is no value (clips of one or two frames)."""
+    """The mean over all frames of all clips, per name, and of `*_rmse`, which come as squares, its root; None where
+    there is no value (clips of one or two frames)."""
     values = {name: torch.cat([clip[name].double() for clip in clips]) for name in clips[0]}
-    return {name: float(value.mean()) if len(value) else None for name, value in values.items()}
+    means = {name: float(value.mean()) if len(value) else None for name, value in values.items()}
+    return {name: x**0.5 if x is not None and name.endswith("_rmse") else x for name, x in means.items()}
 
 
 def reconstruct(
@@ -102,7 +132,7 @@ def reconstruct(
 ) -> Iterator[tuple[str, Tensor, list[Tensor]]]:
     """Encode and decode clips (F, D) in batches of similar length, each at its own length.
 
-    Yields name, codes (S, Q), and joints (4 S, J, 3) in metres decoded from the first 1, 2, ... Q layers.
+    Yields name, codes (S, Q), and features (4 S, D) decoded from the first 1, 2, ... Q layers.
     """
     order = sorted(clips, key=lambda name: (len(clips[name]), name))
     for first in range(0, len(order), batch_size):
@@ -111,7 +141,25 @@ def reconstruct(
         layers = range(1, tokenizer.vqvae.quantizer.num_layers + 1)
         decoded = [tokenizer.decode_features([row[:, :q] for row in codes]) for q in layers]
         for name, row, *features in zip(names, codes, *decoded, strict=True):
-            yield name, row, [tokenizer.joints(layer) for layer in features]
+            yield name, row, features
+
+
+def measure(
+    tokenizer: MotionTokenizer, original: np.ndarray, decoded: list[Tensor]
+) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
+    """Errors and qualities of a clip (F, D) decoded from 1, 2, ... layers, and the qualities of the original."""
+    target = torch.as_tensor(original)
+    if not tokenizer.representation.has_joints:
+        cut = target[: len(decoded[-1])]
+        return [parameter_errors(x, cut, tokenizer.representation, tokenizer.normalizer) for x in decoded], {}
+    joints = tokenizer.joints(target)
+    floor, joints = float(joints[..., 1].min()), joints[: len(decoded[-1])]
+
+    def quality(x: Tensor) -> dict[str, Tensor]:
+        return frame_qualities(x, tokenizer.skeleton, tokenizer.fps, floor)
+
+    layers = [tokenizer.joints(x) for x in decoded]
+    return [frame_errors(x, joints, tokenizer.fps) | quality(x) for x in layers], quality(joints)
 
 
 def code_usage(counts: Tensor) -> dict:
@@ -120,38 +168,50 @@ def code_usage(counts: Tensor) -> dict:
             "histogram": counts.tolist()}  # fmt: skip
 
 
+def other_lists(data: MotionDataset, split: str) -> str:
+    """Which other lists of clips there are to measure, as the end of an error message."""
+    others = [name for name in SPLITS if name != split and (data.folder / f"{name}.txt").is_file() and data.ids(name)]
+    return "; --split " + " or ".join(reversed(others)) + " measures others" if others else ""
+
+
+def load_clips(data: MotionDataset, split: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """`data.load_for_report`, with an error that names another list where this one is missing."""
+    try:
+        return data.load_for_report(split)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}{other_lists(data, split)}") from error
+
+
 def evaluate_vqvae(
     tokenizer: MotionTokenizer, data: MotionDataset, split: str = "test", clips: int | None = None, batch_size: int = 32
 ) -> dict:
     """Measure reconstruction on a split, or on its first `clips` usable ones; returns what report.json holds.
 
-    Raises ValueError where tokenizer and data have different skeletons, representations or frame rates, no clip is
-        usable, or the representation has no joints (SMPL-X parameters).
+    Raises ValueError where tokenizer and data have different skeletons, representations or frame rates, or no clip is
+    usable, and FileNotFoundError where there is no such split.
     """
     check_same_motion(tokenizer, data)
-    usable, dropped = data.load_for_report(split)
+    usable, dropped = load_clips(data, split)
     unit = tokenizer.config.frames_per_code
     dropped |= {name: f"{len(x)} frames, shorter than one code" for name, x in usable.items() if len(x) < unit}
     usable = {name: x for name, x in usable.items() if len(x) >= unit}
     if not usable:
-        raise ValueError(f"{data.folder}/{split}.txt has no usable clip of at least {unit} frames")
+        others = other_lists(data, split)
+        raise ValueError(f"{data.folder}/{split}.txt has no usable clip of at least {unit} frames{others}")
     chosen = dict(list(usable.items())[:clips])
 
     layers = [{} for _ in range(tokenizer.vqvae.quantizer.num_layers)]  # per layer: name -> values per frame
     qualities, codes = {}, {}
     bar = tqdm(total=len(chosen), unit="clip", disable=None)
     for name, codes[name], decoded in reconstruct(tokenizer, chosen, batch_size):
-        original = tokenizer.joints(torch.as_tensor(chosen[name]))
-        floor, target = float(original[..., 1].min()), original[: len(decoded[-1])]
-        for layer, joints in zip(layers, decoded, strict=True):
-            layer[name] = frame_errors(joints, target, data.fps)
-            layer[name] |= frame_qualities(joints, tokenizer.skeleton, data.fps, floor)
-        qualities[name] = frame_qualities(target, tokenizer.skeleton, data.fps, floor)
+        errors, qualities[name] = measure(tokenizer, chosen[name], decoded)
+        for layer, values in zip(layers, errors, strict=True):
+            layer[name] = values
         bar.update()
     bar.close()
 
     rows = {name: {"frames": unit * len(codes[name])} | average([layers[-1][name]]) for name in chosen}
-    ranked = sorted(rows, key=lambda name: (rows[name]["mpjpe_mm"], name))
+    ranked = sorted(rows, key=lambda name: (rows[name][ranking(rows[name])], name))
     size = tokenizer.config.codes
     histograms = [code_counts(torch.cat([codes[name][:, q] for name in chosen]), size) for q in range(len(layers))]
     return {
@@ -173,24 +233,29 @@ def evaluate_vqvae(
     }  # fmt: skip
 
 
+def ranking(metrics: Mapping[str, object]) -> str:
+    """By what clips are ranked: joints where there are joints."""
+    return "mpjpe_mm" if "mpjpe_mm" in metrics else "feature_rmse"
+
+
 def write_vqvae_report(
     report: dict, tokenizer: MotionTokenizer, data: MotionDataset, out: Path, more: str = ""
 ) -> list[Path]:
-    """Write report.json, report.md, codes.png and a GIF each of the best, median and worst clip; returns the paths.
-
-    `more` is Markdown that follows in report.md.
+    """Write report.json, report.md, codes.png and, of joints, a GIF each of the best, median and worst clip; returns
+    the paths. `more` is Markdown that follows in report.md.
     """
-    paths = [out / name for name in ("report.json", "report.md", "codes.png", *(f"{name}.gif" for name in SHOWN))]
+    gifs = SHOWN if tokenizer.representation.has_joints else ()
+    paths = [out / name for name in ("report.json", "report.md", "codes.png", *(f"{name}.gif" for name in gifs))]
     write_json(paths[0], report)
     text = vqvae_markdown(report) + more
     write_atomic(paths[1], lambda temporary: temporary.write_text(text, encoding="utf-8"))
     plot_code_usage({f"layer {q}": x["histogram"] for q, x in enumerate(report["codebook"], 1)}, paths[2])
-    for path, name in zip(paths[3:], (report["shown"][rank] for rank in SHOWN), strict=True):
+    for path, name in zip(paths[3:], (report["shown"][rank] for rank in gifs), strict=True):
         features = data.features(name)
         (_, _, decoded), *_ = reconstruct(tokenizer, {name: features}, 1)
-        original = tokenizer.joints(torch.as_tensor(features))[: len(decoded[-1])]
+        joints = [tokenizer.joints(x).numpy() for x in (torch.as_tensor(features)[: len(decoded[-1])], decoded[-1])]
         render_pair(
-            original.numpy(), decoded[-1].numpy(), tokenizer.skeleton, path, fps=data.fps, title=f"{name}, original",
+            *joints, tokenizer.skeleton, path, fps=data.fps, title=f"{name}, original",
             other=f"reconstruction, {report['clips'][name]['mpjpe_mm']:.1f} mm",
         )  # fmt: skip
     return paths
@@ -217,23 +282,34 @@ def table(head: list[str], rows: list[list[str]]) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
 
 
+JOINTS_NOTE = (
+    "PA-MPJPE fits rotation, scale and place in each frame. Acceleration is the second difference of global positions. "
+    "The floor is the original's lowest joint. Foot skate is the share of steps in which a toe below "
+    f"{100 * SKATE_HEIGHT:g} cm slides faster than {SKATE_SPEED:g} m/s, in the step and on average over {SKATE_WINDOW} "
+    "steps (GMD). Jerk depends on the frame rate. Bone limits: share of frames with a bone more than "
+    f"{100 * BONE_LIMIT:.0f} % off the skeleton's length."
+)
+PARAMETERS_NOTE = (
+    "RMSE is over all frames and columns of a group, rotations as axis-angle; an angle is that of the turn from the "
+    "original to the reconstruction, which unlike the RMSE does not depend on how a rotation is written, on average "
+    "over joints and frames. Joints, and so pictures, need a body model."
+)
+
+
 def vqvae_markdown(report: dict) -> str:
     """The report as Markdown, for people."""
-    metrics, original = report["metrics"], report["original"]
+    metrics, original, best = report["metrics"], report["original"], ranking(report["metrics"])
+    names = {name: label for name, label in LABELS.items() if name in metrics}
     lines = ["# Motion tokenizer: reconstruction", "", f"Protocol: {protocol_line(report['protocol'])}.", ""]
     lines += table(
         ["metric", "reconstruction", "original"],
-        [[label, number(metrics[name]), "0"] for name, label in ERRORS.items()]
-        + [[label, number(metrics[name]), number(original[name])] for name, label in QUALITIES.items()],
-    )
+        [[label, number(metrics[name]), number(original[name]) if name in original else "0"]
+         for name, label in names.items()],
+    )  # fmt: skip
     lines += [
         "",
         "Each clip is coded alone and decoded at its own length; frames past its last whole code are left out of both. "
-        "Every frame counts once. PA-MPJPE fits rotation, scale and place in each frame. Acceleration is the second "
-        "difference of global positions. The floor is the original's lowest joint. Foot skate is the share of steps in "
-        f"which a toe below {100 * SKATE_HEIGHT:g} cm slides faster than {SKATE_SPEED:g} m/s, in the step and on "
-        f"average over {SKATE_WINDOW} steps (GMD). Jerk depends on the frame rate. Bone limits: share of frames "
-        f"with a bone more than {100 * BONE_LIMIT:.0f} % off the skeleton's length.",
+        "Every frame counts once. " + (JOINTS_NOTE if original else PARAMETERS_NOTE),
         "",
         "## Codes",
         "",
@@ -247,12 +323,13 @@ def vqvae_markdown(report: dict) -> str:
         "",
     ]  # fmt: skip
     if len(report["layers"]) > 1:
-        names = ERRORS | QUALITIES
         rows = [[str(q), *(number(row[name]) for name in names)] for q, row in enumerate(report["layers"], 1)]
         lines += ["## Layers used", "", *table(["layers", *names.values()], rows), ""]
-    lines += ["## Clips", "", "Original on the left, reconstruction on the right, ranked by root-aligned MPJPE.", ""]
+    side = "Original on the left, reconstruction on the right, ranked" if original else "Ranked"
+    lines += ["## Clips", "", f"{side} by: {LABELS[best]}.", ""]
     for rank, name in report["shown"].items():
-        lines += [f"{rank}: {name}, {report['clips'][name]['mpjpe_mm']:.1f} mm", "", f"![{rank}]({rank}.gif)", ""]
+        lines += [f"{rank}: {name}, {number(report['clips'][name][best])}", ""]
+        lines += [f"![{rank}]({rank}.gif)", ""] if original else []
     if report["dropped"]:
         lines += ["## Dropped", "", *(f"- {name}: {reason}" for name, reason in report["dropped"].items()), ""]
     return "\n".join(lines)

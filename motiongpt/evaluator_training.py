@@ -6,7 +6,7 @@ the test split is not opened.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 
 from motiongpt.config import EvaluatorConfig, TrainConfig
 from motiongpt.data.batches import BucketedBatches
-from motiongpt.data.motions import Caption, MotionDataset, by_time, check_no_dataset
+from motiongpt.data.motions import Caption, MotionDataset, by_time, check_training_folder
 from motiongpt.evaluators import Evaluator, load_movement_encoder
 from motiongpt.files import file_hash
 from motiongpt.loops import Result, seeded, total_steps, train
@@ -28,7 +28,7 @@ from motiongpt.matching import (
     usable_frames,
 )
 from motiongpt.metrics import mm_dist, r_precision
-from motiongpt.protocol import GROUP
+from motiongpt.protocol import GROUP, Item, check_tokens, items_hash
 from motiongpt.stages import clear_stage
 from motiongpt.word_vectors import Vocabulary, caption_tokens, glove_hash, plain_tokens, read_glove
 
@@ -36,18 +36,10 @@ TOP = 3
 SHUFFLES = 10  # R-precision of a small split depends on who is grouped with whom
 
 
-@dataclass(frozen=True)
-class Pair:
-    """A piece of a clip (F, D) and what is said about it."""
-
-    features: np.ndarray
-    captions: tuple[Caption, ...]
-
-
-def read_pairs(data: MotionDataset, split: str, say: Callable[[str], None] = print) -> list[Pair]:
+def read_pairs(data: MotionDataset, split: str, say: Callable[[str], None] = print) -> list[Item]:
     """The pieces of a split that have a caption and at least 4 frames; says what was dropped, and why.
 
-    Raises ValueError where nothing is left.
+    Raises ValueError where nothing is left, and as of `check_tokens`.
     """
     clips, dropped = data.load_split(split)
     for clip, reason in dropped.items():
@@ -57,10 +49,11 @@ def read_pairs(data: MotionDataset, split: str, say: Callable[[str], None] = pri
         pieces = by_time(data.captions(clip))
         mute += not pieces
         for captions in pieces.values():
+            check_tokens(data, clip, captions)
             piece = captions[0].cut(features, data.fps)
             short += len(piece) < UNIT
             if len(piece) >= UNIT:
-                pairs.append(Pair(piece, tuple(captions)))
+                pairs.append(Item(clip, piece, tuple(captions)))
     if short or mute:
         say(f"{split}: dropped {short} pieces of fewer than {UNIT} frames, {mute} clips without a caption")
     if not pairs:
@@ -81,7 +74,7 @@ def random_piece(frames: int, max_frames: int, rng: np.random.Generator) -> slic
 class Collate:
     """Indices of pairs -> a training batch, as a pure function of the indices and the generator."""
 
-    def __init__(self, pairs: Sequence[Pair], evaluator: Evaluator, word_dropout: float) -> None:
+    def __init__(self, pairs: Sequence[Item], evaluator: Evaluator, word_dropout: float) -> None:
         self.pairs, self.normalise = pairs, evaluator.normalizer.normalise
         self.vocabulary, self.config, self.word_dropout = evaluator.vocabulary, evaluator.config, word_dropout
 
@@ -118,7 +111,7 @@ def matching_loss(network: MatchingNetwork, batch: dict) -> torch.Tensor:
     return info_nce(text, motion, batch["same"], config.temperature)
 
 
-def validation_scores(evaluator: Evaluator, pairs: Sequence[Pair], seed: int = 0) -> dict[str, float]:
+def validation_scores(evaluator: Evaluator, pairs: Sequence[Item], seed: int = 0) -> dict[str, float]:
     """R-precision top 1 to 3 in groups of 32 (of all, where there are fewer), the mean of SHUFFLES groupings, and the
     mean distance of the pairs. Every piece is seen from its start, with one caption drawn by the seed; `loss`, by
     which the best model is chosen, is 1 - the mean of the three."""
@@ -133,7 +126,7 @@ def validation_scores(evaluator: Evaluator, pairs: Sequence[Pair], seed: int = 0
 
 def new_evaluator(
     data: MotionDataset,
-    pairs: Sequence[Pair],
+    pairs: Sequence[Item],
     config: EvaluatorConfig,
     seed: int,
     glove: Path | None = None,
@@ -147,7 +140,8 @@ def new_evaluator(
     data.normalizer.check_pair(data.representation, 1.0, data.folder / "Std.npy")
     contacts = data.representation.contacts
     config = replace(config, feature_dim=data.feature_dim, contacts=contacts.stop - contacts.start if contacts else 0)
-    vectors, facts = None, {"data": data.hash(), "seed": seed, "glove": None, "movement": None}
+    vectors, facts = None, {"data": data.hash(), "train": items_hash(pairs), "seed": seed}
+    facts |= {"glove": None, "movement": None}
     if glove is not None:
         vocabulary, vectors = read_glove(glove)
         config, facts["glove"] = replace(config, word_dim=vectors.shape[1]), glove_hash(glove)
@@ -202,13 +196,12 @@ def train_evaluator(
         raise ValueError(f"an evaluator cannot accumulate gradients: --grad-accum must be 1, got {config.grad_accum}")
     if config.batch_size < 2:
         raise ValueError(f"--batch-size must be at least 2 to tell pairs apart, got {config.batch_size}")
-    check_no_dataset(out, "evaluator")
-    if (out / "model.safetensors").is_file() and not (out / "state").is_dir() and not fresh:
-        raise FileExistsError(f"{out} holds an evaluator that cannot go on (no state/); --fresh replaces it")
+    check_training_folder(out, "an evaluator", fresh)
     pairs, val = read_pairs(data, "train", say), read_pairs(data, "val", say)
     if len(val) < 2:
         raise ValueError(f"{data.folder}/val.txt has one usable clip; R-precision needs at least 2")
     evaluator = new_evaluator(data, pairs, model_config, config.seed, glove, movement)
+    evaluator.facts["val"] = items_hash(val)  # by which the model is chosen
     if fresh:
         clear_stage(out)
     network = evaluator.network.to(device)

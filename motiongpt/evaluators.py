@@ -193,16 +193,19 @@ class Evaluator:
         if glove is None:
             raise ValueError(f"{folder} has no word vectors: give the GloVe folder of our_vab_data.npy (--glove)")
         config, tensors = read_published(path)
+        vocabulary, vectors = read_glove(glove)
         skeleton = guess_skeleton((config.feature_dim + 1) / 12)
         if skeleton is None:
             raise ValueError(f"{path} reads {config.feature_dim - 4} columns: neither HumanML3D (259) nor KIT-ML (247)")
         representation = get_representation("humanml3d", skeleton)
         found = [Path(stats)] if stats is not None else sorted(folder.glob(PUBLISHED_STATS))
         if len(found) != 1:
-            raise ValueError(f"{folder} has {len(found)} folders {PUBLISHED_STATS}, expected one: this evaluator's")
+            raise ValueError(
+                f"{folder} has {len(found)} folders {PUBLISHED_STATS}, expected one: this evaluator's; name another "
+                "(--evaluator-stats)"
+            )
         normalizer = _published_stats(found[0])
         normalizer.check_pair(representation, PUBLISHED_BIAS, found[0])
-        vocabulary, vectors = read_glove(glove)
         network = _fill(config, tensors | {"words.weight": torch.from_numpy(vectors)}, path)
         facts = {"glove": glove_hash(glove)}
         evaluator = cls(network, vocabulary, normalizer, skeleton, skeleton.fps, representation, packing, facts)

@@ -176,12 +176,38 @@ def limit_violation(values: Tensor, lower: Tensor | float, upper: Tensor | float
 # 3) Sets of embeddings.
 
 
+def spread(x: Tensor, counts: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Mean (D,) and a root R of the covariance, R^T R = C with N - 1 below, of the rows of x (N, D); float64.
+
+    R is the smaller of two: the centred rows / sqrt(N - 1) themselves, (N, D), or from N = D + 1 on the symmetric root
+    by eigenvalues, (D, D). `counts` (N,) says how often each row counts, as where rows were drawn with repetition.
+    """
+    x, weights = x.double(), x.new_ones(len(x), dtype=torch.float64) if counts is None else counts.double()
+    x, weights, N = x[weights > 0], weights[weights > 0], weights.sum()
+    mean = weights @ x / N
+    centred = (x - mean) * (weights / (N - 1)).sqrt()[:, None]
+    if len(x) <= x.shape[1]:
+        return mean, centred
+    values, vectors = torch.linalg.eigh(centred.T @ centred)
+    return mean, (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+
+
+def frechet(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> float:
+    """Frechet distance of two Gaussians given by their `spread`: |mu_a - mu_b|^2 + Tr(A + B - 2 (A B)^(1/2)).
+
+    With any roots A = R^T R and B = S^T S the trace of (A B)^(1/2) is the sum of the singular values of R S^T: their
+    squares are the eigenvalues of R B R^T, and those of A B = R^T R B are the same but for zeros.
+    """
+    (mean_a, root_a), (mean_b, root_b) = a, b
+    cross = torch.linalg.svdvals(root_a @ root_b.T).sum()
+    return float((mean_a - mean_b).square().sum() + root_a.square().sum() + root_b.square().sum() - 2 * cross)
+
+
 def fid(a: Tensor, b: Tensor, allow_few: bool = False) -> float:
     """Frechet distance of two sets of embeddings (N, D) and (M, D), taken as Gaussians (Heusel et al. 2017, eq. 6).
 
-    |mu_a - mu_b|^2 + Tr(A + B - 2 (A B)^(1/2)). The trace of that root is the sum of the singular values of
-    A^(1/2) B^(1/2), with roots of symmetric matrices by their eigenvalues: float64, nothing complex, no offset on the
-    diagonal, and equal to scipy's sqrtm form where that one is sound.
+    `frechet` of their `spread`: float64, nothing complex, no offset on the diagonal, and equal to scipy's sqrtm form
+    where that one is sound.
 
     Raises ValueError for shapes that do not fit, NaN, and fewer than D + 1 rows: the covariance is then singular and
     the number says more about N than about the sets. `allow_few` computes it all the same, from two rows on; never
@@ -194,17 +220,7 @@ def fid(a: Tensor, b: Tensor, allow_few: bool = False) -> float:
         raise ValueError(f"FID in {D} dimensions needs at least {D + 1} samples of each set, got {len(a)} and {len(b)}")
     if not (torch.isfinite(a).all() and torch.isfinite(b).all()):
         raise ValueError("FID of embeddings that are NaN or infinite; drop those samples and say so")
-    a, b = a.double(), b.double()
-
-    def moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        centred = x - x.mean(0)
-        covariance = centred.T @ centred / (len(x) - 1)
-        values, vectors = torch.linalg.eigh(covariance)
-        return x.mean(0), covariance.trace(), (vectors * values.clamp(min=0).sqrt()) @ vectors.T
-
-    (mean_a, trace_a, root_a), (mean_b, trace_b, root_b) = moments(a), moments(b)
-    cross = torch.linalg.svdvals(root_a @ root_b).sum()
-    return float((mean_a - mean_b).square().sum() + trace_a + trace_b - 2 * cross)
+    return frechet(spread(a), spread(b))
 
 
 def retrieval_ranks(text: Tensor, motion: Tensor, rng: np.random.Generator, group: int = 32) -> Tensor:

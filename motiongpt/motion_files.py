@@ -181,5 +181,3 @@ def _from_array(path: Path, tokenizer: MotionTokenizer, fps: float | None) -> np
     if fps not in (None, rate):
         raise ValueError(f"{path}: features are not resampled: they must be of {rate:g} fps, got --fps {fps:g}")
     return array
-
-

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from motiongpt import __version__
 from motiongpt.data.motions import Caption, MotionDataset, by_time
-from motiongpt.evaluation import frame_qualities
+from motiongpt.evaluation import frame_qualities, load_clips, other_lists
 from motiongpt.matching import UNIT, usable_frames
 from motiongpt.metrics import (
     diversity,
@@ -34,7 +34,7 @@ from motiongpt.metrics import (
 )
 from motiongpt.representations import Representation
 from motiongpt.tokenizer import MotionTokenizer, check_same_motion
-from motiongpt.word_vectors import caption_tokens
+from motiongpt.word_vectors import UNKNOWN, Vocabulary, caption_tokens
 
 if TYPE_CHECKING:
     from motiongpt.evaluators import Evaluator
@@ -63,9 +63,10 @@ def read_items(
     """The pieces of a split that the field's loaders keep (the first `clips` of them); and the others, name -> reason.
 
     A clip has from min_frames to max_frames + 3 frames and finite features; the frames over max_frames are cut off. A
-    caption with times makes an item of its own, ID@start-end. Raises ValueError where fewer than 32 are left.
+    caption with times makes an item of its own, ID@start-end. Raises ValueError where fewer than 32 are left, and as of
+    `check_tokens`.
     """
-    usable, dropped = data.load_for_report(split)
+    usable, dropped = load_clips(data, split)
     items = []
 
     def fits(name: str, features: np.ndarray) -> bool:
@@ -83,14 +84,25 @@ def read_items(
                 name = clip if (start, end) == (0, 0) else f"{clip}@{start:g}-{end:g}"
                 piece = captions[0].cut(features, data.fps)
                 if name == clip or fits(name, piece):
+                    check_tokens(data, clip, captions)
                     items.append(Item(name, piece[: usable_frames(len(piece), max_frames)], tuple(captions)))
     items = items[:clips]
     if len(items) < GROUP:
         raise ValueError(
             f"{data.folder.name}/{split}.txt has {len(items)} clips of {min_frames} to {max_frames + UNIT - 1} frames "
-            f"with a caption; R-precision needs {GROUP} ({len(dropped)} dropped; see --min-frames and --split)"
+            f"with a caption; R-precision needs {GROUP} ({len(dropped)} dropped; see --min-frames)"
+            f"{other_lists(data, split)}"
         )
     return items, dropped
+
+
+def check_tokens(data: MotionDataset, clip: str, captions: Sequence[Caption]) -> None:
+    """ValueError naming the file whose tokens are not word/POS."""
+    for caption in captions:
+        try:
+            Vocabulary([UNKNOWN]).encode(caption_tokens(caption))
+        except ValueError as error:
+            raise ValueError(f"{data.folder / 'texts' / clip}.txt: {error}") from None
 
 
 def items_hash(items: Sequence[Item]) -> str:
@@ -213,7 +225,7 @@ class Setting:
         check_same_motion(evaluator, data, "evaluator")
         least = max(UNIT, tokenizer.config.frames_per_code, shortest_clip(data) if min_frames is None else min_frames)
         self.items, self.dropped = read_items(data, split, least, evaluator.config.max_frames, clips)
-        self.N, self.repeats, self.seed = len(self.items), repeats, seed
+        self.data, self.evaluator, self.N, self.repeats, self.seed = data, evaluator, len(self.items), repeats, seed
         self.features = [item.features for item in self.items]
         self.motion = evaluator.embed_motion(self.features)
         self.texts = Texts(evaluator, self.items, seed)
@@ -228,13 +240,32 @@ class Setting:
             "motiongpt": __version__, "torch": torch.__version__,
         }  # fmt: skip
 
+    def embed(self, motions: Sequence[np.ndarray | Tensor]) -> Tensor:
+        """`embed_motion`; the last frame of a motion that is too short for a movement (UNIT frames) is held."""
+        rows = [torch.as_tensor(x) for x in motions]
+        held = [torch.cat([x, x[-1:].expand(UNIT - len(x), -1)]) if len(x) < UNIT else x for x in rows]
+        return self.evaluator.embed_motion(held)
+
     def fid(self, motion: Tensor, real: Tensor | None = None) -> float:
         """To 1e-6: of a set with itself it is 0, not the rounding errors of one machine."""
         return max(0.0, round(fid(self.motion if real is None else real, motion, allow_few=True), 6))
 
-    def report(self, rows: dict[str, Row], clips: dict[str, dict], more: dict) -> tuple[dict, dict[str, int]]:
-        """What report.json holds, and which items are the best, median and worst by MM-Dist of the first repeat."""
-        first = rows["model" if "model" in rows else "reconstruction"].clips["mm_dist"][0]
+    def qualities(self, motions: Sequence[np.ndarray | Tensor]) -> dict[str, np.ndarray]:
+        return qualities(motions, self.data.representation, self.data.fps)
+
+    def report(
+        self, rows: dict[str, Row], sentences: dict[str, Sequence[str]], more: dict
+    ) -> tuple[dict, dict[str, int]]:
+        """What report.json holds, and which items are the best, median and worst by MM-Dist of the first repeat; the
+        values of clips are those of what is evaluated, with what was "asked" or "written" of each in `sentences`."""
+        main = rows["model" if "model" in rows else "reconstruction"]
+        clips = {
+            item.name: {"frames": len(item.features), "captions": [caption.text for caption in item.captions]}
+            | {word: said[i] for word, said in sentences.items()}
+            | main.per_clip(i)
+            for i, item in enumerate(self.items)
+        }
+        first = main.clips["mm_dist"][0]
         ranked = sorted(range(self.N), key=lambda i: (float(first[i]), self.items[i].name))
         shown = {"best": ranked[0], "median": ranked[self.N // 2], "worst": ranked[-1]}
         report = rounded({

@@ -97,3 +97,9 @@ def axis_angle_to_quaternion(axis_angle: Tensor) -> Tensor:
     angle = torch.linalg.vector_norm(axis_angle, dim=-1, keepdim=True)
     # sin(angle / 2) / angle; torch.sinc(x) is sin(pi x) / (pi x) and 1 at zero
     return torch.cat((torch.cos(angle / 2), axis_angle * torch.sinc(angle / (2 * math.pi)) / 2), dim=-1)
+
+
+def angle_between(a: Tensor, b: Tensor) -> Tensor:
+    """The angle in radians, 0 to pi, (...), of the turn from one rotation to another, both axis-angle (..., 3)."""
+    turn = quaternion_multiply(quaternion_conjugate(axis_angle_to_quaternion(a)), axis_angle_to_quaternion(b))
+    return 2 * torch.atan2(turn[..., 1:].norm(dim=-1), turn[..., 0].abs())  # acos would lose small angles

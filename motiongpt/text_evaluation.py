@@ -17,13 +17,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from motiongpt.config import SampleConfig
-from motiongpt.data.motions import MotionDataset
+from motiongpt.data.motions import Caption, MotionDataset
 from motiongpt.data.tokens import Entry, fold
 from motiongpt.evaluation import code_usage
 from motiongpt.generator import DESCRIBE, MotionGenerator
 from motiongpt.metrics import code_counts, length_accuracy, multimodality, token_distances
-from motiongpt.protocol import Item, Row, Setting, qualities
-from motiongpt.stages import LoadedRun, stage_folder
+from motiongpt.protocol import Item, Row, Setting
+from motiongpt.stages import LoadedRun, finished_stages, load_run, stage_folder
 from motiongpt.tasks import collate, lm_loss
 from motiongpt.text_metrics import bert_score, bleu, cider, rouge_l
 from motiongpt.tokenizer import MotionTokenizer
@@ -46,8 +46,8 @@ def run_hash(run: LoadedRun) -> str:
     return hashlib.sha256(f"{stage}/{run.meta.get('base_hash', '')}".encode()).hexdigest()[:16]
 
 
-def codebook(rows: Sequence[Sequence[int]], size: int) -> dict:
-    return code_usage(code_counts([code for row in rows for code in row], size))
+def codebook(rows: Sequence[Sequence[int]], tokenizer: MotionTokenizer) -> dict:
+    return code_usage(code_counts([code for row in rows for code in row], tokenizer.config.codes))
 
 
 def in_batches(sizes: Sequence[int], batch_size: int, write: Callable[[list[int]], list]) -> list:
@@ -81,25 +81,94 @@ def write_motions(
 
 
 @torch.inference_mode()
-def language_perplexity(generator: MotionGenerator, entries: Sequence[Entry], task: str, batch_size: int) -> float:
+def language_perplexity(run: LoadedRun, entries: Sequence[Entry], task: str, batch_size: int) -> float:
     """exp(mean cross-entropy in nats per token) of the right answers to a task, given all that is before them."""
-    renderer, rng = generator.run.renderer, np.random.default_rng(0)  # the same masks of denoising every time
-    examples = [renderer.render(task, entry, rng) for entry in entries]
+    rng, device = np.random.default_rng(0), next(run.llm.parameters()).device  # the same masks of denoising every time
+    examples = [run.renderer.render(task, entry, rng) for entry in entries]
     total, count = 0.0, 0
     for first in range(0, len(examples), batch_size):
         batch = collate(examples[first : first + batch_size])
         count += batch["count"]
-        batch = {name: x.to(generator.device) for name, x in batch.items() if isinstance(x, Tensor)}
-        total += float(lm_loss(generator.run.llm, batch))
+        batch = {name: x.to(device) for name, x in batch.items() if isinstance(x, Tensor)}
+        total += float(lm_loss(run.llm, batch))
     return math.exp(total / count)
 
 
 def perplexities(
-    generator: MotionGenerator, items: Sequence[Item], codes: Sequence[list[int]], batch_size: int
-) -> dict:
-    """`language_perplexity` of each task this stage was trained on, over the first caption of each clip."""
+    generator: MotionGenerator, items: Sequence[Item], codes: Sequence[list[int]], batch_size: int, which: str
+) -> dict[str, dict[str, float]]:
+    """Stage -> task -> `language_perplexity` of each task a stage was trained on, over the first caption of each clip.
+
+    `which` is "all" of the run's finished stages, the generator's "stage" alone, or "none". Other stages are loaded one
+    after the other, the generator's own waiting on the CPU.
+    """
+    own, found = generator.run, {}
+    stages = {"all": finished_stages(own.folder), "stage": {own.stage: own.meta}, "none": {}}[which]
     entries = [Entry(item.captions[0].text, tuple(row)) for item, row in zip(items, codes, strict=True)]
-    return {task: language_perplexity(generator, entries, task, batch_size) for task in generator.run.meta["tasks"]}
+    dtype = own.llm.embed_tokens.weight.dtype
+    for stage, meta in stages.items():
+        own.llm.to(generator.device if stage == own.stage else "cpu")
+        run = own if stage == own.stage else load_run(own.folder, stage, generator.device, dtype)
+        found[str(stage)] = {task: language_perplexity(run, entries, task, batch_size) for task in meta["tasks"]}
+        del run  # before the next one comes
+    own.llm.to(generator.device)
+    return found
+
+
+class Writer:
+    """What the model writes for the clips of a setting, and what it is worth, repeat by repeat."""
+
+    def __init__(
+        self, s: Setting, tokenizer: MotionTokenizer, generator: MotionGenerator, real_codes: list[list[int]],
+        policy: str, config: SampleConfig, batch_size: int,
+    ) -> None:  # fmt: skip
+        self.s, self.tokenizer, self.generator, self.real_codes = s, tokenizer, generator, real_codes
+        self.policy, self.config, self.batch_size = policy, config, batch_size
+        self.row, self.lengths, self.several = Row(), [], None
+        self.counts = torch.zeros(tokenizer.config.codes, dtype=torch.int64)
+        self.references: dict[str, list] = defaultdict(list)  # a sentence -> the codes of the clips it is said of
+        for item, codes in zip(s.items, real_codes, strict=True):
+            for key in {fold(caption.text) for caption in item.captions}:
+                self.references[key].append(codes)
+
+    def write(
+        self, sentences: list[str], first_seed: int, clips: Sequence[int]
+    ) -> tuple[list[list[int]], list[Tensor]]:
+        """Codes and features of a motion for each sentence, said of the clip of that index; the features as they are
+        compared: at most max_frames, with the policy `cut` at most the clip's."""
+        lengths = [len(self.real_codes[i]) for i in clips] if self.policy == "gt" else None
+        codes = write_motions(self.generator, sentences, first_seed, lengths, self.config, self.batch_size)
+        limit = self.s.protocol["max_frames"]
+        most = [len(self.s.features[i]) if self.policy == "cut" else limit for i in clips]
+        return codes, [x[:size] for x, size in zip(self.tokenizer.decode_features(codes), most, strict=True)]
+
+    def write_several(self, texts: int) -> None:
+        """For MultiModality, once: (texts, 30, E), motions of the first caption of some clips drawn at random."""
+        _, per_text, pairs = MULTIMODALITY
+        chosen = np.repeat(np.random.default_rng([self.s.seed, 0, 3]).permutation(self.s.N)[:texts], per_text)
+        sentences = [self.s.items[i].captions[0].text.strip() for i in chosen]
+        _, made = self.write(sentences, self.s.seed + self.s.repeats * self.s.N, chosen)  # seeds no repeat uses
+        self.several = self.s.embed(made).unflatten(0, (-1, per_text))
+        self.s.protocol["multimodality"] = [*self.several.shape[:2], pairs]
+
+    def repeat(self, repeat: int, captions: Sequence[Caption], text: Tensor) -> tuple[list[str], list[Tensor], dict]:
+        """Fill the row of one repeat; returns its sentences, its motions, and embeddings by name."""
+        s = self.s
+        sentences = [caption.text.strip() for caption in captions]
+        codes, made = self.write(sentences, s.seed + repeat * s.N, range(s.N))
+        embeddings = {"model": s.embed(made)}
+        if self.policy == "cut":
+            embeddings["real_cut"] = s.embed([x[: len(y)] for x, y in zip(s.features, made, strict=True)])
+        spread = None
+        if self.several is not None:
+            spread = multimodality(self.several, s.texts.shuffle(repeat), MULTIMODALITY[2])
+        self.row.match(text, embeddings["model"], s.texts.shuffle(repeat))
+        fid = s.fid(embeddings["model"], embeddings.get("real_cut"))
+        self.row.add(s.qualities(made), fid=fid, multimodality=spread)
+        self.row.add(_token_scores(self.generator, sentences, codes, self.references))
+        self.counts += code_counts([code for row in codes for code in row], len(self.counts))
+        self.lengths += [len(row) for row in codes]
+        return sentences, made, embeddings
 
 
 def evaluate_t2m(
@@ -107,6 +176,7 @@ def evaluate_t2m(
     generator: MotionGenerator | None = None, *, split: str = "test", clips: int | None = None,
     min_frames: int | None = None, repeats: int = 20, policy: str = "own", seed: int = 0,
     config: SampleConfig | None = None, multimodality_texts: int = MULTIMODALITY[0], batch_size: int = 32,
+    perplexity: str = "all",
 ) -> tuple[dict, dict[str, Tensor], dict[str, Tensor]]:  # fmt: skip
     """Text to motion; without a generator the rows of the tokenizer alone (real, reconstruction, chance).
 
@@ -114,6 +184,7 @@ def evaluate_t2m(
         policy: key of POLICIES: who decides how long a motion is.
         min_frames: shorter clips are dropped; default `shortest_clip`.
         multimodality_texts: texts of which 30 motions each are written, once; 0 leaves MultiModality out.
+        perplexity: of which stages, see `perplexities`.
 
     Returns: the report; embeddings of the first repeat by name, (N, E); features of the clips shown, by rank.
     Raises ValueError where data, tokenizer and evaluator do not fit together, or fewer than 32 clips are usable.
@@ -121,100 +192,44 @@ def evaluate_t2m(
     if policy not in POLICIES:
         raise ValueError(f"the length policy is one of {', '.join(POLICIES)}, got {policy!r}")
     config = config or SampleConfig()
-    facts = {} if generator is None else {
-        "run": generator.run.config.recipe, "stage": generator.run.stage, "run_hash": run_hash(generator.run),
-        "length_policy": policy,
-        "sampling": asdict(config),
-    }  # fmt: skip
+    facts = _run_facts(generator, config) | {"length_policy": policy} if generator else {}
     s = Setting("t2m" if generator else "vqvae", data, evaluator, tokenizer, split, clips, min_frames, repeats, seed,
                 facts)  # fmt: skip
-    N, quality = s.N, lambda x: qualities(x, data.representation, data.fps)
-    all_layers = tokenizer.encode_all(s.features)
-    real_codes = [row[:, 0].tolist() for row in all_layers]
-    decoded = tokenizer.decode_features(all_layers)
-    shown_from: Sequence = decoded
-    fixed = {"real": (s.features, s.motion), "reconstruction": (decoded, evaluator.embed_motion(decoded))}
-    rows = {name: Row() for name in (*fixed, *(["model"] if generator else []), "chance")}
-    embeddings = {name: embedded for name, (_, embedded) in fixed.items()}
-    clip_qualities = {name: quality(features) for name, (features, _) in fixed.items()}
-    fids = {name: s.fid(embedded) for name, (_, embedded) in fixed.items()}
-    references: dict[str, list] = defaultdict(list)  # a sentence -> the real codes of the clips it is said of
-    for item, codes in zip(s.items, real_codes, strict=True):
-        for key in {fold(caption.text) for caption in item.captions}:
-            references[key].append(codes)
-    several, written = None, []
-    if generator and multimodality_texts:
-        several = _several(s, evaluator, tokenizer, generator, policy, config, multimodality_texts, batch_size)
-
+    layers = tokenizer.encode_all(s.features)
+    codes, decoded = [row[:, 0].tolist() for row in layers], tokenizer.decode_features(layers)
+    more = {"codebook": {"real": codebook(codes, tokenizer)}, "lengths": {"real": [len(row) for row in codes]}}
+    writer, sentences, shown_from = None, None, decoded
+    if generator:
+        writer = Writer(s, tokenizer, generator, codes, policy, config, batch_size)
+        more["perplexity"] = perplexities(generator, s.items, codes, batch_size, perplexity)
+        s.protocol["multimodality"] = None
+        if multimodality_texts:
+            writer.write_several(multimodality_texts)
+    rows, embeddings = {"real": Row(), "reconstruction": Row()}, {"real": s.motion, "reconstruction": s.embed(decoded)}
+    rows |= ({"model": writer.row} if writer else {}) | {"chance": Row()}
+    fixed = {"real": s.qualities(s.features), "reconstruction": s.qualities(decoded)}
+    fids = {name: s.fid(embeddings[name]) for name in fixed}
     for repeat in tqdm(range(repeats), unit="repeat", disable=None):
         captions, text = s.texts.draw(repeat)
         embeddings.setdefault("text", text)
-        for name, (_, embedded) in fixed.items():
-            rows[name].match(text, embedded, s.texts.shuffle(repeat))
-            rows[name].add(clip_qualities[name], fid=fids[name])
+        for name, per_clip in fixed.items():
+            rows[name].match(text, embeddings[name], s.texts.shuffle(repeat))
+            rows[name].add(per_clip, fid=fids[name])
         rows["chance"].match(text, s.motion[s.texts.deal(repeat)], s.texts.shuffle(repeat))
-        if not generator:
-            continue
-        sentences = [caption.text.strip() for caption in captions]
-        lengths = [len(codes) for codes in real_codes] if policy == "gt" else None
-        codes = write_motions(generator, sentences, seed + repeat * N, lengths, config, batch_size)
-        made, real = _cut(s, tokenizer.decode_features(codes), policy)
-        embedded = evaluator.embed_motion(made)
-        row = rows["model"]
-        row.match(text, embedded, s.texts.shuffle(repeat))
-        against = None if policy != "cut" else evaluator.embed_motion(real)
-        spread = None if several is None else multimodality(several, s.texts.shuffle(repeat), MULTIMODALITY[2])
-        row.add(quality(made), fid=s.fid(embedded, against), multimodality=spread)
-        row.add(_token_scores(generator, sentences, codes, references))
-        written.append(codes)
-        if repeat == 0:
-            asked, embeddings["model"], shown_from = sentences, embedded, made
-            embeddings |= {} if against is None else {"real_cut": against}
-
-    main = rows["model" if generator else "reconstruction"]
-    table = {
-        item.name: {"frames": len(item.features), "captions": [caption.text for caption in item.captions]}
-        | ({"asked": asked[i]} if generator else {})
-        | main.per_clip(i)
-        for i, item in enumerate(s.items)
-    }
-    size = tokenizer.config.codes
-    more = {
-        "codebook": {"real": codebook(real_codes, size)},
-        "lengths": {"real": [len(codes) for codes in real_codes]},
-    }
-    if generator:
-        used = [codes for repeat in written for codes in repeat]
-        more["codebook"]["model"] = codebook(used, size)
-        more["lengths"]["model"] = [len(codes) for codes in used]
-        more["perplexity"] = perplexities(generator, s.items, real_codes, batch_size)
-        s.protocol["multimodality"] = None if several is None else [*several.shape[:2], MULTIMODALITY[2]]
-    report, shown = s.report(rows, table, more)
-    return report, embeddings, {rank: shown_from[i] for rank, i in shown.items()}
+        written = writer.repeat(repeat, captions, text) if writer else None
+        if written and repeat == 0:
+            sentences, shown_from = written[:2]
+            embeddings |= written[2]
+    if writer:
+        more["codebook"]["model"], more["lengths"]["model"] = code_usage(writer.counts), writer.lengths
+    report, shown = s.report(rows, {"asked": sentences} if writer else {}, more)
+    return report, embeddings, {rank: torch.as_tensor(shown_from[i]) for rank, i in shown.items()}
 
 
-def _cut(s: Setting, made: list[Tensor], policy: str) -> tuple[list[Tensor], list[np.ndarray]]:
-    """Written and real motions as they are compared: at most max_frames, with the policy `cut` of one length."""
-    limit = s.protocol["max_frames"]
-    most = [min(limit, len(x)) if policy == "cut" else limit for x in s.features]
-    made = [x[:size] for x, size in zip(made, most, strict=True)]
-    return made, [x[: len(y)] for x, y in zip(s.features, made, strict=True)]
-
-
-def _several(
-    s: Setting, evaluator: "Evaluator", tokenizer: MotionTokenizer, generator: MotionGenerator, policy: str,
-    config: SampleConfig, texts: int, batch_size: int,
-) -> Tensor:  # fmt: skip
-    """(texts, 30, E): embeddings of 30 motions of the first caption of some clips drawn at random."""
-    rng = np.random.default_rng([s.seed, 0, 3])
-    chosen = np.repeat(rng.permutation(s.N)[:texts], MULTIMODALITY[1])
-    sentences = [s.items[i].captions[0].text.strip() for i in chosen]
-    lengths = [len(s.features[i]) // tokenizer.config.frames_per_code for i in chosen] if policy == "gt" else None
-    first = s.seed + s.repeats * s.N  # seeds that no repeat uses
-    made = tokenizer.decode_features(write_motions(generator, sentences, first, lengths, config, batch_size))
-    most = [len(s.features[i]) if policy == "cut" else s.protocol["max_frames"] for i in chosen]
-    embedded = evaluator.embed_motion([x[:size] for x, size in zip(made, most, strict=True)])
-    return embedded.unflatten(0, (-1, MULTIMODALITY[1]))
+def _run_facts(generator: MotionGenerator, config: SampleConfig) -> dict:
+    """What the protocol says of a language model."""
+    run = generator.run
+    return {"run": run.config.recipe, "stage": run.stage, "run_hash": run_hash(run), "sampling": asdict(config)}
 
 
 def _token_scores(
@@ -234,7 +249,7 @@ def _token_scores(
 def evaluate_m2t(
     data: MotionDataset, evaluator: "Evaluator", tokenizer: MotionTokenizer, generator: MotionGenerator, *,
     split: str = "test", clips: int | None = None, min_frames: int | None = None, repeats: int = 20, seed: int = 0,
-    config: SampleConfig | None = None, batch_size: int = 32, bert_model: str | None = None,
+    config: SampleConfig | None = None, batch_size: int = 32, bert_model: str | None = None, perplexity: str = "all",
 ) -> tuple[dict, dict[str, Tensor], dict[str, Tensor]]:  # fmt: skip
     """Motion to text: the model's sentence of each clip against all of its captions, and against the clip itself.
 
@@ -243,12 +258,12 @@ def evaluate_m2t(
     and raises as `evaluate_t2m`.
     """
     config = config or DESCRIBE
-    facts = {"run": generator.run.config.recipe, "stage": generator.run.stage, "run_hash": run_hash(generator.run)}
-    facts |= {"sampling": asdict(config)}
+    facts = _run_facts(generator, config)
     facts |= {"bert_model": bert_model} if bert_model else {}
     s = Setting("m2t", data, evaluator, tokenizer, split, clips, min_frames, repeats, seed, facts)
     codes = tokenizer.encode(s.features)
     references = [[caption.text for caption in item.captions] for item in s.items]
+    more = {"perplexity": perplexities(generator, s.items, codes, batch_size, perplexity)}
     rows = {name: Row() for name in ("real", "model", "chance")}
     embeddings, first_sentences = {"real": s.motion}, None
     for repeat in tqdm(range(repeats), unit="repeat", disable=None):
@@ -272,10 +287,5 @@ def evaluate_m2t(
         for name, row in {"real": text, "model": written, "chance": text[s.texts.deal(repeat)]}.items():
             rows[name].match(row, s.motion, s.texts.shuffle(repeat))
         rows["model"].add({"rouge_l": rouge}, **overlap)
-    table = {
-        item.name: {"frames": len(item.features), "captions": references[i], "written": first_sentences[i]}
-        | rows["model"].per_clip(i)
-        for i, item in enumerate(s.items)
-    }
-    report, shown = s.report(rows, table, {"perplexity": perplexities(generator, s.items, codes, batch_size)})
+    report, shown = s.report(rows, {"written": first_sentences}, more)
     return report, embeddings, {rank: torch.as_tensor(s.features[i]) for rank, i in shown.items()}

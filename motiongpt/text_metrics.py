@@ -9,6 +9,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 Ngrams = Counter[tuple[str, ...]]
 
@@ -87,7 +88,11 @@ def rouge_l(hypotheses: Sequence[str], references: Sequence[Sequence[str]], beta
 
 
 def cider(hypotheses: Sequence[str], references: Sequence[Sequence[str]], sigma: float = 6.0) -> float:
-    """CIDEr-D (Vedantam et al. 2015, eq. 4), the mean over texts, 0 to 10; coco-caption calls it CIDEr.
+    """CIDEr-D with sigma 6 (Vedantam et al. 2015, section 4), the mean over texts, 0 to 10.
+
+    What coco-caption calls CIDEr is this, not the paper's plain CIDEr, which neither cuts nor looks at lengths; so is
+    nlg-metricverse's, of which MotionGPT prints 100 times the number. That one splits at spaces only: there "Walks."
+    is not "walks", so sentences as people write them score lower than here.
 
     N-grams are weighted by log(texts / texts whose references have it), so what every caption says counts nothing: one
     text alone scores 0. For n = 1 ... 4 the cosine of text and reference, in which the text's weights are cut to the
@@ -118,14 +123,37 @@ def cider(hypotheses: Sequence[str], references: Sequence[Sequence[str]], sigma:
 def bert_score(hypotheses: Sequence[str], references: Sequence[Sequence[str]], model: str) -> float:
     """BERTScore F1 (Zhang et al. 2020), the mean over texts, each against the reference that suits it best.
 
-    By the package `bert-score` (extra `eval`) with the encoder that it knows as `model`, such as roberta-large: what
-    words mean in their sentence, where the others count words. Scores of two models do not compare. ValueError where
-    the package is not installed.
+    By the package `bert-score` (extra `eval`): what words mean in their sentence, where the others count words. As
+    MotionGPT: rescaled so that 0 is two unrelated English sentences, words weighted by their rarity in the references.
+    `model` is a name that the package knows, such as roberta-large, MotionGPT's, or a folder of that name with the
+    model, which is what works offline; the package says which layer is read. Scores of two models do not compare. An
+    empty text is 0 before rescaling.
+
+    Raises ValueError where the package is not installed, knows no layer or baseline for the name, or cannot load it.
     """
     _corpus(hypotheses, references)
     try:
         import bert_score as package
     except ModuleNotFoundError as error:
         raise ValueError("BERTScore needs the package bert-score: pip install 'motiongpt[eval]'") from error
-    _, _, f1 = package.score(list(hypotheses), [list(texts) for texts in references], model_type=model)
-    return float(f1.mean())
+    layers, place = package.utils.model2layers, f"/{Path(model).as_posix()}"
+    name = next((name for name in layers if place.endswith(f"/{name}")), model)
+    baselines = Path(package.__file__).parent / "rescale_baseline" / "en" / f"{name}.tsv"
+    if name not in layers or not baselines.is_file():
+        raise ValueError(
+            f"bert-score has no layer and baseline for {model!r}; take roberta-large, or a folder so called"
+        )
+    spoken = [text if text.strip() else "." for text in hypotheses]  # transformers 5 fails at an empty one
+    try:
+        _, _, f1 = package.score(
+            spoken, [list(texts) for texts in references], model_type=model, num_layers=layers[name], lang="en",
+            idf=True, rescale_with_baseline=True, baseline_path=str(baselines),
+            nthreads=0,  # no forks of a process with threads
+        )  # fmt: skip
+    except OSError as error:
+        raise ValueError(
+            f"{model!r} for BERTScore is no folder and cannot be fetched; offline, name a folder"
+        ) from error
+    lowest = float(baselines.read_text().splitlines()[1 + layers[name]].split(",")[3])  # LAYER,P,R,F
+    scores = [float(x) if text.strip() else -lowest / (1 - lowest) for x, text in zip(f1, hypotheses, strict=True)]
+    return sum(scores) / len(scores)

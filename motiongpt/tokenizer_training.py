@@ -12,7 +12,7 @@ import torch
 
 from motiongpt.config import TrainConfig, VQVAEConfig
 from motiongpt.data.batches import WindowBatches, pad_motions
-from motiongpt.data.motions import SPLITS, MotionDataset, check_no_dataset
+from motiongpt.data.motions import SPLITS, MotionDataset, check_training_folder
 from motiongpt.data.tokens import MAX_CAPTION, Entry, meta_path, save_tokens
 from motiongpt.files import file_hash, read_json
 from motiongpt.loops import Result, seeded, total_steps, train
@@ -58,9 +58,7 @@ def train_tokenizer(
         raise ValueError(f"the VQ-VAE cannot accumulate gradients: --grad-accum must be 1, got {config.grad_accum}")
     if config.window < (unit := model_config.frames_per_code):
         raise ValueError(f"--window must be at least {unit} frames, one code; got {config.window}")
-    if (out / "model.safetensors").is_file() and not (out / "state").is_dir() and not fresh:
-        raise FileExistsError(f"{out} holds a tokenizer that cannot go on (no state/); --fresh replaces it")
-    check_no_dataset(out, "tokenizer")
+    check_training_folder(out, "a tokenizer", fresh)
     clips, dropped = data.load_split("train")
     val, dropped_val = data.load_split("val")
     for clip, reason in (dropped | dropped_val).items():

@@ -1,7 +1,9 @@
 """Write our weights in the files of other projects, and a tokenizer of another project as our folder.
 
-python scripts/export.py --format t2m-gpt --vqvae outputs/vqvae --out tokenizer.pth
-python scripts/export.py --format motiongpt --vqvae net_last.pth --stats meta --out outputs/published
+    python scripts/export.py --format t2m-gpt --vqvae outputs/vqvae --out tokenizer.pth
+    python scripts/export.py --format motiongpt --vqvae net_last.pth --stats meta --out outputs/published
+
+Nothing that is there is overwritten.
 """
 
 import sys

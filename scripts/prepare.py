@@ -8,8 +8,7 @@
 
 joints: {raw_joints,joints,new_joints}/ID.npy (F, J, 3) in metres, y up (else --unit, --up), with texts/ID.txt and
 train.txt, val.txt, test.txt. humanml3d, kit-ml: downloads. kit-xml: NNNNN_mmm.xml. myoskeleton: .h5. smplx: folders of
-frames or .npz. Bodies are retargeted to the skeleton, but for positions, a mirror image after mirroring: of BVH samples
-it is up to 17 mm off the retargeted clip mirrored, its path up to 11 cm. After a kill the same command goes on.
+frames or .npz. Bodies are retargeted to the skeleton, but for positions. After a kill the same command goes on.
 """
 
 import math
@@ -47,7 +46,7 @@ def make_parser() -> Parser:
     parser.add_argument("--index", type=Path, help="amass: HumanML3D's index.csv, to rebuild its clips from --input")
     parser.add_argument("--plain", type=Path, metavar="DIR", help="kit-xml: also plain .npy and .json, into DIR")
     parser.add_argument("--workers", type=int, help="processes (default: as many as there are cores)")
-    parser.add_argument("--mirror", action="store_true", help="add every clip with left and right exchanged, as M + id")
+    parser.add_argument("--mirror", action="store_true", help="add each clip with sides exchanged before retargeting")
     parser.add_argument("--count", type=int, help="procedural: how many clips (default 4000)")
     parser.add_argument("--seed", type=int, help="procedural: seed (default 0)")
     parser.add_argument("--licence", help="licence of the data, kept in dataset.json")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -117,8 +118,7 @@ def test_a_perfect_tokenizer_has_no_error(folder, monkeypatch):
     def truth(tokenizer, clips, batch_size):
         for name, features in clips.items():
             S = len(features) // 4
-            joints = tokenizer.joints(torch.from_numpy(features[: 4 * S]))
-            yield name, torch.zeros(S, 1, dtype=torch.int64), [joints]
+            yield name, torch.zeros(S, 1, dtype=torch.int64), [torch.from_numpy(features[: 4 * S])]
 
     monkeypatch.setattr("motiongpt.evaluation.reconstruct", truth)
     report = evaluate_vqvae(tokenizer, data)
@@ -141,9 +141,10 @@ def test_layers_of_a_residual_tokenizer(folder):
         motion = torch.from_numpy(tokenizer.normalizer.normalise(clips[name]))[None]
         alone = tokenizer.vqvae.encode_all(motion)
         assert torch.equal(alone[0], codes)
-        for q, joints in enumerate(decoded, 1):
+        for q, got in enumerate(decoded, 1):
             features = tokenizer.normalizer.denormalise(tokenizer.vqvae.decode(alone[..., :q]))[0]
-            torch.testing.assert_close(joints, tokenizer.joints(features), atol=1e-4, rtol=1e-4)  # batch against alone
+            ours, theirs = tokenizer.joints(got), tokenizer.joints(features)
+            torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)  # batch against alone
     text = vqvae_markdown(report)
     assert "## Layers used" in text and "## Layers used" not in vqvae_markdown(
         report | {"layers": report["layers"][:1]}
@@ -169,6 +170,79 @@ def test_another_representation(tmp_path):
     assert report["protocol"]["representation"] == "positions-66" and len(report["clips"]) == 4
     with pytest.raises(ValueError, match="the tokenizer has representation humanml3d-263, .* has positions-66"):
         evaluate_vqvae(make_tokenizer(), data)
+
+
+def make_smplx(folder: Path, frames: list[int]) -> tuple[Path, MotionTokenizer]:
+    """Clips c0, c1, ... of 182 SMPL-X parameters with a caption each, in val and train; and a tokenizer for them."""
+    rng = np.random.default_rng(0)
+    for name in ("new_joint_vecs", "texts"):
+        (folder / name).mkdir(parents=True)
+    for i, length in enumerate(frames):
+        np.save(folder / "new_joint_vecs" / f"c{i}.npy", (0.3 * rng.normal(size=(length, 182))).astype(np.float32))
+        (folder / "texts" / f"c{i}.txt").write_text(f"sign {i}#sign/NOUN#0.0#0.0\n")
+    for split in ("train", "val"):
+        (folder / f"{split}.txt").write_text("\n".join(f"c{i}" for i in range(len(frames))) + "\n")
+    representation = get_representation("smplx", HUMANML3D)
+    normalizer = Normalizer(np.zeros(182, np.float32), np.full(182, 0.3, np.float32))
+    normalizer.save(folder)
+    info = {"representation": "smplx-182", "skeleton": HUMANML3D.name, "fps": 20.0}
+    (folder / "dataset.json").write_text(json.dumps(info))
+    vqvae = VQVAE(VQVAEConfig(feature_dim=182, joint_dim=0, codes=32, code_dim=16, width=16, depth=1))
+    vqvae.quantizer.codebook.normal_(std=0.1)
+    return folder, MotionTokenizer(vqvae, normalizer, HUMANML3D, 20.0, representation)
+
+
+def links_of(report: Path) -> set[str]:
+    return set(re.findall(r"!\[[^]]*\]\(([^)]+)\)", report.read_text()))
+
+
+def test_smplx_parameters_by_hand(tmp_path, monkeypatch):
+    """Two clips of 12 and 4 frames: the body 30 and 60 degrees off in one of 21 joints, 10 and 30 cm off in place."""
+    folder, tokenizer = make_smplx(tmp_path / "data", [12, 4])
+    columns = tokenizer.representation.groups
+
+    def planted(tokenizer, clips, batch_size):
+        for name, features in clips.items():
+            made = torch.from_numpy(features).clone()
+            size = {"c0": 1, "c1": 2}[name]
+            made[:, columns["transl"]] += {1: 0.1, 2: 0.3}[size]
+            turn = made[:, columns["body_pose"]][:, :3]
+            turn[:, :] = turn + size * math.pi / 6 * turn / turn.norm(dim=-1, keepdim=True)  # about its own axis
+            jaw = made[:, columns["jaw_pose"]]
+            jaw[:, :] = jaw * (1 - 2 * math.pi / jaw.norm(dim=-1, keepdim=True))  # the same turn, the other way round
+            yield name, torch.zeros(len(features) // 4, 1, dtype=torch.int64), [made]
+
+    monkeypatch.setattr("motiongpt.evaluation.reconstruct", planted)
+    report = evaluate_vqvae(tokenizer, MotionDataset(folder), "val")
+    metrics = report["metrics"]
+    place, angle = (12 * 0.1**2 + 4 * 0.3**2) / 16, (12 * 30 + 4 * 60) / 16
+    radians = (12 * (math.pi / 6) ** 2 + 4 * (math.pi / 3) ** 2) / 16
+    # float32 features of about 1
+    assert metrics["transl_rmse"] == pytest.approx(math.sqrt(place), rel=1e-5)
+    assert metrics["body_pose_degrees"] == pytest.approx(angle / 21, rel=1e-4)
+    assert metrics["body_pose_rmse"] == pytest.approx(math.sqrt(radians / 63), rel=1e-4)
+    assert metrics["jaw_pose_degrees"] == pytest.approx(0, abs=1e-3)
+    assert metrics["jaw_pose_rmse"] == pytest.approx(2 * math.pi / math.sqrt(3), rel=1e-4)
+    assert metrics["betas_rmse"] == 0 and metrics["left_hand_pose_degrees"] == pytest.approx(0, abs=1e-9)
+    whole = (3 * place + radians + 3 * metrics["jaw_pose_rmse"] ** 2) / 182 / 0.3**2
+    assert metrics["feature_rmse"] == pytest.approx(math.sqrt(whole), rel=1e-4)
+    assert report["shown"]["best"] == "c0" and report["clips"]["c1"]["transl_rmse"] == pytest.approx(0.3, rel=1e-5)
+
+
+def test_smplx_through_the_script(script, tmp_path):
+    """The tokenizer's own measure agrees, nothing is drawn but codes, and only what is drawn is linked."""
+    folder, tokenizer = make_smplx(tmp_path / "data", [40, 33, 21])
+    tokenizer.save(tmp_path / "vqvae")
+    done = script(
+        "evaluate", "--data", folder, "--vqvae", tmp_path / "vqvae", "--split", "val", "--out", tmp_path / "o"
+    )
+    assert done.code == 0 and "| transl, RMSE (m) |" in done.out, done.err
+    assert {path.name for path in (tmp_path / "o").iterdir()} == {"report.json", "report.md", "codes.png"}
+    assert links_of(tmp_path / "o" / "report.md") == {"codes.png"}
+    report = json.loads((tmp_path / "o" / "report.json").read_text())
+    theirs = reconstruction_errors(tokenizer, [MotionDataset(folder).features(f"c{i}") for i in range(3)])
+    assert report["metrics"]["feature_rmse"] == pytest.approx(theirs["feature_rmse"], rel=1e-4)  # float32 sums
+    assert report["codebook"][0]["active"] == theirs["active_codes"] and report["original"] == {}
 
 
 def test_kit_is_in_metres(tmp_path):
@@ -227,16 +301,20 @@ def test_mistakes_end_in_one_line(script, folder, tmp_path):
     other.fps = 30.0
     other.save(tmp_path / "other")
     (folder / "empty.txt").write_text("c5\n")
+    (folder / "test.txt").rename(folder / "val.txt")
     (tmp_path / "file").write_text("mine")
     base = ("--data", folder, "--vqvae", tokenizer, "--out", tmp_path / "out")
     for args, message in [
         (base[:2], "--what vqvae needs --vqvae"),
         ((*base, "--clips", 0), "--clips must be at least 1, got 0"),
         ((*base, "--batch-size", -1), "--batch-size must be at least 1, got -1"),
-        ((*base, "--split", "val"), "val.txt is missing"),
-        ((*base, "--split", "empty"), "empty.txt has no usable clip of at least 4 frames"),
+        (base, "test.txt is missing: the test split lists one clip id a line; --split val or train measures others"),
+        ((*base, "--split", "empty"), "has no usable clip of at least 4 frames; --split val or train"),
+        ((*base, "--repeats", 3, "--glove", folder), "--glove, --repeats have no meaning without an evaluator"),
+        ((*base, "--multimodality", 3), "--multimodality has no meaning for --what vqvae"),
+        ((*base, "--evaluator", tmp_path, "--perplexity", "all"), "--perplexity has no meaning for --what vqvae"),
         ((*base[:4], "--out", tmp_path / "file"), "is a file, not a folder to write in"),
-        ((*base, "--vqvae", tmp_path / "other"), "the tokenizer has frame rate 30.0"),
+        ((*base, "--split", "val", "--vqvae", tmp_path / "other"), "the tokenizer has frame rate 30.0"),
         ((*base, "--vqvae", folder), "holds no tokenizer"),
         ((*base, "--data", tmp_path / "no"), "no dataset folder"),
         ((*base, "--stats", folder), "--stats is for the file of another project"),

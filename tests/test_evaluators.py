@@ -287,6 +287,8 @@ def test_the_wrong_pair_of_statistics_is_refused(tmp_path, world):
     (world.folder / "Comp_v6_KLD01").rename(world.folder / "elsewhere")
     with pytest.raises(ValueError, match=r"has 0 folders Comp_v6_KLD0\*/meta, expected one"):
         world.load()
+    with pytest.raises(FileNotFoundError, match="no our_vab_data.npy"):  # the folder comes first, its statistics next
+        Evaluator.load(world.folder, tmp_path / "nothing")
     close(world.load(stats=world.folder / "elsewhere" / "meta").embed_motion(world.clips),
           world.reference_motion(world.clips))  # fmt: skip
 

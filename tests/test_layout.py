@@ -33,6 +33,7 @@ LEVELS = {
     5.6: "protocol",
     5.7: "text_evaluation",
     5.8: "evaluation_report",
+    5.9: "comparison",
     6: "finetuning tokenizer_training evaluator_training cli",
     7: "tokenizer_stage language_stage",
 }

@@ -29,6 +29,7 @@ from motiongpt.metrics import (
     procrustes_align,
     r_precision,
     retrieval_ranks,
+    spread,
     token_distance,
     token_distances,
     top_shares,
@@ -102,6 +103,8 @@ def test_procrustes_against_scipy():
         rotation, _ = Rotation.align_vectors(t0, p0)
         turned = rotation.apply(p0)
         scale = (turned * t0).sum() / (p0**2).sum()
+        wanted = np.linalg.norm(scale * turned - t0, axis=-1).mean()  # where the roots end up is not forgiven
+        assert float(pa_mpjpe(p, t)) == pytest.approx(wanted, abs=1e-9)
         np.testing.assert_allclose(ours.numpy(), scale * turned + t.mean(0).numpy(), atol=1e-9)  # float64 SVDs
 
 
@@ -119,6 +122,9 @@ def test_velocity_and_acceleration_by_hand():
     assert velocity_error(predicted, target).tolist() == [0.5, 1.5, 2.5]
     assert acceleration_error(predicted, target).tolist() == [1.0, 1.0]
     assert (acceleration_error(predicted + 3 * torch.arange(4.0)[:, None, None], predicted) == 0).all()  # steady drift
+    around = torch.tensor([[1.0, 0, 0], [0, 1, 0], [-1, 0, 0]])[:, None]  # always 1 m off, but elsewhere
+    assert velocity_error(around, torch.zeros(3, 1, 3)).tolist() == pytest.approx([2**0.5] * 2)
+    assert acceleration_error(around, around.roll(1, -1)).tolist() == pytest.approx([8**0.5])  # (0, -2, 0), (0, 0, -2)
     assert acceleration_error(predicted[:2], target[:2]).shape == (0,)
     assert acceleration_error(predicted.expand(5, 4, 2, 3), target.expand(5, 4, 2, 3)).shape == (5, 2)
 
@@ -246,16 +252,52 @@ def test_fid_of_few_samples():
     a, b = embeddings(20, 32, 0), embeddings(50, 32, 1)
     with pytest.raises(ValueError, match="FID in 32 dimensions needs at least 33 samples of each set, got 20 and 50"):
         fid(a, b)
-    few = fid(a, b, allow_few=True)
-    # the root by another way: the trace is the nuclear norm of the centred data's product
-    x, y = ((z - z.mean(0)) / math.sqrt(len(z) - 1) for z in (a, b))
-    cross = torch.linalg.svdvals(x @ y.T).sum()
-    wanted = (a.mean(0) - b.mean(0)).square().sum() + x.square().sum() + y.square().sum() - 2 * cross
-    assert few == pytest.approx(float(wanted), rel=1e-6)
-    assert abs(fid(a, a, allow_few=True)) < 1e-4  # roots of eigenvalues that are rounding: sqrt(1e-16) each
+    with pytest.raises(ValueError, match="at least 33 samples of each set, got 50 and 32"):
+        fid(b, b[:32])
+    assert fid(b, b[:33]) > 0
+    assert abs(fid(a, a, allow_few=True)) < 1e-9  # float64, of traces of about 1,000
     for bad in (a[:1], a[:, :5], a[0], a * float("nan")):
         with pytest.raises(ValueError):
             fid(bad, b, allow_few=True)
+
+
+def by_eigenvalues(a: torch.Tensor, b: torch.Tensor) -> float:
+    """FID with both roots D x D, by eigenvalues of the covariances."""
+    roots = []
+    for x in (a, b):
+        values, vectors = torch.linalg.eigh(torch.cov(x.double().T))
+        roots.append(vectors * values.clamp(min=0).sqrt() @ vectors.T)
+    traces = sum(root.square().sum() for root in roots)
+    return float((a.mean(0) - b.mean(0)).square().sum() + traces - 2 * torch.linalg.svdvals(roots[0] @ roots[1]).sum())
+
+
+@pytest.mark.parametrize(
+    ("N", "M", "rel"), [(20, 50, 2e-8), (50, 20, 2e-8), (20, 30, 2e-8), (32, 33, 1e-11), (60, 50, 1e-12)]
+)
+def test_fid_is_the_same_from_rows_and_from_eigenvalues(N, M, rel):
+    """32 dimensions: rows on one side, on both or on none. Where N <= D, eigenvalues that are 0 come out as 1e-16 of
+    the largest, of which the root is 1e-8 in each of up to 31 dimensions; from N = D + 1 on there are none."""
+    a, b = embeddings(N, 32, 0), embeddings(M, 32, 1)
+    assert fid(a, b, allow_few=True) == pytest.approx(by_eigenvalues(a, b), rel=rel)
+
+
+def test_fid_of_few_samples_against_scipy():
+    """sqrtm of the singular product, as the field computes it; its own error is that of such a root, 1e-8 each."""
+    linalg = pytest.importorskip("scipy.linalg")
+    a, b = embeddings(20, 32, 0), embeddings(25, 32, 1)
+    A, B = (np.cov(x.numpy(), rowvar=False) for x in (a, b))
+    wanted = float((a.mean(0) - b.mean(0)).square().sum()) + np.trace(A + B - 2 * linalg.sqrtm(A @ B).real)
+    assert fid(a, b, allow_few=True) == pytest.approx(wanted, rel=1e-7)
+
+
+@pytest.mark.parametrize("D", [4, 64])
+def test_spread_counts_rows_as_often_as_it_is_told(D):
+    x, counts = embeddings(20, D, 0), torch.tensor([0, 3, 1, 1, 2] * 4)
+    (mean, root), (repeated, other) = spread(x, counts), spread(x.repeat_interleave(counts, 0))
+    torch.testing.assert_close(mean, repeated)
+    torch.testing.assert_close(root.T @ root, other.T @ other)  # float64
+    torch.testing.assert_close(root.T @ root, torch.cov(x.T, fweights=counts).reshape(D, D))
+    assert root.shape == (min(16, D), D)  # four of 20 rows were not drawn
 
 
 def test_r_precision_by_hand():
@@ -275,6 +317,8 @@ def test_retrieval_ranks_by_hand():
     assert top_shares(torch.tensor([1, 3, 2, 0]), 3) == pytest.approx((1 / 3, 2 / 3, 1.0))
     ranks = retrieval_ranks(torch.randn(10, 2), torch.randn(10, 2), np.random.default_rng(0), group=3)
     assert int((ranks == 0).sum()) == 1 and int(ranks.max()) <= 3
+    draws = [retrieval_ranks(torch.zeros(10, 1), torch.zeros(10, 1), np.random.default_rng(i), 3) for i in range(8)]
+    assert len({int((ranks == 0).nonzero()) for ranks in draws}) > 1  # shuffled: not always the last is left over
 
 
 def test_r_precision_protocol():
@@ -301,9 +345,13 @@ def test_diversity_and_multimodality():
     assert diversity(torch.ones(10, 3), rng) == 0.0
     two = torch.tensor([[0.0], [1.0]])
     assert {diversity(two, np.random.default_rng(seed)) for seed in range(8)} == {0.0, 1.0}  # N // 2 = 1 pair
+    three = torch.tensor([[0.0], [1.0], [3.0]])  # one pair of three, no mean over several
+    assert {diversity(three, np.random.default_rng(seed)) for seed in range(20)} == {0.0, 1.0, 2.0, 3.0}
     texts = torch.stack([line[:30], 3 * line[:30]])
     apart = multimodality(texts, np.random.default_rng(1))
     assert apart == pytest.approx(2 * multimodality(texts[:1], np.random.default_rng(1)))  # same draw for all texts
+    # 10 of 30 steps of 1 / 4000, two draws of which are (30^2 - 1) / 90 steps apart; deviation 7 / sqrt(10), times 3
+    assert apart / 2 == pytest.approx(899 / 90 / 4000, abs=6.7 / 4000)
     assert multimodality(torch.ones(5, 30, 4), rng) == 0.0
     with pytest.raises(ValueError, match="cannot take 5 pairs"):
         diversity(two, rng, pairs=5)

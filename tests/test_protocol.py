@@ -1,8 +1,10 @@
 """The protocol: planted embeddings give planted numbers, the same seed the same bytes, and mistakes one line."""
 
+import importlib.util
 import json
 import math
 import shutil
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,19 +12,35 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from test_evaluate import links_of, make_smplx
 
-from motiongpt import MotionGenerator
+from motiongpt import MotionGenerator, evaluation_report, text_evaluation
+from motiongpt.config import SampleConfig, VQVAEConfig
 from motiongpt.data.motions import MotionDataset
-from motiongpt.evaluation_report import RESAMPLES, bootstrap, compare, report_markdown, write_report
+from motiongpt.evaluation import evaluate_vqvae
+from motiongpt.evaluation_report import report_markdown, write_reconstruction, write_report
+from motiongpt.evaluators import PUBLISHED_FILE
 from motiongpt.features import joints_to_features
-from motiongpt.metrics import edit_distance, jerk, retrieval_ranks, top_shares
+from motiongpt.metrics import edit_distance, jerk, multimodality, retrieval_ranks, top_shares
 from motiongpt.protocol import Item, Row, Texts, interval, items_hash, qualities, read_items, rounded, shortest_clip
 from motiongpt.skeletons import HUMANML3D
-from motiongpt.text_evaluation import evaluate_m2t, evaluate_t2m, write_motions
+from motiongpt.stages import load_run
+from motiongpt.text_evaluation import (
+    MULTIMODALITY,
+    Writer,
+    evaluate_m2t,
+    evaluate_t2m,
+    language_perplexity,
+    perplexities,
+    write_motions,
+)
 from motiongpt.tokenizer import MotionTokenizer
+from motiongpt.vqvae import VQVAE
 
+ROOT = Path(__file__).resolve().parents[1]
 N, CLIPS = 40, 36  # on the list; usable
 SENTENCES = ("a person walks forward", "someone waves", "a person jumps twice", "he sits down", "she turns left")
+RANKS = ("best", "median", "worst")
 FILES = {"report.json", "report.md", "embeddings.safetensors", "metrics.png", "r_precision.png", "codes.png",
          "lengths.png", "best.png", "median.png", "worst.png"}  # fmt: skip
 
@@ -44,7 +62,7 @@ class Stub:
 
     def embed_motion(self, clips) -> torch.Tensor:
         map_ = torch.randn(263, self.width, generator=torch.Generator().manual_seed(1))
-        assert all(len(clip) and len(clip) <= 196 for clip in clips)
+        assert all(4 <= len(clip) <= 196 for clip in clips)  # as the real one
         return torch.stack([(torch.as_tensor(clip) @ map_).mean(0) + len(clip) / 100 for clip in clips])
 
     def embed_text(self, captions) -> torch.Tensor:
@@ -150,7 +168,7 @@ def test_real_row_and_chance(result):
     assert len(report["lengths"]["model"]) == 2 * 37 and sum(report["codebook"]["model"]["histogram"]) == sum(
         report["lengths"]["model"]
     )
-    assert report["perplexity"] and all(1 < value < 1000 for value in report["perplexity"].values())
+    assert list(report["perplexity"]) == ["1"] and all(1 < x < 1000 for x in report["perplexity"]["1"].values())
 
 
 def test_chance_is_one_in_32():
@@ -187,7 +205,7 @@ def test_token_distance_to_the_real_codes(data, generator, result):
     items, _ = read_items(data, "test", 40, 196)
     captions, _ = Texts(Stub(), items, 0).draw(0)
     texts = [caption.text for caption in captions]
-    codes = write_motions(generator, texts, 0, None, generator_config(), 7)
+    codes = write_motions(generator, texts, 0, None, SampleConfig(), 7)
     real = generator.tokenizer.encode([item.features for item in items])
     for item, text, row in zip(items, texts, codes, strict=True):
         said = [r for other, r in zip(items, real, strict=True) if text in {c.text for c in other.captions}]
@@ -196,12 +214,6 @@ def test_token_distance_to_the_real_codes(data, generator, result):
     known = [generator.knows(text) for text in texts]
     assert any(known) and not all(known)
     assert (report["clips"]["c1"]["length_error"] is not None) == known[2]
-
-
-def generator_config():
-    from motiongpt.config import SampleConfig
-
-    return SampleConfig()
 
 
 @pytest.mark.parametrize("policy", ["own", "gt", "cut"])
@@ -240,6 +252,8 @@ def test_same_seed_same_bytes(data, generator, result, tmp_path):
     for name in FILES:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
     text = (tmp_path / "one" / "report.md").read_text()
+    assert links_of(tmp_path / "one" / "report.md") == {name for name in FILES if name.endswith(".png")}
+    assert "| MultiModality (± of pairs) |" in text and "its ± is over draws of pairs" in text
     assert text.count("Protocol: ") == 2 and "2 repeats, seed 0" in text and "c36: " in text
     assert str(tmp_path) not in text and "20" + "26" not in (tmp_path / "one" / "report.json").read_text()[:3000]
     other, *_ = t2m(data, generator, seed=1)
@@ -269,50 +283,11 @@ def test_m2t(data, generator, tmp_path):
     assert report["clips"]["c1"]["written"] == generator.describe(codes)
     paths = write_report(report, vectors, shown, data, tmp_path)
     assert {"best.png", "report.md", "metrics.png"} <= {path.name for path in paths}
+    pictures = {path.name for path in paths if path.suffix == ".png"}
+    assert pictures == links_of(tmp_path / "report.md") == {f"{n}.png" for n in (*RANKS, "metrics", "r_precision")}
 
 
-# 4) Comparison.
-
-
-def test_bootstrap_by_hand():
-    rng = np.random.default_rng(0)
-    differences = np.stack([np.full(50, 0.25), rng.normal(size=50), np.full(50, np.nan)], axis=1)
-    differences[:25, 0] = np.nan  # clips without a value are left out
-    low, high = bootstrap(differences, np.random.default_rng(1), RESAMPLES)
-    assert low[0] == high[0] == 0.25
-    column = differences[:, 1]
-    wanted = column.std() / math.sqrt(50)  # the standard error; percentiles at 1.96 of it, about
-    assert (high[1] - low[1]) / 2 == pytest.approx(1.96 * wanted, rel=0.05)
-    assert low[1] < column.mean() < high[1]
-
-
-def test_compare_finds_what_was_planted(data, generator, result, tmp_path):
-    report, vectors, shown = result
-    vectors = vectors | {"model": vectors["real"].clone()}
-    write_report(report, vectors, shown, data, tmp_path / "a")
-    rng = np.random.default_rng(0)
-    worse = {
-        name: clip | {"mm_dist": clip["mm_dist"] + 1, "jerk_m_s3": clip["jerk_m_s3"] + float(rng.normal())}
-        for name, clip in report["clips"].items()
-    }
-    far = vectors | {"model": vectors["real"] + 5.0}
-    write_report(report | {"clips": worse}, far, shown, data, tmp_path / "b")
-    got = compare(tmp_path / "a", tmp_path / "b", resamples=500, fid_resamples=20)["rows"]
-    assert (got["mm_dist"]["low"], got["mm_dist"]["high"]) == pytest.approx((1, 1), abs=1e-4)  # six digits
-    assert not got["mm_dist"]["zero_inside"] and got["edit_mean"]["zero_inside"] and got["jerk_m_s3"]["low"] < 0.5
-    assert got["fid"]["a"] == pytest.approx(0, abs=1e-6)  # float64
-    assert [got["fid"][x] for x in ("b", "low", "high")] == pytest.approx([8 * 25] * 3, rel=1e-4)  # float32 embeddings
-    for changes, message in (
-        ({"protocol": report["protocol"] | {"repeats": 3}}, "repeats is 2 and 3"),
-        ({"protocol": report["protocol"] | {"split": "val"}}, "split is test and val"),
-        ({"clips": dict(list(worse.items())[::-1])}, "they measured different clips"),
-    ):
-        write_report(report | changes, vectors, shown, data, tmp_path / "c")
-        with pytest.raises(ValueError, match=message):
-            compare(tmp_path / "a", tmp_path / "c")
-
-
-# 5) The script.
+# 4) The script.
 
 
 @pytest.fixture
@@ -334,6 +309,11 @@ def test_script(script, stubbed, folder, tiny, tmp_path):
     assert done.code == 0 and "| reconstruction |" in done.out, done.err
     text = (tmp_path / "v" / "report.md").read_text()
     assert "# Motion tokenizer: reconstruction" in text and "## Text and motion" in text
+    links = links_of(tmp_path / "v" / "report.md")
+    assert links == {f"{n}.{end}" for n in RANKS for end in ("gif", "png")} | {
+        "codes.png", "metrics.png", "r_precision.png"
+    }  # fmt: skip
+    assert all((tmp_path / "v" / name).is_file() for name in links)
     done = script("evaluate", "--vqvae", tiny.vqvae, *base, "--out", tmp_path / "t", "--split", "train")
     assert done.code == 0 and "warning: --split train" in done.out and "**Measured on the training split" in done.out
     for a in ("a", "v"):
@@ -346,13 +326,17 @@ def test_script(script, stubbed, folder, tiny, tmp_path):
 def test_mistakes_end_in_one_line(script, stubbed, folder, tiny, tmp_path):
     base = ("--what", "t2m", "--data", folder, "--run", tiny.run, "--out", tmp_path / "out")
     (folder / "some.txt").write_text("c1\nc2\n")
+    (folder / "none.txt").write_text("")
     for args, message in [
         (base, "needs an evaluator: scripts/train_evaluator.py makes one"),
         ((*base[:2],), "--what t2m needs --data"),
         ((*base, "--evaluator", tmp_path, "--split", "some"), "has 2 clips of 40 to 199 frames with a caption"),
         ((*base, "--evaluator", tmp_path, "--min-frames", 86), "R-precision needs 32"),
         ((*base, "--repeats", 0), "--repeats must be at least 1, got 0"),
+        ((*base, "--evaluator", tmp_path, "--split", "none"), "has 0 clips of 40 to 199 frames with a caption"),
+        ((*base, "--evaluator", tmp_path, "--split", "none"), "see --min-frames); --split test or train measures"),
         (("--what", "m2t", *base[2:], "--length-policy", "gt"), "--length-policy has no meaning for --what m2t"),
+        (("--what", "m2t", *base[2:], "--multimodality", 0), "--multimodality has no meaning for --what m2t"),
         (("--compare", tmp_path, tmp_path / "b"), "report.json does not exist"),
         (("--compare", tmp_path, tmp_path), "takes two evaluations, got"),
         (("--compare", tmp_path, tmp_path, "--data", folder), "--data has no meaning with --compare"),
@@ -382,7 +366,6 @@ def test_ranks_leave_the_rest_out():
 def test_perplexity_against_the_sum_by_hand(data, generator):
     """One entry: exp of the mean of -log p over the labelled tokens, from the logits of all positions."""
     from motiongpt.data.tokens import Entry
-    from motiongpt.text_evaluation import language_perplexity
 
     entry = Entry("someone waves", (3, 1, 4, 1, 5))
     ids, labels = generator.run.renderer.render("t2m", entry, np.random.default_rng(0))
@@ -391,14 +374,12 @@ def test_perplexity_against_the_sum_by_hand(data, generator):
     terms = [float(logits[i - 1, ids[i]]) for i in range(1, len(ids)) if labels[i]]
     assert len(terms) == 7  # five codes, begin and end
     wanted = math.exp(-np.mean(terms))
-    got = language_perplexity(generator, [entry] * 3, "t2m", 2)
+    got = language_perplexity(generator.run, [entry] * 3, "t2m", 2)
     assert got == pytest.approx(wanted, rel=1e-4)  # float32 logits
 
 
 def test_every_repeat_writes_anew_and_the_sheet_shows_what_was_asked(data, generator, monkeypatch):
     """Seeds never meet: repeat r starts at seed + r N, MultiModality after all of them, 30 times one caption a text."""
-    from motiongpt import text_evaluation
-
     calls, write = [], text_evaluation.write_motions
 
     def recorded(generator, texts, first_seed, *rest):
@@ -421,3 +402,162 @@ def test_the_data_hash_sees_a_word_and_a_frame(data):
     items, _ = read_items(data, "test", 40, 196)
     changed = [replace(items[0], captions=items[1].captions), replace(items[0], features=items[0].features + 1)]
     assert len({items_hash(items), *(items_hash([item, *items[1:]]) for item in changed)}) == 3
+
+
+# 5) MultiModality, perplexity, motions of one code, what is drawn.
+
+
+def test_multimodality_against_the_sum_by_hand():
+    """Ten pairs of thirty of every text; the sides are two draws, so nearly no motion meets itself."""
+    several = torch.randn(4, 30, 5, dtype=torch.float64)
+    rng, distances = np.random.default_rng(7), []
+    first, second = rng.permutation(30)[:10], rng.permutation(30)[:10]
+    for text in several.numpy():
+        distances += [np.linalg.norm(text[a] - text[b]) for a, b in zip(first, second, strict=True)]
+    assert len(distances) == 40 and (first == second).sum() <= 2
+    assert multimodality(several, np.random.default_rng(7)) == pytest.approx(np.mean(distances))
+
+
+def test_multimodality_of_a_model(data, generator, monkeypatch):
+    """3 texts x 30 motions x 10 pairs: a row of embeddings per text, each motion with a seed of its own, once a repeat;
+    and 100 texts where nothing is said."""
+    seen = []
+
+    def recorded(motion, rng, pairs):
+        seen.append((motion, pairs))
+        return multimodality(motion, rng, pairs)
+
+    monkeypatch.setattr(text_evaluation, "multimodality", recorded)
+    report, *_ = t2m(data, generator, multimodality_texts=3)
+    assert [(tuple(motion.shape), pairs) for motion, pairs in seen] == [((3, 30, 8), 10)] * 2
+    first, second = (motion for motion, _ in seen)
+    assert first is second and len(first.flatten(0, 1).unique(dim=0)) > 80  # of 90: they differ
+    assert report["protocol"]["multimodality"] == [3, 30, 10] and MULTIMODALITY == (100, 30, 10)
+    asked = []
+    monkeypatch.setattr(Writer, "write_several", lambda self, texts: asked.append(texts))
+    evaluate_t2m(data, Stub(), generator.tokenizer, generator, repeats=1)
+    assert asked == [100]
+
+
+def test_perplexity_of_every_stage(data, tiny, tmp_path):
+    run = tmp_path / "run"
+    tiny.finetune(run, 1, vqvae=tiny.vqvae)
+    tiny.finetune(run, 2)
+    items, _ = read_items(data, "test", 40, 196, 32)
+    two = MotionGenerator.load(run, stage=2)
+    codes = two.tokenizer.encode([item.features for item in items])
+    every = perplexities(two, items, codes, 7, "all")
+    assert list(every) == ["1", "2"] and all(
+        every[str(n)].keys() == load_run(run, n).meta["tasks"].keys() for n in (1, 2)
+    )
+    for stage in ("1", "2"):  # each alone, loaded for itself: the same numbers
+        alone = perplexities(MotionGenerator.load(run, stage=int(stage)), items, codes, 7, "stage")
+        assert alone == {stage: every[stage]}
+    assert every["1"] != every["2"] and perplexities(two, items, codes, 7, "none") == {}
+    report, *_ = t2m(data, two, repeats=1, multimodality_texts=0)
+    text = report_markdown(report)
+    assert "\n| stage 1 | " in text and "\n| stage 2, evaluated | " in text
+
+
+def test_a_motion_of_one_code_of_two_frames(data, generator, monkeypatch):
+    """The last frame is held to the four frames an evaluator needs; the motion itself stays as it is."""
+    tokenizer = MotionTokenizer(VQVAE(VQVAEConfig(codes=32, code_dim=16, width=16, depth=1, down=1)),
+                                generator.tokenizer.normalizer, HUMANML3D, 20.0)  # fmt: skip
+    tokenizer.vqvae.quantizer.codebook.normal_()
+    seen = []
+    monkeypatch.setattr(
+        Stub, "embed_motion", lambda self, clips, real=Stub.embed_motion: seen.append(clips) or real(self, clips)
+    )
+    monkeypatch.setattr(text_evaluation, "write_motions", lambda generator, texts, *rest: [[3]] * len(texts))
+    for policy in ("own", "cut"):
+        report, _, shown = evaluate_t2m(
+            data, Stub(), tokenizer, generator, repeats=1, policy=policy, multimodality_texts=1
+        )
+        assert report["lengths"]["model"] == [1] * 37 and len(shown["best"]) == 2
+        assert report["rows"]["model"]["jerk_m_s3"] is None  # of two frames
+    held = seen[1][0]  # of MultiModality, after the real ones
+    assert len(held) == 4 and torch.equal(held[1:], held[1:2].expand(3, -1)) and not torch.equal(held[0], held[1])
+
+
+def test_panels_of_the_bars(data, generator, result, tmp_path, monkeypatch):
+    """No Diversity of sentences, a note on which way is better, and bars equally wide in every panel."""
+    from motiongpt.render import report as pictures
+
+    seen, figures = [], []
+
+    def recorded(panels, path, notes):
+        seen.append((panels, notes))
+        return pictures.plot_bars(panels, path, notes)
+
+    monkeypatch.setattr(evaluation_report, "plot_bars", recorded)
+    monkeypatch.setattr(pictures, "_save", lambda figure, path: figures.append(figure) or path)
+    evaluation_report.write_pictures(*result, data, tmp_path)
+    m2t = evaluate_m2t(data, Stub(), generator.tokenizer, generator, repeats=1, perplexity="none")
+    evaluation_report.write_pictures(*m2t, data, tmp_path)
+    (motions, notes), (sentences, _) = seen
+    assert "Diversity" in motions and "Diversity" not in sentences and "BLEU-4" in sentences
+    assert (notes["FID"], notes["R@1"], notes["BLEU-1"]) == ("lower is better", *["higher is better"] * 2)
+    for bars in (figure for figure in figures if len(figure.axes) > 4):
+        shown = [axes for axes in bars.axes if axes.get_visible()]
+        assert len({round(float(np.ptp(axes.get_xlim())), 6) for axes in shown}) == 1
+        assert all(
+            axes.get_xlim()[0] < 0 and axes.texts[0].get_text().split()[-1] in ("better", "varied") for axes in shown
+        )
+
+
+def test_smplx_with_an_evaluator_links_what_is_drawn(tmp_path):
+    folder, tokenizer = make_smplx(tmp_path / "data", list(range(40, 76)))
+    data = MotionDataset(folder)
+    stub = Stub()
+    stub.representation = tokenizer.representation
+    stub.embed_motion = lambda clips: torch.stack([torch.as_tensor(clip).mean(0)[:8] for clip in clips])
+    matched = evaluate_t2m(data, stub, tokenizer, split="val", repeats=1)
+    report = evaluate_vqvae(tokenizer, data, "val")
+    text, paths = write_reconstruction(report, matched, tokenizer, data, tmp_path / "out")
+    assert links_of(tmp_path / "out" / "report.md") == {"codes.png", "metrics.png", "r_precision.png"}
+    assert {path.name for path in paths} == {path.name for path in (tmp_path / "out").iterdir()}
+    assert "## Motion\n" not in text and "## Clips by MM-Dist" in text
+
+
+def test_a_token_that_is_none_names_its_file(folder, tmp_path):
+    other = shutil.copytree(folder, tmp_path / "data")
+    (other / "texts" / "c1.txt").write_text("someone waves#someone/PRON wave#0.0#0.0\n")
+    with pytest.raises(ValueError, match=r"texts/c1.txt: a token is word/POS, such as walk/VERB; got 'wave'"):
+        read_items(MotionDataset(other), "test", 40, 196)
+
+
+# 6) The published evaluator, where it is there.
+
+
+@pytest.fixture
+def published(monkeypatch, tmp_path):
+    """evaluate.py in a checkout whose checkpoints/t2m holds a published evaluator; what it was loaded with."""
+    from motiongpt import evaluators
+
+    spec = importlib.util.spec_from_file_location("evaluate", ROOT / "scripts" / "evaluate.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    spec.loader.exec_module(module)
+    module.ROOT, loaded = tmp_path / "checkout", []
+    path = module.ROOT / "checkpoints" / "t2m" / PUBLISHED_FILE
+    path.parent.mkdir(parents=True)
+    path.touch()
+    monkeypatch.setattr(evaluators.Evaluator, "load", lambda *args: loaded.append(args[:4]) or Stub())
+    return lambda *words: module.main(module.make_parser().parse_args([str(word) for word in words])), loaded
+
+
+def test_the_published_evaluator_is_the_default_of_vqvae(published, folder, tiny, tmp_path, capsys):
+    evaluate, loaded = published
+    base = ("--data", folder, "--vqvae", tiny.vqvae, "--device", "cpu")
+    evaluate(*base, "--repeats", 1, "--out", tmp_path / "a", "--evaluator-stats", tmp_path)
+    checkout = tmp_path / "checkout"
+    assert loaded == [(checkout / "checkpoints" / "t2m", checkout / "glove", None, tmp_path)]
+    assert "## Text and motion" in (tmp_path / "a" / "report.md").read_text()
+    evaluate(*base, "--clips", 5, "--out", tmp_path / "b")  # too few for it, and nobody asked for it
+    assert "warning: neither R-precision nor FID by the published evaluator" in capsys.readouterr().out
+    assert "## Text and motion" not in (tmp_path / "b" / "report.md").read_text()
+    with pytest.raises(ValueError, match="R-precision needs 32"):
+        evaluate(*base, "--clips", 5, "--repeats", 2)
+    (checkout / "checkpoints" / "t2m" / PUBLISHED_FILE).unlink()
+    evaluate(*base, "--clips", 5, "--out", tmp_path / "c")
+    assert len(loaded) == 3 and "warning" not in capsys.readouterr().out

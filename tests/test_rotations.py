@@ -116,3 +116,11 @@ def test_gradients(quaternions):
         ),
         q,
     )
+
+
+def test_angles_between_are_scipys():
+    scipy = pytest.importorskip("scipy.spatial.transform")
+    a, b = 2 * torch.randn(2, 50, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    one, two = (scipy.Rotation.from_rotvec(x.numpy()) for x in (a, b))
+    assert_same(R.angle_between(a, b), torch.from_numpy((one.inv() * two).magnitude()))
+    assert R.angle_between(a, a).max() < 1e-12

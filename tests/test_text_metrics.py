@@ -2,10 +2,12 @@
 
 import math
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from motiongpt.text_metrics import bert_score, bleu, cider, common_subsequence, rouge_l, words
 
@@ -85,6 +87,24 @@ def test_cider_by_hand():
     assert cider(["a b"], [["a b"]]) == 0.0  # one text alone: everything is in every text
 
 
+def test_cider_against_coco_caption():
+    """Numbers that pycocoevalcap 1.2 (Cider, n = 4, sigma = 6) gives for these very words: it is CIDEr-D."""
+    assert cider(TEXTS, REFERENCES) == pytest.approx(2.847873484617518, rel=1e-12)  # float64 sums in another order
+    # words said twice, texts much longer and shorter than their references, a text without a known word, none at all
+    texts = ["the man walks walks and walks and then the man sits", "he jumps", "zigzag", ""]
+    references = [["the man walks", "a man walks and sits down"], ["he jumps and jumps and turns and jumps again left"],
+                  ["a person turns"], ["the man sits", "he sits"]]  # fmt: skip
+    assert cider(texts, references) == pytest.approx(0.5228967425437301, rel=1e-12)
+    assert cider(texts, references, sigma=60.0) == pytest.approx(1.1397227363648934, rel=1e-12)
+
+
+def test_bleu_and_rouge_against_coco_caption():
+    """pycocoevalcap 1.2, Bleu(4) with the closest reference and Rouge, on the same words."""
+    wanted = (0.9444444443395061, 0.7934920475232983, 0.6401640846489541, 0.4786036184411678)
+    assert bleu(TEXTS, REFERENCES) == pytest.approx(wanted, rel=1e-8)  # theirs adds 1e-9 to counts
+    assert rouge_l(TEXTS, REFERENCES) == pytest.approx(0.7077378485584038, rel=1e-12)
+
+
 def test_perfect_captions():
     perfect = [texts[0] for texts in REFERENCES]
     assert bleu(perfect, REFERENCES) == pytest.approx((1, 1, 1, 1))
@@ -106,17 +126,99 @@ def test_mistakes():
             metric([], [])
 
 
-def test_bert_score_asks_its_package(monkeypatch):
-    """The package is an extra: what it is asked and what is made of its answer; and a line where it is not there."""
+@pytest.fixture
+def package(monkeypatch, tmp_path):
+    """A stand-in with the names of bert-score that are used: three layers known, a baseline for one model."""
     calls = []
 
-    def score(hypotheses, references, model_type):
-        calls.append((hypotheses, references, model_type))
+    def score(hypotheses, references, **how):
+        calls.append((hypotheses, references, how))
+        if how["model_type"] == "offline/tiny":
+            raise OSError("We couldn't connect to 'https://huggingface.co'\nCheck your internet connection")
         return None, None, np.array([0.5, 0.7])
 
-    monkeypatch.setitem(sys.modules, "bert_score", SimpleNamespace(score=score))
-    assert bert_score(["a", "b"], [["a"], ("c", "d")], "tiny") == pytest.approx(0.6)
-    assert calls == [(["a", "b"], [["a"], ["c", "d"]], "tiny")]
+    (tmp_path / "rescale_baseline" / "en" / "offline").mkdir(parents=True)
+    for name in ("tiny", "offline/tiny"):
+        rows = "LAYER,P,R,F\n0,0.1,0.1,0.1\n1,0.2,0.2,0.2\n2,0.3,0.4,0.5\n"
+        (tmp_path / "rescale_baseline" / "en" / f"{name}.tsv").write_text(rows)
+    utils = SimpleNamespace(model2layers={"tiny": 2, "bare": 1, "offline/tiny": 2})
+    stand_in = SimpleNamespace(score=score, utils=utils, __file__=str(tmp_path / "__init__.py"), calls=calls)
+    monkeypatch.setitem(sys.modules, "bert_score", stand_in)
+    return stand_in
+
+
+@pytest.mark.parametrize("model", ["tiny", "/models/tiny"])
+def test_bert_score_asks_its_package(package, tmp_path, model):
+    assert bert_score(["a", "b"], [["a"], ("c", "d")], model) == pytest.approx(0.6)
+    how = {"model_type": model, "num_layers": 2, "lang": "en", "idf": True, "rescale_with_baseline": True,
+           "baseline_path": str(tmp_path / "rescale_baseline" / "en" / "tiny.tsv"), "nthreads": 0}  # fmt: skip
+    assert package.calls == [(["a", "b"], [["a"], ["c", "d"]], how)]
+
+
+def test_bert_score_of_an_empty_text(package):
+    """0, rescaled by a baseline of 0.5: -1; whatever the package makes of the stand-in for it."""
+    assert bert_score(["a", " "], [["a"], ["b"]], "tiny") == pytest.approx((0.5 - 1) / 2)
+    assert package.calls[0][0] == ["a", "."]
+
+
+def test_bert_score_mistakes(package, monkeypatch):
+    for model in ("unknown", "bare", "/models/shiny"):
+        with pytest.raises(ValueError, match=f"bert-score has no layer and baseline for '{model}'"):
+            bert_score(["a", "b"], [["a"], ["b"]], model)
+    with pytest.raises(
+        ValueError, match="'offline/tiny' for BERTScore is no folder .* offline, name a folder"
+    ) as error:
+        bert_score(["a", "b"], [["a"], ["b"]], "offline/tiny")
+    assert "\n" not in str(error.value)
     monkeypatch.setitem(sys.modules, "bert_score", None)
     with pytest.raises(ValueError, match="BERTScore needs the package bert-score: pip install"):
         bert_score(["a"], [["a"]], "tiny")
+
+
+def test_bert_score_by_the_package_itself(tmp_path):
+    """A tiny random encoder in a folder with a published name; rarity, layer 9, the best reference, and rescaling."""
+    package = pytest.importorskip("bert_score", reason="the package bert-score (extra `eval`) is not installed")
+    transformers = pytest.importorskip("transformers")
+    folder = tmp_path / "bert-base-uncased"
+    entries = "[PAD] [UNK] [CLS] [SEP] [MASK] a person walks jumps someone slowly the man .".split()
+    folder.mkdir()
+    (folder / "vocab.txt").write_text("\n".join(entries))
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer", "model_max_length": 32}')
+    config = transformers.BertConfig(
+        vocab_size=len(entries), hidden_size=16, num_hidden_layers=10, num_attention_heads=2, intermediate_size=16,
+        max_position_embeddings=32, initializer_range=0.5,
+    )  # fmt: skip
+    encoder = transformers.BertModel(config).eval()
+    encoder.save_pretrained(folder)
+    texts, references = (
+        ["a person walks", "the man jumps"],
+        [["a person walks slowly", "someone walks"], ["a man jumps"]],
+    )
+
+    ids = {word: i for i, word in enumerate(entries)}
+
+    def embed(text):
+        rows = [2, *(ids[word] for word in text.split()), 3]
+        with torch.inference_mode():
+            hidden = encoder(torch.tensor([rows]), output_hidden_states=True).hidden_states[9][0]
+        return rows, hidden / hidden.norm(dim=-1, keepdim=True)
+
+    everything = [text for several in references for text in several]
+    rarity = {i: math.log(4 / (1 + sum(i in embed(text)[0] for text in everything))) for i in range(len(entries))}
+
+    def f1(text, reference):
+        (rows, a), (others, b) = embed(text), embed(reference)
+        similar = a @ b.T
+        shares = [sum(rarity[i] * float(x) for i, x in zip(which, best, strict=True)) / sum(map(rarity.get, which))
+                  for which, best in ((rows, similar.amax(1)), (others, similar.amax(0)))]  # fmt: skip
+        return 2 * shares[0] * shares[1] / sum(shares)
+
+    baseline = Path(package.__file__).parent / "rescale_baseline" / "en" / "bert-base-uncased.tsv"
+    lowest = float(baseline.read_text().splitlines()[10].split(",")[3])
+    raw = np.mean([max(f1(text, r) for r in several) for text, several in zip(texts, references, strict=True)])
+    assert lowest > 0.1  # rescaling is seen
+    got = bert_score(texts, references, str(folder))
+    assert got == pytest.approx((raw - lowest) / (1 - lowest), abs=1e-4)  # float32 encoders
+    with_empty = bert_score([texts[0], ""], references, str(folder))
+    first = max(f1(texts[0], r) for r in references[0])
+    assert with_empty == pytest.approx(((first + 0) / 2 - lowest) / (1 - lowest), abs=1e-4)

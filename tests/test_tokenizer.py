@@ -377,7 +377,7 @@ def test_a_tokenizer_is_not_trained_into_a_data_set(train, tmp_path, what, fresh
     elif what == "another, downloaded":
         shutil.copytree(tmp_path / "data", out)
     before = bytes_of(tmp_path)
-    with pytest.raises(ValueError, match=f"--out {out} is a data set; give the tokenizer a folder of its own"):
+    with pytest.raises(ValueError, match=f"--out {out} is a data set; give a tokenizer a folder of its own"):
         train(out, fresh=fresh)
     assert bytes_of(tmp_path) == before
 

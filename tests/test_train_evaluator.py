@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from motiongpt.evaluator_training import (
 from motiongpt.evaluators import Evaluator
 from motiongpt.files import read_tensors, write_json
 from motiongpt.matching import MovementConvEncoder
+from motiongpt.protocol import items_hash
 from motiongpt.word_vectors import read_glove
 
 CPU = torch.device("cpu")
@@ -118,10 +120,36 @@ def test_the_contrastive_loss_brings_pairs_together(folder, tmp_path):
 def test_the_folder_says_what_it_is(folder, trained):
     out, *_ = trained
     evaluator = Evaluator.load(out)
-    facts = {"data": MotionDataset(folder).hash(), "seed": CONFIG.seed, "glove": None, "movement": None}
-    assert evaluator.facts == facts
+    data = MotionDataset(folder)
+    hashes = {split: items_hash(read_pairs(data, split)) for split in ("train", "val")}
+    facts = {"data": data.hash(), "seed": CONFIG.seed, "glove": None, "movement": None}
+    assert evaluator.facts == facts | hashes
     assert (evaluator.representation.name, evaluator.fps, evaluator.config.contacts) == ("positions-84", 20.0, 0)
     assert {"walk", "walks", "person", "someone"} <= set(evaluator.vocabulary.words)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_changed_clip_is_another_data_set(folder, trained, tmp_path, split):
+    """One frame of one clip, which neither the list of clips nor the statistics know of; an older folder has no such
+    fact and loads."""
+    data = shutil.copytree(folder, tmp_path / "data")
+    clip = data / "new_joint_vecs" / f"{split}3_0.npy"
+    np.save(clip, np.load(clip) + np.eye(1, 84, dtype=np.float32))
+    out = shutil.copytree(trained[0], tmp_path / "out")
+    content = json.loads((out / "config.json").read_text())
+    del content["facts"]["train"], content["facts"]["val"]
+    (out / "config.json").write_text(json.dumps(content))
+    assert Evaluator.load(out).facts["data"] == MotionDataset(data).hash()  # which does not notice
+    evaluator = train(data, tmp_path / "new", replace(CONFIG, max_steps=1, warmup=0.0))
+    facts, before = Evaluator.load(tmp_path / "new").facts, Evaluator.load(trained[0]).facts
+    assert {name for name in facts if facts[name] != before[name]} == {split} and evaluator[0].finished
+
+
+def test_a_token_that_is_none_names_its_file(folder, tmp_path):
+    data = shutil.copytree(folder, tmp_path / "data")
+    (data / "texts" / "train3_0.txt").write_text("a person walks#a/DET person walk/VERB#0.0#0.0\n")
+    with pytest.raises(ValueError, match=r"texts/train3_0.txt: a token is word/POS, such as walk/VERB; got 'person'"):
+        read_pairs(MotionDataset(data), "train")
 
 
 def test_same_seed_same_evaluator_and_a_stop_changes_nothing(folder, trained, tmp_path, monkeypatch):
@@ -233,7 +261,7 @@ def test_what_cannot_be_trained(folder, tmp_path):
         train(folder, tmp_path / "out", replace(CONFIG, grad_accum=2))
     with pytest.raises(ValueError, match="--batch-size must be at least 2"):
         train(folder, tmp_path / "out", replace(CONFIG, batch_size=1))
-    with pytest.raises(ValueError, match="is a data set; give the evaluator"):
+    with pytest.raises(ValueError, match="is a data set; give an evaluator"):
         train(folder, folder)
     data = make_data(tmp_path / "data")
     (data / "val.txt").unlink()

@@ -117,10 +117,16 @@ def read_ids(path: Path) -> list[str]:
     return ids
 
 
-def check_no_dataset(out: Path, what: str) -> None:
-    """ValueError where `out`, for `what` (a tokenizer), is a data set: its Mean.npy and Std.npy would be replaced."""
+def check_training_folder(out: Path, what: str, fresh: bool) -> None:
+    """Whether `what` ("a tokenizer") may be trained in `out`.
+
+    Raises ValueError where it is a data set, whose Mean.npy and Std.npy would be replaced, FileExistsError where it
+    holds weights without a state to go on from and they are not to be replaced (`fresh`).
+    """
     if any((out / name).exists() for name in ("dataset.json", "new_joint_vecs")):
-        raise ValueError(f"--out {out} is a data set; give the {what} a folder of its own")
+        raise ValueError(f"--out {out} is a data set; give {what} a folder of its own")
+    if (out / "model.safetensors").is_file() and not (out / "state").is_dir() and not fresh:
+        raise FileExistsError(f"{out} holds {what} that cannot go on (no state/); --fresh replaces it")
 
 
 class MotionDataset:

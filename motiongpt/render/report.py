@@ -28,10 +28,14 @@ def _save(figure, path: str | Path) -> Path:
     return Path(path)
 
 
-def plot_bars(panels: Mapping[str, Mapping[str, tuple[float, float]]], path: str | Path) -> Path:
-    """Writes a PNG with a panel per metric (title) of bars per row of a table: row -> (mean, half interval)."""
+def plot_bars(
+    panels: Mapping[str, Mapping[str, tuple[float, float]]], path: str | Path, notes: Mapping[str, str] | None = None
+) -> Path:
+    """Writes a PNG with a panel per metric (title) of bars per row of a table: row -> (mean, half interval); `notes`
+    go under the titles, by metric."""
     columns = min(4, len(panels))
-    figure = _figure(2.4 * columns, 2.3 * -(-len(panels) // columns))
+    widest = max(2, *(len(rows) for rows in panels.values()))  # bars are equally wide in all panels
+    figure = _figure(2.4 * columns, 2.5 * -(-len(panels) // columns))
     every = figure.subplots(-(-len(panels) // columns), columns, squeeze=False).flatten()
     for axes in every[len(panels) :]:
         axes.set_visible(False)
@@ -40,7 +44,9 @@ def plot_bars(panels: Mapping[str, Mapping[str, tuple[float, float]]], path: str
         colours = [ROW_COLOURS.get(name, INK) for name in rows]
         axes.bar(range(len(rows)), means, yerr=halves, color=colours, ecolor=INK, capsize=3)
         axes.set_xticks(range(len(rows)), list(rows), fontsize=7, rotation=25)
-        axes.set_title(title, fontsize=9)
+        axes.set_xlim((len(rows) - 1 - widest) / 2, (len(rows) - 1 + widest) / 2)
+        axes.set_title(f"{title}\n", fontsize=9)
+        axes.text(0.5, 1.02, (notes or {}).get(title, ""), fontsize=7, ha="center", transform=axes.transAxes)
         axes.tick_params(axis="y", labelsize=7)
         axes.grid(axis="y", alpha=0.3)
         axes.set_axisbelow(True)
