@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from motiongpt.data.motions import MotionDataset
     from motiongpt.generator import MotionGenerator
     from motiongpt.loops import Result
+    from motiongpt.motion_files import Reading
     from motiongpt.tokenizer import MotionTokenizer
 
 Config = TypeVar("Config", bound=JSONConfig)
@@ -204,15 +205,18 @@ def add_input_flags(parser: argparse.ArgumentParser) -> None:
     """What reading a user's own motion file takes, see `motion_files.py`."""
     parser.add_argument("--fps", type=float, help="--input: frames per second of a .npy (default: the tokenizer's)")
     parser.add_argument("--joint-map", type=Path, help="--input: JSON {joint of the skeleton: joint of the .bvh}")
+    parser.add_argument("--unit", help="--input: m, cm, mm, inch or metres as a number, of joints in a .npy (default "
+                        "m) and of a .bvh (default guessed)")  # fmt: skip
+    parser.add_argument("--up", choices=("y", "z"), help="--input: the axis that points up, of the same")
 
 
 TOKENIZER_FLAGS = ("vqvae", "stats", "smplx_layout", "vqvae_fps")
 
 
-def add_tokenizer_flags(parser: argparse.ArgumentParser, what: str, *names: str, required: bool = False) -> None:
+def add_tokenizer_flags(parser: argparse.ArgumentParser, what: str, *names: str) -> None:
     """--vqvae (or `names`), a folder or the file of another project, and what such a file does not tell."""
     add = parser.add_argument
-    add("--vqvae", *names, type=Path, required=required, help=f"{what}, or the file of another project")
+    add("--vqvae", *names, type=Path, help=f"{what}, or the file of another project")
     add("--stats", type=Path, help="of such a file: folder of its Mean.npy and Std.npy, or its .pt of both")
     add("--smplx-layout", choices=("train", "visualize"), help="of such a file with 182 features: their order")
     add(
@@ -233,17 +237,25 @@ def foreign_flags(args: argparse.Namespace) -> dict:
 
 
 def named_tokenizer(args: argparse.Namespace, device: "torch.device | str" = "cpu") -> "MotionTokenizer | None":
-    """The tokenizer of `add_tokenizer_flags`, or None where no flag names one."""
+    """The tokenizer of `add_tokenizer_flags` or of the environment, or None where nothing names one."""
     from motiongpt.tokenizer import MotionTokenizer
 
+    fill_tokenizer_from_environment(args)
     foreign = foreign_flags(args)
     return None if args.vqvae is None else MotionTokenizer.load(args.vqvae, device, **foreign)
 
 
-def check_input_flags(args: argparse.Namespace) -> None:
-    """ValueError for values of `add_input_flags` that make no sense."""
+INPUT_FLAGS = ("fps", "joint_map", "unit", "up")
+
+
+def reading(args: argparse.Namespace) -> "Reading":
+    """The values of `add_input_flags`; ValueError for one that makes no sense."""
+    from motiongpt.data.sources import metres
+    from motiongpt.motion_files import Reading
+
     if args.fps is not None and not 0 < args.fps < math.inf:
         raise ValueError(f"--fps must be positive, got {args.fps}")
+    return Reading(args.fps, args.joint_map, metres(args.unit), args.up, print)
 
 
 def settle_steps(args: argparse.Namespace) -> None:

@@ -46,7 +46,7 @@ from motiongpt.stages import (
     versions,
 )
 from motiongpt.tasks import RECIPES, Renderer, TaskCollate, first_language_stage, lm_loss
-from motiongpt.tokenizer import MotionTokenizer, tokenizer_files
+from motiongpt.tokenizer import MotionTokenizer, own_folder, tokenizer_files
 from motiongpt.vocab import MotionVocab, TextTokenizer, load_tokenizer
 from motiongpt.weights import resolve_backbone, weights_hash
 
@@ -332,17 +332,11 @@ def _tokenizer(job: Job) -> Path | MotionTokenizer | None:
                 f"{job.out} was made with another tokenizer than {job.data}; give --vqvae or another --out"
             )
         return None
-    if job.vqvae.is_file() or any(value is not None for value in job.foreign.values()):
-        source = MotionTokenizer.load(job.vqvae, **job.foreign)
-        found = source.hash
-    else:
-        inside = job.vqvae / "vqvae"  # a run's own folder serves as well
-        source = job.vqvae if (job.vqvae / "model.safetensors").is_file() or not inside.is_dir() else inside
-        try:
-            tokenizer_files(source)
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f"--vqvae {error}") from error
-        found = file_hash(source / "model.safetensors")
+    try:
+        tokenizer = MotionTokenizer.load(job.vqvae, **job.foreign)
+        source, found = tokenizer if job.vqvae.is_file() else own_folder(job.vqvae), tokenizer.hash
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"--vqvae {error}") from error
     if meta.get("vqvae", found) != found:
         raise ValueError(f"--vqvae {job.vqvae} is not the tokenizer that wrote {job.data} ({meta_path(job.data).name})")
     if trained and file_hash(own / "model.safetensors") != found:
@@ -360,7 +354,8 @@ def _write_run(
     tokenizer.save(job.out)
     target = job.out / "vqvae"
     if isinstance(vqvae, MotionTokenizer):
-        return vqvae.save(target)
+        vqvae.save(target)
+        return
     if vqvae is None or os.path.abspath(vqvae) == os.path.abspath(target):
         return
     for path in tokenizer_files(vqvae):

@@ -84,15 +84,26 @@ class MotionGenerator:
                 "they come from different tokenizers"
             )
         self.device = torch.device(device)
-        own = self.run.folder / "vqvae"
-        vqvae = own if vqvae is None and own.is_dir() else vqvae
-        loaded = vqvae is None or isinstance(vqvae, MotionTokenizer)
-        self.tokenizer = vqvae if loaded else MotionTokenizer.load(vqvae, device)
-        if self.tokenizer is not None and self.tokenizer.config.codes < self.run.config.codes:
+        self.tokenizer = self._tokenizer(vqvae)
+
+    def _tokenizer(self, given: Path | str | MotionTokenizer | None) -> MotionTokenizer | None:
+        """The tokenizer given, else the run's own; ValueError where it is not that of the run's codes."""
+        folder = self.run.folder / "vqvae"
+        own = MotionTokenizer.load(folder, self.device) if folder.is_dir() else None
+        if given is None:
+            return own
+        tokenizer = given if isinstance(given, MotionTokenizer) else MotionTokenizer.load(given, self.device)
+        name = "the tokenizer" if tokenizer is given else given
+        if tokenizer.config.codes < self.run.config.codes:
             raise ValueError(
-                f"{'the tokenizer' if loaded else vqvae} has {self.tokenizer.config.codes} codes, the run writes "
-                f"{self.run.config.codes}: it is another tokenizer"
+                f"{name} has {tokenizer.config.codes} codes, the run writes {self.run.config.codes}: it is another one"
             )
+        if own is not None and not tokenizer.has_codes_of(own):
+            raise ValueError(
+                f"{name} is another tokenizer than the one whose codes this run writes, {folder}: they would decode to "
+                "other motions"
+            )
+        return tokenizer
 
     @classmethod
     def load(cls, path: Path | str, **kwargs) -> "MotionGenerator":

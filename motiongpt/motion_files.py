@@ -1,15 +1,16 @@
 """A user's own file -> features -> codes or a motion, in the terms of one tokenizer; and codes -> motions.
 
-    .bvh              any hierarchy that a joint map fits; unit, up axis and rate are the file's, or guessed
-    .npy              joints (F, J, 3) in metres, y up, or features (F, D) of the tokenizer's width
+    .bvh              any hierarchy that a joint map fits; unit and up axis are guessed, or given
+    .npy              joints (F, J, 3) in metres, y up, unless given otherwise; features (F, D) as the tokenizer's
     .npz              a saved motion; with a tokenizer of SMPL-X also parameters by name (or a folder of frames)
-    .txt              tokens
+    .txt              tokens, as a .npy of codes (S,), such as `tokenize_motions.py --format npy` writes, holds them too
 
 Joints are mapped by name, resampled and turned into features as `scripts/prepare.py` does it, so a file and the data
 set made of it give the same codes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ import torch
 
 from motiongpt.data.build import resample, resample_parameters, to_skeleton
 from motiongpt.data.joint_maps import JointMap, read_map
-from motiongpt.data.raw import RawClip
+from motiongpt.data.posture import measure, warnings
+from motiongpt.data.raw import RawClip, to_metres
 from motiongpt.data.readers import bvh, smplx
 from motiongpt.features import joints_to_features
 from motiongpt.files import array_fault, read_array
@@ -29,28 +31,41 @@ SUFFIXES = (".npy", ".npz", ".txt", ".bvh")
 NO_TOKENIZER = "has no tokens, and this run no motion tokenizer to make them; give --vqvae FOLDER"
 
 
-def read_codes(
-    path: Path, tokenizer: MotionTokenizer | None, fps: float | None = None, joint_map: Path | None = None
-) -> list[int]:
+@dataclass(frozen=True)
+class Reading:
+    """What a file does not say of itself, or what is to hold instead of what is guessed."""
+
+    fps: float | None = None  # of joints in a .npy, and of SMPL-X parameters; default the tokenizer's
+    joint_map: Path | None = None  # file as of `joint_maps.read_map`, where no built-in map fits a .bvh
+    unit: float | None = None  # metres, of joints in a .npy (default 1) and of a .bvh (default guessed)
+    up: str | None = None  # y or z, of the same (default y, and guessed)
+    say: Callable[[str], None] = lambda line: None  # gets what was guessed, and what looks wrong
+
+
+def read_codes(path: Path, tokenizer: MotionTokenizer | None, how: Reading = Reading()) -> list[int]:
     """The motion codes of a file: those it holds (.txt, .npz), else what the tokenizer makes of its motion.
 
-    `fps` is the rate of joints in a .npy (default the tokenizer's); `joint_map` is a file as of `joint_maps.read_map`,
-    where no built-in map fits a .bvh. Raises FileNotFoundError, and ValueError naming the file, what was found and what
-    was expected.
+    Raises FileNotFoundError, and ValueError naming the file, what was found and what was expected.
     """
-    content = _read(Path(path), tokenizer, fps, joint_map)
+    content = _read(Path(path), tokenizer, how)
     if isinstance(content, Motion):
         return motion_codes(content, tokenizer)
     return tokenizer.encode([content])[0]
 
 
-def read_motion(
-    path: Path, tokenizer: MotionTokenizer, fps: float | None = None, joint_map: Path | None = None,
-    reconstruct: bool = False,
-) -> Motion:  # fmt: skip
+def load_joints(path: Path, how: Reading = Reading()) -> Motion:
+    """The motion of a .npy of joints or a saved .npz, to be drawn as it is. Errors as of `Motion.load`."""
+    motion = Motion.load(path, fps=how.fps)
+    if (how.unit, how.up) != (None, None):
+        _check_placed(path)
+        motion.joints = to_metres(motion.joints, how.unit, how.up)
+    return motion
+
+
+def read_motion(path: Path, tokenizer: MotionTokenizer, how: Reading = Reading(), reconstruct: bool = False) -> Motion:
     """The motion of a file, to be drawn; with `reconstruct` what the tokenizer gives back of it. Errors as above."""
     path = Path(path)
-    content = _read(path, tokenizer, fps, joint_map)
+    content = _read(path, tokenizer, how)
     if isinstance(content, Motion) and not reconstruct and (content.joints is not None or not content.tokens):
         return content
     if not isinstance(content, Motion) and not reconstruct:
@@ -68,10 +83,10 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
 
 
 def needs_tokenizer(path: Path) -> bool:
-    """Whether only a tokenizer can tell what a file's numbers mean: a .bvh, and a .npy of features (two axes)."""
+    """Whether only a tokenizer can tell what a file's numbers mean: a .bvh, and a .npy of features or codes."""
     if path.suffix.lower() != ".npy":
         return path.suffix.lower() == ".bvh"
-    return read_array(path).ndim == 2
+    return read_array(path).ndim < 3
 
 
 def motion_codes(motion: Motion, tokenizer: MotionTokenizer | None) -> list[int]:
@@ -96,8 +111,13 @@ def decode_motions(tokenizer: MotionTokenizer, codes: Sequence[Sequence[int]], t
     ]
 
 
-def clip_features(clip: RawClip, tokenizer: MotionTokenizer, joint_map: JointMap | None = None) -> np.ndarray:
+def clip_features(
+    clip: RawClip, tokenizer: MotionTokenizer, joint_map: JointMap | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> np.ndarray:  # fmt: skip
     """A clip -> features (F, D) in their own units, at the tokenizer's rate. Raises ValueError where it does not fit.
+
+    `say` gets the clip's notes, and a line where it does not look like a person in metres, y up.
 
     A skeleton without lengths (KIT-ML's) has nothing to retarget to: joints must be of its body, as sampled ones are.
     """
@@ -108,7 +128,10 @@ def clip_features(clip: RawClip, tokenizer: MotionTokenizer, joint_map: JointMap
         return resample_parameters(clip.parameters, representation.groups, clip.fps, tokenizer.fps)
     if clip.joints is None:
         raise ValueError(f"SMPL-X parameters, but the tokenizer is of {representation.name}: joints are needed")
-    joints = resample(to_skeleton(clip, skeleton, joint_map), clip.fps, tokenizer.fps)
+    joints = to_skeleton(clip, skeleton, joint_map)
+    for line in (*clip.notes, *(f"warning: {line}" for line in warnings([measure(joints, skeleton)]))):
+        say(line)
+    joints = resample(joints, clip.fps, tokenizer.fps)
     if representation.kind == "humanml3d" and not skeleton.has_lengths:
         features = joints_to_features(joints / representation.metres_per_unit, skeleton, retargeted=True)
     else:
@@ -123,17 +146,23 @@ def _motion(tokenizer: MotionTokenizer, features: torch.Tensor, codes: Sequence[
     return Motion(tokenizer.joints(features).numpy(), tokenizer.fps, codes, text, tokenizer.skeleton)
 
 
-def _read(
-    path: Path, tokenizer: MotionTokenizer | None, fps: float | None, joint_map: Path | None
-) -> Motion | np.ndarray:
+def _check_placed(path: Path) -> None:
+    """ValueError for a unit or an axis given for a file whose joints have both."""
+    if path.suffix.lower() not in (".npy", ".bvh"):
+        raise ValueError(f"--unit and --up are for a .bvh, and for joints in a .npy; {path} is in metres, y up")
+
+
+def _read(path: Path, tokenizer: MotionTokenizer | None, how: Reading) -> Motion | np.ndarray:
     """A file as a motion, where it is one already, else as features (F, D) of the tokenizer."""
-    suffix = path.suffix.lower()
+    suffix, fps = path.suffix.lower(), how.fps
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist")
     is_smplx = tokenizer is not None and not tokenizer.representation.has_joints
     if not (suffix in SUFFIXES or (is_smplx and path.is_dir())):
         raise ValueError(f"{path}: a motion is read from {' '.join(SUFFIXES)}")
-    if joint_map is not None and suffix != ".bvh":
+    if (how.unit, how.up) != (None, None):
+        _check_placed(path)
+    if how.joint_map is not None and suffix != ".bvh":
         raise ValueError(f"--joint-map is for a .bvh, whose joints have names; got {path}")
     if fps is not None and suffix != ".npy" and not (is_smplx and suffix != ".txt"):
         raise ValueError(f"--fps is for joints in a .npy, which does not say; {path} does")
@@ -141,15 +170,17 @@ def _read(
         return Motion(None, tokenizer.fps if tokenizer else 20.0, parse_motion(path.read_text(encoding="utf-8-sig")))
     if suffix == ".npz" and not (is_smplx and not _is_saved(path)):
         return Motion.load(path)
+    if suffix == ".npy" and (codes := read_array(path)).ndim == 1 and codes.dtype.kind in "iu":
+        return Motion(None, tokenizer.fps if tokenizer else 20.0, codes.tolist())
     if tokenizer is None:
         raise ValueError(f"{path} {NO_TOKENIZER}")
     if suffix == ".npy":
-        return _from_array(path, tokenizer, fps)
+        return _from_array(path, tokenizer, how)
     try:
         if suffix == ".bvh":
-            names = read_map(joint_map) if joint_map else None
-            return clip_features(bvh.read(path, tokenizer.fps), tokenizer, names)
-        return clip_features(smplx.read(path, fps or tokenizer.fps), tokenizer)
+            names = read_map(how.joint_map) if how.joint_map else None
+            return clip_features(bvh.read(path, tokenizer.fps, how.unit, how.up), tokenizer, names, how.say)
+        return clip_features(smplx.read(path, fps or tokenizer.fps), tokenizer, say=how.say)
     except ValueError as error:
         raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
 
@@ -163,9 +194,9 @@ def _is_saved(path: Path) -> bool:
         raise ValueError(f"{path} is not a readable .npz ({array_fault(error)})") from error
 
 
-def _from_array(path: Path, tokenizer: MotionTokenizer, fps: float | None) -> np.ndarray:
+def _from_array(path: Path, tokenizer: MotionTokenizer, how: Reading) -> np.ndarray:
     """Joints or features of a .npy, told apart by their number of axes."""
-    array = read_array(path)
+    array, fps = read_array(path), how.fps
     D, J, rate = tokenizer.representation.dim, tokenizer.skeleton.num_joints, tokenizer.fps
     has_joints = tokenizer.representation.has_joints
     wanted = (f"joints (F, {J}, 3) or " if has_joints else "") + f"features (F, {D})"
@@ -177,7 +208,10 @@ def _from_array(path: Path, tokenizer: MotionTokenizer, fps: float | None) -> np
     if not np.isfinite(array).all():
         raise ValueError(f"{path}: frame {int(np.argwhere(~np.isfinite(array))[0, 0])} is not finite")
     if is_joints:
-        return clip_features(RawClip(array, tokenizer.skeleton.joints, fps or rate), tokenizer)
+        clip = RawClip(to_metres(array, how.unit, how.up), tokenizer.skeleton.joints, fps or rate)
+        return clip_features(clip, tokenizer, say=how.say)
+    if (how.unit, how.up) != (None, None):
+        raise ValueError(f"{path}: --unit and --up are for joints (F, {J}, 3); these are features, got {array.shape}")
     if fps not in (None, rate):
         raise ValueError(f"{path}: features are not resampled: they must be of {rate:g} fps, got --fps {fps:g}")
     return array

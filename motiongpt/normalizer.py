@@ -151,6 +151,8 @@ class Normalizer:
 
     @classmethod
     def _load_file(cls, path: Path) -> "Normalizer":
+        if path.suffix == ".npy":
+            raise ValueError(f"{path} is one of two: give the folder of Mean.npy and Std.npy, {path.parent}")
         content = load_pickle(path)
         if not isinstance(content, dict) or not {"mean", "std"} <= content.keys():
             raise ValueError(f"{path} holds no mean and std; expected a folder with Mean.npy and Std.npy, or a dict")

@@ -38,6 +38,14 @@ FOREIGN_BIAS = {"ema_reset": 25.0, "residual": 5.0}
 """Quantiser -> feature bias of the published tokenizers: T2M-GPT's and its kin, and MoMask's."""
 
 
+def own_folder(folder: Path) -> Path:
+    """A tokenizer folder as it is, of a run its vqvae/; FileNotFoundError where there is no folder."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} does not exist; expected a tokenizer folder, or the file of another project")
+    inside = folder / "vqvae"  # a run has a config.json of its own
+    return inside if inside.is_dir() and not (folder / "model.safetensors").is_file() else folder
+
+
 def tokenizer_files(folder: Path | str) -> list[Path]:
     """The files a tokenizer folder is made of, to copy it. Raises FileNotFoundError naming one that is missing."""
     paths = [Path(folder) / name for name in TOKENIZER_FILES]
@@ -100,8 +108,7 @@ class MotionTokenizer:
         for flag, value in (("--stats", stats), ("--smplx-layout", smplx_layout), ("--vqvae-fps", fps)):
             if value is not None:
                 raise ValueError(f"{flag} is for the file of another project, {folder} is a folder, which has its own")
-        if not (folder / "model.safetensors").is_file() and (folder / "vqvae" / "model.safetensors").is_file():
-            folder = folder / "vqvae"  # a run folder has a config.json of its own
+        folder = own_folder(folder)
         for name in ("config.json", "model.safetensors"):
             if not (folder / name).is_file():
                 raise FileNotFoundError(f"{folder} holds no tokenizer (no {name}); scripts/train_vqvae.py makes one")
@@ -127,6 +134,8 @@ class MotionTokenizer:
         layout: str | None,
         fps: float | None,
     ) -> "MotionTokenizer":
+        if stats is None and (path.parent / "Mean.npy").is_file() and path.name == "model.safetensors":
+            raise ValueError(f"{path} is part of a tokenizer folder; give the folder, {path.parent}")
         if stats is None:
             raise ValueError(f"{path} has no mean and deviation: give the folder of its Mean.npy and Std.npy (--stats)")
         normalizer = Normalizer.load(stats)
@@ -142,7 +151,7 @@ class MotionTokenizer:
             normalizer = _reorder(vqvae, normalizer, layout, path)
         elif layout is not None:
             raise ValueError(f"--smplx-layout is for 182 SMPL-X numbers a frame; {path} has {width}")
-        bias = FOREIGN_BIAS[vqvae.config.quantizer]
+        bias = _bias_of(Path(stats), vqvae.config.quantizer)
         normalizer.check_pair(representation, bias, stats if Path(stats).is_file() else Path(stats) / "Std.npy")
         vqvae.config = replace(vqvae.config, feature_bias=bias)  # what `save` writes is then true
         skeleton = skeleton or HUMANML3D
@@ -161,6 +170,17 @@ class MotionTokenizer:
         content |= {"representation": self.representation.name, "fps": self.fps}
         content |= {"smplx_layout": self.smplx_layout} if self.smplx_layout else {}
         write_json(folder / "config.json", content)
+
+    def has_codes_of(self, other: "MotionTokenizer") -> bool:
+        """Whether a code is the same latent in both, to float16, as shipped weights are, and motions are of one kind; a
+        decoder may have been trained on."""
+        kinds = [(x.skeleton, x.representation.name, x.fps, x.config.codes) for x in (self, other)]
+        if kinds[0] != kinds[1]:
+            return False
+        codes = torch.arange(self.config.codes)[:, None]
+        rows, wanted = (x.vqvae.quantizer.lookup(codes.to(x.device)).cpu() for x in (self, other))
+        near = 1e-3 * float(wanted.abs().max())
+        return rows.shape == wanted.shape and torch.allclose(rows, wanted, rtol=0, atol=near)
 
     @property
     def device(self) -> torch.device:
@@ -211,6 +231,14 @@ class MotionTokenizer:
         """Indices of the non-empty rows in batches of similar size."""
         order = sorted((i for i, size in enumerate(sizes) if size > 0), key=lambda i: sizes[i])
         return [order[i : i + ENCODE_BATCH] for i in range(0, len(order), ENCODE_BATCH)]
+
+
+def _bias_of(stats: Path, quantizer: str) -> float:
+    """The feature bias that belongs to a mean and deviation: that of our tokenizer folder, which a file was exported
+    from, else the published one."""
+    config = stats / "config.json"
+    known = read_json(config).get("VQVAEConfig") if config.is_file() else None
+    return VQVAEConfig.from_dict(known).feature_bias if isinstance(known, dict) else FOREIGN_BIAS[quantizer]
 
 
 def _reorder(vqvae: VQVAE, normalizer: Normalizer, layout: str | None, path: Path) -> Normalizer:

@@ -133,6 +133,7 @@ def main(args) -> None:
     from motiongpt.data.motions import MotionDataset
     from motiongpt.motion import output_path
 
+    cli.fill_tokenizer_from_environment(args)
     for name in ("data", "vqvae") if args.what == "vqvae" else ("data",):
         if getattr(args, name) is None:
             raise ValueError(f"--what {args.what} needs {cli.flag_name(name)}")

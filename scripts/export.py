@@ -11,7 +11,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from motiongpt.cli import Parser, add_tokenizer_flags, flag_name, named_tokenizer, run
+from motiongpt.cli import (
+    Parser,
+    add_tokenizer_flags,
+    fill_tokenizer_from_environment,
+    flag_name,
+    named_tokenizer,
+    run,
+)
 
 
 def export_t2m_gpt(args) -> None:
@@ -52,6 +59,7 @@ def make_parser() -> Parser:
 
 def main(args) -> None:
     source, export = FORMATS[args.format]
+    fill_tokenizer_from_environment(args)
     if getattr(args, source) is None:
         raise ValueError(f"--format {args.format} needs {flag_name(source)}")
     if args.out.exists():

@@ -18,16 +18,17 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from motiongpt.cli import (
+    INPUT_FLAGS,
     Parser,
     add_input_flags,
     add_tokenizer_flags,
-    check_input_flags,
     default_run,
     fill_tokenizer_from_environment,
     foreign_flags,
     named_tokenizer,
     open_generator,
     outputs_folder,
+    reading,
     refuse,
     run,
     say_unread_environment,
@@ -61,14 +62,14 @@ def make_parser() -> Parser:
 
 def main(args) -> None:
     from motiongpt.motion import PICTURES, Motion, check_size, output_path
-    from motiongpt.motion_files import decode_motions, distinct_names, needs_tokenizer, read_motion
+    from motiongpt.motion_files import decode_motions, distinct_names, load_joints, needs_tokenizer, read_motion
     from motiongpt.tokenizer import MotionTokenizer
     from motiongpt.vocab import parse_motion
 
     if args.prompt is None:
         refuse(args, ("stage", "pid", "seed"), "without --prompt")
     if args.input is None:
-        refuse(args, ("fps", "joint_map", "reconstruct"), "without --input")
+        refuse(args, (*INPUT_FLAGS, "reconstruct"), "without --input")
     check_size(args.size)
     if (args.seed or 0) < 0:
         raise ValueError(f"--seed must be 0 or more, got {args.seed}")
@@ -77,8 +78,8 @@ def main(args) -> None:
     if to_file and output.suffix.lower() not in PICTURES:
         raise ValueError(f"cannot save {output.name}: supported are {' '.join(PICTURES)}, or no suffix for a folder")
     fill_tokenizer_from_environment(args)
-    check_input_flags(args)
     foreign_flags(args)
+    how = reading(args)
     say_unread_environment()
 
     @cache
@@ -97,8 +98,8 @@ def main(args) -> None:
         if file.suffix.lower() == ".txt":
             return decode(file.read_text(encoding="utf-8-sig"))
         if args.reconstruct or needs_tokenizer(file):
-            return read_motion(file, tokenizer(), args.fps, args.joint_map, args.reconstruct)
-        return Motion.load(file, fps=args.fps)
+            return read_motion(file, tokenizer(), how, args.reconstruct)
+        return load_joints(file, how)
 
     def place(usual: Path, name: str = "") -> Path:
         target = usual if output is None else output if to_file else output / f"{name or usual.stem}.gif"

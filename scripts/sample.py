@@ -69,9 +69,8 @@ def main(args) -> None:
     from motiongpt.motion_files import read_codes
 
     check(args)
-    cli.fill_tokenizer_from_environment(args)
     cli.say_unread_environment()
-    cli.check_input_flags(args)
+    how = cli.reading(args)
     prompts = read_prompts(args.prompt or [])
     layers = [("--task m2t", DESCRIBE.to_dict())] if args.task == "m2t" else []
     config, _ = cli.resolve(SampleConfig, args, *layers, (f"--config {args.config}", cli.read_config_file(args.config)))
@@ -80,7 +79,7 @@ def main(args) -> None:
         print(generator.info())
         return
     if args.task == "m2t":
-        codes = read_codes(args.input, generator.tokenizer, args.fps, args.joint_map)
+        codes = read_codes(args.input, generator.tokenizer, how)
         text = generator.describe(codes, args.pid, seed=args.seed, config=config)
         print(text)
         for path in args.output or []:
@@ -121,7 +120,7 @@ def check(args) -> None:
         raise ValueError("--prompt is needed: what the person does, such as --prompt 'a person walks forward'")
     if args.task == "m2t" and args.input is None:
         raise ValueError("--task m2t needs --input, a .txt of tokens, a .npz of a motion, a .bvh or a .npy")
-    unused = {"t2m": ("fps", "joint_map"), "m2t": ("prompt", "seconds", "exact_length", "no_per_prompt_vocab",
+    unused = {"t2m": cli.INPUT_FLAGS, "m2t": ("prompt", "seconds", "exact_length", "no_per_prompt_vocab",
                                                             "trace", "end_logit_slope")}[args.task]  # fmt: skip
     cli.refuse(args, unused, f"for --task {args.task}")
     paths = list(dict.fromkeys(map(output_path, args.output or [cli.outputs_folder()])))

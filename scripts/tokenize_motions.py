@@ -18,7 +18,7 @@ from motiongpt.cli import TOKENIZER_FLAGS, Parser, add_tokenizer_flags, flag_nam
 def make_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="dataset folder, from scripts/prepare.py")
-    add_tokenizer_flags(parser, "tokenizer folder, from scripts/train_vqvae.py", required=True)
+    add_tokenizer_flags(parser, "tokenizer folder, from scripts/train_vqvae.py")
     parser.add_argument("--out", required=True, help="JSON file (or, with npy, folder) to write")
     parser.add_argument(
         "--format", choices=("json", "npy"), default="json", help="one JSON file, or a folder of arrays (default json)"
@@ -34,7 +34,8 @@ def main(args) -> None:
     from motiongpt.tokenizer_training import tokenise_dataset
 
     out = output_path(args.out, "--out", folder=args.format == "npy")
-    tokenizer = named_tokenizer(args, pick_device(args.device))
+    if (tokenizer := named_tokenizer(args, pick_device(args.device))) is None:
+        raise ValueError("--vqvae is needed: a tokenizer folder, scripts/train_vqvae.py makes one")
     tokenise_dataset(MotionDataset(args.data), tokenizer, out, form=args.format)
     named = [(flag_name(name), getattr(args, name)) for name in TOKENIZER_FLAGS]
     words = ["--stage", "1", "--data", str(out)]

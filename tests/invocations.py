@@ -38,7 +38,8 @@ WRONG: list[tuple[str, str]] = [
     (f"{TRAIN} --resume --fresh", "not allowed with argument"),
     ("finetune --stage all --from {world}/run/stage1", "--from has no meaning with --stage all"),
     ("render", "one of the arguments --tokens --input --prompt is required"),
-    ("tokenize_motions --data {here}", "required: --vqvae, --out"),
+    ("tokenize_motions --data {here}", "required: --out"),
+    ("tokenize_motions --data {here} --out {here}/o.json", "--vqvae is needed"),
     # values
     (f"{SAMPLE} --temperature -1", "--temperature must be 0 or more, got -1.0"),
     (f"{SAMPLE} --temperature nan", "--temperature must be a finite number"),
@@ -99,7 +100,7 @@ WRONG: list[tuple[str, str]] = [
     (f"finetune --stage 1 {DATA} --backbone {{here}}/no/folder --out {{here}}/out", "no backbone folder at"),
     (f"finetune --stage 1 {DATA} --backbone {{here}} --out {{here}}/out", "has no tokenizer.json"),
     (f"finetune --stage 1 {DATA} --backbone tiny --out {{here}}/out", "train it first with --recipe captions"),
-    (f"{TRAIN} --vqvae {{here}}", "--vqvae {here} holds no config.json"),
+    (f"{TRAIN} --vqvae {{here}}", "--vqvae {here} holds no tokenizer (no config.json)"),
     (f"{TRAIN} --from {{here}}", "--from {here} holds no weights"),
     (f"finetune --stage 1 {DATA} {BACKBONE} --out {{world}}/run", "is finished; --fresh trains it again"),
     (f"finetune --stage 1 --recipe captions --train full {DATA} --backbone tiny --out {{world}}/run",

@@ -336,6 +336,12 @@ def test_a_tokenizer_with_fewer_codes_is_another_one(tiny, tmp_path):
     MotionTokenizer(small, own.normalizer, own.skeleton, 20.0).save(tmp_path / "small")
     with pytest.raises(ValueError, match="has 8 codes, the run writes 32"):
         MotionGenerator(tiny.run, vqvae=tmp_path / "small")
+    other = VQVAE(own.config)  # as many codes, of other latents
+    MotionTokenizer(other, own.normalizer, own.skeleton, 20.0).save(tmp_path / "other")
+    with pytest.raises(ValueError, match="other is another tokenizer than the one whose codes this run writes"):
+        MotionGenerator(tiny.run, vqvae=tmp_path / "other")
+    own.save(tmp_path / "same", torch.float16)  # as shipped
+    assert MotionGenerator(tiny.run, vqvae=tmp_path / "same").tokenizer.fps == 20.0
 
 
 def test_a_stage_may_be_named(tiny):

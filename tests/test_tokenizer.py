@@ -231,11 +231,31 @@ def test_a_foreign_file_needs_its_own_pair(tokenizer, clips, tmp_path):
     tokenizer.normalizer.with_feature_bias(25.0, features).save(tmp_path)
     foreign = MotionTokenizer.load(tmp_path / "net.pth", stats=tmp_path)
     assert foreign.skeleton is HUMANML3D and foreign.config.feature_bias == 25.0
+    with pytest.raises(ValueError, match="Mean.npy is one of two: give the folder"):
+        MotionTokenizer.load(tmp_path / "net.pth", stats=tmp_path / "Mean.npy")
     foreign.save(tmp_path / "ours")
+    with pytest.raises(ValueError, match="part of a tokenizer folder; give the folder"):
+        MotionTokenizer.load(tmp_path / "ours" / "model.safetensors")
+    with pytest.raises(FileNotFoundError, match="nothing.pth does not exist"):
+        MotionTokenizer.load(tmp_path / "nothing.pth")
     ours = MotionTokenizer.load(tmp_path / "ours")
     assert ours.encode(clips) == foreign.encode(clips) and ours.hash == foreign.hash != ""
     with pytest.raises(ValueError, match="--stats is for the file of another project, .* is a folder"):
         MotionTokenizer.load(tmp_path / "ours", stats=tmp_path)
+
+
+@pytest.mark.parametrize("bias", [1.0, 5.0])
+def test_an_exported_file_comes_back_with_the_folder_it_was_made_from(tokenizer, clips, tmp_path, bias):
+    """Its pair is that of the folder, not the published one."""
+    tokenizer.vqvae.config = dataclasses.replace(CONFIG, feature_bias=bias)
+    tokenizer.normalizer = tokenizer.normalizer.with_feature_bias(bias, tokenizer.representation)
+    tokenizer.save(tmp_path)
+    save_t2m_gpt(tokenizer.vqvae, tmp_path / "net.pth")
+    back = MotionTokenizer.load(tmp_path / "net.pth", stats=tmp_path)
+    assert back.encode(clips) == tokenizer.encode(clips) and back.config.feature_bias == bias
+    assert back.has_codes_of(tokenizer)
+    back.vqvae.quantizer.codebook[3] += 1
+    assert not back.has_codes_of(tokenizer)
 
 
 @pytest.mark.parametrize("layout", ["train", "visualize"])

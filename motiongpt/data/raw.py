@@ -14,6 +14,12 @@ def z_up_to_y_up(joints: np.ndarray) -> np.ndarray:
     return joints[..., [0, 2, 1]] * np.array([1, 1, -1], joints.dtype)
 
 
+def to_metres(joints: np.ndarray, unit: float | None = None, up: str | None = None) -> np.ndarray:
+    """(..., 3) in `unit` metres (default 1) with `up` (y, the default, or z) up -> metres, y up."""
+    joints = z_up_to_y_up(joints) if up == "z" else joints
+    return joints * np.float32(unit) if unit not in (None, 1) else joints
+
+
 @dataclass(frozen=True)
 class RawClip:
     """One clip as it was read. Raises ValueError where joints and names contradict each other."""
