@@ -1,8 +1,8 @@
 """Skeletons: which joints there are, how they hang together, and which of them play a part in the features.
 
-A `Skeleton` is data and nothing else: it computes no motion (that is `features.py`) and draws nothing. Three are
-built in, `HUMANML3D` (22 SMPL joints, 20 fps, metres), `KIT` (21 joints, 12.5 fps) and `MYOSKELETON` (28 joints, 20
-fps, metres); any other one is read from JSON.
+A `Skeleton` is data and nothing else: it computes no motion (that is `features.py`) and draws nothing. Four are
+built in, `HUMANML3D` (22 SMPL joints, 20 fps, metres), `KIT` (21 joints, 12.5 fps), `MYOSKELETON` and `MYOSKELETON_26`
+(28 and 26 joints, 20 fps, metres); any other one is read from JSON.
 
 `offsets` are the rest-pose bone vectors, parent to joint. Their directions define the bone rotations of the features
 and their lengths the body every clip is retargeted to, so both are part of the file format: HUMANML3D carries the
@@ -24,7 +24,9 @@ from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
-_LEFT_RIGHT = (("left", "right"), ("Left", "Right"), ("L", "R"))  # the last one as a prefix only
+_LEFT_RIGHT = (  # left_hip, LeftHip, LH, hip_l, Thigh.L
+    ("left", "right"), ("Left", "Right"), ("^L", "R"), (r"(^|[_.])l($|[_.])", r"\1r\2"), (r"([_.])L$", r"\1R"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,12 @@ class Skeleton:
 
     @cached_property
     def mirror_pairs(self) -> tuple[tuple[int, int], ...]:
-        """(left, right) joint indices that differ by name only: left_hip / right_hip, LeftHip / RightHip, LH / RH."""
+        """(left, right) joint indices that differ by name only: left_hip / right_hip, LH / RH, hip_l / hip_r."""
         pairs = []
         for i, name in enumerate(self.joints):
             for left, right in _LEFT_RIGHT:
-                is_left = name.startswith(left) if left == "L" else left in name
-                twin = name.replace(left, right, 1)
-                if is_left and twin in self.joints:
+                twin = re.sub(left, right, name, count=1)
+                if twin != name and twin in self.joints:
                     pairs.append((i, self.joints.index(twin)))
                     break
         return tuple(pairs)
@@ -304,14 +305,27 @@ MYOSKELETON = dataclasses.replace(
 """28 joints, 84 columns: HumanML3D's 22 and six tips. The public MyoSkeleton documents give the number and no names
 that fit it, so this order is an assumption; a file's own names go first."""
 
+MYOSKELETON_26 = Skeleton.from_json(json.dumps({
+    "name": "myoskeleton-26",
+    "joints": (
+        "myoskeleton_root pelvis lumbar_spine_3 thoracic_spine cervical_spine_4 skull clavicle_r humerus_r ulna_r "
+        "lunate_r clavicle_l humerus_l ulna_l lunate_l proximal_phalanx_1_r proximal_phalanx_2_r proximal_phalanx_1_l "
+        "proximal_phalanx_2_l hip_r femur_r tibia_r foot_r hip_l femur_l tibia_l foot_l"
+    ).split(),
+    "parents": [-1, 0, 1, 2, 3, 4, 3, 6, 7, 8, 3, 10, 11, 12, 9, 9, 13, 13, 1, 18, 19, 20, 1, 22, 23, 24],
+    "face": ["femur_r", "femur_l", "humerus_r", "humerus_l"],  # a hip bone may begin in the middle of the body
+}))  # fmt: skip
+"""26 joints, 78 columns: the simplified joints of the public MyoSkeleton code, in its order (its documents say 28). No
+parents that fit them are published: these follow anatomy. Without lengths, so for `positions`."""
+
 SKELETON_FILE = "skeleton.json"
 _KNOWN = {"humanml3d-22": HUMANML3D, "humanml3d": HUMANML3D, "t2m": HUMANML3D, "kit-21": KIT, "kit": KIT}
-_KNOWN |= {"myoskeleton-28": MYOSKELETON, "myoskeleton": MYOSKELETON}
+_KNOWN |= {"myoskeleton-28": MYOSKELETON, "myoskeleton": MYOSKELETON, "myoskeleton-26": MYOSKELETON_26}
 
 
 def get_skeleton(name_or_path: str | Path) -> Skeleton:
-    """A built-in skeleton by name (`humanml3d-22`, `kit-21`, `myoskeleton-28`) or any other from a JSON file
-    (see `Skeleton.from_json`).
+    """A built-in skeleton by name (`humanml3d-22`, `kit-21`, `myoskeleton-28`, `myoskeleton-26`) or any other from a
+    JSON file (see `Skeleton.from_json`).
 
     Raises ValueError for an unknown name and FileNotFoundError for a JSON file that is not there.
     """

@@ -121,8 +121,8 @@ def make_parser() -> cli.Parser:
 
 def main(args) -> None:
     for name, least in (("clips", 1), ("batch_size", 1), ("repeats", 1), ("min_frames", 1), ("multimodality", 0)):
-        if getattr(args, name) is not None and getattr(args, name) < least:
-            raise ValueError(f"{cli.flag_name(name)} must be at least {least}, got {getattr(args, name)}")
+        if (value := getattr(args, name)) is not None and value < least:
+            raise ValueError(f"{cli.flag_name(name)} must be at least {least}, got {value}")
     if args.compare:
         from motiongpt.comparison import report_comparison
 
@@ -137,9 +137,8 @@ def main(args) -> None:
     for name in ("data", "vqvae") if args.what == "vqvae" else ("data",):
         if getattr(args, name) is None:
             raise ValueError(f"--what {args.what} needs {cli.flag_name(name)}")
-    writing = ["length_policy", "multimodality"]
-    alone = ["bert_score", "perplexity", *writing, "run", "stage", *SampleConfig.__dataclass_fields__]
-    unused = {"t2m": ["bert_score"], "m2t": writing, "vqvae": alone}[args.what]
+    alone = "bert_score length_policy multimodality perplexity run stage".split() + [*SampleConfig.__dataclass_fields__]
+    unused = {"t2m": alone[:1], "m2t": alone[1:3], "vqvae": alone}[args.what]
     cli.refuse(args, unused, f"for --what {args.what}")
     args.out = output_path(args.out, "--out", folder=True)
     if "train" in args.split.split("+"):

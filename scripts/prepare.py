@@ -57,7 +57,7 @@ def read_options(args):
     """The flags, checked against the source."""
     from motiongpt.data.caption_table import read_captions
     from motiongpt.data.joint_maps import read_map
-    from motiongpt.data.sources import SOURCES, Options, check_flags
+    from motiongpt.data.sources import Options, check_flags, default_skeleton
     from motiongpt.skeletons import get_skeleton
 
     check_flags(args.source, vars(args))
@@ -68,7 +68,7 @@ def read_options(args):
         if (value := getattr(args, name)) is not None and value < least:
             raise ValueError(f"--{name} must be {words}, got {value}")
     return Options(
-        get_skeleton(args.skeleton or SOURCES[args.source].skeleton),
+        get_skeleton(args.skeleton or default_skeleton(args.source, args.explain or args.input)),
         Path(args.skeleton) if str(args.skeleton).endswith(".json") else None,
         args.fps, args.unit, args.up, read_captions(args.captions) if args.captions else None,
         read_map(args.joint_map) if args.joint_map else None, args.allow_no_text, args.smplx_layout, args.smplx_dir,
@@ -108,10 +108,11 @@ def check_in_place(args, options) -> int:
 
 
 def main(args) -> int | None:
-    from motiongpt.data.build import TooManySkipped, build
+    from motiongpt.data import sources
+    from motiongpt.data.build import build
     from motiongpt.data.explain import explain
-    from motiongpt.data.sources import default_representation, reader, records
-    from motiongpt.representations import get_representation
+    from motiongpt.data.report import TooManySkipped
+    from motiongpt.data.sources import choose_representation, reader, records
 
     options = read_options(args)
     if args.explain:
@@ -121,28 +122,26 @@ def main(args) -> int | None:
     found, total, fps = records(args.source, args.input, options)
     if args.out is None and args.source in ("humanml3d", "kit-ml"):
         return check_in_place(args, options)
-    if args.plain:
-        clips = ((r.id, clip) for r in tqdm(found, total=total, unit="clip", disable=None) if (clip := r.try_load()))
-        reader(args.source).plain(clips, args.plain)
-        print(f"wrote {args.plain}/kit_motion_data.npy and {args.plain}/kit_text_data.json")
-        if args.out is None:
-            return None
-        found, total, fps = records(args.source, args.input, options)
-    if args.out is None:
+    if args.out is None and args.plain is None:
         raise ValueError("--out is needed: the dataset folder to write")
-    kind = args.representation or default_representation(args.source, options)
-    representation = get_representation(kind, options.skeleton)
     what = args.input.name if args.input else f"{options.count} clips, seed {options.seed}"
     said = {n: str(v) for n, v in vars(args).items() if v is not None and n not in ("out", "workers", "plain", "debug")}
     try:
-        report = build(tqdm(found, total=total, unit="clip", disable=None), args.out, options.skeleton,
-                       f"{args.source} {what}", args.licence or "", args.mirror, representation, fps, options.joint_map,
-                       args.workers or os.cpu_count() or 1, said, options.captions or ())  # fmt: skip
+        if args.out:
+            representation = choose_representation(args.source, args.representation, options)
+            report = build(tqdm(found, total=total, unit="clip", disable=None), args.out, options.skeleton,
+                           f"{args.source} {what}", args.licence or "", args.mirror, representation, fps,
+                           options.joint_map, args.workers or os.cpu_count() or 1, said,
+                           options.captions or (), sources.SOURCES[args.source].flags)  # fmt: skip
+            print(f"{report.summary()}\nwrote {args.out}/ (report.json says what was dropped and why; lengths.png)")
+            print(f"next: {report.next_step(shlex.quote(str(args.out)))}")
+        if args.plain:  # after the build, which may find that the source is broken
+            found, total, _ = records(args.source, args.input, options)
+            reader(args.source).plain(tqdm(found, total=total, unit="clip", disable=None), args.plain, tqdm.write)
+            print(f"wrote {args.plain}/kit_motion_data.npy and {args.plain}/kit_text_data.json")
     except TooManySkipped as error:  # the command was right, the data is not: 1, where 2 means a wrong command
         print(f"prepare.py: error: {error}", file=sys.stderr)
         return 1
-    print(f"{report.summary()}\nwrote {args.out}/ (report.json says what was dropped and why; lengths.png)")
-    print(f"next: python scripts/train_vqvae.py --data {shlex.quote(str(args.out))} --out outputs/vqvae")
 
 
 if __name__ == "__main__":

@@ -172,7 +172,7 @@ def write_npy(path: Path, array) -> Path:
         (np.zeros((10, 264), np.float32), "or features (F, 263) of this tokenizer, got float32 (10, 264)"),
         (np.zeros((0, 22, 3), np.float32), "not a motion"),
         (np.full((10, 22, 3), np.nan, np.float32), ""),
-        (np.array(["a"]), "not a motion"),
+        (np.array(["a"]), "or features (F, 263) of this tokenizer, got <U1 (1,)"),
     ],
 )
 def test_render_refuses_what_is_no_motion(script, here, array, message):

@@ -20,6 +20,7 @@ from motiongpt.data.motions import JOURNAL, Caption, MotionDataset, read_ids
 from motiongpt.data.procedural import generate_clips
 from motiongpt.data.raw import RawClip
 from motiongpt.data.sources import Options, _given, records
+from motiongpt.data.tokens import MAX_CAPTION
 from motiongpt.files import read_json
 from motiongpt.representations import get_representation
 from motiongpt.skeletons import HUMANML3D, MYOSKELETON
@@ -275,6 +276,33 @@ def test_procedural_records_pickle(tmp_path):
         assert len(pickle.dumps(record)) < 1000  # made by the worker, not sent to it
         clip = record.load()
         assert clip.joints.shape[1:] == (22, 3) and clip.captions and clip.split and clip.participant
+
+
+def test_captions_that_are_too_long_to_train_on_are_left_out(tmp_path, clips):
+    def captioned(texts):
+        raw = RawClip(clips[0].joints, HUMANML3D.joints, 20.0, tuple(texts), split="train")
+        return Record("long", None, [], partial(_given, raw), guess="walk")
+
+    kept = "x" * MAX_CAPTION
+    build([captioned([kept, kept + "x"])], tmp_path / "d", HUMANML3D, "t")
+    assert [caption.text for caption in MotionDataset(tmp_path / "d").captions("long")] == [kept]
+    note = "long: left out 1 captions of more than 2000 characters, which are not trained on"
+    assert {"note": note, "clips": 1} in read_json(tmp_path / "d" / "report.json")["notes"]
+    report = build([*given(clips), captioned([kept + "x"])], tmp_path / "e", HUMANML3D, "t")
+    assert report.skipped["long"].startswith("no caption but 1 captions of more than 2000")
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_build_of_nothing_leaves_the_folder_as_it_was(tmp_path, clips, there):
+    out, bad = tmp_path / "d", [replace(record, captions=[]) for record in given(clips[:3])]
+    if there:
+        out.mkdir()
+    for record in bad:
+        record.load = partial(_given, clips[0].joints[:2])
+    with pytest.raises(ValueError, match="3 of 3 records cannot be used .*: no caption; repair"):
+        build(bad, out, HUMANML3D, "t")
+    assert list(tmp_path.rglob("*")) == [out] * there
+    build(given(clips[:3]), out, HUMANML3D, "t", mirror=True)  # other settings
 
 
 @pytest.mark.parametrize("name", ["../../esc", "a/b", "/tmp/esc", "..", "a\\b"])

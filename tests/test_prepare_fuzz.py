@@ -4,6 +4,7 @@ Also real BVH through prepare.py against the joints of the same clips, prepared 
 """
 
 import json
+import os
 import random
 import re
 import shutil
@@ -15,9 +16,11 @@ import numpy as np
 import pytest
 
 from motiongpt.data.motions import SPLITS, MotionDataset
+from motiongpt.data.sources import records
 from motiongpt.features import canonicalise
 from motiongpt.skeletons import HUMANML3D
 from tests.test_chains import CHAINS, caption_folder, moving_joints
+from tests.test_readme import load_script
 
 MUTATIONS = 16  # of each source
 LIMIT = 5.0  # seconds of one run
@@ -233,6 +236,31 @@ def test_a_broken_source_never_becomes_a_data_set_that_passes_for_whole(source, 
         shutil.rmtree(place)
         shutil.rmtree(out, ignore_errors=True)
     assert 2 <= broken < MUTATIONS  # some of it is refused or skipped, some harmless: else the mutations test nothing
+
+
+@pytest.mark.parametrize("source", sorted(set(CHAINS) - {"procedural"}))
+def test_the_fingerprints_see_every_file(source, tmp_path):
+    """So an unfinished build that goes on takes in what was mended; nothing else changes them."""
+    if source == "myoskeleton":
+        pytest.importorskip("h5py")
+    make = CHAINS[source][0]
+    flags = [str(arg) for arg in ["--from", source, "--input", tmp_path / "in", *make(tmp_path / "in")]]
+    prepare = load_script("scripts/prepare.py")
+
+    def fingerprints():
+        args = prepare.make_parser().parse_args(flags)
+        found, _, _ = records(source, args.input, prepare.read_options(args))
+        return [record.fingerprint() for record in found]
+
+    before = fingerprints()
+    assert before == fingerprints()
+    lists = ("captions.csv", "train.txt", "val.txt", "test.txt")  # the contents of these count
+    files = [path for path in (tmp_path / "in").rglob("*") if path.is_file() and path.name not in lists]
+    for path in [path for path in files if "models" not in path.parts][:30]:
+        os.utime(path, ns=(0, 1))
+        now = fingerprints()
+        assert len(now) == len(before) and now != before, path
+        before = now
 
 
 # 3) Real BVH.

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from mutations import check_mutations
 
+from motiongpt.data.build import build
 from motiongpt.data.readers import myoskeleton
-from motiongpt.skeletons import HUMANML3D, MYOSKELETON
+from motiongpt.data.sources import Options, records
+from motiongpt.representations import get_representation
+from motiongpt.skeletons import HUMANML3D, MYOSKELETON, MYOSKELETON_26, get_skeleton
 
 h5py = pytest.importorskip("h5py")
 OFFSETS = np.array(MYOSKELETON.offsets)
@@ -22,6 +25,26 @@ def body(clips=3, frames=12, seed=0) -> np.ndarray:
     noise = np.random.default_rng(seed).normal(scale=0.01, size=(clips, frames, 28, 3))
     walk = np.arange(frames)[None, :, None, None] * np.array([0, 0, 0.05])
     return (pose + walk + noise).astype(np.float32)
+
+
+SIDE = {  # left, metres; right is its mirror image
+    "clavicle": (0.03, 1.42, 0), "humerus": (0.18, 1.42, 0), "ulna": (0.18, 1.12, 0), "lunate": (0.18, 0.87, 0),
+    "proximal_phalanx_1": (0.16, 0.82, 0.03), "proximal_phalanx_2": (0.18, 0.78, 0), "hip": (0.02, 0.95, 0),
+    "femur": (0.1, 0.9, 0), "tibia": (0.1, 0.5, 0), "foot": (0.1, 0.08, 0),
+}  # fmt: skip
+MIDDLE = {"myoskeleton_root": 0.95, "pelvis": 1, "lumbar_spine_3": 1.1, "thoracic_spine": 1.3, "cervical_spine_4": 1.5}
+
+
+def body_26(clips=6, frames=24) -> np.ndarray:
+    """(n, F, 26, 3) float32 in the public order: a body that walks along z."""
+    pose = [
+        np.array(SIDE[name[:-2]]) * (1 if name.endswith("_l") else -1, 1, 1) if name[:-2] in SIDE
+        else (0, MIDDLE.get(name, 1.65), 0)
+        for name in MYOSKELETON_26.joints
+    ]  # fmt: skip
+    walk = np.arange(frames)[:, None, None] * np.array([0, 0, 0.05])
+    noise = np.random.default_rng(0).normal(scale=0.01, size=(clips, frames, 26, 3))
+    return (np.array(pose) + walk + noise).astype(np.float32)
 
 
 def make(path, motion=None, attributes=None, drop=(), **keys):
@@ -104,8 +127,9 @@ def test_a_body_of_no_size_asks_for_the_unit(tmp_path):
 
 
 def test_26_joints_have_the_public_names_and_others_need_a_skeleton(tmp_path):
-    clip = next(myoskeleton.read_all(make(tmp_path / "a.h5", body()[:, :, :26], {})))[1]
-    assert clip.names == myoskeleton.PUBLIC_26 and any("26 joints" in note for note in clip.notes)
+    clip = next(myoskeleton.read_all(make(tmp_path / "a.h5", body_26(3), {})))[1]
+    assert clip.names == MYOSKELETON_26.joints
+    assert "no joint names in the file: the built-in myoskeleton-26 is assumed" in clip.notes
     path = make(tmp_path / "b.h5", body()[:, :, :5], {})
     with pytest.raises(ValueError, match="b.h5: 5 joints without names; give a skeleton JSON"):
         list(myoskeleton.read_all(path, unit="m"))
@@ -203,12 +227,38 @@ def test_own_ids_only_where_they_may_name_a_file(tmp_path):
         assert next(myoskeleton.read_all(make(tmp_path / "a.h5", ids=ids)))[0] == "a_00000"
 
 
-def test_explain_says_what_would_be_kept(tmp_path):
+def public_78(path, clips=6):
+    texts = [f"a person walks {i}" for i in range(clips)]
+    return make(path, body_26(clips), {}, text=texts, lengths=np.full(clips, 24))
+
+
+def test_the_built_in_skeleton_of_a_file(tmp_path):
+    path = public_78(tmp_path / "public78.h5")
+    assert myoskeleton.built_in_skeleton(path) == myoskeleton.built_in_skeleton(tmp_path) == "myoskeleton-26"
+    assert myoskeleton.built_in_skeleton(make(tmp_path / "b.h5", attributes={})) == "myoskeleton-28"
+    assert myoskeleton.built_in_skeleton(make(tmp_path / "c.h5", body()[:, :, :5], {})) is None
+    assert myoskeleton.built_in_skeleton(tmp_path / "none.h5") is None
+
+
+def test_78_columns_become_motion_again(script, tiny, tmp_path):
+    from test_chains import Chain, train_and_sample
+
+    path = public_78(tmp_path / "public78.h5")
+    skeleton = get_skeleton(myoskeleton.built_in_skeleton(path))
+    found, total, fps = records("myoskeleton", path, Options(skeleton))
+    report = build(
+        found, tmp_path / "d", skeleton, "t", representation=get_representation("positions", skeleton), fps=fps
+    )
+    assert report.skipped == {} and total == 6 and report.warnings == []
+    train_and_sample(script, tiny, tmp_path, tmp_path / "d", Chain(26, 20.0, 78))
+
+
+def test_explain_says_what_is_there(tmp_path):
     motion = body()
     motion[2, 0] = np.inf
     lines = "\n".join(myoskeleton.explain(make(tmp_path / "val.h5", motion)))
     said = ["motion: (3, 12, 84) float32", "joints: 28 (pelvis,", "20 fps, unit m, y up, split val"]
-    said += ["would keep 2 clips, 17 frames (0.8 s); drop 1", "clip 2 (val_00002): frame 0, joint pelvis"]
+    said += ["3 clips of up to 12 frames"]
     for words in said:
         assert words in lines
 

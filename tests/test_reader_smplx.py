@@ -273,7 +273,7 @@ def test_explain(tmp_path):
     folder = write(tmp_path / "9-hi", [frame(numbers(), i, extra=1) for i in range(4)])
     lines = "\n".join(smplx.explain(folder, fps=25))
     said = ["4 files, the first is frame_0.pkl", "lhand_pose: (45,) float32 -> left_hand_pose", "extra: int -> dropped"]
-    said += ["would keep 4 frames at 25 fps, captions ('hi',), participant not said", "note: keys not read: extra"]
+    said += ["would keep 4 frames at 25 fps, captions: hi, participant not said", "note: keys not read: extra"]
     for words in said:
         assert words in lines
     assert "broken" in smplx.explain(tmp_path / "nowhere")[-1]

@@ -10,6 +10,7 @@ from motiongpt.skeletons import (
     HUMANML3D,
     KIT,
     MYOSKELETON,
+    MYOSKELETON_26,
     Skeleton,
     get_skeleton,
     guess_skeleton,
@@ -41,13 +42,33 @@ def test_myoskeleton_adds_six_tips_to_humanml3d():
     assert get_skeleton("myoskeleton") is MYOSKELETON
 
 
-@pytest.mark.parametrize("skeleton, middle", [(HUMANML3D, 6), (KIT, 5), (MYOSKELETON, 8)])
+def test_myoskeleton_26_is_a_body():
+    J = MYOSKELETON_26.index
+    assert (MYOSKELETON_26.num_joints, MYOSKELETON_26.fps, MYOSKELETON_26.has_lengths) == (26, 20.0, False)
+    assert get_skeleton("myoskeleton-26") is MYOSKELETON_26
+    for path in (
+        "skull cervical_spine_4 thoracic_spine lumbar_spine_3 pelvis myoskeleton_root",
+        "proximal_phalanx_2_l lunate_l ulna_l humerus_l clavicle_l thoracic_spine",
+        "foot_r tibia_r femur_r hip_r pelvis",
+    ):
+        joints = path.split()
+        assert [MYOSKELETON_26.joints[MYOSKELETON_26.parents[J(joint)]] for joint in joints[:-1]] == joints[1:]
+    assert MYOSKELETON_26.feet_left == (J("foot_l"), J("foot_l"))
+
+
+def test_sides_by_any_usual_name():
+    names = ["root", "upper_leg_l", "upper_leg_r", "Thigh.L", "Thigh.R", "l_toe", "r_toe", "lumbar_l5", "Lower", "Row"]
+    own = dataclasses.replace(HUMANML3D, joints=(*names, *(f"x{i}" for i in range(12))))
+    assert own.mirror_pairs == ((1, 2), (3, 4), (5, 6))
+
+
+@pytest.mark.parametrize("skeleton, middle", [(HUMANML3D, 6), (KIT, 5), (MYOSKELETON, 8), (MYOSKELETON_26, 6)])
 def test_mirror_pairs_by_name(skeleton, middle):
     paired = [j for pair in skeleton.mirror_pairs for j in pair]
     assert len(set(paired)) == len(paired) == skeleton.num_joints - middle  # spine, neck and head stay
     for left, right in skeleton.mirror_pairs:
         a, b = skeleton.joints[left], skeleton.joints[right]
-        assert b in (a.replace("left", "right"), "R" + a[1:])
+        assert b in (a.replace("left", "right"), "R" + a[1:], a[:-2] + "_r")
         parents = skeleton.parents[left], skeleton.parents[right]
         assert parents in skeleton.mirror_pairs or parents[0] == parents[1]  # the tree is symmetric too
 
@@ -73,7 +94,7 @@ def test_arms_are_relative_to_the_root():
     assert before["left_shoulder"] == HUMANML3D.index("left_collar")
 
 
-@pytest.mark.parametrize("skeleton", [HUMANML3D, KIT, MYOSKELETON])
+@pytest.mark.parametrize("skeleton", [HUMANML3D, KIT, MYOSKELETON, MYOSKELETON_26])
 def test_json_both_ways(skeleton, tmp_path):
     assert Skeleton.from_json(skeleton.to_json()) == skeleton
     path = tmp_path / "mine.json"

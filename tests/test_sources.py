@@ -15,6 +15,7 @@ from motiongpt.files import read_json
 from motiongpt.normalizer import Normalizer
 from motiongpt.representations import SMPLX_WIDTHS, get_representation
 from motiongpt.skeletons import HUMANML3D, KIT, MYOSKELETON
+from tests.test_build import tree
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +125,8 @@ def test_smplx_joints_with_a_body_model(script, tmp_path):
     build_with(script, *args, "--out", tmp_path / "p", "--representation", "positions")
     assert MotionDataset(tmp_path / "p").representation.name == "positions-66"
     done = script("prepare", *args[:-2], "--out", tmp_path / "e", "--representation", "positions")
-    assert done.code == 1 and "positions-66 needs joints: give --smplx-dir" in done.err
+    assert done.code == 2 and "positions-66 needs joints: give --smplx-dir" in done.err
+    assert not (tmp_path / "e").exists()
 
 
 def test_a_skeleton_of_names_and_parents(script, tmp_path, clips):
@@ -146,7 +148,7 @@ def test_a_skeleton_of_names_and_parents(script, tmp_path, clips):
     wanted = get_representation("positions", HUMANML3D).encode(clips[0].joints[:40])
     np.testing.assert_array_equal(data.features("val_00000"), wanted)
     done = script("prepare", *args, "--out", tmp_path / "e", "--representation", "humanml3d")
-    assert done.code == 1 and "skeleton mine has no bone lengths" in done.err
+    assert done.code == 2 and "mine has no bone lengths to retarget to" in done.err
 
 
 def test_myoskeleton(script, tmp_path, clips):
@@ -179,6 +181,22 @@ def test_kit_xml(script, tmp_path, shared_data):
     assert [entry["id"] for entry in texts] == ["00001", "00002", "00004"]
     frames = np.load(tmp_path / "plain" / "kit_motion_data.npy", allow_pickle=False)
     assert frames.shape == (sum(entry["length"] for entry in texts), 21, 3)
+
+
+@pytest.mark.parametrize("flags", [(), ("--out", "d")])
+def test_plain_says_what_it_cannot_read_and_stops_above_five_percent(script, tmp_path, monkeypatch, flags):
+    import test_reader_kit_xml
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    path = test_reader_kit_xml.make(tmp_path / "in", 60)
+    (tmp_path / "in" / "00008_mmm.xml").write_text(path.read_text()[:3000])
+    done = script("prepare", "--from", "kit-xml", "--input", "in", "--plain", "p", *flags)
+    assert done.code == 1 and "1 of 2 records cannot be used" in done.err and not (tmp_path / "p").exists()
+    assert flags or ("skipped 00008: " in done.out and "malformed XML" in done.out)
+    (tmp_path / "in" / "00008_mmm.xml").unlink()
+    build_with(script, "--from", "kit-xml", "--input", "in", "--plain", "p", *flags)
+    assert len(json.loads((tmp_path / "p" / "kit_text_data.json").read_text())) == 1
 
 
 def test_real_samples(script, tmp_path, shared_data):
@@ -221,6 +239,9 @@ def test_real_samples(script, tmp_path, shared_data):
         ("--from bvh --input {tmp} --out {tmp}", "--out {tmp} holds the --input {tmp}; give a folder of its own"),
         ("--from humanml3d --input {tmp}/a --out {tmp}", "--out {tmp} holds the --input {tmp}/a; give a folder"),
         ("--from smplx --input {tmp} --out {tmp}/d", "--out {tmp}/d lies where --input {tmp} is read"),
+        ("--from amass --input {tmp} --out {tmp}/d", "--from amass needs --smplx-dir DIR"),
+        ("--from bvh --input {tmp} --unit m --skeleton kit --out {tmp}/d",
+         "kit-21 has no bone lengths to retarget to: add --representation positions"),
         ("--from joints --input {tmp} --out {tmp}/raw_joints/d", "/raw_joints/d lies where --input {tmp} is read"),
     ],
 )  # fmt: skip
@@ -293,6 +314,14 @@ def test_a_sound_download(script, download, tmp_path, monkeypatch):
     assert not (download / "dataset.json").exists()
 
 
+@pytest.mark.parametrize("flags", [(), ("--out", "d")])
+def test_a_download_of_another_width_is_one_line(script, download, tmp_path, monkeypatch, flags):
+    monkeypatch.chdir(tmp_path)
+    done = script("prepare", "--from", "kit-ml", "--input", download, *flags)
+    assert done.code == 2 and done.err.count("\n") == 1 and list(tmp_path.iterdir()) == [download]
+    assert "the features are 263 wide, expected 251: --from humanml3d" in done.err
+
+
 def test_an_unsound_download(script, download, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     array = np.load(download / "new_joint_vecs" / "000000.npy")
@@ -363,6 +392,8 @@ def test_kit_ml_is_251_at_12_fps(script, tmp_path, monkeypatch):
     data = MotionDataset("d")
     assert (data.skeleton, data.fps, data.feature_dim) == (KIT, 12.5, 251) and "4 clips" in done.out
     assert data.representation.name == "humanml3d-251"
+    done = script("prepare", "--from", "humanml3d", "--input", folder)
+    assert done.code == 2 and "the features are 251 wide, expected 263: --from kit-ml" in done.err
 
 
 # ---- what people get wrong --------------------------------------------------------------------------------------
@@ -454,9 +485,51 @@ def test_one_bad_file_is_named(script, tmp_path, count):
         build_with(script, "--from", "bvh", "--input", tmp_path, "--out", tmp_path / "d", "--workers", 1)
 
 
+def test_a_build_goes_on_with_what_was_mended_since(script, tmp_path, monkeypatch):
+    """The same bytes as if the source had always been as it is now, and what did not change is not made again."""
+    monkeypatch.chdir(tmp_path)
+    source, table = tmp_path / "in", tmp_path / "c.csv"
+    source.mkdir()
+    for i in range(7):
+        write_bvh(source / f"walk_{i}.bvh")
+    (source / "walk_6.bvh").write_text("HIERARCHY\nROOT")
+    table.write_text("id,caption,participant,split\nwalk_0,old words,P1,test\nwalk_5,five,P5,val\n")
+    args = ("--from", "bvh", "--input", "in", "--captions", "c.csv", "--mirror")
+    assert script("prepare", *args, "--out", "resumed").code == 1
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "resumed").rglob("*walk_[45].npy")}
+    table.write_text("id,caption,participant,split\nwalk_0,new words,,train\nwalk_5,five,P5,val\n")
+    (source / "walk_1.txt").write_text("a person sways\n")
+    write_bvh(source / "walk_2.bvh", frames=20)
+    (source / "walk_3.bvh").unlink()
+    write_bvh(source / "walk_6.bvh", frames=25)
+    for out in ("resumed", "afresh"):
+        build_with(script, *args, "--out", out)
+    assert tree(tmp_path / "resumed") == tree(tmp_path / "afresh")
+    assert len(made) == 8 and made == {path: path.stat().st_mtime_ns for path in made}
+
+
+def test_a_clip_that_was_broken_since_leaves_nothing_behind(script, tmp_path, clips):
+    args = write_joints(tmp_path / "in", clips)
+    last, out = tmp_path / "in" / "raw_joints" / f"{clips[3].id}.npy", tmp_path / "resumed"
+    whole = last.read_bytes()
+    last.write_bytes(b"")
+    assert script("prepare", *args, "--out", out).code == 1
+    (tmp_path / "in" / "texts" / f"{clips[0].id}.txt").write_text("he waves\n")
+    np.save(tmp_path / "in" / "raw_joints" / f"{clips[1].id}.npy", clips[1].joints[:2])
+    assert script("prepare", *args, "--out", out).code == 1
+    assert "he waves" in (out / "texts" / f"{clips[0].id}.txt").read_text()
+    assert not list(out.rglob(f"{clips[1].id}.*"))
+    np.save(tmp_path / "in" / "raw_joints" / f"{clips[1].id}.npy", clips[1].joints)
+    last.write_bytes(whole)
+    for place in (out, tmp_path / "afresh"):
+        build_with(script, *args, "--out", place)
+    assert tree(out) == tree(tmp_path / "afresh")
+
+
 def test_one_file_is_a_data_set_of_one_clip(script, tmp_path, shared_data):
     write_bvh(tmp_path / "walk.bvh")
-    build_with(script, "--from", "bvh", "--input", tmp_path / "walk.bvh", "--out", tmp_path / "b")
+    done = build_with(script, "--from", "bvh", "--input", tmp_path / "walk.bvh", "--out", tmp_path / "b")
+    assert "next: more clips: no clip is in the validation split" in done.out and "train_vqvae" not in done.out
     assert MotionDataset(tmp_path / "b").ids("train") == ["walk"]
     path = shared_data / "kit_mmm_samples" / "00001_mmm.xml"
     build_with(script, "--from", "kit-xml", "--input", path, "--out", tmp_path / "k")

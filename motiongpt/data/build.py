@@ -2,15 +2,18 @@
 
 One record at a time, over processes: a record that cannot be used is skipped, counted and explained in `report.json`;
 more than 5 % of them and the build fails, because then it is the reading that is wrong, not the record. Workers write
-the clips; a journal names the finished ones, so a killed build goes on where it was. What makes a folder a data set
-(statistics, splits, dataset.json) comes last, and as long as the journal is there nobody opens it. The bytes do not
-depend on how many workers there are. Where records come from is `data/sources.py`.
+the clips; a journal names the finished ones, so a killed build goes on where it was, and does again what has changed.
+What makes a folder a data set (statistics, splits, dataset.json) comes last, and as long as the journal is there nobody
+opens it. The bytes do not depend on how many workers there are. Where records come from is `data/sources.py`.
 """
 
 import glob
+import hashlib
 import json
+import shutil
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,20 +25,16 @@ from motiongpt.data.motions import JOURNAL, SPLITS, Caption, check_id
 from motiongpt.data.posture import measure, warnings
 from motiongpt.data.processes import in_order
 from motiongpt.data.raw import RawClip
-from motiongpt.data.report import Report
+from motiongpt.data.report import Report, check_skipped
 from motiongpt.data.resample import resample, resample_parameters
+from motiongpt.data.tokens import MAX_CAPTION
 from motiongpt.features import mirror_caption, mirror_joints
 from motiongpt.files import hold, write_atomic, write_json
 from motiongpt.normalizer import Normalizer
 from motiongpt.representations import Representation, get_representation
 from motiongpt.skeletons import HUMANML3D, Skeleton, save_skeleton
 
-MAX_SKIPPED = 0.05
 MIN_FRAMES = 5  # one code of four frames, and the frame that the velocities cost
-
-
-class TooManySkipped(ValueError):
-    """So many records could not be used that the dataset would not be what its source is."""
 
 
 @dataclass
@@ -51,13 +50,17 @@ class Record:
     is_features: bool = False
     guess: str = ""  # the caption of last resort: the words of a name
     row: str | None = None  # id in the captions file
+    files: tuple[Path, ...] = ()  # what `load` and the captions read; folders of files, too
 
-    def try_load(self) -> np.ndarray | RawClip | None:
-        """`load`, or None where the record cannot be read."""
-        try:
-            return self.load()
-        except (ValueError, OSError):
-            return None
+    def fingerprint(self) -> str:
+        """Differs where a caption, the split, the participant, or the size or time of a file does. Nothing is read."""
+        stats = []
+        for path in self.files:
+            with suppress(OSError):  # no such file, which tells as well
+                inside = sorted(path.iterdir()) if path.is_dir() else [path]
+                stats += [(str(file), (stat := file.stat()).st_size, stat.st_mtime_ns) for file in inside]
+        facts = self.captions, self.split, self.participant, self.guess, stats
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,17 @@ def _array(clip: RawClip, target: Target) -> np.ndarray:
     if clip.parameters is None:
         raise ValueError(f"the clip has joints and no parameters; {target.representation.name} needs parameters")
     return resample_parameters(clip.parameters, target.representation.groups, clip.fps, target.fps)
+
+
+def _short_enough(record: Record, notes: list[str]) -> Record:
+    """Without the captions that training refuses, which a note says. Raises ValueError where none is left."""
+    kept = [caption for caption in record.captions if len(caption.text) <= MAX_CAPTION]
+    if count := len(record.captions) - len(kept):
+        what = f"{count} captions of more than {MAX_CAPTION} characters, which are not trained on"
+        if not kept:
+            raise ValueError(f"no caption but {what}")
+        notes.append(f"{record.id}: left out {what}")
+    return replace(record, captions=kept)
 
 
 def _check(record: Record, array: np.ndarray, target: Target) -> None:
@@ -157,10 +171,11 @@ def make_clips(record: Record, target: Target) -> dict:
         guessed = not record.captions and bool(record.guess)
         if guessed:
             record = replace(record, captions=[Caption(record.guess)])
+        record = _short_enough(record, notes)
         _check(record, loaded, target)
-        is_joints = target.representation.has_joints and not record.is_features
-        posture = measure(loaded, target.skeleton) if is_joints else []  # before retargeting makes all bodies one
         versions = list(_versions(record, loaded, target))
+        is_joints = target.representation.has_joints and not record.is_features
+        posture = measure(loaded, target.skeleton) if is_joints else []  # of the clip's own body, not the retargeted
         for _, features, _ in versions:
             _check_finite(features)
     except (ValueError, OSError) as error:
@@ -237,18 +252,26 @@ def _is_whole(out: Path, clip: str, frames: int, _captions: int) -> bool:
         return False
 
 
+def _remove(out: Path, clips: Iterable[str]) -> None:
+    for clip in clips:
+        for name in (f"new_joint_vecs/{clip}.npy", f"new_joints/{clip}.npy", f"texts/{clip}.txt"):
+            (out / name).unlink(missing_ok=True)
+
+
 def build(
     records: Iterable[Record], out: Path, skeleton: Skeleton, source: str, licence: str = "", mirror: bool = False,
     representation: Representation | None = None, fps: float | None = None, joint_map: JointMap | None = None,
     workers: int = 1, said: dict[str, str] | None = None, captions: Collection[str] = (),
+    flags: Collection[str] = ("unit", "up"),
 ) -> Report:  # fmt: skip
     """Write the dataset folder `out` and return what was kept.
 
     With `mirror`, every clip of joints is written a second time with left and right exchanged, in motion and
     caption, as `M` + id (HumanML3D's own augmentation). Records of features are taken as they are. A record is
     written whole, with its mirror image, or skipped whole. `representation` is humanml3d unless given, `fps` the
-    skeleton's. An unfinished build of the same settings is gone on with; `said` are further ones, of the reader.
-    `captions` are the ids of the captions file: how many of them no record has is reported.
+    skeleton's. An unfinished build of the same settings is gone on with, and what changed since is done again; `said`
+    are further settings, of the reader. Where nothing can be used, `out` is left as it was.
+    `captions` are the ids of the captions file, to report those no record has; `flags` the source's, for warnings.
 
     A mirror image is made of the joints before they are retargeted. The skeleton's two sides differ, and one leg gives
     the scale, so it is not the retargeted clip mirrored: in 13 BVH samples up to 17 mm off around the root, and the
@@ -260,13 +283,19 @@ def build(
     """
     representation = representation or get_representation("humanml3d", skeleton)
     target = Target(out, representation, fps or skeleton.fps, mirror, joint_map)
-    with hold(out, "written"):
-        return _build(records, target, source, licence, workers, said or {}, set(captions))
+    is_new = not out.exists()
+    try:
+        with hold(out, "written"):
+            return _build(records, target, source, licence, workers, said or {}, set(captions), flags)
+    finally:
+        if is_new:
+            with suppress(OSError):  # it holds something
+                out.rmdir()
 
 
 def _build(
     records: Iterable[Record], target: Target, source: str, licence: str, workers: int, said: dict[str, str],
-    unused: set[str],
+    unused: set[str], flags: Collection[str],
 ) -> Report:  # fmt: skip
     out, representation, mirror = target.out, target.representation, target.mirror
     settings = {
@@ -277,9 +306,10 @@ def _build(
     # the journal comes before all else: a folder without one is somebody else's
     text = "".join(json.dumps(line) + "\n" for line in (settings, *done.values()))
     write_atomic(out / JOURNAL, lambda path: path.write_text(text, encoding="utf-8"))
-    for name in ("new_joint_vecs", "texts") + (("new_joints",) if representation.has_joints else ()):
+    folders = ("new_joint_vecs", "texts") + (("new_joints",) if representation.has_joints else ())
+    for name in folders:
         (out / name).mkdir(exist_ok=True)
-    report, outcomes, names, seen = Report(source, fps=target.fps), [], set(), []
+    report, outcomes, names, seen, prints = Report(source, fps=target.fps), [], set(), [], {}
 
     def fresh() -> Iterator[Record]:
         """The records still to do; every one is noted in `seen`, with what is known of it already."""
@@ -290,37 +320,44 @@ def _build(
                 continue
             names.update(made)
             unused.discard(record.row)
-            seen.append(done.get(record.id))
-            if record.id not in done:
+            prints[record.id] = record.fingerprint()
+            known = done.get(record.id)
+            if known and known.get("fingerprint") != prints[record.id]:
+                _remove(out, [clip for clip, *_ in known["clips"]])
+                known = None
+            seen.append(known)
+            if not known:
                 yield record
 
     with open(out / JOURNAL, "a", encoding="utf-8") as journal:
         for outcome in in_order(partial(make_clips, target=target), fresh(), workers):
-            journal.write(json.dumps(outcome) + "\n")
+            journal.write(json.dumps(outcome | {"fingerprint": prints[outcome["id"]]}) + "\n")
             journal.flush()
             outcomes.append(outcome)
     new = iter(outcomes)
     outcomes = [known or next(new) for known in seen]  # in the order of the records
     kept = [outcome for outcome in outcomes if "clips" in outcome]
     report.skipped = {outcome["id"]: outcome["skipped"] for outcome in outcomes if "skipped" in outcome}
-    skipped = len(outcomes) - len(kept)
     _fill_splits(kept, report)
     for outcome in kept:
         report.add_notes(outcome["notes"])
         for _, frames, captions in outcome["clips"]:
             report.add_clip(outcome["split"], frames, captions, outcome["guessed"])
-    report.warnings = warnings([posture for outcome in kept if (posture := outcome.get("posture"))])
+    postures = [posture for outcome in kept if (posture := outcome.get("posture"))]
+    report.warnings = warnings(postures, flags, said.get("up"))
     report.unused_captions = len(unused)
     if unused:
         report.warnings.append(f"{len(unused)} ids of --captions fit no clip, such as {min(unused)!r}")
-    report.save(out)
-    if skipped > MAX_SKIPPED * max(1, len(outcomes)):
-        first, reason = next(iter(report.skipped.items()))
-        raise TooManySkipped(
-            f"{skipped} of {len(outcomes)} records cannot be used (limit 5 %), first {first}: {reason}; "
-            f"all are listed in {out / 'report.json'}; repair or remove them (--explain FILE says more), then "
-            "run this again"
-        )
+    gone = [clip for name in done.keys() - prints.keys() for clip, *_ in done[name]["clips"]]  # the source lost them
+    _remove(out, set(gone) - names)
+    if kept:
+        report.save(out)
+    else:  # nothing to go on from: the same --out is free for other flags
+        for name in folders:
+            shutil.rmtree(out / name)
+        (out / "report.json").unlink(missing_ok=True)  # of an earlier run
+        (out / JOURNAL).unlink()
+    check_skipped(report.skipped, len(outcomes) - len(kept), len(outcomes), out / "report.json" if kept else None)
     if not report.kept["train"]:
         raise ValueError(f"no usable training clip among {len(outcomes)} records of {source}")
     _finish(kept, target, report, licence, said)
@@ -339,6 +376,7 @@ def _finish(kept: list[dict], target: Target, report: Report, licence: str, said
     save_skeleton(target.skeleton, out)
     report.save_histogram(out / "lengths.png")
     people = {clip: o["participant"] for o in kept if o["participant"] for clip, *_ in o["clips"]}
+    (out / "participants.json").unlink(missing_ok=True)  # of a build killed here, whose source has changed since
     if people:
         write_json(out / "participants.json", people)
     for split in SPLITS:

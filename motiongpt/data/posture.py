@@ -1,9 +1,10 @@
-"""Do the positions look like people in metres with y up? No file says so for sure, and retargeting hides the unit.
+"""Do the positions look like people in metres with y up, left on their left? No file says so for sure, and retargeting
+hides most of it.
 
 Nothing is refused: somebody may film people who lie down. A wrong `--unit` or `--up` is named with what was measured.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -12,33 +13,67 @@ from motiongpt.skeletons import Skeleton
 TALL = (0.4, 2.5)  # metres from the lowest to the highest joint: a small child who squats, a tall man who reaches up
 HEADS = ("head", "BUN", "skull")
 FRAMES = 16  # of a clip are measured
+STILL = 1e-3  # metres: the root of somebody who stands still moves more
+MIRRORED = -0.3  # cosine
+LOOSE_BONES = 0.7  # of the mean distance of two joints
 
 
-def measure(joints: np.ndarray, skeleton: Skeleton) -> list[float]:
-    """Medians over frames of joints (F, J, 3): the extents along x, y, z, and from the feet to the head along x, y, z,
-    where the skeleton has a head by name."""
-    joints = joints[:: max(1, len(joints) // FRAMES)]
-    vectors = [np.ptp(joints, axis=1)]
+def measure(joints: np.ndarray, skeleton: Skeleton) -> list[float | None]:
+    """Nine numbers of joints (F, J, 3), medians over frames, None where the skeleton has no such joints.
+
+    The extents along x, y, z; from the feet to the head along x, y, z; the cosine between where the toes point and
+    where the hips and the trunk say that ahead is (-1 in a mirror image); the mean bone over the mean distance of two
+    joints; the size of the root's path.
+    """
+    path = np.linalg.norm(np.ptp(joints[:, 0], axis=0))
+    joints = joints[:: max(1, len(joints) // FRAMES)].astype(np.float64)
+    numbers = [*np.median(np.ptp(joints, axis=1), axis=0), *[None] * 4]
     if head := next((name for name in HEADS if name in skeleton.joints), None):
         feet = joints[:, [*skeleton.feet_left, *skeleton.feet_right]].mean(axis=1)
-        vectors.append(joints[:, skeleton.joints.index(head)] - feet)
-    return [round(float(x), 4) for vector in vectors for x in np.median(vector, axis=0)]
+        numbers[3:6] = np.median(joints[:, skeleton.joints.index(head)] - feet, axis=0)
+    right, left, *shoulders = skeleton.face
+    ankles, toes = zip(skeleton.feet_left, skeleton.feet_right, strict=True)
+    # KIT-ML is stored mirrored: what it calls the left hip is the right one by name
+    if (left, right) in skeleton.mirror_pairs and ankles != toes:
+        trunk = joints[:, shoulders].mean(axis=1) - joints[:, [left, right]].mean(
+            axis=1
+        )  # is up for those who lie, too
+        ahead = np.cross(joints[:, left] - joints[:, right], trunk)
+        pointed = (joints[:, toes] - joints[:, ankles]).sum(axis=1)
+        length = np.linalg.norm(ahead, axis=1) * np.linalg.norm(pointed, axis=1)
+        numbers[6] = np.median((ahead * pointed).sum(axis=1) / np.maximum(length, 1e-12))
+    bones = np.linalg.norm(joints[:, 1:] - joints[:, skeleton.parents[1:]], axis=-1).mean(axis=1)
+    distances = np.linalg.norm(joints[:, :, None] - joints[:, None], axis=-1).mean(axis=(1, 2))
+    numbers += [np.median(bones / np.maximum(distances, 1e-12)), path]
+    return [None if x is None else round(float(x), 4) for x in numbers]
 
 
-def warnings(measures: Sequence[list[float]]) -> list[str]:
-    """What is wrong with most clips, of which `measure` gave these: at most a line on the axis and one on the unit."""
+def warnings(
+    measures: Sequence[list[float | None]], flags: Collection[str] = ("unit", "up"), up: str | None = None
+) -> list[str]:
+    """What is wrong with most clips, of which `measure` gave these. `flags` are those of `unit` and `up` that the
+    source takes, `up` is what was given: nothing else is advised."""
     if not measures:
         return []
-    middle, lines = np.median(np.array(measures), axis=0), []
-    extents, rise = middle[:3], middle[3:]
-    tall = extents[1]
-    if len(rise) and rise[1] < 0.5 * np.linalg.norm(rise):  # more than 60 degrees from upright
+    table = np.array(measures, dtype=float)  # None is NaN, which no comparison is true of
+    middle, lines = np.median(table, axis=0), []
+    extents, rise, (ahead, bones, _) = middle[:3], middle[3:6], middle[6:]
+    tall, unusual = extents[1], "which is unusual; look at the files"
+    if rise[1] < 0.5 * np.linalg.norm(rise):  # more than 60 degrees from upright
         tall = extents.max()
         turned = np.abs(rise[2]) > 0.5 * np.linalg.norm(rise)
-        flag = f"give --up {'z' if rise[2] > 0 else 'y'}" if turned else "check --up"
-        lines.append(f"the heads are {rise[1]:.3g} m above the feet, and {rise[2]:.3g} m along z: unless most people "
-                     f"lie, {flag}")  # fmt: skip
+        wanted = "z" if rise[2] > 0 else "y"
+        mended = f"give --up {wanted}" if turned and "up" in flags and wanted != up else unusual
+        lines.append("the heads are {1:.3g} m above the feet, and {2:.3g} m along z, {0:.3g} m along x: "
+                     "unless most people lie, {3}".format(*rise, mended))  # fmt: skip
     if not TALL[0] <= tall <= TALL[1]:
-        lines.append(f"the bodies are {tall:.3g} m tall, expected {TALL[0]} to {TALL[1]}: check --unit (metres of one "
-                     f"unit of the file){'' if len(rise) else ', and --up'}")  # fmt: skip
+        advice = "check --unit (metres of one unit of the file)" if "unit" in flags else unusual
+        advice += ", and --up" if np.isnan(rise[1]) and "up" in flags and up is None else ""
+        lines.append(f"the bodies are {tall:.3g} m tall, expected {TALL[0]} to {TALL[1]}: {advice}")
+    if bones > LOOSE_BONES:
+        lines.append(f"the bones are {bones:.3g} of the distance of any two joints: are the joints in another order?")
+    elif ahead < MIRRORED:
+        lines.append("left and right are exchanged (mirrored axes?): the toes point backwards in most clips")
+    if len(table) > 2 and (table[:, -1] < STILL).all():
+        lines.append("the root never moves in any clip: root-relative positions lose where the body goes")
     return lines

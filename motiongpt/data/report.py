@@ -9,6 +9,22 @@ from motiongpt.data.motions import SPLITS
 from motiongpt.files import write_atomic, write_json
 
 BIN = 20  # frames per bar of the length histogram
+MAX_SKIPPED = 0.05
+
+
+class TooManySkipped(ValueError):
+    """So many records could not be used that the dataset would not be what its source is."""
+
+
+def check_skipped(skipped: dict[str, str], count: int, total: int, listed: Path | None = None) -> None:
+    """TooManySkipped where `count` of `total` records are more than 5 %; `skipped` is id -> reason."""
+    if count > MAX_SKIPPED * total:
+        first, reason = next(iter(skipped.items()))
+        place = f"; all are listed in {listed}" if listed else ""
+        raise TooManySkipped(
+            f"{count} of {total} records cannot be used (limit 5 %), first {first}: {reason}{place}; "
+            "repair or remove them (--explain FILE says more), then run this again"
+        )
 
 
 @dataclass
@@ -71,6 +87,13 @@ class Report:
         lines += [f"assumed for {clips} clips: {note}" for note, clips in common[:12]]
         lines += [f"... and {len(common) - 12} more notes in report.json"] if len(common) > 12 else []
         return "\n".join(lines)
+
+    def next_step(self, folder: str) -> str:
+        """What to do with the data set, as a command or a sentence."""
+        if self.kept["val"]:
+            return f"python scripts/train_vqvae.py --data {folder} --out outputs/vqvae"
+        return ("more clips: no clip is in the validation split, without which no tokenizer is trained "
+                "(one motion alone: sample.py --task m2t --input FILE)")  # fmt: skip
 
     def save(self, folder: Path) -> None:
         write_json(folder / "report.json", self.to_dict())

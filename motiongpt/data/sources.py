@@ -7,6 +7,7 @@ is asked for), or the embedded data (`procedural`). Every record can be loaded i
 import importlib
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,8 +21,10 @@ from motiongpt.data.caption_table import Row
 from motiongpt.data.joint_maps import JointMap
 from motiongpt.data.motions import SPLITS, Caption, load_array, parse_captions, read_ids
 from motiongpt.data.procedural import clip_name, generate_clip
-from motiongpt.data.raw import RawClip, z_up_to_y_up
-from motiongpt.skeletons import HUMANML3D, Skeleton
+from motiongpt.data.raw import RawClip, to_metres
+from motiongpt.files import read_array
+from motiongpt.representations import Representation, get_representation
+from motiongpt.skeletons import HUMANML3D, Skeleton, guess_skeleton
 
 
 @dataclass(frozen=True)
@@ -113,9 +116,24 @@ def reader_options(source: str, options: Options) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def default_representation(source: str, options: Options) -> str:
-    """The source's; of SMPL-X with body models, joints' features."""
-    return "humanml3d" if source == "smplx" and options.smplx_dir else SOURCES[source].representation
+def default_skeleton(source: str, path: Path | None) -> str:
+    """The source's; of an H5, the built-in one of its joints."""
+    own = reader(source).built_in_skeleton(path) if source == "myoskeleton" and path else None
+    return own or SOURCES[source].skeleton
+
+
+def choose_representation(source: str, given: str | None, options: Options) -> Representation:
+    """The one given, else the source's; of SMPL-X with body models, joints' features.
+
+    Raises ValueError where no clip of the source could become it.
+    """
+    default = "humanml3d" if source == "smplx" and options.smplx_dir else SOURCES[source].representation
+    chosen, skeleton = get_representation(given or default, options.skeleton), options.skeleton
+    if source == "smplx" and chosen.has_joints and options.smplx_dir is None:
+        raise ValueError(f"{chosen.name} needs joints: give --smplx-dir, the folder of body models")
+    if chosen.kind == "humanml3d" and not skeleton.has_lengths and "representation" in SOURCES[source].flags:
+        raise ValueError(f"{skeleton.name} has no bone lengths to retarget to: add --representation positions")
+    return chosen
 
 
 def metres(unit: str | None) -> float | None:
@@ -142,6 +160,8 @@ def records(source: str, folder: Path | None, options: Options) -> tuple[Iterato
     fps = options.skeleton.fps
     if source == "procedural":
         return _procedural(options), options.count, fps
+    if source == "amass" and not options.index:
+        _check_models(options)
     one_file = bool(SOURCES[source].reader) and not options.index
     if folder is None or not (folder.is_dir() or (folder.is_file() and one_file)):
         wanted = "a folder or a file of it" if one_file else "a folder"
@@ -198,8 +218,14 @@ def _many(source: str, paths: list[Path], arguments: dict[str, Any]) -> Iterator
     for path in paths:
         bad: list[tuple[str, str]] = []
         for clip_id, clip in reader(source).read_all(path, **arguments, on_bad=lambda *what: bad.append(what)):  # noqa: B023
-            yield Record(clip_id, None, [], partial(_given, clip))
+            yield Record(clip_id, None, [], partial(_given, clip), files=(path,))
         yield from (Record(clip_id, None, [], partial(_refuse, reason)) for clip_id, reason in bad)
+
+
+def _check_models(options: Options) -> None:
+    if options.smplx_dir is None:
+        raise ValueError("--from amass needs --smplx-dir DIR, the body models that its poses are of; --explain FILE "
+                         "says which, and where they come from")  # fmt: skip
 
 
 def _first_fps(source: str, paths: list[Path], options: Options) -> float:
@@ -227,9 +253,14 @@ def _file_record(source: str, path: Path, root: Path, options: Options) -> Recor
     key, row = _row(options, name, stem, path.name, stem.removesuffix("_mmm"))
     load, captions = partial(_read, source, path, arguments), row.captions
     beside = path.parent / f"{stem}.txt"
+    annotations = path.with_name(f"{stem.removesuffix('_mmm')}_annotations.json")  # of kit-xml
     if not captions and beside.is_file():
         load, captions = _with_captions(beside, load)
-    return Record(name, row.split, captions, load, row.participant, False, guess_caption(stem, path.parent.name), key)
+    guess = guess_caption(stem.removesuffix("_mmm"), path.parent.name)
+    return Record(
+        name, row.split, captions, load, row.participant, guess=guess, row=key,
+        files=(path, beside, annotations),
+    )  # fmt: skip
 
 
 def _row(options: Options, *names: str) -> tuple[str | None, Row]:
@@ -278,9 +309,7 @@ def load_joints(
     joints = load_array(path, 3, 3)
     if joints.shape[1] != skeleton.num_joints:
         raise ValueError(f"{path}: {joints.shape[1]} joints, skeleton {skeleton.name} has {skeleton.num_joints}")
-    joints = z_up_to_y_up(joints) if up == "z" else joints
-    joints = joints * np.float32(unit) if unit != 1 else joints
-    return resample(joints, fps or skeleton.fps, skeleton.fps)
+    return resample(to_metres(joints, unit, up), fps or skeleton.fps, skeleton.fps)
 
 
 def joint_records(
@@ -292,18 +321,36 @@ def joint_records(
     if place is None:
         raise FileNotFoundError(f"{folder} has none of {', '.join(n + '/' for n in names)} with (F, J, 3) .npy files")
     for clip, split in read_splits(folder).items():
-        load, captions = _texts(folder, clip, partial(load_joints, place / f"{clip}.npy", skeleton, fps, unit, up))
-        yield Record(clip, split, captions, load)
+        path = place / f"{clip}.npy"
+        load, captions = _texts(folder, clip, partial(load_joints, path, skeleton, fps, unit, up))
+        yield Record(clip, split, captions, load, files=(path, _text(folder, clip)))
 
 
 def feature_records(folder: Path, skeleton: Skeleton) -> Iterator[Record]:
     """Records of an existing HumanML3D or KIT-ML folder, features as they are."""
     if not (folder / "new_joint_vecs").is_dir():
         raise FileNotFoundError(f"{folder} has no new_joint_vecs/; is it the HumanML3D folder itself?")
-    for clip, split in read_splits(folder).items():
-        load = partial(load_array, folder / "new_joint_vecs" / f"{clip}.npy", 2, skeleton.feature_dim)
-        load, captions = _texts(folder, clip, load)
-        yield Record(clip, split, captions, load, is_features=True)
+    split_of = read_splits(folder)
+    paths = {clip: folder / "new_joint_vecs" / f"{clip}.npy" for clip in split_of}
+    _check_width(folder, list(paths.values()), skeleton)
+    for clip, path in paths.items():
+        load, captions = _texts(folder, clip, partial(load_array, path, 2, skeleton.feature_dim))
+        yield Record(clip, split_of[clip], captions, load, is_features=True, files=(path, _text(folder, clip)))
+
+
+def _check_width(folder: Path, paths: list[Path], skeleton: Skeleton) -> None:
+    """ValueError where the first clips that can be read are all of another skeleton's width."""
+    widths = []
+    for path in paths:
+        with suppress(ValueError, OSError):
+            widths += read_array(path).shape[1:]
+        if len(widths) == 5:
+            break
+    if widths and len(set(widths)) == 1 and widths[0] != skeleton.feature_dim:
+        known = {"humanml3d-22": "--from humanml3d", "kit-21": "--from kit-ml"}
+        other = guess_skeleton((widths[0] + 1) / 12)
+        advice = known.get(other and other.name, "give the --skeleton they are of")
+        raise ValueError(f"{folder}: the features are {widths[0]} wide, expected {skeleton.feature_dim}: {advice}")
 
 
 def index_records(folder: Path, options: Options) -> Iterator[Record]:
@@ -312,21 +359,34 @@ def index_records(folder: Path, options: Options) -> Iterator[Record]:
     Splits and texts/ID.txt are those beside the index, or in the folder HumanML3D beside it, where they are; the
     captions file goes first.
     """
-    from motiongpt.data.readers.amass_index import index_rows, read_row
+    from motiongpt.data.readers.amass_index import index_rows, is_humanact12, read_row, source_file
 
     places = (options.index.parent, options.index.parent / "HumanML3D")
     place = next((p for p in places if (p / "texts").is_dir()), places[0])
     split_of = read_splits(place) if (place / "train.txt").is_file() else {}
-    for row in index_rows(options.index):
+    rows = index_rows(options.index)
+    if not all(map(is_humanact12, rows)):
+        _check_models(options)
+    for row in rows:
         load = partial(read_row, row, folder, options.smplx_dir, None, options.exact_fps)
         key, known = _row(options, row.id)
         captions = known.captions
         if not captions:
             load, captions = _texts(place, row.id, load)
         guess = guess_caption(row.source.stem.removesuffix("_poses"))
-        yield Record(row.id, known.split or split_of.get(row.id), captions, load, known.participant, False, guess, key)
+        files = [_text(place, row.id)]
+        with suppress(FileNotFoundError):  # loading says so
+            files.append(source_file(row, folder))
+        yield Record(
+            row.id, known.split or split_of.get(row.id), captions, load, known.participant, guess=guess, row=key,
+            files=tuple(files),
+        )  # fmt: skip
+
+
+def _text(folder: Path, clip: str) -> Path:
+    return folder / "texts" / f"{clip}.txt"
 
 
 def _texts(folder: Path, clip: str, load: Any) -> tuple[Any, list[Caption]]:
-    path = folder / "texts" / f"{clip}.txt"
+    path = _text(folder, clip)
     return _with_captions(path, load) if path.is_file() else (load, [])

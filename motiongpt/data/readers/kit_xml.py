@@ -15,7 +15,7 @@ import json
 import math
 import re
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -27,7 +27,9 @@ import torch
 from ...files import write_atomic, write_json
 from ...rotations import axis_angle_to_quaternion, quaternion_multiply, quaternion_to_matrix
 from ...skeletons import KIT
+from ..build import Record
 from ..raw import RawClip
+from ..report import check_skipped
 from ..resample import slerp
 from . import mmm
 
@@ -100,22 +102,29 @@ def explain(path: str | Path, fps: float | None = None, height: float | None = N
     return lines
 
 
-def plain(clips: Iterable[tuple[str, RawClip]], folder: str | Path) -> None:
-    """(id, clip) pairs -> kit_motion_data.npy, all frames (N, J, 3) float32, and kit_text_data.json, a list of
-    {id, start, length, captions}: clip i is rows start to start + length. Metres, y up.
+def plain(records: Iterable[Record], folder: str | Path, say: Callable[[str], None] = print) -> None:
+    """Records -> kit_motion_data.npy, all frames (N, J, 3) float32, and kit_text_data.json, a list of
+    {id, start, length, captions}: clip i is rows start to start + length. Metres, y up. `say` gets a line for each
+    record that cannot be read.
 
-    Raises ValueError where there is no clip, or where two differ in joints or fps.
+    Raises TooManySkipped above 5 % of these, ValueError where there is no clip, or where two differ in joints or fps.
     """
-    folder, texts, parts, first = Path(folder), [], [], None
-    start = 0
-    for clip_id, clip in clips:
+    folder, texts, parts, first, start, skipped = Path(folder), [], [], None, 0, {}
+    for record in records:
+        try:
+            clip = record.load()
+        except (ValueError, OSError) as error:
+            skipped[record.id] = " ".join(str(error).split())
+            say(f"skipped {record.id}: {skipped[record.id]}")
+            continue
         first = first or clip
         if clip.joints is None or (clip.names, clip.fps) != (first.names, first.fps):
-            raise ValueError(f"{clip_id}: its joints or its {clip.fps:g} fps are not those of the clips before it")
+            raise ValueError(f"{record.id}: its joints or its {clip.fps:g} fps are not those of the clips before it")
         length = len(clip.joints)
-        texts.append({"id": clip_id, "start": start, "length": length, "captions": list(clip.captions)})
+        texts.append({"id": record.id, "start": start, "length": length, "captions": list(clip.captions)})
         parts.append(np.asarray(clip.joints, np.float32))
         start += length
+    check_skipped(skipped, len(skipped), len(texts) + len(skipped))
     if not parts:
         raise ValueError(f"no clips to write into {folder}")
 

@@ -2,9 +2,10 @@
 
 `motion` is (n, F, 3 J) joint-major or (n, F, J, 3), padded after `lengths`. The trajectory is kept: nothing is centred.
 Joint names and parents come from a skeleton JSON, else from the file's attributes (`joint_names`, `parents`), else
-from the width: 84 columns are taken for the built-in `skeletons.MYOSKELETON`, 78 for the 26 key joints of the public
-MyoSkeleton code; both assumptions are noted on every clip. Unit and up axis come from the caller, else from the
-attributes (`unit`, `up`, or words in `layout`), else from the size and posture of the body (noted as guessed).
+from the width: 84 columns are taken for the built-in `skeletons.MYOSKELETON`, 78 for `skeletons.MYOSKELETON_26`, the
+key joints of the public MyoSkeleton code; both assumptions are noted on every clip. Unit and up axis come from the
+caller, else from the attributes (`unit`, `up`, or words in `layout`), else from the size and posture of the body
+(noted as guessed).
 """
 
 import json
@@ -20,16 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from motiongpt.data.raw import RawClip, z_up_to_y_up
-from motiongpt.skeletons import MYOSKELETON, Skeleton
+from motiongpt.skeletons import MYOSKELETON, MYOSKELETON_26, Skeleton
 
-PUBLIC_26 = tuple(
-    "myoskeleton_root pelvis lumbar_spine_3 thoracic_spine cervical_spine_4 skull clavicle_r humerus_r ulna_r lunate_r "
-    "clavicle_l humerus_l ulna_l lunate_l proximal_phalanx_1_r proximal_phalanx_2_r proximal_phalanx_1_l "
-    "proximal_phalanx_2_l hip_r femur_r tibia_r foot_r hip_l femur_l tibia_l foot_l".split()
-)
-"""The simplified joints of the public MyoSkeleton code; its documents say 28, its list has these 26. No parents that
-fit them are published."""
-
+BUILT_IN = (MYOSKELETON, MYOSKELETON_26)
 METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001, "inch": 0.0254}
 _UNIT_WORDS = {
     "m": "m", "metre": "m", "metres": "m", "meter": "m", "meters": "m", "cm": "cm", "centimetres": "cm",
@@ -129,8 +123,19 @@ def read_schema(path: Path | str, **options) -> Schema:
         return _schema(file, Path(path), **options)
 
 
+def built_in_skeleton(path: Path) -> str | None:
+    """The built-in skeleton of the joints of a file, or of a folder's first; None for others, and for no such file."""
+    try:
+        with _open(find(path)[0]) as file:
+            motion = _motion(file, path)
+            names, *_ = _names(file, motion.shape[2] if motion.ndim == 4 else motion.shape[2] / 3, None, [])
+            return next((known.name for known in BUILT_IN if known.joints == names), None)
+    except (OSError, RuntimeError, TypeError, KeyError, ValueError):
+        return None  # reading says what is wrong with it
+
+
 def explain(path: Path | str, **options) -> list[str]:
-    """Lines for people: keys, shapes, joints, what is kept and dropped and why. A broken file is explained, too."""
+    """Lines for people: keys, shapes, joints, what is assumed. A broken file is explained, too."""
     path, lines = Path(path), []
     try:
         with _open(path) as file:
@@ -145,11 +150,7 @@ def explain(path: Path | str, **options) -> list[str]:
         lines += [f"limits: {', '.join(schema.limits)}"] if schema.limits else []
         lines += [f"{schema.fps:g} fps, unit {schema.unit}, {schema.up} up, split {schema.split or 'not said'}"]
         lines += [f"note: {note}" for note in schema.notes]
-        bad, kept, frames = [], 0, 0
-        for _, clip in read_all(path, **options, on_bad=lambda _, message: bad.append(message)):
-            kept, frames = kept + 1, frames + len(clip.joints)
-        lines.append(f"would keep {kept} clips, {frames} frames ({frames / schema.fps:.1f} s); drop {len(bad)}")
-        lines += [f"  dropped: {message}" for message in bad[:20]]
+        lines += [f"{schema.clips} clips of up to {schema.frames} frames"]
     except (ValueError, OSError, RuntimeError, TypeError, KeyError) as error:
         lines.append(f"broken: {' '.join(str(error).split())[:400]}")
     return lines
@@ -304,16 +305,14 @@ def _names(file, joints: float, skeleton, notes: list[str]):
     if names is not None:
         names = _check_names(names)
         parents = _check_parents(_listed(_attribute(file, "parents", "joint_parents")), names)
-        if parents is None and names == MYOSKELETON.joints:
-            notes.append(f"no parents in the file: those of the built-in {MYOSKELETON.name} (same joint names)")
-            parents = MYOSKELETON.parents
+        known = next((known for known in BUILT_IN if known.joints == names), None)
+        if parents is None and known:
+            notes.append(f"no parents in the file: those of the built-in {known.name} (same joint names)")
+            parents = known.parents
         return names, parents, {}
-    if joints == MYOSKELETON.num_joints:
-        notes.append(f"no joint names in the file: the built-in {MYOSKELETON.name} is assumed")
-        return MYOSKELETON.joints, MYOSKELETON.parents, {}
-    if joints == len(PUBLIC_26):
-        notes.append("no joint names in the file: 78 columns, the public code's 26 joints are assumed, without parents")
-        return PUBLIC_26, None, {}
+    if known := next((known for known in BUILT_IN if known.num_joints == joints), None):
+        notes.append(f"no joint names in the file: the built-in {known.name} is assumed")
+        return known.joints, known.parents, {}
     raise ValueError(f"{joints:g} joints without names; give a skeleton JSON with joints and parents")
 
 

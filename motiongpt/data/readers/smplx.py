@@ -213,7 +213,8 @@ def explain(
                 what = f"{tuple(shape)} {value.dtype}" if shape is not None else type(value).__name__
                 lines.append(f"  {str(key)[:80]}: {what} -> {known.get(key, 'fps' if key in _FPS else 'dropped')}")
         clip = read(path, fps, layout, body_models)
-        lines.append(f"would keep {len(clip.parameters)} frames at {clip.fps:g} fps, captions {clip.captions}, "
+        captions = ", ".join(clip.captions) or "none in the file"
+        lines.append(f"would keep {len(clip.parameters)} frames at {clip.fps:g} fps, captions: {captions}, "
                      f"participant {clip.participant or 'not said'}")  # fmt: skip
         lines += [f"note: {note}" for note in clip.notes]
     except (ValueError, OSError) as error:
