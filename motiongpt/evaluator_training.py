@@ -188,7 +188,8 @@ def train_evaluator(
     better one end the training. `config.caption_dropout` is the share of words that become unknown.
 
     Raises:
-        ValueError: gradients are accumulated, no clip is usable, `out` is the data set, or as of `new_evaluator`.
+        ValueError: gradients are accumulated, no clip is usable, a clip is in two splits, `out` is a data set or an
+            evaluation, or as of `new_evaluator`.
         FileNotFoundError: there is no validation split.
         FileExistsError: `out` holds an evaluator without a state to go on from, and `fresh` is not given.
     """
@@ -197,6 +198,7 @@ def train_evaluator(
     if config.batch_size < 2:
         raise ValueError(f"--batch-size must be at least 2 to tell pairs apart, got {config.batch_size}")
     check_training_folder(out, "an evaluator", fresh)
+    data.check_apart()
     pairs, val = read_pairs(data, "train", say), read_pairs(data, "val", say)
     if len(val) < 2:
         raise ValueError(f"{data.folder}/val.txt has one usable clip; R-precision needs at least 2")

@@ -49,9 +49,9 @@ def train_tokenizer(
     `out` gets config.json, model.safetensors, Mean.npy and Std.npy of the best validation loss so far.
 
     Raises:
-        ValueError: gradients are accumulated, the window is shorter than a code, there is no validation clip, or the
-            data's mean and deviation are another network's. Or `out` is a data set. BlockingIOError: another process
-            trains there.
+        ValueError: gradients are accumulated, the window is shorter than a code, there is no validation clip, a clip is
+            in two splits, or the data's mean and deviation are another network's. Or `out` is a data set.
+        BlockingIOError: another process trains there.
         FileExistsError: `out` holds a tokenizer without a state to go on from, and `fresh` is not given.
     """
     if config.grad_accum != 1:  # the codebook learns from every forward pass: several are not one large batch
@@ -59,6 +59,7 @@ def train_tokenizer(
     if config.window < (unit := model_config.frames_per_code):
         raise ValueError(f"--window must be at least {unit} frames, one code; got {config.window}")
     check_training_folder(out, "a tokenizer", fresh)
+    data.check_apart()
     clips, dropped = data.load_split("train")
     val, dropped_val = data.load_split("val")
     for clip, reason in (dropped | dropped_val).items():

@@ -383,6 +383,15 @@ def train(clips, tmp_path):
     return call
 
 
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_clip_in_two_splits_is_refused(train, tmp_path, split):
+    with open(tmp_path / "data" / f"{split}.txt", "a") as file:
+        file.write("3\n7\n")
+    with pytest.raises(ValueError, match=f"train.txt and {split}.txt share 2 clips, such as 3; a clip belongs to one"):
+        train(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def bytes_of(folder):
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 

@@ -261,6 +261,10 @@ def test_what_cannot_be_trained(folder, tmp_path):
         train(folder, tmp_path / "out", replace(CONFIG, grad_accum=2))
     with pytest.raises(ValueError, match="--batch-size must be at least 2"):
         train(folder, tmp_path / "out", replace(CONFIG, batch_size=1))
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "report.json").write_text("{}")
+    with pytest.raises(ValueError, match="is an evaluation; give an evaluator"):
+        train(folder, tmp_path / "report", CONFIG)
     with pytest.raises(ValueError, match="is a data set; give an evaluator"):
         train(folder, folder)
     data = make_data(tmp_path / "data")

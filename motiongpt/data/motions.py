@@ -13,6 +13,7 @@ It hands out arrays and captions; windows and batches are `data/batches.py`, fea
 """
 
 import hashlib
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -120,11 +121,12 @@ def read_ids(path: Path) -> list[str]:
 def check_training_folder(out: Path, what: str, fresh: bool) -> None:
     """Whether `what` ("a tokenizer") may be trained in `out`.
 
-    Raises ValueError where it is a data set, whose Mean.npy and Std.npy would be replaced, FileExistsError where it
-    holds weights without a state to go on from and they are not to be replaced (`fresh`).
+    Raises ValueError where it is a data set, whose Mean.npy and Std.npy would be replaced, or an evaluation,
+    FileExistsError where it holds weights without a state to go on from and they are not to be replaced (`fresh`).
     """
-    if any((out / name).exists() for name in ("dataset.json", "new_joint_vecs")):
-        raise ValueError(f"--out {out} is a data set; give {what} a folder of its own")
+    kinds = {"dataset.json": "a data set", "new_joint_vecs": "a data set", "report.json": "an evaluation"}
+    if found := [kind for name, kind in kinds.items() if (out / name).exists()]:
+        raise ValueError(f"--out {out} is {found[0]}; give {what} a folder of its own")
     if (out / "model.safetensors").is_file() and not (out / "state").is_dir() and not fresh:
         raise FileExistsError(f"{out} holds {what} that cannot go on (no state/); --fresh replaces it")
 
@@ -184,6 +186,16 @@ class MotionDataset:
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing: the {split} split lists one clip id a line")
         return read_ids(path)
+
+    def check_apart(self) -> None:
+        """ValueError where a clip is in two of the splits there are: what is trained on would be measured on."""
+        splits = {split: set(self.ids(split)) for split in SPLITS if (self.folder / f"{split}.txt").is_file()}
+        for one, other in itertools.combinations(splits, 2):
+            if both := splits[one] & splits[other]:
+                raise ValueError(
+                    f"{self.folder}: {one}.txt and {other}.txt share {len(both)} clips, such as {min(both)}; a clip "
+                    "belongs to one split, or what is trained on is measured on"
+                )
 
     def hash(self) -> str:
         """16 hex digits over the statistics and the split files: tells two data sets apart, cheaply."""
