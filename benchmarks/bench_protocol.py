@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np
 import torch
 
-from motiongpt.comparison import FID_RESAMPLES, bootstrap, fid_differences
+from motiongpt.comparison import RESAMPLES, bootstrap, fid_half_width
 from motiongpt.metrics import fid, multimodality, token_distances
 from motiongpt.protocol import Item, Row, Texts, qualities
 from motiongpt.representations import get_representation
@@ -68,10 +68,10 @@ def main(args) -> None:
     timed("per clip", lambda: [rows["model"].per_clip(i) for i in range(N)])
     evaluated = spent | {"all": sum(spent.values())}
     spent.clear()
-    resamples = FID_RESAMPLES[N > WIDTH]
     pairs = [(embedded["real"], embedded[name]) for name in ("reconstruction", "model")]
-    timed(f"FID, {resamples} x", lambda: fid_differences(*pairs, rng, resamples))
-    timed("other intervals", lambda: bootstrap(rng.normal(size=(N, 16)), rng))
+    timed("FID interval", lambda: fid_half_width(*pairs, rng))
+    values = rng.normal(size=(2, N, 16))
+    timed("other intervals", lambda: bootstrap(values, np.ones_like(values), rng, RESAMPLES))
     print(f"{N} clips, {args.repeats} repeats, {args.references} references a clip, {args.threads} threads")
     for head, times in (("evaluation", evaluated), ("comparison", spent)):
         print(head)

@@ -72,7 +72,7 @@ AS_THEY_ARE = ("real", "copy", "shuffled captions")
 
 
 def noticed(name: str, row: dict, real: dict, half: float) -> bool:
-    (a, da), (b, db) = ((x[name]["mean"], x[name]["interval"]) for x in (row, real))
+    (a, da), (b, db) = ((x[name]["mean"], x[name]["interval"] or 0.0) for x in (row, real))
     if name == "fid":
         return a > half
     worse = abs(a - b) if name in BOTH_WAYS else b - a if name in LESS_IS_WORSE else a - b
@@ -109,7 +109,7 @@ def markdown(rows: dict, half: float, protocol: dict) -> str:
     for name, row in rows.items():
         seen = [c for c in COLUMNS if noticed(c, row, real, half)]
         wanted = SHOULD_NOTICE[name]
-        cells = {c: number(row[c]["mean"]) + f" ± {row[c]['interval']:.2g}" * (c != "fid") for c in COLUMNS}
+        cells = {c: number(row[c]["mean"]) + f" ± {row[c]['interval'] or 0:.2g}" * (c != "fid") for c in COLUMNS}
         bold = [f"**{cell}**" if c == wanted else cell for c, cell in cells.items()]
         verdict = "" if name == "real" else ("no" if seen else "nothing, as it should") if wanted is None else ""
         if wanted:

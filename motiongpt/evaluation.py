@@ -7,7 +7,9 @@ gives the same bytes. What joints are made of is in metres; where features are n
 themselves are compared, and nothing is drawn.
 """
 
-from collections.abc import Iterator, Mapping
+import hashlib
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +71,28 @@ PARAMETERS = {
 LABELS = ERRORS | QUALITIES | PARAMETERS
 BONE_LIMIT = 0.2  # share a bone may be off the skeleton's length
 SHOWN = ("best", "median", "worst")
+WRITTEN = ("report.json", "report.md", "embeddings.safetensors", "metrics.png", "r_precision.png", "codes.png",
+           "lengths.png", *(f"{rank}.{kind}" for rank in SHOWN for kind in ("gif", "png")))  # fmt: skip
+"""All files an evaluation may write."""
+TAKEN = {
+    "dataset.json": "a data set", "new_joint_vecs": "a data set", "config.json": "a run or a tokenizer",
+    "model.safetensors": "a tokenizer or an evaluator", "adapter_model.safetensors": "a stage of a run",
+    "text_mot_match": "an evaluator", "finest.tar": "an evaluator",
+}  # fmt: skip
+"""What a folder is that holds such a file: none to write a report into."""
+
+
+def check_report_folder(out: Path) -> None:
+    """ValueError where `out` is `TAKEN`: a data set has a report.json of its own, which would be lost."""
+    if found := [kind for name, kind in TAKEN.items() if (out / name).exists()]:
+        raise ValueError(f"--out {out} is {found[0]}; give the evaluation a folder of its own")
+
+
+def clear_report(out: Path) -> None:
+    """Remove what a former evaluation wrote into `out`: nothing of it may stand beside another report."""
+    check_report_folder(out)
+    for name in WRITTEN:
+        (out / name).unlink(missing_ok=True)
 
 
 def frame_errors(joints: Tensor, target: Tensor, fps: float) -> dict[str, Tensor]:
@@ -168,10 +192,31 @@ def code_usage(counts: Tensor) -> dict:
             "histogram": counts.tolist()}  # fmt: skip
 
 
-def other_lists(data: MotionDataset, split: str) -> str:
-    """Which other lists of clips there are to measure, as the end of an error message."""
-    others = [name for name in SPLITS if name != split and (data.folder / f"{name}.txt").is_file() and data.ids(name)]
-    return "; --split " + " or ".join(reversed(others)) + " measures others" if others else ""
+def clips_hash(clips: Iterable[tuple[str, np.ndarray, object]]) -> str:
+    """16 hex digits of what is measured, (name, frames, what is said of them): a changed one is another data set."""
+    digest = hashlib.sha256()
+    for name, features, said in clips:
+        digest.update(f"{name}{features.shape}{said}".encode() + features.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def train_warning(inside: int, measured: int) -> list[str]:
+    """Markdown that says how many measured clips are in train.txt, where some are."""
+    if not inside:
+        return []
+    return [
+        f"**Warning: {inside} of {measured} measured clips are of the training split (train.txt): this says what was "
+        "learnt by heart, and no number of it belongs in a table.**", "",
+    ]  # fmt: skip
+
+
+def other_lists(data: MotionDataset, split: str, clips: int = 1, frames: range = range(1, sys.maxsize)) -> str:
+    """Which other lists have at least `clips` clips of so many `frames`, as the end of an error message; never train,
+    which says what was learnt by heart."""
+    there = [name for name in reversed(SPLITS) if name != "train" and (data.folder / f"{name}.txt").is_file()]
+    lists = [name for name in dict.fromkeys([*there, "+".join(reversed(there))]) if name not in ("", split)]
+    others = [name for name in lists if sum(data.frames(clip) in frames for clip in data.ids(name)) >= clips]
+    return "; --split " + " or ".join(others) + " measures others" if others else ""
 
 
 def load_clips(data: MotionDataset, split: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -196,7 +241,7 @@ def evaluate_vqvae(
     dropped |= {name: f"{len(x)} frames, shorter than one code" for name, x in usable.items() if len(x) < unit}
     usable = {name: x for name, x in usable.items() if len(x) >= unit}
     if not usable:
-        others = other_lists(data, split)
+        others = other_lists(data, split, frames=range(unit, sys.maxsize))
         raise ValueError(f"{data.folder}/{split}.txt has no usable clip of at least {unit} frames{others}")
     chosen = dict(list(usable.items())[:clips])
 
@@ -217,10 +262,13 @@ def evaluate_vqvae(
     return {
         "what": "vqvae",
         "protocol": {
-            "data": data.folder.resolve().name, "data_hash": data.hash(), "tokenizer_hash": tokenizer.hash,
-            "split": split, "clips": len(chosen), "usable_clips": len(usable), "dropped_clips": len(dropped),
+            "data": data.folder.resolve().name,
+            "data_hash": clips_hash((name, x, "") for name, x in chosen.items()), "tokenizer_hash": tokenizer.hash,
+            "split": split, "clips": len(chosen), "in_train": len(chosen.keys() & set(data.ids("train"))),
+             "usable_clips": len(usable), "dropped_clips": len(dropped),
             "frames": sum(row["frames"] for row in rows.values()), "fps": data.fps,
-            "skeleton": tokenizer.skeleton.name, "representation": data.representation.name,
+            "skeleton": tokenizer.skeleton.name if data.representation.has_joints else None,
+            "representation": data.representation.name,
             "motiongpt": __version__, "torch": torch.__version__,
         },
         "metrics": average([layers[-1][name] for name in chosen]),
@@ -267,8 +315,9 @@ def protocol_line(protocol: dict) -> str:
     taken = "all" if p["clips"] == p["usable_clips"] else f"the first {p['clips']} of {p['usable_clips']}"
     return (
         f"data {p['data']} ({p['data_hash']}), tokenizer {p['tokenizer_hash']}, split {p['split']}, N = {p['clips']} "
-        f"({taken} usable clips, {p['dropped_clips']} dropped), {p['frames']} frames at {p['fps']:g} fps, skeleton "
-        f"{p['skeleton']}, representation {p['representation']}, motiongpt {p['motiongpt']}, torch {p['torch']}"
+        f"({taken} usable clips, {p['dropped_clips']} dropped), {p['frames']} frames at {p['fps']:g} fps, "
+        f"{'skeleton ' + p['skeleton'] + ', ' if p['skeleton'] else ''}representation {p['representation']}, "
+        f"motiongpt {p['motiongpt']}, torch {p['torch']}"
     )
 
 
@@ -300,7 +349,9 @@ def vqvae_markdown(report: dict) -> str:
     """The report as Markdown, for people."""
     metrics, original, best = report["metrics"], report["original"], ranking(report["metrics"])
     names = {name: label for name, label in LABELS.items() if name in metrics}
-    lines = ["# Motion tokenizer: reconstruction", "", f"Protocol: {protocol_line(report['protocol'])}.", ""]
+    p = report["protocol"]
+    lines = ["# Motion tokenizer: reconstruction", "", f"Protocol: {protocol_line(p)}.", ""]
+    lines += train_warning(p["in_train"], p["clips"])
     lines += table(
         ["metric", "reconstruction", "original"],
         [[label, number(metrics[name]), number(original[name]) if name in original else "0"]

@@ -7,6 +7,8 @@ The networks are in `matching.py`. An evaluator is a folder, of one of two kinds
     ours               config.json, model.safetensors (with the word vectors), words.json, Mean.npy, Std.npy
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from motiongpt import __version__
 from motiongpt.config import EvaluatorConfig
 from motiongpt.data.batches import pad_motions
 from motiongpt.data.motions import load_array
-from motiongpt.files import Unfilled, file_hash, read_json, read_tensors, write_json, write_tensors
+from motiongpt.files import Unfilled, read_json, read_tensors, tensors_hash, write_json, write_tensors
 from motiongpt.matching import (
     UNIT,
     MatchingNetwork,
@@ -117,7 +119,7 @@ def _published_stats(folder: Path) -> Normalizer:
 class Evaluator:
     """The matching networks with their normalisation and words: clips and captions in, embeddings (N, D) out.
 
-    `facts` are what config.json says about the training (data hash, seed ...); `hash` is that of the weights' file.
+    `facts` are what config.json says about the training (data hash, seed ...). `hash`, once loaded, is `identity`.
     """
 
     def __init__(
@@ -147,6 +149,13 @@ class Evaluator:
     @property
     def device(self) -> torch.device:
         return self.network.words.weight.device
+
+    def identity(self) -> str:
+        """16 hex digits over what decides an embedding but the packing: weights, word vectors, words, mean, deviation,
+        config. A published evaluator and its copy of ours have the same."""
+        stats = {"mean": torch.from_numpy(self.normalizer.mean), "std": torch.from_numpy(self.normalizer.std)}
+        rest = json.dumps([self.config.to_dict(), self.vocabulary.words], sort_keys=True)
+        return hashlib.sha256((tensors_hash(self.network.state_dict() | stats) + rest).encode()).hexdigest()[:16]
 
     def describe(self) -> str:
         """One line for the reader of numbers: which evaluator this is."""
@@ -182,6 +191,7 @@ class Evaluator:
             raise ValueError(f"{folder} holds no {PUBLISHED_FILE}; word vectors and statistics are only for such a one")
         else:
             evaluator = cls._load_own(folder, packing)
+        evaluator.hash = evaluator.identity()
         evaluator.network.to(device)
         return evaluator
 
@@ -208,9 +218,7 @@ class Evaluator:
         normalizer.check_pair(representation, PUBLISHED_BIAS, found[0])
         network = _fill(config, tensors | {"words.weight": torch.from_numpy(vectors)}, path)
         facts = {"glove": glove_hash(glove)}
-        evaluator = cls(network, vocabulary, normalizer, skeleton, skeleton.fps, representation, packing, facts)
-        evaluator.hash = file_hash(path)
-        return evaluator
+        return cls(network, vocabulary, normalizer, skeleton, skeleton.fps, representation, packing, facts)
 
     @classmethod
     def _load_own(cls, folder: Path, packing: str | None) -> "Evaluator":
@@ -237,9 +245,7 @@ class Evaluator:
             raise ValueError(f"{folder}: {len(network.words.weight)} word vectors, {len(vocabulary.words)} words")
         facts = content.get("facts", {})
         packing = packing or content.get("packing", "guo")
-        evaluator = cls(network, vocabulary, normalizer, skeleton, content["fps"], representation, packing, facts)
-        evaluator.hash = file_hash(path)
-        return evaluator
+        return cls(network, vocabulary, normalizer, skeleton, content["fps"], representation, packing, facts)
 
     def save(self, folder: Path | str) -> None:
         """Write a folder of ours, also of a published one; `load` reads it without GloVe."""

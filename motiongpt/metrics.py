@@ -176,16 +176,15 @@ def limit_violation(values: Tensor, lower: Tensor | float, upper: Tensor | float
 # 3) Sets of embeddings.
 
 
-def spread(x: Tensor, counts: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def spread(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean (D,) and a root R of the covariance, R^T R = C with N - 1 below, of the rows of x (N, D); float64.
 
     R is the smaller of two: the centred rows / sqrt(N - 1) themselves, (N, D), or from N = D + 1 on the symmetric root
-    by eigenvalues, (D, D). `counts` (N,) says how often each row counts, as where rows were drawn with repetition.
+    by eigenvalues, (D, D).
     """
-    x, weights = x.double(), x.new_ones(len(x), dtype=torch.float64) if counts is None else counts.double()
-    x, weights, N = x[weights > 0], weights[weights > 0], weights.sum()
-    mean = weights @ x / N
-    centred = (x - mean) * (weights / (N - 1)).sqrt()[:, None]
+    x = x.double()
+    mean = x.mean(0)
+    centred = (x - mean) / (len(x) - 1) ** 0.5
     if len(x) <= x.shape[1]:
         return mean, centred
     values, vectors = torch.linalg.eigh(centred.T @ centred)

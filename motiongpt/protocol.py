@@ -10,7 +10,6 @@ An evaluator is what has `embed_motion(list of (F, D)) -> (N, E)`, `embed_text(l
 `hash`, `packing`, `describe()`, `config.max_frames`, `skeleton`, `representation` and `fps`.
 """
 
-import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from torch import Tensor
 
 from motiongpt import __version__
 from motiongpt.data.motions import Caption, MotionDataset, by_time
-from motiongpt.evaluation import frame_qualities, load_clips, other_lists
+from motiongpt.evaluation import clips_hash, frame_qualities, load_clips, other_lists
 from motiongpt.matching import UNIT, usable_frames
 from motiongpt.metrics import (
     diversity,
@@ -57,14 +56,12 @@ def shortest_clip(data: MotionDataset) -> int:
     return 24 if data.skeleton.name.startswith("kit") else round(2 * data.fps)
 
 
-def read_items(
-    data: MotionDataset, split: str, min_frames: int, max_frames: int, clips: int | None = None
-) -> tuple[list[Item], dict[str, str]]:
-    """The pieces of a split that the field's loaders keep (the first `clips` of them); and the others, name -> reason.
+def read_items(data: MotionDataset, split: str, min_frames: int, max_frames: int) -> tuple[list[Item], dict[str, str]]:
+    """The pieces of a split that the field's loaders keep; and the others, name -> reason.
 
     A clip has from min_frames to max_frames + 3 frames and finite features; the frames over max_frames are cut off. A
-    caption with times makes an item of its own, ID@start-end. Raises ValueError where fewer than 32 are left, and as of
-    `check_tokens`.
+    caption has a letter or a digit; one with times makes an item of its own, ID@start-end. Raises ValueError where
+    fewer than 32 are left, and as of `check_tokens`.
     """
     usable, dropped = load_clips(data, split)
     items = []
@@ -76,7 +73,7 @@ def read_items(
         return False
 
     for clip, features in usable.items():
-        pieces = by_time(caption for caption in data.captions(clip) if caption.text.strip())
+        pieces = by_time(data.captions(clip))
         if not pieces:
             dropped[clip] = "no caption"
         elif fits(clip, features):
@@ -86,12 +83,11 @@ def read_items(
                 if name == clip or fits(name, piece):
                     check_tokens(data, clip, captions)
                     items.append(Item(name, piece[: usable_frames(len(piece), max_frames)], tuple(captions)))
-    items = items[:clips]
     if len(items) < GROUP:
         raise ValueError(
             f"{data.folder.name}/{split}.txt has {len(items)} clips of {min_frames} to {max_frames + UNIT - 1} frames "
             f"with a caption; R-precision needs {GROUP} ({len(dropped)} dropped; see --min-frames)"
-            f"{other_lists(data, split)}"
+            f"{other_lists(data, split, GROUP, range(min_frames, max_frames + UNIT))}"
         )
     return items, dropped
 
@@ -107,18 +103,17 @@ def check_tokens(data: MotionDataset, clip: str, captions: Sequence[Caption]) ->
 
 def items_hash(items: Sequence[Item]) -> str:
     """16 hex digits of the frames and captions that are measured: a changed clip or word is another data set."""
-    digest = hashlib.sha256()
-    for item in items:
-        digest.update(f"{item.name}{item.features.shape}{item.captions}".encode() + item.features.tobytes())
-    return digest.hexdigest()[:16]
+    return clips_hash((item.name, item.features, item.captions) for item in items)
 
 
-def interval(values: Sequence[float | None]) -> dict[str, float] | None:
-    """Mean and half of the 95 % interval over repeats, as the field: 1.96 std (ddof 0) / sqrt(repeats)."""
+def interval(values: Sequence[float | None]) -> dict[str, float | None] | None:
+    """Mean and half of the 95 % interval over repeats, as the field: 1.96 std (ddof 0) / sqrt(repeats); of one repeat
+    there is none."""
     if not len(values) or any(value is None for value in values):
         return None
     spread = 0.0 if len(set(values)) == 1 else float(np.std(values))  # of equal values it is not always quite 0
-    return {"mean": float(np.mean(values)), "interval": 1.96 * spread / math.sqrt(len(values))}
+    half = 1.96 * spread / math.sqrt(len(values)) if len(values) > 1 else None
+    return {"mean": float(np.mean(values)), "interval": half}
 
 
 def rounded(value: object) -> object:
@@ -175,7 +170,7 @@ class Texts:
         return np.random.default_rng([self.seed, repeat, 1])
 
     def deal(self, repeat: int) -> Tensor:
-        """(N,) whose motion each text gets in the row of chance."""
+        """(N,) whose motion each text gets in the row of chance: shuffled, so about one text gets its own."""
         return torch.from_numpy(np.random.default_rng([self.seed, repeat, 2]).permutation(len(self.items)))
 
 
@@ -224,7 +219,11 @@ class Setting:
         check_same_motion(tokenizer, data)
         check_same_motion(evaluator, data, "evaluator")
         least = max(UNIT, tokenizer.config.frames_per_code, shortest_clip(data) if min_frames is None else min_frames)
-        self.items, self.dropped = read_items(data, split, least, evaluator.config.max_frames, clips)
+        if clips is not None and clips < GROUP:
+            raise ValueError(f"--clips {clips} is too small: R-precision needs {GROUP}")
+        usable, self.dropped = read_items(data, split, least, evaluator.config.max_frames)
+        self.items, train = usable[:clips], set(data.ids("train"))
+        in_train = sum(bool({item.name, item.name.rpartition("@")[0]} & train) for item in self.items)
         self.data, self.evaluator, self.N, self.repeats, self.seed = data, evaluator, len(self.items), repeats, seed
         self.features = [item.features for item in self.items]
         self.motion = evaluator.embed_motion(self.features)
@@ -234,7 +233,8 @@ class Setting:
             "what": what, "evaluator": evaluator.describe(), "evaluator_hash": evaluator.hash,
             "packing": evaluator.packing, "data": data.folder.resolve().name,
             "data_hash": items_hash(self.items), "split": split,
-            "N": self.N, "dropped": len(self.dropped), "min_frames": least, "max_frames": evaluator.config.max_frames,
+            "N": self.N, "usable": len(usable), "dropped": len(self.dropped), "in_train": in_train, "min_frames": least,
+            "max_frames": evaluator.config.max_frames,
             "repeats": repeats, "seed": seed, "diversity_pairs": min(300, self.N // 2), "embedding_dim": D,
             "fid_few": self.N <= D, "tokenizer_hash": tokenizer.hash, "digits": DIGITS, **facts,
             "motiongpt": __version__, "torch": torch.__version__,

@@ -1,7 +1,7 @@
 """Text to motion and motion to text, measured as `protocol.py` says.
 
 `evaluate_t2m` has a row for the real motions, what the tokenizer gives back of them, what the model writes, and chance
-(real motions dealt out to the wrong texts); `evaluate_m2t` one for the captions people wrote, the model's and chance.
+(real motions dealt out to shuffled texts); `evaluate_m2t` one for the captions people wrote, the model's and chance.
 """
 
 import hashlib
@@ -124,8 +124,8 @@ class Writer:
     ) -> None:  # fmt: skip
         self.s, self.tokenizer, self.generator, self.real_codes = s, tokenizer, generator, real_codes
         self.policy, self.config, self.batch_size = policy, config, batch_size
-        self.row, self.lengths, self.several = Row(), [], None
-        self.counts = torch.zeros(tokenizer.config.codes, dtype=torch.int64)
+        self.row, self.several = Row(), None
+        self.codes: list[list[int]] = []  # of the first repeat: as many as the real row's
         self.references: dict[str, list] = defaultdict(list)  # a sentence -> the codes of the clips it is said of
         for item, codes in zip(s.items, real_codes, strict=True):
             for key in {fold(caption.text) for caption in item.captions}:
@@ -166,8 +166,7 @@ class Writer:
         fid = s.fid(embeddings["model"], embeddings.get("real_cut"))
         self.row.add(s.qualities(made), fid=fid, multimodality=spread)
         self.row.add(_token_scores(self.generator, sentences, codes, self.references))
-        self.counts += code_counts([code for row in codes for code in row], len(self.counts))
-        self.lengths += [len(row) for row in codes]
+        self.codes = self.codes or codes
         return sentences, made, embeddings
 
 
@@ -221,7 +220,8 @@ def evaluate_t2m(
             sentences, shown_from = written[:2]
             embeddings |= written[2]
     if writer:
-        more["codebook"]["model"], more["lengths"]["model"] = code_usage(writer.counts), writer.lengths
+        more["codebook"]["model"] = codebook(writer.codes, tokenizer)
+        more["lengths"]["model"] = [len(row) for row in writer.codes]
     report, shown = s.report(rows, {"asked": sentences} if writer else {}, more)
     return report, embeddings, {rank: torch.as_tensor(shown_from[i]) for rank, i in shown.items()}
 

@@ -34,12 +34,6 @@ def open_evaluator(args, data):
     return Evaluator.load(folder, glove, args.packing, args.evaluator_stats, pick_device(args.device))
 
 
-def say(dropped, protocol: str, markdown: str, paths) -> None:
-    lines = [f"dropped {clip}: {reason}" for clip, reason in dropped.items()]
-    lines += [line for line in markdown.splitlines() if line.startswith(("|", "**"))]
-    print(*lines, f"protocol: {protocol}", "wrote " + " ".join(map(str, paths)), sep="\n")
-
-
 def settings(args, **others: str) -> dict:
     """What the evaluations of `text_evaluation` take, of the flags that were given; `others`: name there -> flag."""
     names = {name: name for name in ("split", "clips", "min_frames", "repeats", "seed", "batch_size")} | others
@@ -68,7 +62,8 @@ def evaluate_vqvae(args, data) -> None:
     matched = match(args, data, tokenizer)
     report = evaluation.evaluate_vqvae(tokenizer, data, args.split, args.clips, args.batch_size)
     text, paths = evaluation_report.write_reconstruction(report, matched, tokenizer, data, args.out)
-    say(report["dropped"], evaluation.protocol_line(report["protocol"]), text, paths)
+    print(evaluation_report.screen(report | ({"matching": matched[0]} if matched else {}), text))
+    print("wrote", *paths)
 
 
 def evaluate_text(args, data) -> None:
@@ -86,8 +81,9 @@ def evaluate_text(args, data) -> None:
     renamed = {"policy": "length_policy", "multimodality_texts": "multimodality", "bert_model": "bert_score"}
     more = settings(args, perplexity="perplexity", **renamed)
     result = evaluate(data, evaluator, generator.tokenizer, generator, config=config, **more)
-    report, paths, lines = result[0], evaluation_report.write_report(*result, data, args.out), evaluation_report
-    say(report["dropped"], lines.protocol_line(report["protocol"]), lines.matching_markdown(report), paths)
+    paths = evaluation_report.write_report(*result, data, args.out)
+    print(evaluation_report.screen(result[0], evaluation_report.matching_markdown(result[0])))
+    print("wrote", *paths)
 
 
 def make_parser() -> cli.Parser:
@@ -131,6 +127,7 @@ def main(args) -> None:
         print(report_comparison(*args.compare, given.out, seed=args.seed))
         return
     from motiongpt.data.motions import MotionDataset
+    from motiongpt.evaluation import check_report_folder
     from motiongpt.motion import output_path
 
     cli.fill_tokenizer_from_environment(args)
@@ -141,8 +138,7 @@ def main(args) -> None:
     unused = {"t2m": alone[:1], "m2t": alone[1:3], "vqvae": alone}[args.what]
     cli.refuse(args, unused, f"for --what {args.what}")
     args.out = output_path(args.out, "--out", folder=True)
-    if "train" in args.split.split("+"):
-        print("warning: --split train measures what was learnt by heart; no number of it belongs in a table")
+    check_report_folder(args.out)
     (evaluate_vqvae if args.what == "vqvae" else evaluate_text)(args, MotionDataset(args.data))
 
 

@@ -11,7 +11,7 @@ import torch
 
 from motiongpt.config import VQVAEConfig
 from motiongpt.data.motions import MotionDataset
-from motiongpt.evaluation import evaluate_vqvae, reconstruct, vqvae_markdown
+from motiongpt.evaluation import TAKEN, check_report_folder, evaluate_vqvae, reconstruct, vqvae_markdown
 from motiongpt.features import joints_to_features
 from motiongpt.metrics import mpjpe
 from motiongpt.normalizer import Normalizer
@@ -240,6 +240,7 @@ def test_smplx_through_the_script(script, tmp_path):
     assert {path.name for path in (tmp_path / "o").iterdir()} == {"report.json", "report.md", "codes.png"}
     assert links_of(tmp_path / "o" / "report.md") == {"codes.png"}
     report = json.loads((tmp_path / "o" / "report.json").read_text())
+    assert "skeleton" not in done.out and report["protocol"]["skeleton"] is None  # parameters of a body, no joints
     theirs = reconstruction_errors(tokenizer, [MotionDataset(folder).features(f"c{i}") for i in range(3)])
     assert report["metrics"]["feature_rmse"] == pytest.approx(theirs["feature_rmse"], rel=1e-4)  # float32 sums
     assert report["codebook"][0]["active"] == theirs["active_codes"] and report["original"] == {}
@@ -292,6 +293,37 @@ def test_script_clips(script, folder, tmp_path):
     base = ("evaluate", "--data", folder, "--vqvae", tokenizer, "--out", tmp_path / "out")
     done = script(*base, "--clips", 1, "--split", "train")
     assert done.code == 0 and "N = 1 (the first 1 of 2 usable clips, 0 dropped)" in done.out
+    assert "skeleton humanml3d-22, representation humanml3d-263" in done.out
+
+
+def test_the_hash_is_of_what_was_measured(folder):
+    """A changed frame, a NaN, fewer clips: all other than before, though statistics and lists are the same."""
+    data, seen, path = MotionDataset(folder), [], folder / "new_joint_vecs" / "c1.npy"
+    features, whole = np.load(path), data.hash()
+    for add in (0, 1, math.nan):
+        changed = features.copy()
+        changed[9] += add
+        np.save(path, changed)
+        seen.append(evaluate_vqvae(make_tokenizer(), data)["protocol"]["data_hash"])
+    np.save(path, features)
+    seen.append(evaluate_vqvae(make_tokenizer(), data, clips=3)["protocol"]["data_hash"])
+    assert len(set(seen)) == 4 and data.hash() == whole
+
+
+def test_training_clips_are_said_whatever_the_list_is_called(folder):
+    (folder / "all.txt").write_text("c1\nc2\nc3\n")
+    report = evaluate_vqvae(make_tokenizer(), MotionDataset(folder), "all")
+    assert "**Warning: 1 of 3 measured clips are of the training split" in vqvae_markdown(report)
+    (folder / "train.txt").write_text("c0\n")
+    assert "Warning" not in vqvae_markdown(evaluate_vqvae(make_tokenizer(), MotionDataset(folder), "all"))
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_a_folder_of_something_else_is_no_place_for_a_report(name, tmp_path):
+    check_report_folder(tmp_path)
+    (tmp_path / name).mkdir()
+    with pytest.raises(ValueError, match=f"is {TAKEN[name]}; give the evaluation a folder of its own"):
+        check_report_folder(tmp_path)
 
 
 def test_mistakes_end_in_one_line(script, folder, tmp_path):
@@ -308,8 +340,10 @@ def test_mistakes_end_in_one_line(script, folder, tmp_path):
         (base[:2], "--what vqvae needs --vqvae"),
         ((*base, "--clips", 0), "--clips must be at least 1, got 0"),
         ((*base, "--batch-size", -1), "--batch-size must be at least 1, got -1"),
-        (base, "test.txt is missing: the test split lists one clip id a line; --split val or train measures others"),
-        ((*base, "--split", "empty"), "has no usable clip of at least 4 frames; --split val or train"),
+        (base, "test.txt is missing: the test split lists one clip id a line; --split val measures others"),
+        ((*base, "--split", "empty"), "has no usable clip of at least 4 frames; --split val measures others"),
+        ((*base[:4], "--out", folder), "is a data set; give the evaluation a folder of its own"),
+        ((*base[:4], "--out", tokenizer), "is a run or a tokenizer; give the evaluation"),
         ((*base, "--repeats", 3, "--glove", folder), "--glove, --repeats have no meaning without an evaluator"),
         ((*base, "--multimodality", 3), "--multimodality has no meaning for --what vqvae"),
         ((*base, "--evaluator", tmp_path, "--perplexity", "all"), "--perplexity has no meaning for --what vqvae"),

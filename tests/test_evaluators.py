@@ -2,11 +2,13 @@
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
@@ -310,6 +312,34 @@ def test_saved_and_loaded_it_gives_the_same_numbers(world, tmp_path):
     np.save(tmp_path / "own" / "Std.npy", world.std * 25)
     with pytest.raises(ValueError, match="is the data set's own pair"):
         Evaluator.load(tmp_path / "own")
+
+
+def test_the_hash_is_of_all_that_decides_an_embedding(tmp_path):
+    world = World(tmp_path)
+    world.load().save(tmp_path / "own")
+    hashes = [world.load().hash, world.load(packing="openmotionlab").hash, Evaluator.load(tmp_path / "own").hash]
+    assert len(set(hashes)) == 1 and len(hashes[0]) == 16 and int(hashes[0], 16)
+    own = tmp_path / "own"
+    for name, change in {  # weights and words of one folder, another of each
+        "Mean.npy": lambda path: np.save(path, np.load(path) + 0.01),
+        "Std.npy": lambda path: np.save(
+            path, np.load(path) * np.where(np.arange(263) < 200, 1.5, 1).astype(np.float32)
+        ),
+        "words.json": lambda path: path.write_text(json.dumps([*WORDS[:-2], *WORDS[:-3:-1]])),
+        "config.json": lambda path: path.write_text(path.read_text().replace('"max_frames": 196', '"max_frames": 160')),
+        "model.safetensors": lambda path: save_file({k: v + 1e-3 for k, v in load_file(path).items()}, path),
+    }.items():
+        before = (own / name).read_bytes()
+        change(own / name)
+        assert (own / name).read_bytes() != before
+        hashes.append(Evaluator.load(own).hash)
+        (own / name).write_bytes(before)
+    np.save(world.glove / "our_vab_data.npy", np.random.default_rng(2).normal(size=(len(WORDS), 12)))
+    hashes.append(world.load().hash)
+    stats = shutil.copytree(world.folder / "Comp_v6_KLD01" / "meta", tmp_path / "meta")
+    np.save(stats / "mean.npy", world.mean + 0.01 * (world.std == 1))
+    hashes.append(world.load(stats=stats).hash)
+    assert len(set(hashes)) == len(hashes) - 2
 
 
 @pytest.mark.parametrize(

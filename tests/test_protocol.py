@@ -18,12 +18,19 @@ from motiongpt import MotionGenerator, evaluation_report, text_evaluation
 from motiongpt.config import SampleConfig, VQVAEConfig
 from motiongpt.data.motions import MotionDataset
 from motiongpt.evaluation import evaluate_vqvae
-from motiongpt.evaluation_report import report_markdown, write_reconstruction, write_report
+from motiongpt.evaluation_report import (
+    matching_markdown,
+    protocol_line,
+    report_markdown,
+    write_reconstruction,
+    write_report,
+)
 from motiongpt.evaluators import PUBLISHED_FILE
 from motiongpt.features import joints_to_features
-from motiongpt.metrics import edit_distance, jerk, multimodality, retrieval_ranks, top_shares
+from motiongpt.files import file_hash
+from motiongpt.metrics import edit_distance, fid, jerk, multimodality, retrieval_ranks, top_shares
 from motiongpt.protocol import Item, Row, Texts, interval, items_hash, qualities, read_items, rounded, shortest_clip
-from motiongpt.skeletons import HUMANML3D
+from motiongpt.skeletons import HUMANML3D, KIT
 from motiongpt.stages import load_run
 from motiongpt.text_evaluation import (
     MULTIMODALITY,
@@ -118,6 +125,11 @@ def result(data, generator) -> tuple:
     return t2m(data, generator)
 
 
+@pytest.fixture(scope="module")
+def once(data, generator) -> tuple:
+    return t2m(data, generator, repeats=1, multimodality_texts=0)
+
+
 # 1) What counts.
 
 
@@ -133,13 +145,55 @@ def test_dropped_clips(data):
     assert all(c.start == 0 for item in items for c in item.captions) and len(items[1].captions) == 1
     cut, _ = read_items(data, "test", 4, 80)  # up to 83 frames stay, as 196 to 199 of the field's 196
     assert max(len(item.features) for item in cut) == 80 and "c38" in {item.name for item in cut}
-    assert (shortest_clip(data), len(read_items(data, "test", 40, 196, 33)[0])) == (40, 33)
+    kit = SimpleNamespace(skeleton=KIT, fps=20.0)  # 24 because it is KIT-ML, not because of its 12.5 fps
+    assert (shortest_clip(data), shortest_clip(kit), shortest_clip(SimpleNamespace(skeleton=HUMANML3D, fps=30.0))) == (
+        40, 24, 60
+    )  # fmt: skip
     with pytest.raises(ValueError, match="has 4 clips of 80 to 199 frames"):
         read_items(data, "test", 80, 196)
 
 
+def test_a_caption_of_marks_is_none(folder, tmp_path):
+    other = shutil.copytree(folder, tmp_path / "data")
+    (other / "texts" / "c1.txt").write_text("!!!#!/PUNCT#0.0#0.0\n")
+    (other / "texts" / "c2.txt").write_text("...#./PUNCT#0.0#0.0\n走る#走る/VERB#0.0#0.0\n")
+    items, dropped = read_items(MotionDataset(other), "test", 40, 196)
+    assert dropped["c1"] == "no caption" and {i.name: len(i.captions) for i in items}["c2"] == 1
+
+
+def test_only_lists_with_enough_clips_are_advised(folder, tmp_path):
+    """20 and 22 usable clips: both together; 9 of 200 or 39 frames do not count; never train."""
+    other = shutil.copytree(folder, tmp_path / "data")
+    for name, ids in (("val", range(14)), ("test", range(14, 35)), ("few", range(3))):
+        (other / f"{name}.txt").write_text("\n".join(f"c{i}" for i in ids) + "\n")
+    data = MotionDataset(other)
+    for split in ("few", "test"):
+        with pytest.raises(ValueError, match=r"see --min-frames\); --split val\+test measures others$"):
+            read_items(data, split, 40, 196)
+    (other / "val.txt").write_text("\n".join(["c37"] * 5 + ["c38"] * 4 + ["c1"]) + "\n")
+    for split in ("few", "val+test"):
+        with pytest.raises(ValueError, match=r"see --min-frames\)$"):
+            read_items(data, split, 40, 196)
+
+
+def test_clips_and_training_clips_are_in_the_protocol(folder, generator, tmp_path):
+    other = shutil.copytree(folder, tmp_path / "data")
+    (other / "train.txt").write_text("c0\nc3\nc35\n")
+    data = MotionDataset(other)
+    report, *_ = evaluate_t2m(data, Stub(), generator.tokenizer, repeats=1, clips=33)
+    assert "N = 33 (the first 33 of 37 usable, 5 dropped;" in protocol_line(report["protocol"])
+    text = matching_markdown(report)
+    assert "**Warning: 3 of 33 measured clips are of the training split" in text  # c0 twice, with a piece of its own
+    (other / "train.txt").write_text("c39\n")
+    report, *_ = evaluate_t2m(data, Stub(), generator.tokenizer, repeats=1)
+    assert "first 3" not in protocol_line(report["protocol"]) and "Warning" not in matching_markdown(report)
+    with pytest.raises(ValueError, match="--clips 31 is too small: R-precision needs 32"):
+        evaluate_t2m(data, Stub(), generator.tokenizer, clips=31)
+
+
 def test_interval_and_rounding_by_hand():
     assert interval([1.0, 3.0]) == pytest.approx({"mean": 2.0, "interval": 1.96 / math.sqrt(2)})
+    assert interval([3.0]) == {"mean": 3.0, "interval": None}  # one repeat says nothing of others
     assert interval([]) is None and interval([1.0, None]) is None
     assert rounded({1: [1.23456789e-8, math.nan, 5, "x"]}) == {"1": [1.23457e-8, None, 5, "x"]}
 
@@ -165,9 +219,9 @@ def test_real_row_and_chance(result):
     assert "fid" not in rows["chance"] and vectors["model"].shape == vectors["real"].shape == (37, 8)
     assert report["protocol"]["multimodality"] == [2, 30, 10] and rows["model"]["multimodality"]["mean"] > 0
     assert report["protocol"]["diversity_pairs"] == 18 and not report["protocol"]["fid_few"]
-    assert len(report["lengths"]["model"]) == 2 * 37 and sum(report["codebook"]["model"]["histogram"]) == sum(
-        report["lengths"]["model"]
-    )
+    for row in ("real", "model"):  # one pass over the clips each, however many repeats
+        assert len(report["lengths"][row]) == 37
+        assert sum(report["codebook"][row]["histogram"]) == sum(report["lengths"][row])
     assert list(report["perplexity"]) == ["1"] and all(1 < x < 1000 for x in report["perplexity"]["1"].values())
 
 
@@ -188,20 +242,24 @@ def test_chance_is_one_in_32():
     assert np.mean(chance.curves, axis=0)[9] == pytest.approx(10 / 32, abs=0.02)
 
 
-def test_per_clip_values_are_the_means_of_the_rows(result):
+def test_per_clip_values_are_the_means_of_the_rows(result, once):
     report, *_ = result
     clips = report["clips"].values()
     for name in ("mm_dist", "foot_skate", "edit_nearest", "jerk_m_s3"):
         mean = np.mean([clip[name] for clip in clips])
         assert report["rows"]["model"][name]["mean"] == pytest.approx(mean, rel=1e-5)  # six digits
-    # 32 of 37 clips are in a group, others each repeat: over clips that were, the mean is near the set's
     assert all(clip["r_precision_1"] in (0, 0.5, 1, None) for clip in clips)
+    for k in (1, 2, 3):  # of one repeat: 32 of 37 clips are in a group, and their mean is the set's
+        hits = [clip[f"r_precision_{k}"] for clip in once[0]["clips"].values()]
+        known = [hit for hit in hits if hit is not None]
+        assert len(known) == 32 and once[0]["rows"]["model"][f"r_precision_{k}"]["mean"] == np.mean(known)
+    assert np.mean(known) > 0
     assert "c0@0-2" in report["clips"] and report["clips"]["c1"]["frames"] == 48
 
 
-def test_token_distance_to_the_real_codes(data, generator, result):
+def test_token_distance_to_the_real_codes(data, generator, once):
     """The first repeat written again by hand: edit distance to all clips of which the sentence is said."""
-    report, *_ = t2m(data, generator, repeats=1, multimodality_texts=0)
+    report, *_ = once
     items, _ = read_items(data, "test", 40, 196)
     captions, _ = Texts(Stub(), items, 0).draw(0)
     texts = [caption.text for caption in captions]
@@ -229,8 +287,26 @@ def test_length_policies(data, generator, policy, monkeypatch):
     else:
         assert made == [min(a, 4 * b) for a, b in zip(real, report["lengths"]["model"], strict=True)]
         assert seen[3] == made and made != real  # the real motions, cut the same way
-    assert ("real_cut" in vectors) == (policy == "cut")
+    assert ("real_cut" in vectors) == ("**The model's FID is against" in report_markdown(report)) == (policy == "cut")
+    fids = {name: fid(vectors[name], vectors["model"], allow_few=True) for name in vectors if name.startswith("real")}
+    got = report["rows"]["model"]["fid"]["mean"]
+    assert got == pytest.approx(fids.get("real_cut", fids["real"]), rel=1e-5)  # six digits
+    assert policy != "cut" or got != pytest.approx(fids["real"], rel=1e-3)
     assert f"length policy {policy} (" in report_markdown(report)
+
+
+def test_what_a_motion_has_more_is_not_looked_at(data, generator, monkeypatch):
+    """60 codes are 240 frames, of which 196 are embedded and measured."""
+    seen, measured, real = [], [], text_evaluation.Setting.qualities
+    monkeypatch.setattr(Stub, "embed_motion", spy(Stub.embed_motion, seen))
+    monkeypatch.setattr(text_evaluation, "write_motions", lambda generator, texts, *rest: [[3] * 60] * len(texts))
+    monkeypatch.setattr(
+        text_evaluation.Setting,
+        "qualities",
+        lambda self, x: measured.append({len(clip) for clip in x}) or real(self, x),
+    )
+    report, *_ = t2m(data, generator, repeats=1, multimodality_texts=0, perplexity="none")
+    assert set(seen[-1]) == measured[-1] == {196} and set(report["lengths"]["model"]) == {60}
 
 
 def spy(function, seen):
@@ -254,22 +330,25 @@ def test_same_seed_same_bytes(data, generator, result, tmp_path):
     text = (tmp_path / "one" / "report.md").read_text()
     assert links_of(tmp_path / "one" / "report.md") == {name for name in FILES if name.endswith(".png")}
     assert "| MultiModality (± of pairs) |" in text and "its ± is over draws of pairs" in text
-    assert text.count("Protocol: ") == 2 and "2 repeats, seed 0" in text and "c36: " in text
+    under = [line for line in text.splitlines() if line.startswith("Protocol: ")]
+    assert len(under) == 4 == text.count("\n| --- |")  # one under every table
+    assert under[2].startswith("Protocol: of each clip's first caption") and "first repeat" in under[3]
+    kept = json.loads((tmp_path / "one" / "report.json").read_text())
+    assert kept["embeddings_hash"] == file_hash(tmp_path / "one" / "embeddings.safetensors")
+    assert "2 repeats, seed 0" in text and "c36: " in text
     assert str(tmp_path) not in text and "20" + "26" not in (tmp_path / "one" / "report.json").read_text()[:3000]
     other, *_ = t2m(data, generator, seed=1)
     assert other["rows"]["model"] != result[0]["rows"]["model"]
 
 
 def test_few_clips_are_said(data, generator):
-    stub = Stub(width=64)
+    stub = Stub(width=CLIPS + 1)  # N = D
     report, vectors, _ = evaluate_t2m(data, stub, generator.tokenizer, repeats=1)
     assert list(report["rows"]) == ["real", "reconstruction", "chance"] and set(vectors) == {
         "real", "reconstruction", "text"
     }  # fmt: skip
     assert report["protocol"]["fid_few"]
-    from motiongpt.evaluation_report import matching_markdown
-
-    assert "FID with N < D (37 clips, 64 dimensions)" in matching_markdown(report)
+    assert "FID with N <= D (37 clips, 37 dimensions)" in matching_markdown(report)
 
 
 def test_m2t(data, generator, tmp_path):
@@ -281,7 +360,13 @@ def test_m2t(data, generator, tmp_path):
     assert row["rouge_l"]["interval"] == 0 and report["clips"]["c1"]["captions"] == ["someone waves", "clip number 1"]
     codes = generator.tokenizer.encode([data.features("c1")[:48]])[0]
     assert report["clips"]["c1"]["written"] == generator.describe(codes)
+    for name in (*FILES, "best.gif", "notes.txt", "comparison.json"):  # of a former evaluation; other files
+        (tmp_path / name).write_text("former")
     paths = write_report(report, vectors, shown, data, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in paths} | {
+        "notes.txt",
+        "comparison.json",
+    }
     assert {"best.png", "report.md", "metrics.png"} <= {path.name for path in paths}
     pictures = {path.name for path in paths if path.suffix == ".png"}
     assert pictures == links_of(tmp_path / "report.md") == {f"{n}.png" for n in (*RANKS, "metrics", "r_precision")}
@@ -303,19 +388,25 @@ def test_script(script, stubbed, folder, tiny, tmp_path):
     done = script("evaluate", "--what", "t2m", *base, "--run", tiny.run, "--out", tmp_path / "a", "--multimodality", 0)
     assert done.code == 0, done.err
     assert "| model |" in done.out and "protocol: evaluator 0123" in done.out and "dropped c36" in done.out
+    assert "±" not in done.out + (tmp_path / "a" / "report.md").read_text()  # of one repeat
     done = script("evaluate", "--what", "m2t", *base, "--run", tiny.run, "--out", tmp_path / "m", "--max-new-tokens", 8)
     assert done.code == 0 and "BLEU-4" in done.out and "temperature 0" in done.out, done.err
     done = script("evaluate", "--vqvae", tiny.vqvae, *base, "--out", tmp_path / "v")
     assert done.code == 0 and "| reconstruction |" in done.out, done.err
     text = (tmp_path / "v" / "report.md").read_text()
     assert "# Motion tokenizer: reconstruction" in text and "## Text and motion" in text
+    assert text.count("foot-skate ratio") == 1  # over frames, with the floor of the clip; not also over clips
+    assert "protocol: data data (" in done.out and "protocol for the evaluator: evaluator 0123" in done.out
+    assert "\ndropped c39" not in done.out and "\ndropped for the evaluator c39: no caption" in done.out
+    matching = json.loads((tmp_path / "v" / "report.json").read_text())["matching"]
+    assert matching["embeddings_hash"] == file_hash(tmp_path / "v" / "embeddings.safetensors")
     links = links_of(tmp_path / "v" / "report.md")
     assert links == {f"{n}.{end}" for n in RANKS for end in ("gif", "png")} | {
         "codes.png", "metrics.png", "r_precision.png"
     }  # fmt: skip
     assert all((tmp_path / "v" / name).is_file() for name in links)
     done = script("evaluate", "--vqvae", tiny.vqvae, *base, "--out", tmp_path / "t", "--split", "train")
-    assert done.code == 0 and "warning: --split train" in done.out and "**Measured on the training split" in done.out
+    assert done.code == 0 and "**Warning: 39 of 39 measured" in done.out and "**Warning: 37 of 37" in done.out
     for a in ("a", "v"):
         done = script("evaluate", "--compare", tmp_path / a, shutil.copytree(tmp_path / a, tmp_path / f"{a} copy"))
         assert done.code == 0 and "| MM-Dist |" in done.out and "| no |" not in done.out, done.err
@@ -334,7 +425,9 @@ def test_mistakes_end_in_one_line(script, stubbed, folder, tiny, tmp_path):
         ((*base, "--evaluator", tmp_path, "--min-frames", 86), "R-precision needs 32"),
         ((*base, "--repeats", 0), "--repeats must be at least 1, got 0"),
         ((*base, "--evaluator", tmp_path, "--split", "none"), "has 0 clips of 40 to 199 frames with a caption"),
-        ((*base, "--evaluator", tmp_path, "--split", "none"), "see --min-frames); --split test or train measures"),
+        ((*base, "--evaluator", tmp_path, "--split", "none"), "see --min-frames); --split test measures others"),
+        ((*base, "--evaluator", tmp_path, "--clips", 10), "--clips 10 is too small: R-precision needs 32"),
+        ((*base[:-1], tiny.run, "--evaluator", tmp_path), "is a run or a tokenizer; give the evaluation a folder"),
         (("--what", "m2t", *base[2:], "--length-policy", "gt"), "--length-policy has no meaning for --what m2t"),
         (("--what", "m2t", *base[2:], "--multimodality", 0), "--multimodality has no meaning for --what m2t"),
         (("--compare", tmp_path, tmp_path / "b"), "report.json does not exist"),
@@ -443,7 +536,7 @@ def test_perplexity_of_every_stage(data, tiny, tmp_path):
     run = tmp_path / "run"
     tiny.finetune(run, 1, vqvae=tiny.vqvae)
     tiny.finetune(run, 2)
-    items, _ = read_items(data, "test", 40, 196, 32)
+    items = read_items(data, "test", 40, 196)[0][:32]
     two = MotionGenerator.load(run, stage=2)
     codes = two.tokenizer.encode([item.features for item in items])
     every = perplexities(two, items, codes, 7, "all")
@@ -494,6 +587,12 @@ def test_panels_of_the_bars(data, generator, result, tmp_path, monkeypatch):
     evaluation_report.write_pictures(*result, data, tmp_path)
     m2t = evaluate_m2t(data, Stub(), generator.tokenizer, generator, repeats=1, perplexity="none")
     evaluation_report.write_pictures(*m2t, data, tmp_path)
+    several, one = (
+        [[getattr(bars, "errorbar", None) for bars in axes.containers] for axes in figure.axes if axes.get_visible()]
+        for figure in figures
+        if len(figure.axes) > 4
+    )
+    assert all(any(marks) for marks in several) and not any(any(marks) for marks in one)  # one repeat: no intervals
     (motions, notes), (sentences, _) = seen
     assert "Diversity" in motions and "Diversity" not in sentences and "BLEU-4" in sentences
     assert (notes["FID"], notes["R@1"], notes["BLEU-1"]) == ("lower is better", *["higher is better"] * 2)

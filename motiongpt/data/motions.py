@@ -94,10 +94,12 @@ def load_array(path: Path, ndim: int, width: int | None = None) -> np.ndarray:
 
 
 def by_time(captions: Iterable[Caption]) -> dict[tuple[float, float], list[Caption]]:
-    """Captions of a clip by the piece they are about, (start, end) in seconds, in order of first use."""
+    """Captions of a clip by the piece they are about, (start, end) in seconds, in order of first use; captions without
+    a letter or a digit say nothing, and are left out."""
     pieces: dict[tuple[float, float], list[Caption]] = defaultdict(list)
     for caption in captions:
-        pieces[caption.start, caption.end].append(caption)
+        if any(map(str.isalnum, caption.text)):
+            pieces[caption.start, caption.end].append(caption)
     return pieces
 
 

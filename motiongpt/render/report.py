@@ -29,10 +29,12 @@ def _save(figure, path: str | Path) -> Path:
 
 
 def plot_bars(
-    panels: Mapping[str, Mapping[str, tuple[float, float]]], path: str | Path, notes: Mapping[str, str] | None = None
+    panels: Mapping[str, Mapping[str, tuple[float, float | None]]],
+    path: str | Path,
+    notes: Mapping[str, str] | None = None,
 ) -> Path:
-    """Writes a PNG with a panel per metric (title) of bars per row of a table: row -> (mean, half interval); `notes`
-    go under the titles, by metric."""
+    """Writes a PNG with a panel per metric (title) of bars per row of a table: row -> (mean, half interval or
+    None); `notes` go under the titles, by metric."""
     columns = min(4, len(panels))
     widest = max(2, *(len(rows) for rows in panels.values()))  # bars are equally wide in all panels
     figure = _figure(2.4 * columns, 2.5 * -(-len(panels) // columns))
@@ -42,7 +44,7 @@ def plot_bars(
     for axes, (title, rows) in zip(every[: len(panels)], panels.items(), strict=True):
         means, halves = zip(*rows.values(), strict=True)
         colours = [ROW_COLOURS.get(name, INK) for name in rows]
-        axes.bar(range(len(rows)), means, yerr=halves, color=colours, ecolor=INK, capsize=3)
+        axes.bar(range(len(rows)), means, yerr=None if None in halves else halves, color=colours, ecolor=INK, capsize=3)
         axes.set_xticks(range(len(rows)), list(rows), fontsize=7, rotation=25)
         axes.set_xlim((len(rows) - 1 - widest) / 2, (len(rows) - 1 + widest) / 2)
         axes.set_title(f"{title}\n", fontsize=9)
