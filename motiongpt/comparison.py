@@ -174,11 +174,17 @@ def compare(a: Path, b: Path, seed: int = 0, resamples: int = RESAMPLES) -> dict
     rng, rows, left_out = np.random.default_rng(seed), {}, {}
     for part in names:
         first, second = pair = [x[part] for x in found]
+        clips = [list(x["clips"]) for x in pair]
+        if len(clips[0]) != len(clips[1]):
+            numbers = " and ".join(str(len(x)) for x in clips)
+            raise ValueError(
+                f"{a} and {b} cannot be compared: they measured {numbers} clips; give both the same --clips"
+            )
         for name, why in SAME.items():
             values = [x["protocol"].get(name) for x in pair]
             if values[0] != values[1]:
                 raise ValueError(f"{a} and {b} cannot be compared: {name} is {values[0]} and {values[1]}, {why}")
-        if list(first["clips"]) != list(second["clips"]):
+        if clips[0] != clips[1]:
             raise ValueError(f"{a} and {b} cannot be compared: they measured different clips")
         more, missing = clip_rows(pair, rng, resamples)
         rows, left_out = rows | more, left_out | missing
@@ -241,6 +247,8 @@ def comparison_markdown(comparison: dict) -> str:
 def report_comparison(a: Path, b: Path, out: Path | str | None = None, **how: int) -> str:
     """`comparison_markdown` of `compare`; with `out` it is in comparison.md there too, and all in comparison.json."""
     folder = None if out is None else output_path(out, "--out", folder=True)
+    if folder is not None:
+        evaluation.check_report_folder(folder)
     comparison = compare(a, b, **how)
     text = comparison_markdown(comparison)
     if folder is None:

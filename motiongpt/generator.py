@@ -93,7 +93,7 @@ class MotionGenerator:
         if given is None:
             return own
         tokenizer = given if isinstance(given, MotionTokenizer) else MotionTokenizer.load(given, self.device)
-        name = "the tokenizer" if tokenizer is given else given
+        name = tokenizer.source or "the tokenizer"
         if tokenizer.config.codes < self.run.config.codes:
             raise ValueError(
                 f"{name} has {tokenizer.config.codes} codes, the run writes {self.run.config.codes}: it is another one"

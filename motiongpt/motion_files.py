@@ -24,6 +24,7 @@ from motiongpt.data.readers import bvh, smplx
 from motiongpt.features import joints_to_features
 from motiongpt.files import array_fault, read_array
 from motiongpt.motion import Motion
+from motiongpt.skeletons import Skeleton
 from motiongpt.tokenizer import MotionTokenizer
 from motiongpt.vocab import parse_motion
 
@@ -59,6 +60,8 @@ def load_joints(path: Path, how: Reading = Reading()) -> Motion:
     if (how.unit, how.up) != (None, None):
         _check_placed(path)
         motion.joints = to_metres(motion.joints, how.unit, how.up)
+    if motion.joints is not None:
+        _warn(motion.joints, motion.skeleton, how.say)
     return motion
 
 
@@ -129,14 +132,21 @@ def clip_features(
     if clip.joints is None:
         raise ValueError(f"SMPL-X parameters, but the tokenizer is of {representation.name}: joints are needed")
     joints = to_skeleton(clip, skeleton, joint_map)
-    for line in (*clip.notes, *(f"warning: {line}" for line in warnings([measure(joints, skeleton)]))):
-        say(line)
+    for note in clip.notes:
+        say(note)
+    _warn(joints, skeleton, say)
     joints = resample(joints, clip.fps, tokenizer.fps)
     if representation.kind == "humanml3d" and not skeleton.has_lengths:
         features = joints_to_features(joints / representation.metres_per_unit, skeleton, retargeted=True)
     else:
         features = representation.encode(joints)
     return features.astype(np.float32)
+
+
+def _warn(joints: np.ndarray, skeleton: Skeleton, say: Callable[[str], None]) -> None:
+    """A line for what does not look like a person in metres, y up."""
+    for line in warnings([measure(joints, skeleton)]):
+        say(f"warning: {line}")
 
 
 def _motion(tokenizer: MotionTokenizer, features: torch.Tensor, codes: Sequence[int] = (), text: str = "") -> Motion:
@@ -171,6 +181,8 @@ def _read(path: Path, tokenizer: MotionTokenizer | None, how: Reading) -> Motion
     if suffix == ".npz" and not (is_smplx and not _is_saved(path)):
         return Motion.load(path)
     if suffix == ".npy" and (codes := read_array(path)).ndim == 1 and codes.dtype.kind in "iu":
+        if (fps, how.unit, how.up) != (None, None, None):
+            raise ValueError(f"{path} holds codes: --fps, --unit and --up are for joints")
         return Motion(None, tokenizer.fps if tokenizer else 20.0, codes.tolist())
     if tokenizer is None:
         raise ValueError(f"{path} {NO_TOKENIZER}")

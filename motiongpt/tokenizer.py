@@ -79,7 +79,7 @@ class MotionTokenizer:
                 f"the tokenizer has width {vqvae.config.feature_dim}, its representation {self.representation.name} of "
                 f"skeleton {skeleton.name} has {self.representation.dim}"
             )
-        self.hash, self.smplx_layout = "", None
+        self.hash, self.smplx_layout, self.source = "", None, None  # source: the file or folder it was loaded from
 
     @classmethod
     def load(
@@ -105,10 +105,11 @@ class MotionTokenizer:
         folder = Path(folder)
         if folder.is_file():
             return cls._load_foreign(folder, device, stats, smplx_layout, fps)
+        own = own_folder(folder)
         for flag, value in (("--stats", stats), ("--smplx-layout", smplx_layout), ("--vqvae-fps", fps)):
             if value is not None:
                 raise ValueError(f"{flag} is for the file of another project, {folder} is a folder, which has its own")
-        folder = own_folder(folder)
+        folder = own
         for name in ("config.json", "model.safetensors"):
             if not (folder / name).is_file():
                 raise FileNotFoundError(f"{folder} holds no tokenizer (no {name}); scripts/train_vqvae.py makes one")
@@ -122,7 +123,7 @@ class MotionTokenizer:
         normalizer.check_pair(representation, vqvae.config.feature_bias, folder / "Std.npy")
         tokenizer = cls(vqvae, normalizer, skeleton, content["fps"], representation)
         tokenizer.hash = file_hash(folder / "model.safetensors")
-        tokenizer.smplx_layout = content.get("smplx_layout")
+        tokenizer.smplx_layout, tokenizer.source = content.get("smplx_layout"), folder
         return tokenizer
 
     @classmethod
@@ -151,13 +152,13 @@ class MotionTokenizer:
             normalizer = _reorder(vqvae, normalizer, layout, path)
         elif layout is not None:
             raise ValueError(f"--smplx-layout is for 182 SMPL-X numbers a frame; {path} has {width}")
-        bias = _bias_of(Path(stats), vqvae.config.quantizer)
+        bias = _bias_of(Path(stats), vqvae)
         normalizer.check_pair(representation, bias, stats if Path(stats).is_file() else Path(stats) / "Std.npy")
         vqvae.config = replace(vqvae.config, feature_bias=bias)  # what `save` writes is then true
         skeleton = skeleton or HUMANML3D
         tokenizer = cls(vqvae, normalizer, skeleton, fps or skeleton.fps, representation)
         tokenizer.hash = tensors_hash(vqvae.state_dict())  # that of the folder which `save` makes
-        tokenizer.smplx_layout = layout
+        tokenizer.smplx_layout, tokenizer.source = layout, path
         return tokenizer
 
     def save(self, folder: Path, dtype: torch.dtype = torch.float32) -> None:
@@ -233,12 +234,15 @@ class MotionTokenizer:
         return [order[i : i + ENCODE_BATCH] for i in range(0, len(order), ENCODE_BATCH)]
 
 
-def _bias_of(stats: Path, quantizer: str) -> float:
-    """The feature bias that belongs to a mean and deviation: that of our tokenizer folder, which a file was exported
-    from, else the published one."""
-    config = stats / "config.json"
-    known = read_json(config).get("VQVAEConfig") if config.is_file() else None
-    return VQVAEConfig.from_dict(known).feature_bias if isinstance(known, dict) else FOREIGN_BIAS[quantizer]
+def _bias_of(stats: Path, vqvae: VQVAE) -> float:
+    """The feature bias that belongs to a file's mean and deviation: where they lie in the tokenizer folder of ours that
+    the file was exported from, that folder's; else the published one."""
+    kind = vqvae.config.quantizer
+    if (stats / "config.json").is_file() and (stats / "model.safetensors").is_file():
+        own = load_vqvae(stats)
+        if own.config.quantizer == kind and torch.equal(own.quantizer.codebook, vqvae.quantizer.codebook.cpu()):
+            return own.config.feature_bias
+    return FOREIGN_BIAS[kind]
 
 
 def _reorder(vqvae: VQVAE, normalizer: Normalizer, layout: str | None, path: Path) -> Normalizer:

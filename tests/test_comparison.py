@@ -262,6 +262,12 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
             compare(a, write(tmp_path / "b", 0.5, {name: value}))
     with pytest.raises(ValueError, match="cannot be compared: they measured different clips"):
         compare(a, write(tmp_path / "c", 0.5, names="d"))
+    fewer = write(tmp_path / "e", 0.5)
+    cut = {x: y[1:] for x, y in read_tensors(fewer / "embeddings.safetensors").items()}
+    write_tensors(fewer / "embeddings.safetensors", cut)
+    edit(fewer, lambda report: [report.pop("embeddings_hash"), report["clips"].pop("c0")])
+    with pytest.raises(ValueError, match=r"measured (\d+) and \d+ clips; give both the same --clips"):
+        compare(a, fewer)
     with pytest.raises(ValueError, match="takes two evaluations, got"):
         compare(a, tmp_path / "a" / ".." / "a")
     other = shutil.copytree(a, tmp_path / "d")  # as many rows, of another evaluation
@@ -329,6 +335,10 @@ def test_script_keeps_it_and_refuses_what_has_no_effect(script, tmp_path, monkey
     (tmp_path / "file").write_text("mine")
     done = script("evaluate", "--compare", a, b, "--out", tmp_path / "file")
     assert done.code == 2 and "is a file, not a folder to write in" in done.err
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "dataset.json").write_text("{}")
+    done = script("evaluate", "--compare", a, b, "--out", tmp_path / "data")
+    assert done.code == 2 and "is a data set; give the evaluation a folder" in done.err
 
 
 def test_few_clips_are_said(tmp_path):

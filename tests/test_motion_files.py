@@ -78,10 +78,14 @@ def test_unit_and_axis(script, tiny, walk, tokenizer, tmp_path):
     assert done.code == 0 and "unit: 1 metres (given)" in done.out and "warning: the bodies are" in done.out, done.out
     Motion(joints, 20.0, skeleton=HUMANML3D).save(tmp_path / "m.npz")
     np.save(tmp_path / "f.npy", joints_to_features(joints, HUMANML3D))
+    np.save(tmp_path / "c.npy", np.array([1, 2]))
+    said.clear()
+    assert len(load_joints(tmp_path / "cm.npy", Reading(say=said.append)).joints) == len(joints) and "--up z" in said[0]
     for name, flags, message in (
         ("m.npz", ["--up", "z"], "is in metres, y up"),
         ("f.npy", ["--unit", "cm"], "features"),
         ("m.npy", ["--unit", "ell"], "--unit must be one of"),
+        ("c.npy", ["--unit", "cm"], "holds codes"),
     ):
         done = script(*text, tmp_path / name, *flags)
         assert done.code == 2 and message in done.err and done.err.count("\n") == 1, done

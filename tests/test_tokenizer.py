@@ -254,6 +254,12 @@ def test_an_exported_file_comes_back_with_the_folder_it_was_made_from(tokenizer,
     back = MotionTokenizer.load(tmp_path / "net.pth", stats=tmp_path)
     assert back.encode(clips) == tokenizer.encode(clips) and back.config.feature_bias == bias
     assert back.has_codes_of(tokenizer)
+    other = MotionTokenizer(VQVAE(tokenizer.config), tokenizer.normalizer, HUMANML3D, 20.0)
+    other.save(tmp_path / "other")  # its pair is the same, but nothing says that the file was made with it
+    with pytest.raises(ValueError, match="expected the evaluators' pair"):
+        MotionTokenizer.load(tmp_path / "net.pth", stats=tmp_path / "other")
+    with pytest.raises(FileNotFoundError, match="gone.pth does not exist"):
+        MotionTokenizer.load(tmp_path / "gone.pth", stats=tmp_path)
     back.vqvae.quantizer.codebook[3] += 1
     assert not back.has_codes_of(tokenizer)
 
