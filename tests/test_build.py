@@ -126,8 +126,8 @@ def test_workers_end_with_the_process_that_started_them(tmp_path, number):
     script = Path(__file__).resolve().parents[1] / "scripts" / "prepare.py"
     out, args = tmp_path / "d", ("--from", "procedural", "--count", "100000", "--workers", "2")
     with subprocess.Popen([sys.executable, script, *args, "--out", out], stdout=subprocess.PIPE) as process:
-        until = time.monotonic() + 60
-        while len(list(out.glob("texts/*"))) < 40 and time.monotonic() < until:
+        until, journal = time.monotonic() + 60, out / JOURNAL
+        while (not journal.is_file() or journal.read_bytes().count(b"\n") < 40) and time.monotonic() < until:
             time.sleep(0.05)
         process.send_signal(number)
         process.communicate(timeout=20)
