@@ -584,3 +584,13 @@ def test_explain_says_by_its_code_whether_a_file_is_whole(script, tmp_path, clip
 def test_explain_knows_the_files_beside_motions(script, shared_data, source, path, words):
     code, said = explained(script, source, shared_data / path)
     assert code == 0 and words in said and "broken" not in said
+
+
+@pytest.mark.parametrize("layout", ["train", "visualize"])
+def test_the_order_of_numbers_without_names_is_kept_with_the_data(script, tmp_path, layout):
+    (tmp_path / "in").mkdir()
+    for i in range(3):
+        np.save(tmp_path / "in" / f"wave_{i}.npy", np.random.default_rng(i).normal(size=(8, 182)).astype(np.float32))
+    build_with(script, "--from", "smplx", "--input", tmp_path / "in", "--fps", 25, "--smplx-layout", layout,
+               "--out", tmp_path / "d")  # fmt: skip
+    assert read_json(tmp_path / "d" / "dataset.json")["smplx_layout"] == layout
