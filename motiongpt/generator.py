@@ -89,16 +89,15 @@ class MotionGenerator:
     def _tokenizer(self, given: Path | str | MotionTokenizer | None) -> MotionTokenizer | None:
         """The tokenizer given, else the run's own; ValueError where it is not that of the run's codes."""
         folder = self.run.folder / "vqvae"
-        own = MotionTokenizer.load(folder, self.device) if folder.is_dir() else None
         if given is None:
-            return own
+            return MotionTokenizer.load(folder, self.device) if folder.is_dir() else None
         tokenizer = given if isinstance(given, MotionTokenizer) else MotionTokenizer.load(given, self.device)
         name = tokenizer.source or "the tokenizer"
         if tokenizer.config.codes < self.run.config.codes:
             raise ValueError(
                 f"{name} has {tokenizer.config.codes} codes, the run writes {self.run.config.codes}: it is another one"
             )
-        if own is not None and not tokenizer.has_codes_of(own):
+        if folder.is_dir() and not tokenizer.has_codes_of(MotionTokenizer.load(folder)):
             raise ValueError(
                 f"{name} is another tokenizer than the one whose codes this run writes, {folder}: they would decode to "
                 "other motions"

@@ -42,6 +42,11 @@ class Reading:
     up: str | None = None  # y or z, of the same (default y, and guessed)
     say: Callable[[str], None] = lambda line: None  # gets what was guessed, and what looks wrong
 
+    @property
+    def placed(self) -> bool:
+        """Whether a unit or an axis is given."""
+        return (self.unit, self.up) != (None, None)
+
 
 def read_codes(path: Path, tokenizer: MotionTokenizer | None, how: Reading = Reading()) -> list[int]:
     """The motion codes of a file: those it holds (.txt, .npz), else what the tokenizer makes of its motion.
@@ -57,7 +62,7 @@ def read_codes(path: Path, tokenizer: MotionTokenizer | None, how: Reading = Rea
 def load_joints(path: Path, how: Reading = Reading()) -> Motion:
     """The motion of a .npy of joints or a saved .npz, to be drawn as it is. Errors as of `Motion.load`."""
     motion = Motion.load(path, fps=how.fps)
-    if (how.unit, how.up) != (None, None):
+    if how.placed:
         _check_placed(path)
         motion.joints = to_metres(motion.joints, how.unit, how.up)
     if motion.joints is not None:
@@ -170,7 +175,7 @@ def _read(path: Path, tokenizer: MotionTokenizer | None, how: Reading) -> Motion
     is_smplx = tokenizer is not None and not tokenizer.representation.has_joints
     if not (suffix in SUFFIXES or (is_smplx and path.is_dir())):
         raise ValueError(f"{path}: a motion is read from {' '.join(SUFFIXES)}")
-    if (how.unit, how.up) != (None, None):
+    if how.placed:
         _check_placed(path)
     if how.joint_map is not None and suffix != ".bvh":
         raise ValueError(f"--joint-map is for a .bvh, whose joints have names; got {path}")
@@ -181,7 +186,7 @@ def _read(path: Path, tokenizer: MotionTokenizer | None, how: Reading) -> Motion
     if suffix == ".npz" and not (is_smplx and not _is_saved(path)):
         return Motion.load(path)
     if suffix == ".npy" and (codes := read_array(path)).ndim == 1 and codes.dtype.kind in "iu":
-        if (fps, how.unit, how.up) != (None, None, None):
+        if fps is not None or how.placed:
             raise ValueError(f"{path} holds codes: --fps, --unit and --up are for joints")
         return Motion(None, tokenizer.fps if tokenizer else 20.0, codes.tolist())
     if tokenizer is None:
@@ -222,7 +227,7 @@ def _from_array(path: Path, tokenizer: MotionTokenizer, how: Reading) -> np.ndar
     if is_joints:
         clip = RawClip(to_metres(array, how.unit, how.up), tokenizer.skeleton.joints, fps or rate)
         return clip_features(clip, tokenizer, say=how.say)
-    if (how.unit, how.up) != (None, None):
+    if how.placed:
         raise ValueError(f"{path}: --unit and --up are for joints (F, {J}, 3); these are features, got {array.shape}")
     if fps not in (None, rate):
         raise ValueError(f"{path}: features are not resampled: they must be of {rate:g} fps, got --fps {fps:g}")

@@ -105,11 +105,10 @@ class MotionTokenizer:
         folder = Path(folder)
         if folder.is_file():
             return cls._load_foreign(folder, device, stats, smplx_layout, fps)
-        own = own_folder(folder)
+        folder = own_folder(folder)
         for flag, value in (("--stats", stats), ("--smplx-layout", smplx_layout), ("--vqvae-fps", fps)):
             if value is not None:
                 raise ValueError(f"{flag} is for the file of another project, {folder} is a folder, which has its own")
-        folder = own
         for name in ("config.json", "model.safetensors"):
             if not (folder / name).is_file():
                 raise FileNotFoundError(f"{folder} holds no tokenizer (no {name}); scripts/train_vqvae.py makes one")

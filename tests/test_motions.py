@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from motiongpt.data.build import Record, build, resample
+from motiongpt.data.build import Record, _is_whole, build, resample
 from motiongpt.data.motions import Caption, MotionDataset, load_array, parse_captions, read_ids
 from motiongpt.data.procedural import make_clip
 from motiongpt.data.sources import feature_records, joint_records, read_splits
@@ -366,3 +366,16 @@ def test_resample_keeps_the_seconds():
     assert resample(t, 30.0, 30.0) is t
     for F in (0, 1):
         assert len(resample(t[:F], 30.0, 20.0)) == F
+
+
+def test_a_header_that_does_not_parse_is_a_clip_without_frames(tmp_path):
+    """NumPy raises tokenize.TokenError there, which is no ValueError; a build that goes on looks at such files, too."""
+    vectors = tmp_path / "new_joint_vecs"
+    vectors.mkdir()
+    np.save(vectors / "a.npy", np.zeros((3, 4), np.float32))
+    assert _is_whole(tmp_path, "a", 3, 1)
+    damaged = (vectors / "a.npy").read_bytes().replace(b"(3, 4), }", b"(3, 4(, }")
+    (vectors / "a.npy").write_bytes(damaged)
+    data = object.__new__(MotionDataset)  # a folder of one file, which is all that `frames` looks at
+    data.folder = tmp_path
+    assert data.frames("a") == 0 and not _is_whole(tmp_path, "a", 3, 1)

@@ -29,7 +29,7 @@ from motiongpt.data.report import Report, check_skipped
 from motiongpt.data.resample import resample, resample_parameters
 from motiongpt.data.tokens import MAX_CAPTION
 from motiongpt.features import mirror_caption, mirror_joints
-from motiongpt.files import hold, write_atomic, write_json
+from motiongpt.files import hold, read_array, write_atomic, write_json
 from motiongpt.normalizer import Normalizer
 from motiongpt.representations import Representation, get_representation
 from motiongpt.skeletons import HUMANML3D, Skeleton, save_skeleton
@@ -243,12 +243,9 @@ def _resume(out: Path, settings: dict) -> dict[str, dict]:
 def _is_whole(out: Path, clip: str, frames: int, _captions: int) -> bool:
     """Whether a clip of the journal is on the disk in full; after a power cut it may not be."""
     try:
-        found = [
-            np.load(path, mmap_mode="r", allow_pickle=False)
-            for path in sorted(out.glob(f"new_joint*/{glob.escape(clip)}.npy"))
-        ]
+        found = [read_array(path) for path in sorted(out.glob(f"new_joint*/{glob.escape(clip)}.npy"))]
         return bool(found) and all(len(array) == frames for array in found)
-    except (ValueError, OSError, EOFError):
+    except (ValueError, OSError):
         return False
 
 

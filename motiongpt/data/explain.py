@@ -85,8 +85,7 @@ def _records(source: str, path: Path, options: Options) -> tuple[Iterable[Record
     if path.parent.name not in folders:
         load = partial(load_array, path, 2, skeleton.feature_dim)
         if source == "joints":
-            unit = metres(options.unit) or 1.0
-            load = partial(load_joints, path, skeleton, options.fps or skeleton.fps, unit, options.up)
+            load = partial(load_joints, path, skeleton, options.fps, metres(options.unit), options.up)
         alone = Record(path.stem, None, [Caption("-")], load, is_features=source != "joints")
         place = f"not in a data set: prepare.py reads DIR/{folders[-1]}/ID.npy, DIR/texts/ID.txt and DIR/train.txt"
         return [alone], skeleton.fps, [place]

@@ -167,7 +167,7 @@ def records(source: str, folder: Path | None, options: Options) -> tuple[Iterato
         wanted = "a folder or a file of it" if one_file else "a folder"
         raise FileNotFoundError(f"--input must be {wanted} for --from {source}, got {folder}")
     if source == "joints":
-        unit = metres(options.unit) or 1.0
+        unit = metres(options.unit)
         found = list(joint_records(folder, options.skeleton, options.fps or fps, unit, options.up))
     elif source in ("humanml3d", "kit-ml"):
         found = list(feature_records(folder, options.skeleton))
@@ -250,13 +250,14 @@ def clip_id(path: Path, root: Path) -> str:
 def _file_record(source: str, path: Path, root: Path, options: Options) -> Record:
     name, stem = clip_id(path, root), path.name if path.is_dir() else path.stem
     arguments = reader_options(source, options)
-    key, row = _row(options, name, stem, path.name, stem.removesuffix("_mmm"))
+    number = stem.removesuffix("_mmm")  # of kit-xml
+    key, row = _row(options, name, stem, path.name, number)
     load, captions = partial(_read, source, path, arguments), row.captions
     beside = path.parent / f"{stem}.txt"
-    annotations = path.with_name(f"{stem.removesuffix('_mmm')}_annotations.json")  # of kit-xml
+    annotations = path.with_name(f"{number}_annotations.json")
     if not captions and beside.is_file():
         load, captions = _with_captions(beside, load)
-    guess = guess_caption(stem.removesuffix("_mmm"), path.parent.name)
+    guess = guess_caption(number, path.parent.name)
     return Record(
         name, row.split, captions, load, row.participant, guess=guess, row=key,
         files=(path, beside, annotations),
@@ -303,7 +304,7 @@ def read_splits(folder: Path) -> dict[str, str]:
 
 
 def load_joints(
-    path: Path, skeleton: Skeleton, fps: float | None = None, unit: float = 1.0, up: str | None = None
+    path: Path, skeleton: Skeleton, fps: float | None = None, unit: float | None = None, up: str | None = None
 ) -> np.ndarray:
     """(F, J, 3) of a .npy in metres, y up, from `fps` to the skeleton's; `unit` is metres, `up` y or z of the file."""
     joints = load_array(path, 3, 3)
@@ -313,7 +314,7 @@ def load_joints(
 
 
 def joint_records(
-    folder: Path, skeleton: Skeleton, fps: float, unit: float = 1.0, up: str | None = None
+    folder: Path, skeleton: Skeleton, fps: float, unit: float | None = None, up: str | None = None
 ) -> Iterator[Record]:
     """Records of a folder of joints: {raw_joints,joints,new_joints}/ID.npy (F, J, 3), texts/ID.txt, splits."""
     names = ("raw_joints", "joints", "new_joints")
