@@ -24,11 +24,11 @@ import numpy as np
 import torch
 from compare import in_turn, report
 
-from motiongpt.data.build import Record, build
+from motiongpt.body.skeletons import HUMANML3D
 from motiongpt.data.motions import Caption
-from motiongpt.data.procedural import generate_clips
-from motiongpt.features import joints_to_features
-from motiongpt.skeletons import HUMANML3D
+from motiongpt.data.prepare.build import Record, build
+from motiongpt.features.humanml3d import joints_to_features
+from motiongpt.procedural.clips import generate_clips
 
 Extract = Callable[[np.ndarray], np.ndarray]
 OFFSETS = np.array(HUMANML3D.offsets)

@@ -29,7 +29,7 @@ PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
 
 def made_up(folder: Path, count: int) -> None:
     """A source of the kind `joints`: procedural clips, two captions each."""
-    from motiongpt.data.procedural import generate_clips
+    from motiongpt.procedural.clips import generate_clips
 
     for name in ("raw_joints", "texts"):
         (folder / name).mkdir(parents=True)

@@ -21,11 +21,11 @@ sys.path.insert(0, str(ROOT))
 import numpy as np
 import torch
 
-from motiongpt.comparison import RESAMPLES, bootstrap, fid_half_width
-from motiongpt.metrics import fid, multimodality, token_distances
-from motiongpt.protocol import Item, Row, Texts, qualities
-from motiongpt.representations import get_representation
-from motiongpt.skeletons import HUMANML3D
+from motiongpt.body.skeletons import HUMANML3D
+from motiongpt.evaluation.comparison import RESAMPLES, bootstrap, fid_half_width
+from motiongpt.evaluation.protocol import Item, Row, Texts, qualities
+from motiongpt.features.representations import get_representation
+from motiongpt.metrics.joints import fid, multimodality, token_distances
 
 WIDTH, CODES = 512, 512
 ROWS = ("real", "reconstruction", "model", "chance")

@@ -18,7 +18,7 @@ import torch
 from compare import in_turn, report
 
 from motiongpt.data.motions import MotionDataset
-from motiongpt.tokenizer import MotionTokenizer
+from motiongpt.motion_tokenizer import MotionTokenizer
 
 
 def made_up(tokenizer: MotionTokenizer, count: int) -> list[np.ndarray]:

@@ -15,7 +15,7 @@ import torch
 
 from motiongpt.config import LLM_PRESETS, LLMConfig
 from motiongpt.llm import LLM
-from motiongpt.weights import save_llm
+from motiongpt.weights.llm import save_llm
 
 # Qwen3-0.6B's shape
 QWEN3_06B = LLMConfig(

@@ -21,12 +21,12 @@ import numpy as np
 import torch
 
 from motiongpt.data.motions import MotionDataset
-from motiongpt.evaluation import number, table
-from motiongpt.evaluation_report import protocol_line
-from motiongpt.evaluators import Evaluator
-from motiongpt.features import joints_to_features, mirror_joints
-from motiongpt.protocol import UNIT, Row, Setting, interval, qualities
-from motiongpt.representations import Representation
+from motiongpt.evaluation.evaluators import Evaluator
+from motiongpt.evaluation.protocol import UNIT, Row, Setting, interval, qualities
+from motiongpt.evaluation.reconstruction import number, table
+from motiongpt.evaluation.report import protocol_line
+from motiongpt.features.humanml3d import joints_to_features, mirror_joints
+from motiongpt.features.representations import Representation
 
 COLUMNS = {"fid": "FID", "r_precision_1": "R@1", "r_precision_3": "R@3", "mm_dist": "MM-Dist",
            "diversity": "Diversity", "foot_skate": "foot skate", "floor_penetration_mm": "penetration (mm)",

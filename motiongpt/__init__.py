@@ -20,7 +20,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "MotionGenerator": "motiongpt.generator",
     "Motion": "motiongpt.motion",
-    "MotionTokenizer": "motiongpt.tokenizer",
+    "MotionTokenizer": "motiongpt.motion_tokenizer",
     "LLM": "motiongpt.llm",
     "VQVAE": "motiongpt.vqvae",
     "LLMConfig": "motiongpt.config",

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from motiongpt.files import read_json, read_tensors, write_json, write_tensors
+from motiongpt.files.store import read_json, read_tensors, write_json, write_tensors
 
 TENSORS, STATE = "tensors.safetensors", "state.json"
 

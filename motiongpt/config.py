@@ -1,7 +1,7 @@
 """Every number a run is made of: six frozen dataclasses, their presets, and JSON in both directions.
 
 A config is data and nothing else: no paths, no devices, no repo ids. Fields become command-line flags in
-`motiongpt.cli`, so a field's `help` metadata is the flag's help text, with units. A bad value is refused
+`motiongpt.cli.parser`, so a field's `help` metadata is the flag's help text, with units. A bad value is refused
 here, at construction, with the flag's name in the message.
 """
 

@@ -22,8 +22,10 @@ import torch
 
 from motiongpt.config import SampleConfig
 from motiongpt.data.tokens import Prompts, load_tokens, prompt_table
+from motiongpt.data.words import actions, content_words, stem, stems
 from motiongpt.motion import Motion, check_suffix
 from motiongpt.motion_files import decode_motions, motion_codes
+from motiongpt.motion_tokenizer import MotionTokenizer
 from motiongpt.sampling import (
     Limits,
     codes_for_seconds,
@@ -33,11 +35,9 @@ from motiongpt.sampling import (
     limits_from_length,
     limits_from_median,
 )
-from motiongpt.stages import LoadedRun, finished_stages, load_run, split_seed
-from motiongpt.tokenizer import MotionTokenizer
+from motiongpt.stages.run import LoadedRun, finished_stages, load_run, split_seed
 from motiongpt.vocab import parse_motion
-from motiongpt.weights import resolve_folder
-from motiongpt.words import actions, content_words, stem, stems
+from motiongpt.weights.llm import resolve_folder
 
 MAX_PROMPT = 10_000  # characters
 DESCRIBE = SampleConfig(temperature=0.0, max_new_tokens=64)

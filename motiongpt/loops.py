@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from motiongpt.checkpoint import load_state, pack, save_state, unpack
 from motiongpt.config import TrainConfig
-from motiongpt.files import hold, write_atomic
+from motiongpt.files.store import hold, write_atomic
 from motiongpt.render.curves import plot_metrics
 
 MAX_BAD_STEPS = 10  # non-finite losses in a row before the run gives up

@@ -5,7 +5,7 @@
 
 The frozen matrix keeps its key (`weight`), so base checkpoints load with and without adapters and need no remap.
 lora_B starts at zero: a freshly injected model computes exactly what the base computes. This file knows nn.Linear
-and nothing else of the package; file formats are `motiongpt.weights`'.
+and nothing else of the package; file formats are `motiongpt.weights.llm`'.
 """
 
 from collections.abc import Iterator

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from motiongpt.files import array_fault, write_atomic
+from motiongpt.body.skeletons import MYOSKELETON, Skeleton, guess_skeleton
+from motiongpt.features.representations import SMPLX_WIDTHS
+from motiongpt.files.store import array_fault, write_atomic
 from motiongpt.render.skeleton import render_gif, render_png
-from motiongpt.representations import SMPLX_WIDTHS
-from motiongpt.skeletons import MYOSKELETON, Skeleton, guess_skeleton
 from motiongpt.vocab import format_motion
 
 SMPLX_WIDTH = sum(SMPLX_WIDTHS.values())

@@ -16,16 +16,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from motiongpt.data.build import resample, resample_parameters, to_skeleton
+from motiongpt.body.skeletons import Skeleton
 from motiongpt.data.joint_maps import JointMap, read_map
 from motiongpt.data.posture import measure, warnings
+from motiongpt.data.prepare.build import resample, resample_parameters, to_skeleton
 from motiongpt.data.raw import RawClip, to_metres
 from motiongpt.data.readers import bvh, smplx
-from motiongpt.features import joints_to_features
-from motiongpt.files import array_fault, read_array
+from motiongpt.features.humanml3d import joints_to_features
+from motiongpt.files.store import array_fault, read_array
 from motiongpt.motion import Motion
-from motiongpt.skeletons import Skeleton
-from motiongpt.tokenizer import MotionTokenizer
+from motiongpt.motion_tokenizer import MotionTokenizer
 from motiongpt.vocab import parse_motion
 
 SUFFIXES = (".npy", ".npz", ".txt", ".bvh")

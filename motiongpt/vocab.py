@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from motiongpt.files import write_atomic
+from motiongpt.files.store import write_atomic
 
 BEGIN, END = "<MOT_BEGIN>", "<MOT_END>"
 TASK_WORDS = ("<T2M>", "<M2T>", "<DENOISE>", "<MOTION_MASK>", "<PID_NULL>")

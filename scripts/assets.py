@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from motiongpt.cli import Parser, run
+from motiongpt.cli.parser import Parser, run
 
 TABLE = Path(__file__).with_suffix(".json")
 
@@ -38,7 +38,7 @@ def bar(done: int, total: int | None) -> None:
 def fetch_one(url: str, to: Path, sha256: str | None) -> None:
     from urllib.parse import urlsplit
 
-    from motiongpt.assets import fetch, is_archive, unpack
+    from motiongpt.files.download import fetch, is_archive, unpack
 
     name = Path(urlsplit(url).path).name
     if not is_archive(name) or to.suffix:
@@ -57,7 +57,7 @@ def fetch_one(url: str, to: Path, sha256: str | None) -> None:
 
 
 def main(args) -> int:
-    from motiongpt.assets import load_assets
+    from motiongpt.files.download import load_assets
 
     if args.fetch is not None or args.to is not None:
         if args.fetch is None or args.to is None:

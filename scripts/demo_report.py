@@ -13,8 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from motiongpt.cli import Parser, add_tokenizer_flags, open_generator, run
-from motiongpt.files import file_hash, read_json, write_atomic, write_json
+from motiongpt.cli.parser import Parser, add_tokenizer_flags, open_generator, run
+from motiongpt.files.store import file_hash, read_json, write_atomic, write_json
 
 SPLIT = ("truth", "roundtrip", "model")  # each in two rows: the actions everybody expects, and all others
 ROWS = (*(row for name in SPLIT for row in (name, f"{name}-more")), "sentences", "sequences", "lengths")
@@ -45,9 +45,9 @@ def make_parser() -> Parser:
 
 
 def main(args) -> None:
-    from motiongpt import faithfulness_report as report
-    from motiongpt.action_checks import CHECKS
-    from motiongpt.faithfulness import check_tasks, pass_matrix
+    from motiongpt.faithfulness import report
+    from motiongpt.faithfulness.conditions import CHECKS
+    from motiongpt.faithfulness.judge import check_tasks, pass_matrix
 
     for name in ("seeds", "sentence_seeds", "clips"):
         if getattr(args, name) < 1:
@@ -128,7 +128,7 @@ def check_new(sentences: list, data: Path) -> dict:
 
 def round_trip(tokenizer, clips: dict) -> dict:
     """Joints -> features -> codes -> joints."""
-    from motiongpt.features import joints_to_features
+    from motiongpt.features.humanml3d import joints_to_features
 
     features = {name: [joints_to_features(x, tokenizer.skeleton) for x in several] for name, several in clips.items()}
     return {name: tokenizer.decode(tokenizer.encode(several)) for name, several in features.items()}

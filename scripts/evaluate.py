@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from motiongpt import cli
+from motiongpt.cli import parser as cli
 from motiongpt.config import SampleConfig
 
 MATCHING = ("evaluator", "glove", "evaluator_stats", "packing", "min_frames", "repeats")  # flags for an evaluator
@@ -23,7 +23,7 @@ MATCHING = ("evaluator", "glove", "evaluator_stats", "packing", "min_frames", "r
 
 def open_evaluator(args, data):
     """The evaluator of --evaluator, else the published one for HumanML3D or KIT-ML data, where it is there; or None."""
-    from motiongpt.evaluators import PUBLISHED_FILE, Evaluator
+    from motiongpt.evaluation.evaluators import PUBLISHED_FILE, Evaluator
     from motiongpt.loops import pick_device
 
     folder = args.evaluator or ROOT / "checkpoints" / {263: "t2m", 251: "kit"}.get(data.feature_dim, "none")
@@ -42,7 +42,7 @@ def settings(args, **others: str) -> dict:
 
 def match(args, data, tokenizer):
     """What an evaluator says of a tokenizer, or None; the published one, if nobody asked for it, may fail."""
-    from motiongpt import text_evaluation
+    from motiongpt.evaluation import text as text_evaluation
 
     try:
         if evaluator := open_evaluator(args, data):
@@ -55,7 +55,8 @@ def match(args, data, tokenizer):
 
 
 def evaluate_vqvae(args, data) -> None:
-    from motiongpt import evaluation, evaluation_report
+    from motiongpt.evaluation import reconstruction as evaluation
+    from motiongpt.evaluation import report as evaluation_report
     from motiongpt.loops import pick_device
 
     tokenizer = cli.named_tokenizer(args, pick_device(args.device))
@@ -67,7 +68,8 @@ def evaluate_vqvae(args, data) -> None:
 
 
 def evaluate_text(args, data) -> None:
-    from motiongpt import evaluation_report, text_evaluation
+    from motiongpt.evaluation import report as evaluation_report
+    from motiongpt.evaluation import text as text_evaluation
     from motiongpt.generator import DESCRIBE
 
     if not (evaluator := open_evaluator(args, data)):
@@ -120,14 +122,14 @@ def main(args) -> None:
         if (value := getattr(args, name)) is not None and value < least:
             raise ValueError(f"{cli.flag_name(name)} must be at least {least}, got {value}")
     if args.compare:
-        from motiongpt.comparison import report_comparison
+        from motiongpt.evaluation.comparison import report_comparison
 
         given = make_parser().parse_args(namespace=type(args)(**dict.fromkeys(vars(args))))  # None: not asked for
         cli.refuse(given, [x for x in vars(given) if x not in ("compare", "out", "seed", "debug")], "with --compare")
         print(report_comparison(*args.compare, given.out, seed=args.seed))
         return
     from motiongpt.data.motions import MotionDataset
-    from motiongpt.evaluation import check_report_folder
+    from motiongpt.evaluation.reconstruction import check_report_folder
     from motiongpt.motion import output_path
 
     cli.fill_tokenizer_from_environment(args)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from motiongpt.cli import (
+from motiongpt.cli.parser import (
     Parser,
     add_tokenizer_flags,
     fill_tokenizer_from_environment,
@@ -22,7 +22,7 @@ from motiongpt.cli import (
 
 
 def export_t2m_gpt(args) -> None:
-    from motiongpt.foreign_vqvae import save_t2m_gpt
+    from motiongpt.weights.vqvae import save_t2m_gpt
 
     tokenizer = named_tokenizer(args)
     save_t2m_gpt(tokenizer.vqvae, args.out)

@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from motiongpt import cli
+from motiongpt.cli import parser as cli
 from motiongpt.config import LoRAConfig, TrainConfig, VQVAEConfig
 
 DEMO = ROOT / "checkpoints" / "demo"
@@ -64,7 +64,7 @@ def make_parser() -> cli.Parser:
 
 
 def main(args) -> int | None:
-    from motiongpt.tasks import RECIPES, find_stage, list_recipes, recipe_name
+    from motiongpt.tasks.render import RECIPES, find_stage, list_recipes, recipe_name
 
     if args.list:
         print(list_recipes())
@@ -88,9 +88,9 @@ def main(args) -> int | None:
     cli.say_unread_environment()
     args.out = args.out or cli.default_run()
     cli.settle_steps(args)
-    from motiongpt.language_stage import language_stage
+    from motiongpt.cli.stages import language_stage
+    from motiongpt.cli.tokenizer_stage import tokenizer_stage
     from motiongpt.motion import output_path
-    from motiongpt.tokenizer_stage import tokenizer_stage
 
     args.out = output_path(args.out, "--out", folder=True)
     for number, stage in stages:

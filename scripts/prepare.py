@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from motiongpt.cli import Parser, refuse, run
+from motiongpt.cli.parser import Parser, refuse, run
 
 SOURCES = ("joints", "humanml3d", "kit-ml", "kit-xml", "bvh", "amass", "myoskeleton", "smplx", "procedural")
 
@@ -55,10 +55,10 @@ def make_parser() -> Parser:
 
 def read_options(args):
     """The flags, checked against the source."""
-    from motiongpt.data.caption_table import read_captions
+    from motiongpt.body.skeletons import get_skeleton
     from motiongpt.data.joint_maps import read_map
-    from motiongpt.data.sources import Options, check_flags, default_skeleton
-    from motiongpt.skeletons import get_skeleton
+    from motiongpt.data.prepare.caption_table import read_captions
+    from motiongpt.data.prepare.sources import Options, check_flags, default_skeleton
 
     check_flags(args.source, vars(args))
     check_use(args)
@@ -96,8 +96,8 @@ def check_use(args) -> None:
 
 def check_in_place(args, options) -> int:
     """An existing download, looked through where it is."""
-    from motiongpt.data.downloads import check, lines
-    from motiongpt.files import write_json
+    from motiongpt.data.prepare.downloads import check, lines
+    from motiongpt.files.store import write_json
 
     facts = check(args.input, options.skeleton, lambda clips: tqdm(clips, unit="clip", disable=None))
     print("\n".join(lines(facts)))
@@ -108,11 +108,11 @@ def check_in_place(args, options) -> int:
 
 
 def main(args) -> int | None:
-    from motiongpt.data import sources
-    from motiongpt.data.build import build
-    from motiongpt.data.explain import explain
-    from motiongpt.data.report import TooManySkipped
-    from motiongpt.data.sources import choose_representation, reader, records
+    from motiongpt.data.prepare import sources
+    from motiongpt.data.prepare.build import build
+    from motiongpt.data.prepare.explain import explain
+    from motiongpt.data.prepare.report import TooManySkipped
+    from motiongpt.data.prepare.sources import choose_representation, reader, records
 
     options = read_options(args)
     if args.explain:

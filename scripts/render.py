@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from motiongpt.cli import (
+from motiongpt.cli.parser import (
     INPUT_FLAGS,
     Parser,
     add_input_flags,
@@ -63,7 +63,7 @@ def make_parser() -> Parser:
 def main(args) -> None:
     from motiongpt.motion import PICTURES, Motion, check_size, output_path
     from motiongpt.motion_files import decode_motions, distinct_names, load_joints, needs_tokenizer, read_motion
-    from motiongpt.tokenizer import MotionTokenizer
+    from motiongpt.motion_tokenizer import MotionTokenizer
     from motiongpt.vocab import parse_motion
 
     if args.prompt is None:

@@ -21,9 +21,9 @@ sys.path.insert(0, str(ROOT))
 # before torch is imported: threads that spin while they wait cost seconds where another program has a core
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from motiongpt import cli
+from motiongpt.cli import parser as cli
 from motiongpt.config import SampleConfig
-from motiongpt.files import write_atomic
+from motiongpt.files.store import write_atomic
 
 
 def make_parser() -> cli.Parser:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from motiongpt.cli import Parser, run
+from motiongpt.cli.parser import Parser, run
 
 
 def make_parser() -> Parser:
@@ -34,8 +34,15 @@ def main(args) -> None:
     import torch
 
     from motiongpt.data.tokens import load_tokens, meta_path, save_tokens
-    from motiongpt.files import file_hash, read_json, read_tensors, write_json, write_tensors
-    from motiongpt.stages import (
+    from motiongpt.files.store import (
+        file_hash,
+        read_json,
+        read_tensors,
+        write_json,
+        write_tensors,
+    )
+    from motiongpt.motion_tokenizer import MotionTokenizer
+    from motiongpt.stages.run import (  # fmt: skip
         RunConfig,
         find_base,
         finished_stages,
@@ -43,10 +50,9 @@ def main(args) -> None:
         run_tokenizer,
         split_seed,
         stage_folder,
-    )  # fmt: skip
-    from motiongpt.tokenizer import MotionTokenizer
+    )
     from motiongpt.vocab import MotionVocab
-    from motiongpt.weights import weights_hash
+    from motiongpt.weights.llm import weights_hash
 
     if args.clips < 0:
         raise ValueError(f"--clips must be 0 or more, got {args.clips}")

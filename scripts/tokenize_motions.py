@@ -12,7 +12,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from motiongpt.cli import TOKENIZER_FLAGS, Parser, add_tokenizer_flags, flag_name, named_tokenizer, run
+from motiongpt.cli.parser import (
+    TOKENIZER_FLAGS,
+    Parser,
+    add_tokenizer_flags,
+    flag_name,
+    named_tokenizer,
+    run,
+)
 
 
 def make_parser() -> Parser:
@@ -31,7 +38,7 @@ def main(args) -> None:
     from motiongpt.data.motions import MotionDataset
     from motiongpt.loops import pick_device
     from motiongpt.motion import output_path
-    from motiongpt.tokenizer_training import tokenise_dataset
+    from motiongpt.stages.tokenizer import tokenise_dataset
 
     out = output_path(args.out, "--out", folder=args.format == "npy")
     if (tokenizer := named_tokenizer(args, pick_device(args.device))) is None:

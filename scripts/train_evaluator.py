@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from motiongpt.cli import (
+from motiongpt.cli.parser import (
     VQVAE_TRAIN_FLAGS,
     Parser,
     add_config_flags,
@@ -51,7 +51,7 @@ def make_parser() -> Parser:
 
 
 def main(args) -> int | None:
-    from motiongpt.evaluator_training import train_evaluator
+    from motiongpt.evaluation.training import train_evaluator
     from motiongpt.loops import pick_device, resolve_precision
 
     if args.patience < 0:

@@ -48,10 +48,10 @@ class Tiny:
         With `killed_after`, a KeyboardInterrupt comes in the middle of the step after so many.
         """
         from motiongpt.config import LoRAConfig, TrainConfig
-        from motiongpt.finetuning import Job, prepare_stage
         from motiongpt.loops import train
-        from motiongpt.stages import stage_folder
-        from motiongpt.tasks import RECIPES
+        from motiongpt.stages.language import Job, prepare_stage
+        from motiongpt.stages.run import stage_folder
+        from motiongpt.tasks.render import RECIPES
 
         config = TrainConfig(lr=1e-2, max_steps=3, batch_size=8, eval_every=3, save_every=3, warmup=0.0)
         values = {
@@ -84,13 +84,13 @@ TINY_CAPTIONS = ("a person walks forward", "someone waves", "a person jumps twic
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory) -> Tiny:
     """Built once per worker, in about two seconds. Weights are random and barely trained: shapes, not motions."""
+    from motiongpt.body.skeletons import HUMANML3D
     from motiongpt.config import VQVAEConfig
     from motiongpt.data.tokens import Entry, save_tokens
-    from motiongpt.files import file_hash
-    from motiongpt.normalizer import Normalizer
-    from motiongpt.skeletons import HUMANML3D
-    from motiongpt.stages import StageModel, new_backbone
-    from motiongpt.tokenizer import MotionTokenizer
+    from motiongpt.features.normalizer import Normalizer
+    from motiongpt.files.store import file_hash
+    from motiongpt.motion_tokenizer import MotionTokenizer
+    from motiongpt.stages.run import StageModel, new_backbone
     from motiongpt.vocab import MotionVocab
     from motiongpt.vqvae import VQVAE
 
@@ -133,7 +133,7 @@ def script() -> Callable[..., Done]:
     """`script("sample", "--prompt", ...)` runs scripts/sample.py in this process: a fresh one costs two seconds."""
 
     def call(name: str, *args: object) -> Done:
-        from motiongpt.cli import run
+        from motiongpt.cli.parser import run
 
         spec = importlib.util.spec_from_file_location(f"script_{name}", ROOT / "scripts" / f"{name}.py")
         module = importlib.util.module_from_spec(spec)

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from mutations import mutations
 
-from motiongpt.assets import MAX_SWELL, ROOM, fetch, load_assets, unpack
-from motiongpt.tasks import RECIPES
+from motiongpt.files.download import MAX_SWELL, ROOM, fetch, load_assets, unpack
+from motiongpt.tasks.render import RECIPES
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = np.random.default_rng(0).bytes(1_000_000)
@@ -236,13 +236,13 @@ def test_links_and_devices_are_refused(tmp_path, kind):
 
 
 def test_bombs_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("motiongpt.assets.ROOM", 1000)
+    monkeypatch.setattr("motiongpt.files.download.ROOM", 1000)
     for name, make in MAKERS[:1] + MAKERS[2:]:
         archive = make(tmp_path / name, {f"{i}": bytes(10**6) for i in range(20)})
         assert archive.stat().st_size * MAX_SWELL + 1000 < 20 * 10**6 < ROOM  # the case is one
         with pytest.raises(ValueError, match="unpacks to more than"):
             unpack(archive, tmp_path / "out")
-    monkeypatch.setattr("motiongpt.assets.MAX_MEMBERS", 3)
+    monkeypatch.setattr("motiongpt.files.download.MAX_MEMBERS", 3)
     with pytest.raises(ValueError, match="or 3 files"):
         unpack(make_tar(tmp_path / "b.tar", {str(i): b"" for i in range(4)}), tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -213,7 +213,7 @@ def test_describe_names_a_npy_of_other_joints(script, tiny, here):
 @pytest.fixture
 def joints(here) -> Path:
     """A folder of 20 sound clips of standing people, as `--from joints` reads it."""
-    from motiongpt.data.procedural import generate_clips
+    from motiongpt.procedural.clips import generate_clips
 
     (here / "in/joints").mkdir(parents=True)
     (here / "in/texts").mkdir()

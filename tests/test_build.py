@@ -13,17 +13,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from motiongpt.data import build as module
-from motiongpt.data.build import Record, build, resample_parameters, split_of, to_skeleton
-from motiongpt.data.caption_table import read_captions
+from motiongpt.body.skeletons import HUMANML3D, MYOSKELETON
 from motiongpt.data.motions import JOURNAL, Caption, MotionDataset, read_ids
-from motiongpt.data.procedural import generate_clips
+from motiongpt.data.prepare import build as module
+from motiongpt.data.prepare.build import Record, build, resample_parameters, split_of, to_skeleton
+from motiongpt.data.prepare.caption_table import read_captions
+from motiongpt.data.prepare.sources import Options, _given, records
 from motiongpt.data.raw import RawClip
-from motiongpt.data.sources import Options, _given, records
 from motiongpt.data.tokens import MAX_CAPTION
-from motiongpt.files import read_json
-from motiongpt.representations import get_representation
-from motiongpt.skeletons import HUMANML3D, MYOSKELETON
+from motiongpt.features.representations import get_representation
+from motiongpt.files.store import read_json
+from motiongpt.procedural.clips import generate_clips
 
 
 @pytest.fixture(scope="module")

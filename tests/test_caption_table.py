@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from motiongpt.data.caption_table import read_captions
+from motiongpt.data.prepare.caption_table import read_captions
 
 
 def texts(path, content):

@@ -17,15 +17,15 @@ import test_sources
 import torch
 from PIL import Image
 
-from motiongpt.data.procedural import generate_clips
+from motiongpt.body.skeletons import HUMANML3D, KIT
 from motiongpt.data.raw import RawClip
 from motiongpt.data.token_formats import is_token_folder
-from motiongpt.features import joints_to_features
+from motiongpt.features.humanml3d import joints_to_features
+from motiongpt.features.representations import SMPLX_WIDTHS
 from motiongpt.motion import Motion
 from motiongpt.motion_files import clip_features, read_codes
-from motiongpt.representations import SMPLX_WIDTHS
-from motiongpt.skeletons import HUMANML3D, KIT
-from motiongpt.tokenizer import MotionTokenizer
+from motiongpt.motion_tokenizer import MotionTokenizer
+from motiongpt.procedural.clips import generate_clips
 
 TINY = "--width 16 --code-dim 8 --codes 16 --depth 1 --window 16 --max-steps 3 --eval-every 3 --batch-size 4".split()
 LORA = "--lora-r 2 --batch-size 4".split()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from motiongpt.cli import (
+from motiongpt.cli.parser import (
     NOT_READ_YET,
     Parser,
     add_config_flags,

@@ -17,10 +17,10 @@ import pytest
 from test_chains import make_kit_xml, make_myoskeleton
 from test_sources import write_smplx
 
+from motiongpt.body.skeletons import HUMANML3D, KIT
 from motiongpt.config import LoRAConfig, TrainConfig
-from motiongpt.normalizer import Normalizer
-from motiongpt.representations import get_representation
-from motiongpt.skeletons import HUMANML3D, KIT
+from motiongpt.features.normalizer import Normalizer
+from motiongpt.features.representations import get_representation
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -153,7 +153,7 @@ class Table:
 
     def variable(self, piece: str) -> None:
         """A variable with a token for the Hub, which is never printed. Nothing is fetched."""
-        from motiongpt.cli import use_hub_token
+        from motiongpt.cli.parser import use_hub_token
 
         with self.monkeypatch.context() as patch:
             patch.delenv("HF_TOKEN", raising=False)

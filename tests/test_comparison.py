@@ -12,11 +12,18 @@ import numpy as np
 import pytest
 import torch
 
-from motiongpt.comparison import FID_GROUPS, RESAMPLES, bootstrap, compare, comparison_markdown, fid_half_width
 from motiongpt.config import SampleConfig
-from motiongpt.files import file_hash, read_tensors, write_json, write_tensors
-from motiongpt.metrics import fid
-from motiongpt.protocol import Row
+from motiongpt.evaluation.comparison import (
+    FID_GROUPS,
+    RESAMPLES,
+    bootstrap,
+    compare,
+    comparison_markdown,
+    fid_half_width,
+)
+from motiongpt.evaluation.protocol import Row
+from motiongpt.files.store import file_hash, read_tensors, write_json, write_tensors
+from motiongpt.metrics.joints import fid
 
 N, D = 64, 8
 PROTOCOL = {

@@ -5,9 +5,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from motiongpt import faithfulness_report as report
-from motiongpt.faithfulness import CHECKS
-from motiongpt.faithfulness_report import NAMED, PAIRS, Row, clips_row, fresh_clips, lengths_row, markdown, model_row
+from motiongpt.faithfulness import report
+from motiongpt.faithfulness.judge import CHECKS
+from motiongpt.faithfulness.report import (
+    NAMED,
+    PAIRS,
+    Row,
+    clips_row,
+    fresh_clips,
+    lengths_row,
+    markdown,
+    model_row,
+)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""scripts/evaluate.py and motiongpt/evaluation.py: the report says what the metrics say, and always the same."""
+"""scripts/evaluate.py --what vqvae: the report says what the metrics say, and always the same."""
 
 import json
 import math
@@ -9,15 +9,21 @@ import numpy as np
 import pytest
 import torch
 
+from motiongpt.body.skeletons import HUMANML3D, KIT, Skeleton
 from motiongpt.config import VQVAEConfig
 from motiongpt.data.motions import MotionDataset
-from motiongpt.evaluation import TAKEN, check_report_folder, evaluate_vqvae, reconstruct, vqvae_markdown
-from motiongpt.features import joints_to_features
-from motiongpt.metrics import mpjpe
-from motiongpt.normalizer import Normalizer
-from motiongpt.representations import get_representation
-from motiongpt.skeletons import HUMANML3D, KIT, Skeleton
-from motiongpt.tokenizer import MotionTokenizer, reconstruction_errors
+from motiongpt.evaluation.reconstruction import (
+    TAKEN,
+    check_report_folder,
+    evaluate_vqvae,
+    reconstruct,
+    vqvae_markdown,
+)
+from motiongpt.features.humanml3d import joints_to_features
+from motiongpt.features.normalizer import Normalizer
+from motiongpt.features.representations import get_representation
+from motiongpt.metrics.joints import mpjpe
+from motiongpt.motion_tokenizer import MotionTokenizer, reconstruction_errors
 from motiongpt.vqvae import VQVAE
 
 LENGTHS = (30, 47, 12, 22)  # frames of features; c2 is a multiple of 4, the others are cut
@@ -120,7 +126,7 @@ def test_a_perfect_tokenizer_has_no_error(folder, monkeypatch):
             S = len(features) // 4
             yield name, torch.zeros(S, 1, dtype=torch.int64), [torch.from_numpy(features[: 4 * S])]
 
-    monkeypatch.setattr("motiongpt.evaluation.reconstruct", truth)
+    monkeypatch.setattr("motiongpt.evaluation.reconstruction.reconstruct", truth)
     report = evaluate_vqvae(tokenizer, data)
     metrics, original = report["metrics"], report["original"]
     for name in metrics:  # float32 SVDs of Procrustes leave a thousandth of a millimetre
@@ -212,7 +218,7 @@ def test_smplx_parameters_by_hand(tmp_path, monkeypatch):
             jaw[:, :] = jaw * (1 - 2 * math.pi / jaw.norm(dim=-1, keepdim=True))  # the same turn, the other way round
             yield name, torch.zeros(len(features) // 4, 1, dtype=torch.int64), [made]
 
-    monkeypatch.setattr("motiongpt.evaluation.reconstruct", planted)
+    monkeypatch.setattr("motiongpt.evaluation.reconstruction.reconstruct", planted)
     report = evaluate_vqvae(tokenizer, MotionDataset(folder), "val")
     metrics = report["metrics"]
     place, angle = (12 * 0.1**2 + 4 * 0.3**2) / 16, (12 * 30 + 4 * 60) / 16

@@ -14,9 +14,9 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from motiongpt.config import EvaluatorConfig
 from motiongpt.data.motions import Caption
-from motiongpt.evaluators import Evaluator, load_movement_encoder
-from motiongpt.matching import contrastive_loss, info_nce, usable_frames
-from motiongpt.word_vectors import OTHER, POS, Vocabulary, caption_tokens, read_glove
+from motiongpt.evaluation.evaluators import Evaluator, load_movement_encoder
+from motiongpt.evaluation.networks import contrastive_loss, info_nce, usable_frames
+from motiongpt.evaluation.word_vectors import OTHER, POS, Vocabulary, caption_tokens, read_glove
 
 WORDS = ["sos", "eos", "unk", "a", "person", "walk", "left", "slowly", "door"]
 PUBLISHED = Path("text_mot_match", "model", "finest.tar")

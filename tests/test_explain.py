@@ -8,12 +8,12 @@ import test_reader_kit_xml
 import test_reader_myoskeleton
 import test_sources
 
-from motiongpt.data.explain import explain
-from motiongpt.data.procedural import generate_clip
+from motiongpt.body.skeletons import HUMANML3D, KIT, MYOSKELETON, MYOSKELETON_26
+from motiongpt.data.prepare.explain import explain
+from motiongpt.data.prepare.sources import Options
 from motiongpt.data.readers.kit_xml import find
-from motiongpt.data.sources import Options
-from motiongpt.features import joints_to_features
-from motiongpt.skeletons import HUMANML3D, KIT, MYOSKELETON, MYOSKELETON_26
+from motiongpt.features.humanml3d import joints_to_features
+from motiongpt.procedural.clips import generate_clip
 
 
 def a_bvh(place, frames=30):

@@ -2,8 +2,8 @@
 
 import torch
 
-from motiongpt.tokenizer import MotionTokenizer
-from motiongpt.weights import load_vqvae
+from motiongpt.motion_tokenizer import MotionTokenizer
+from motiongpt.weights.llm import load_vqvae
 
 
 def test_t2m_gpt(script, tiny, tmp_path):

@@ -8,15 +8,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from motiongpt.action_checks import CHECKS, INCLUDED
-from motiongpt.data.actions import ACTIONS
-from motiongpt.data.procedural import STYLES, make_clip
+from motiongpt.body.skeletons import HUMANML3D
 from motiongpt.data.tokens import fold, load_tokens
-from motiongpt.faithfulness import check_tasks, confusions, does, in_order, pass_matrix, performs
-from motiongpt.faithfulness_report import FRESH_SEED, PAIRS, fresh_clips
-from motiongpt.features import mirror_joints
-from motiongpt.kinematic_measures import Measures, longest, runs, smooth, swings
-from motiongpt.skeletons import HUMANML3D
+from motiongpt.faithfulness.conditions import CHECKS, INCLUDED
+from motiongpt.faithfulness.judge import (
+    check_tasks,
+    confusions,
+    does,
+    in_order,
+    pass_matrix,
+    performs,
+)
+from motiongpt.faithfulness.measures import Measures, longest, runs, smooth, swings
+from motiongpt.faithfulness.report import FRESH_SEED, PAIRS, fresh_clips
+from motiongpt.features.humanml3d import mirror_joints
+from motiongpt.procedural.actions import ACTIONS
+from motiongpt.procedural.clips import STYLES, make_clip
 
 ROOT = Path(__file__).resolve().parents[1]
 # words of the frozen sentences that carry no action: the model may meet them for the first time

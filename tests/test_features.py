@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from motiongpt import features as M
-from motiongpt.rotations import axis_angle_to_quaternion, quaternion_to_matrix, rotate_y
-from motiongpt.skeletons import HUMANML3D, KIT
+from motiongpt.body.rotations import axis_angle_to_quaternion, quaternion_to_matrix, rotate_y
+from motiongpt.body.skeletons import HUMANML3D, KIT
+from motiongpt.features import humanml3d as M
 
 GROUPS = M.feature_groups(HUMANML3D)
 BANDAI = ("000057", "000086", "002020")

@@ -13,8 +13,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from motiongpt import files
-from motiongpt.files import file_hash, hold, read_json, read_tensors, write_atomic, write_json, write_tensors
+from motiongpt.files import store as files
+from motiongpt.files.store import (
+    file_hash,
+    hold,
+    read_json,
+    read_tensors,
+    write_atomic,
+    write_json,
+    write_tensors,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -157,7 +165,8 @@ def test_hash(tmp_path):
 
 # ---- one process to a folder ------------------------------------------------------------------------------------
 
-HOLDER = "import sys; from motiongpt.files import hold\nwith hold(__import__('pathlib').Path(sys.argv[1]), 'trained'): "
+HOLDER = "import sys; from pathlib import Path; from motiongpt.files.store import hold\n"
+HOLDER += "with hold(Path(sys.argv[1]), 'trained'): "
 HOLDER += "print('held', flush=True); sys.stdin.read()"
 
 

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from motiongpt.config import VQVAEConfig
-from motiongpt.files import write_tensors
-from motiongpt.foreign_vqvae import COUNT, save_t2m_gpt
+from motiongpt.files.store import write_tensors
 from motiongpt.vqvae import VQVAE, length_mask
-from motiongpt.weights import load_vqvae, save_vqvae
+from motiongpt.weights.llm import load_vqvae, save_vqvae
+from motiongpt.weights.vqvae import COUNT, save_t2m_gpt
 
 PROJECTS = ("t2m-gpt", "openmotionlab", "openmotionlab-motion", "signmotiongpt", "momask", "momask-shared")
 WIDTHS = {"signmotiongpt": 182}
@@ -224,7 +224,7 @@ def test_training_goes_on_from_the_codebook(project, tmp_path):
 
 
 def test_a_loaded_tokenizer_saves_as_ours(tmp_path):
-    from motiongpt.files import write_json
+    from motiongpt.files.store import write_json
 
     ours = load_vqvae(saved("momask", make("momask"), tmp_path / "x.pth"))
     save_vqvae(ours, tmp_path / "own")

@@ -327,7 +327,7 @@ def test_a_tokenizer_with_fewer_codes_is_another_one(tiny, tmp_path):
     import torch
 
     from motiongpt.config import VQVAEConfig
-    from motiongpt.tokenizer import MotionTokenizer
+    from motiongpt.motion_tokenizer import MotionTokenizer
     from motiongpt.vqvae import VQVAE
 
     own = MotionTokenizer.load(tiny.vqvae)

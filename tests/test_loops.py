@@ -17,7 +17,7 @@ from torch import nn
 from motiongpt import loops, lora
 from motiongpt.config import LLM_PRESETS, LoRAConfig, TrainConfig, VQVAEConfig
 from motiongpt.data.batches import BucketedBatches, WindowBatches
-from motiongpt.files import read_json, read_tensors
+from motiongpt.files.store import read_json, read_tensors
 from motiongpt.llm import LLM
 from motiongpt.loops import get_lr, make_optimizer, pick_device, resolve_precision, total_steps, train
 from motiongpt.vqvae import VQVAE

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from motiongpt.metrics import (
+from motiongpt.metrics.joints import (
     acceleration_error,
     bone_length_drift,
     bone_lengths,

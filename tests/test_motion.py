@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from motiongpt.body.skeletons import HUMANML3D, KIT
 from motiongpt.data.readers import smplx
 from motiongpt.motion import Codes, Motion, check_size, output_path
-from motiongpt.skeletons import HUMANML3D, KIT
 
 
 def random_joints(F=9, J=22):

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import test_sources
 
+from motiongpt.body.skeletons import HUMANML3D
 from motiongpt.data.motions import MotionDataset
-from motiongpt.data.procedural import generate_clips
-from motiongpt.features import joints_to_features
-from motiongpt.foreign_vqvae import save_t2m_gpt
+from motiongpt.features.humanml3d import joints_to_features
+from motiongpt.features.normalizer import Normalizer
 from motiongpt.motion import Motion
 from motiongpt.motion_files import Reading, distinct_names, load_joints, motion_codes, read_codes, read_motion
-from motiongpt.normalizer import Normalizer
-from motiongpt.skeletons import HUMANML3D
-from motiongpt.tokenizer import MotionTokenizer
+from motiongpt.motion_tokenizer import MotionTokenizer
+from motiongpt.procedural.clips import generate_clips
+from motiongpt.weights.vqvae import save_t2m_gpt
 
 
 @pytest.fixture

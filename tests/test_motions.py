@@ -8,15 +8,15 @@ import shutil
 import numpy as np
 import pytest
 
-from motiongpt.data.build import Record, _is_whole, build, resample
+from motiongpt.body.skeletons import HUMANML3D, KIT
 from motiongpt.data.motions import Caption, MotionDataset, load_array, parse_captions, read_ids
-from motiongpt.data.procedural import make_clip
-from motiongpt.data.sources import feature_records, joint_records, read_splits
-from motiongpt.features import feature_groups, features_to_joints, mirror_joints
-from motiongpt.files import read_json
-from motiongpt.normalizer import Normalizer
-from motiongpt.representations import get_representation
-from motiongpt.skeletons import HUMANML3D, KIT
+from motiongpt.data.prepare.build import Record, _is_whole, build, resample
+from motiongpt.data.prepare.sources import feature_records, joint_records, read_splits
+from motiongpt.features.humanml3d import feature_groups, features_to_joints, mirror_joints
+from motiongpt.features.normalizer import Normalizer
+from motiongpt.features.representations import get_representation
+from motiongpt.files.store import read_json
+from motiongpt.procedural.clips import make_clip
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from motiongpt.data.procedural import generate_clips
-from motiongpt.features import feature_groups, joints_to_features
-from motiongpt.normalizer import Normalizer, pair_name
-from motiongpt.representations import get_representation
-from motiongpt.skeletons import HUMANML3D
+from motiongpt.body.skeletons import HUMANML3D
+from motiongpt.features.humanml3d import feature_groups, joints_to_features
+from motiongpt.features.normalizer import Normalizer, pair_name
+from motiongpt.features.representations import get_representation
+from motiongpt.procedural.clips import generate_clips
 
 
 def test_fit_is_the_concatenated_statistics_with_one_deviation_per_group():

@@ -8,7 +8,7 @@ import torch
 from motiongpt.config import LLMConfig
 from motiongpt.layers import rotary, rotate
 from motiongpt.llm import LLM
-from motiongpt.weights import load_llm, save_llm
+from motiongpt.weights.llm import load_llm, save_llm
 
 transformers = pytest.importorskip("transformers")
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from motiongpt import lora
 from motiongpt.config import LLM_PRESETS, LoRAConfig
 from motiongpt.llm import LLM
-from motiongpt.weights import load_adapter, load_llm, save_adapter, save_llm
+from motiongpt.weights.llm import load_adapter, load_llm, save_adapter, save_llm
 
 peft = pytest.importorskip("peft")
 transformers = pytest.importorskip("transformers")

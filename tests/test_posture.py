@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from motiongpt.data.build import to_skeleton
+from motiongpt.body.skeletons import HUMANML3D, KIT, MYOSKELETON, MYOSKELETON_26
 from motiongpt.data.posture import measure, warnings
-from motiongpt.data.procedural import generate_clip
-from motiongpt.data.sources import Options, records
-from motiongpt.skeletons import HUMANML3D, KIT, MYOSKELETON, MYOSKELETON_26
+from motiongpt.data.prepare.build import to_skeleton
+from motiongpt.data.prepare.sources import Options, records
+from motiongpt.procedural.clips import generate_clip
 
 TURNS = {
     "y": lambda x: x,

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from motiongpt.body.skeletons import HUMANML3D
 from motiongpt.data.motions import SPLITS, MotionDataset
-from motiongpt.data.sources import records
-from motiongpt.features import canonicalise
-from motiongpt.skeletons import HUMANML3D
+from motiongpt.data.prepare.sources import records
+from motiongpt.features.humanml3d import canonicalise
 from tests.test_chains import CHAINS, caption_folder, moving_joints
 from tests.test_readme import load_script
 

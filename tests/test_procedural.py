@@ -6,10 +6,25 @@ import re
 import numpy as np
 import pytest
 
-from motiongpt.data import captions as grammar
-from motiongpt.data.kinematics import arm_directions, arm_pose, ease, reach, rotation, smooth, through
-from motiongpt.data.procedural import ACTIONS, MAX_FRAMES, MIN_FRAMES, STYLES, generate_clips, make_clip
-from motiongpt.skeletons import HUMANML3D
+from motiongpt.body.skeletons import HUMANML3D
+from motiongpt.procedural import sentences as grammar
+from motiongpt.procedural.clips import (
+    ACTIONS,
+    MAX_FRAMES,
+    MIN_FRAMES,
+    STYLES,
+    generate_clips,
+    make_clip,
+)
+from motiongpt.procedural.kinematics import (
+    arm_directions,
+    arm_pose,
+    ease,
+    reach,
+    rotation,
+    smooth,
+    through,
+)
 
 FPS = 20
 LARGE = set("big large wide widely high deep deeply far long".split())

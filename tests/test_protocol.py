@@ -14,25 +14,33 @@ import pytest
 import torch
 from test_evaluate import links_of, make_smplx
 
-from motiongpt import MotionGenerator, evaluation_report, text_evaluation
+from motiongpt import MotionGenerator
+from motiongpt.body.skeletons import HUMANML3D, KIT
 from motiongpt.config import SampleConfig, VQVAEConfig
 from motiongpt.data.motions import MotionDataset
-from motiongpt.evaluation import evaluate_vqvae
-from motiongpt.evaluation_report import (
+from motiongpt.evaluation import report as evaluation_report
+from motiongpt.evaluation import text as text_evaluation
+from motiongpt.evaluation.evaluators import PUBLISHED_FILE
+from motiongpt.evaluation.protocol import (
+    Item,
+    Row,
+    Texts,
+    interval,
+    items_hash,
+    qualities,
+    read_items,
+    rounded,
+    shortest_clip,
+)
+from motiongpt.evaluation.reconstruction import evaluate_vqvae
+from motiongpt.evaluation.report import (
     matching_markdown,
     protocol_line,
     report_markdown,
     write_reconstruction,
     write_report,
 )
-from motiongpt.evaluators import PUBLISHED_FILE
-from motiongpt.features import joints_to_features
-from motiongpt.files import file_hash
-from motiongpt.metrics import edit_distance, fid, jerk, multimodality, retrieval_ranks, top_shares
-from motiongpt.protocol import Item, Row, Texts, interval, items_hash, qualities, read_items, rounded, shortest_clip
-from motiongpt.skeletons import HUMANML3D, KIT
-from motiongpt.stages import load_run
-from motiongpt.text_evaluation import (
+from motiongpt.evaluation.text import (
     MULTIMODALITY,
     Writer,
     evaluate_m2t,
@@ -41,7 +49,18 @@ from motiongpt.text_evaluation import (
     perplexities,
     write_motions,
 )
-from motiongpt.tokenizer import MotionTokenizer
+from motiongpt.features.humanml3d import joints_to_features
+from motiongpt.files.store import file_hash
+from motiongpt.metrics.joints import (
+    edit_distance,
+    fid,
+    jerk,
+    multimodality,
+    retrieval_ranks,
+    top_shares,
+)
+from motiongpt.motion_tokenizer import MotionTokenizer
+from motiongpt.stages.run import load_run
 from motiongpt.vqvae import VQVAE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -378,7 +397,7 @@ def test_m2t(data, generator, tmp_path):
 @pytest.fixture
 def stubbed(monkeypatch):
     """Evaluator.load gives the stub."""
-    from motiongpt import evaluators
+    from motiongpt.evaluation import evaluators
 
     monkeypatch.setattr(evaluators.Evaluator, "load", lambda *args, **kwargs: Stub())
 
@@ -631,7 +650,7 @@ def test_a_token_that_is_none_names_its_file(folder, tmp_path):
 @pytest.fixture
 def published(monkeypatch, tmp_path):
     """evaluate.py in a checkout whose checkpoints/t2m holds a published evaluator; what it was loaded with."""
-    from motiongpt import evaluators
+    from motiongpt.evaluation import evaluators
 
     spec = importlib.util.spec_from_file_location("evaluate", ROOT / "scripts" / "evaluate.py")
     module = importlib.util.module_from_spec(spec)

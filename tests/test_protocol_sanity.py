@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from test_protocol import CLIPS, Stub, data, folder  # noqa: F401 (fixtures)
 
-from motiongpt.evaluators import Evaluator
+from motiongpt.evaluation.evaluators import Evaluator
 
 PATH = Path(__file__).resolve().parents[1] / "benchmarks" / "protocol_sanity.py"
 

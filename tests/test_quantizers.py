@@ -434,7 +434,7 @@ def test_activation_and_dropout_of_the_residual_blocks(activation):
 @pytest.mark.parametrize("kind", QUANTIZERS)
 def test_train_vqvae_runs_and_logs(kind, script, tmp_path):
     """All three through the script: trained, resumed, loaded; the numbers are in every log line."""
-    from motiongpt.tokenizer import MotionTokenizer
+    from motiongpt.motion_tokenizer import MotionTokenizer
 
     data, out = tmp_path / "data", tmp_path / "vq"
     assert script("prepare", "--from", "procedural", "--count", 8, "--out", data).code == 0

@@ -8,11 +8,11 @@ import time
 import numpy as np
 import pytest
 
+from motiongpt.body.skeletons import HUMANML3D, KIT
 from motiongpt.data.joint_maps import MAPS, apply_map, match_map, read_map
 from motiongpt.data.raw import RawClip
 from motiongpt.data.readers import bvh
 from motiongpt.data.resample import cubic_spline, new_length, slerp
-from motiongpt.skeletons import HUMANML3D, KIT
 
 ROOT6 = "Xposition Yposition Zposition Zrotation Yrotation Xrotation".split()
 ROT3 = "Zrotation Yrotation Xrotation".split()
@@ -502,7 +502,7 @@ def test_real_files_equal_the_prepared_clips(shared_data):
 
 
 def test_real_files_equal_the_slow_oracle(shared_data):
-    from motiongpt.data.bvh_text import parse
+    from motiongpt.data.readers.bvh_text import parse
 
     for path in bvh.find(shared_data / "bvh_samples"):
         file = parse(path)

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from motiongpt.data.build import Record
+from motiongpt.body.skeletons import HUMANML3D, KIT
 from motiongpt.data.joint_maps import apply_map, match_map
+from motiongpt.data.prepare.build import Record
+from motiongpt.data.prepare.report import TooManySkipped
 from motiongpt.data.raw import RawClip
 from motiongpt.data.readers import kit_xml, mmm
-from motiongpt.data.report import TooManySkipped
-from motiongpt.skeletons import HUMANML3D, KIT
 
 NAMES = [name for name in mmm.JOINTS if "SC" not in name]  # the 44 of KIT's files
 HEIGHT = 1.6

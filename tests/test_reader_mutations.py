@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from mutations import check_mutations
 
-from motiongpt.data.caption_table import read_captions
-from motiongpt.data.explain import explain
+from motiongpt.body.skeletons import HUMANML3D, KIT
 from motiongpt.data.motions import load_array, parse_captions, read_ids
-from motiongpt.data.sources import Options, load_joints
+from motiongpt.data.prepare.caption_table import read_captions
+from motiongpt.data.prepare.explain import explain
+from motiongpt.data.prepare.sources import Options, load_joints
 from motiongpt.data.tokens import load_tokens
-from motiongpt.normalizer import Normalizer
-from motiongpt.skeletons import HUMANML3D, KIT
+from motiongpt.features.normalizer import Normalizer
 
 ROWS = [{"id": f"clip{i}", "caption": f"he walks {i} steps", "participant": "P1", "split": "val"} for i in range(9)]
 ENTRIES = [{"text_query": f"he walks {i}", "motion_tokens": "1 22 333", "participant_id": "P1"} for i in range(9)]

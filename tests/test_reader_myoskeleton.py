@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from mutations import check_mutations
 
-from motiongpt.data.build import build
+from motiongpt.body.skeletons import HUMANML3D, MYOSKELETON, MYOSKELETON_26, get_skeleton
+from motiongpt.data.prepare.build import build
+from motiongpt.data.prepare.sources import Options, records
 from motiongpt.data.readers import myoskeleton
-from motiongpt.data.sources import Options, records
-from motiongpt.representations import get_representation
-from motiongpt.skeletons import HUMANML3D, MYOSKELETON, MYOSKELETON_26, get_skeleton
+from motiongpt.features.representations import get_representation
 
 h5py = pytest.importorskip("h5py")
 OFFSETS = np.array(MYOSKELETON.offsets)

@@ -8,10 +8,10 @@ import torch
 from mutations import check_mutations
 from test_reader_amass import write_models
 
-from motiongpt.body_model import BodyModel
+from motiongpt.body.body_model import BodyModel
+from motiongpt.body.skeletons import HUMANML3D
 from motiongpt.data.readers import smplx
 from motiongpt.data.readers.smplx import KEYS, LAYOUT, from_layout
-from motiongpt.skeletons import HUMANML3D
 
 WIDTHS = {name: columns.stop - columns.start for name, columns in LAYOUT.items()}
 

@@ -78,42 +78,13 @@ def test_make_targets_exist():
     assert {"demo", "test"} <= named <= targets
 
 
-def tree_paths() -> list[str]:
-    """Paths of the file tree: two spaces a level, the purpose after at least two spaces."""
-    tree = next(block for block in blocks(README, "text") if block.startswith("motiongpt/"))
-    paths, folders = [], []
-    for line in tree.splitlines():
-        depth = (len(line) - len(line.lstrip())) // 2
-        name, *purpose = re.split(r"\s{2,}", line.strip(), maxsplit=1)
-        folders = folders[:depth]
-        paths.append("".join(folders) + name)
-        if name.endswith("/"):
-            folders.append(name)
-        else:
-            assert purpose, f"{name} has no purpose in the tree"
-    return paths
-
-
-@pytest.mark.parametrize("path", tree_paths())
-def test_tree_path_exists(path):
-    assert (ROOT / path).is_dir() if path.endswith("/") else (ROOT / path).is_file()
-
-
-def test_every_module_is_in_the_tree():
-    folders = ("motiongpt", "scripts", "benchmarks")
-    files = {p.relative_to(ROOT).as_posix() for folder in folders for p in (ROOT / folder).rglob("*.py")}
-    files = {path for path in files if not path.endswith("/__init__.py") or path == "motiongpt/__init__.py"}
-    files |= {story.relative_to(ROOT).as_posix() for story in STORIES}
-    assert files - set(tree_paths()) == set()
-
-
 def test_the_first_command_comes_early():
     """Somebody who is new finds it within ten lines."""
     assert "`make demo`" in "".join(README.splitlines()[:10])
 
 
 def test_the_report_has_the_columns_and_rows_of_its_script():
-    from motiongpt.faithfulness_report import summary
+    from motiongpt.faithfulness.report import summary
 
     header = summary([])[0]
     lines = README.partition(header + "\n")[2].partition("\n\n")[0].splitlines()[1:]
@@ -123,9 +94,8 @@ def test_the_report_has_the_columns_and_rows_of_its_script():
 
 def test_every_module_is_in_the_tour():
     tour = (ROOT / "docs" / "TOUR.md").read_text(encoding="utf-8")
-    files = {
-        p.relative_to(ROOT).as_posix() for folder in ("motiongpt", "scripts") for p in (ROOT / folder).rglob("*.py")
-    }
+    folders = ("motiongpt", "scripts", "benchmarks")
+    files = {p.relative_to(ROOT).as_posix() for folder in folders for p in (ROOT / folder).rglob("*.py")}
     files = {path for path in files if not path.endswith("/__init__.py")}
     assert {path for path in files if f"`{path}:" not in tour} == set()
 

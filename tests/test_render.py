@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
+from motiongpt.body.skeletons import HUMANML3D, KIT
 from motiongpt.render.skeleton import (
     INK,
     LEFT,
@@ -22,7 +23,6 @@ from motiongpt.render.skeleton import (
     render_gif,
     render_png,
 )
-from motiongpt.skeletons import HUMANML3D, KIT
 
 
 def standing(F=20, skeleton=HUMANML3D, walk=0.0, scale=1.0):

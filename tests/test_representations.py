@@ -4,12 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from motiongpt.data.procedural import make_clip
+from motiongpt.body.rotations import rotate_y
+from motiongpt.body.skeletons import HUMANML3D, KIT, MYOSKELETON
 from motiongpt.data.readers.smplx import LAYOUT
-from motiongpt.features import canonicalise, feature_groups, features_to_joints, joints_to_features
-from motiongpt.representations import SMPLXParameters, get_representation
-from motiongpt.rotations import rotate_y
-from motiongpt.skeletons import HUMANML3D, KIT, MYOSKELETON
+from motiongpt.features.humanml3d import (
+    canonicalise,
+    feature_groups,
+    features_to_joints,
+    joints_to_features,
+)
+from motiongpt.features.representations import SMPLXParameters, get_representation
+from motiongpt.procedural.clips import make_clip
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from motiongpt import rotations as R
+from motiongpt.body import rotations as R
 
 
 @pytest.fixture

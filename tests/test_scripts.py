@@ -36,7 +36,7 @@ def test_help_says_what_it_is_and_its_defaults(script, name):
 
 def test_help_shows_the_defaults_of_the_script(script):
     from motiongpt.config import VQVAEConfig
-    from motiongpt.tasks import DEMO_VALUES, RECIPES
+    from motiongpt.tasks.render import DEMO_VALUES, RECIPES
 
     text = " ".join(script("train_vqvae", "--help").out.split())
     assert "forward pass (default: 128)" in text and "peak learning rate (default: 0.0002)" in text
@@ -492,7 +492,7 @@ def test_the_chain_leaves_no_temporary_files(here):
 
 
 def test_weights_of_the_chain_are_finite(here):
-    from motiongpt.files import read_tensors
+    from motiongpt.files.store import read_tensors
 
     for path in here.rglob("*.safetensors"):
         assert all(torch.isfinite(t.float()).all() for t in read_tensors(path).values()), path

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from motiongpt.skeletons import (
+from motiongpt.body.skeletons import (
     HUMANML3D,
     KIT,
     MYOSKELETON,

@@ -6,15 +6,15 @@ import shutil
 import numpy as np
 import pytest
 
-from motiongpt.data.downloads import check, lines
+from motiongpt.body.skeletons import HUMANML3D, KIT, MYOSKELETON
 from motiongpt.data.motions import MotionDataset
-from motiongpt.data.procedural import generate_clips
-from motiongpt.data.sources import SOURCES, check_flags, clip_id, guess_caption, metres
-from motiongpt.features import joints_to_features
-from motiongpt.files import read_json
-from motiongpt.normalizer import Normalizer
-from motiongpt.representations import SMPLX_WIDTHS, get_representation
-from motiongpt.skeletons import HUMANML3D, KIT, MYOSKELETON
+from motiongpt.data.prepare.downloads import check, lines
+from motiongpt.data.prepare.sources import SOURCES, check_flags, clip_id, guess_caption, metres
+from motiongpt.features.humanml3d import joints_to_features
+from motiongpt.features.normalizer import Normalizer
+from motiongpt.features.representations import SMPLX_WIDTHS, get_representation
+from motiongpt.files.store import read_json
+from motiongpt.procedural.clips import generate_clips
 from tests.test_build import tree
 
 
@@ -355,7 +355,8 @@ def test_the_whole_data_set_is_counted(tmp_path, monkeypatch):
         (folder / f"{split}.txt").write_text("\n".join(part))
     good, bad = np.zeros((60, 263), np.float32), np.full((60, 263), np.nan, np.float32)
     monkeypatch.setattr(
-        "motiongpt.data.downloads.load_array", lambda path, *_: bad if path.stem in ("007975", "M007975") else good
+        "motiongpt.data.prepare.downloads.load_array",
+        lambda path, *_: bad if path.stem in ("007975", "M007975") else good,
     )
     monkeypatch.setattr("pathlib.Path.is_file", lambda path: path.suffix == ".npy" or path.parent == folder)
     facts = check(folder, HUMANML3D)
@@ -371,7 +372,7 @@ def test_the_whole_kit_ml_is_counted(tmp_path, monkeypatch):
     mirrored = [m + f"{i:05}" for i in range(3_009) for m in ("", "M")]
     for split, part in {"train": mirrored[:4_888], "val": mirrored[4_888:5_187], "test": mirrored[5_188:]}.items():
         (folder / f"{split}.txt").write_text("\n".join(part))
-    monkeypatch.setattr("motiongpt.data.downloads.load_array", lambda *_: np.zeros((60, 251), np.float32))
+    monkeypatch.setattr("motiongpt.data.prepare.downloads.load_array", lambda *_: np.zeros((60, 251), np.float32))
     monkeypatch.setattr("pathlib.Path.is_file", lambda path: path.suffix == ".npy" or path.parent == folder)
     problems = check(folder, KIT)["problems"]
     assert [problem for problem in problems if "lists" in problem] == ["val.txt lists 299 clips, the whole KIT-ML 300"]

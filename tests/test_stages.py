@@ -13,9 +13,9 @@ import torch
 
 from motiongpt.config import LoRAConfig, TrainConfig
 from motiongpt.data.tokens import load_tokens, save_tokens
-from motiongpt.files import read_json, read_tensors, write_json, write_tensors
+from motiongpt.files.store import read_json, read_tensors, write_json, write_tensors
 from motiongpt.llm import LLM
-from motiongpt.stages import (
+from motiongpt.stages.run import (
     WEIGHTS,
     RunConfig,
     find_base,
@@ -28,7 +28,7 @@ from motiongpt.stages import (
     relative_path,
 )
 from motiongpt.vocab import MotionVocab, load_tokenizer
-from motiongpt.weights import load_llm
+from motiongpt.weights.llm import load_llm
 
 IDS = torch.tensor([[5, 300, 302, 333, 301], [336, 300, 299, 0, 341]])  # text, markers, codes, task and people words
 
@@ -51,7 +51,7 @@ def finetune(tiny, tmp_path: Path, number: int = 1, **changes) -> Path:
 
 def trained_logits(monkeypatch, train) -> torch.Tensor:
     """Logits of the very model that `train()` trains, in eval mode, unmerged."""
-    import motiongpt.finetuning as finetuning
+    import motiongpt.stages.language as finetuning
 
     models, prepare = [], finetuning.prepare_stage
 
@@ -130,7 +130,7 @@ def test_dropout_is_the_stages_own(tiny):
 
 
 def test_a_missing_stage_before_is_said_and_the_backbone_taken(tiny, tmp_path, monkeypatch):
-    import motiongpt.finetuning as finetuning
+    import motiongpt.stages.language as finetuning
 
     stages, lines, prepare = [], [], finetuning.prepare_stage
 
@@ -245,7 +245,7 @@ def test_the_backbone_is_named_relative_to_the_run(tiny, tmp_path):
 
 def test_a_hub_backbone_is_remembered_by_its_id(tiny, tmp_path, monkeypatch):
     """The snapshot's folder is this machine's cache: neither PEFT nor another machine would find it."""
-    for module in ("motiongpt.finetuning", "motiongpt.stages"):
+    for module in ("motiongpt.stages.language", "motiongpt.stages.run"):
         monkeypatch.setattr(f"{module}.resolve_backbone", lambda name: {"Some/Model": tiny.backbone}[str(name)])
     for number in (1, 2):
         folder = tiny.finetune(tmp_path / "run", number, backbone="Some/Model")
@@ -475,7 +475,7 @@ def test_a_damaged_stage_names_its_file(tiny, tmp_path, name):
 
 def test_validation_looks_at_entries_of_all_captions_whatever_their_order(tiny, tmp_path, monkeypatch):
     """Ten entries a caption in the order of captions: the first four of the file would be one caption only."""
-    import motiongpt.finetuning as finetuning
+    import motiongpt.stages.language as finetuning
 
     checked, collate = [], finetuning.TaskCollate
     monkeypatch.setattr(finetuning, "MAX_VALIDATION_ENTRIES", 4)
@@ -492,7 +492,7 @@ def test_validation_looks_at_entries_of_all_captions_whatever_their_order(tiny, 
 
 
 def test_entries_of_the_test_split_are_left_out_and_counted(tiny, tmp_path, monkeypatch):
-    import motiongpt.finetuning as module
+    import motiongpt.stages.language as module
 
     said, prepare = [], module.prepare_stage
     monkeypatch.setattr(module, "prepare_stage", lambda *args: said.append(prepare(*args)) or said[-1])

@@ -9,7 +9,7 @@ import torch
 from motiongpt.config import LLMConfig, LoRAConfig, TrainConfig, VQVAEConfig
 from motiongpt.data.tokens import Entry
 from motiongpt.llm import LLM
-from motiongpt.tasks import (
+from motiongpt.tasks.render import (
     DEMO_VALUES,
     NULL_SHARE,
     RECIPES,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from motiongpt.text_metrics import bert_score, bleu, cider, common_subsequence, rouge_l, words
+from motiongpt.metrics.captions import bert_score, bleu, cider, common_subsequence, rouge_l, words
 
 TEXTS = ["a person walks forward slowly", "the man jumps twice and then sits down on a chair", "she waves"]
 REFERENCES = [

@@ -7,19 +7,24 @@ import numpy as np
 import pytest
 import torch
 
+from motiongpt.body.skeletons import HUMANML3D, KIT, MYOSKELETON
 from motiongpt.config import TrainConfig, VQVAEConfig
 from motiongpt.data.motions import MotionDataset
-from motiongpt.data.procedural import generate_clips
 from motiongpt.data.readers.smplx import FOREIGN, LAYOUT
-from motiongpt.features import features_to_joints, joints_to_features
-from motiongpt.files import file_hash, hold, read_json, write_json
-from motiongpt.foreign_vqvae import save_t2m_gpt
-from motiongpt.normalizer import Normalizer
-from motiongpt.representations import get_representation
-from motiongpt.skeletons import HUMANML3D, KIT, MYOSKELETON
-from motiongpt.tokenizer import ENCODE_BATCH, MotionTokenizer, reconstruction_errors, tokenizer_files
-from motiongpt.tokenizer_training import train_tokenizer
+from motiongpt.features.humanml3d import features_to_joints, joints_to_features
+from motiongpt.features.normalizer import Normalizer
+from motiongpt.features.representations import get_representation
+from motiongpt.files.store import file_hash, hold, read_json, write_json
+from motiongpt.motion_tokenizer import (
+    ENCODE_BATCH,
+    MotionTokenizer,
+    reconstruction_errors,
+    tokenizer_files,
+)
+from motiongpt.procedural.clips import generate_clips
+from motiongpt.stages.tokenizer import train_tokenizer
 from motiongpt.vqvae import VQVAE
+from motiongpt.weights.vqvae import save_t2m_gpt
 
 CONFIG = VQVAEConfig(codes=32, code_dim=8, width=16, depth=2, feature_bias=1.0)
 
@@ -346,8 +351,8 @@ def test_a_config_without_representation_is_humanml3d(tokenizer, tmp_path):
 
 def test_a_data_set_is_tokenised_a_few_clips_at_a_time(script, tiny, tmp_path, monkeypatch):
     """The same file, entry for entry, however many clips are in memory at once."""
-    from motiongpt import tokenizer_training
     from motiongpt.data.motions import MotionDataset
+    from motiongpt.stages import tokenizer as tokenizer_training
 
     assert script("prepare", "--from", "procedural", "--count", 14, "--out", tmp_path / "data").code == 0
     data, load, loaded = MotionDataset(tmp_path / "data"), MotionDataset.load, []

@@ -18,7 +18,7 @@ from motiongpt.data.tokens import (
     prompt_table,
     save_tokens,
 )
-from motiongpt.tokenizer import MotionTokenizer
+from motiongpt.motion_tokenizer import MotionTokenizer
 
 
 def write(folder: Path, content) -> Path:

@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from motiongpt import evaluator_training
 from motiongpt.config import EvaluatorConfig, TrainConfig
 from motiongpt.data.motions import MotionDataset
-from motiongpt.evaluator_training import (
+from motiongpt.evaluation import training as evaluator_training
+from motiongpt.evaluation.evaluators import Evaluator
+from motiongpt.evaluation.networks import MovementConvEncoder
+from motiongpt.evaluation.protocol import items_hash
+from motiongpt.evaluation.training import (
     Collate,
     matching_loss,
     new_evaluator,
@@ -24,11 +27,8 @@ from motiongpt.evaluator_training import (
     train_evaluator,
     validation_scores,
 )
-from motiongpt.evaluators import Evaluator
-from motiongpt.files import read_tensors, write_json
-from motiongpt.matching import MovementConvEncoder
-from motiongpt.protocol import items_hash
-from motiongpt.word_vectors import read_glove
+from motiongpt.evaluation.word_vectors import read_glove
+from motiongpt.files.store import read_tensors, write_json
 
 CPU = torch.device("cpu")
 TINY = EvaluatorConfig(

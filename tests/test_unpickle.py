@@ -14,8 +14,8 @@ import pytest
 import torch
 from mutations import check_mutations
 
-from motiongpt.stand_ins import Inert
-from motiongpt.unpickle import load_pickle
+from motiongpt.files.stand_ins import Inert
+from motiongpt.files.unpickle import load_pickle
 
 
 def save(path, value, protocol=2):

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from motiongpt.config import VQVAEConfig
-from motiongpt.files import read_tensors, write_tensors
+from motiongpt.files.store import read_tensors, write_tensors
 from motiongpt.quantizers import EMAQuantizer
 from motiongpt.vqvae import VQVAE, length_mask
 

@@ -10,9 +10,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from motiongpt import lora, weights
+from motiongpt import lora
 from motiongpt.config import LLM_PRESETS, LoRAConfig
 from motiongpt.llm import LLM
+from motiongpt.weights import llm as weights
 
 TINY = LLM_PRESETS["tiny"]
 CONFIG = LoRAConfig(lora_r=3, lora_alpha=6.0)

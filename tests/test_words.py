@@ -2,7 +2,7 @@
 
 import pytest
 
-from motiongpt.words import actions, content_words, stem, stems, words
+from motiongpt.data.words import actions, content_words, stem, stems, words
 
 
 @pytest.mark.parametrize(

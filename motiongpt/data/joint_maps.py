@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files import read_json
-from ..skeletons import HUMANML3D
+from motiongpt.body.skeletons import HUMANML3D
+from motiongpt.files.store import read_json
 
 JointMap = dict[str, dict[str, float]]
 

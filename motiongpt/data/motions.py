@@ -21,10 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from motiongpt.files import file_hash, read_array, read_json
-from motiongpt.normalizer import Normalizer
-from motiongpt.representations import get_representation
-from motiongpt.skeletons import Skeleton, guess_skeleton, load_skeleton
+from motiongpt.body.skeletons import Skeleton, guess_skeleton, load_skeleton
+from motiongpt.features.normalizer import Normalizer
+from motiongpt.features.representations import get_representation
+from motiongpt.files.store import file_hash, read_array, read_json
 
 SPLITS = ("train", "val", "test")
 JOURNAL = "unfinished.jsonl"

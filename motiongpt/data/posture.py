@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from motiongpt.skeletons import Skeleton
+from motiongpt.body.skeletons import Skeleton
 
 TALL = (0.4, 2.5)  # metres from the lowest to the highest joint: a small child who squats, a tall man who reaches up
 HEADS = ("head", "BUN", "skull")

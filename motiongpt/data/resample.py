@@ -5,8 +5,8 @@ import math
 import numpy as np
 import torch
 
-from motiongpt.representations import SMPLX_ROTATIONS
-from motiongpt.rotations import axis_angle_to_quaternion
+from motiongpt.body.rotations import axis_angle_to_quaternion
+from motiongpt.features.representations import SMPLX_ROTATIONS
 
 
 def new_length(F: int, fps: float, new_fps: float) -> int:

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
+from motiongpt.body.skeletons import guess_skeleton
 from motiongpt.data.motions import SPLITS, Caption, check_id, load_array, parse_captions, read_ids
-from motiongpt.files import read_array, read_json, write_json
-from motiongpt.skeletons import guess_skeleton
+from motiongpt.files.store import read_array, read_json, write_json
 
 CODE_FOLDERS = ("codes", "VQVAE")
 META = "tokens.meta.json"

@@ -29,10 +29,10 @@ from motiongpt.data.token_formats import (
     is_instructions,
     write_code_folder,
 )
-from motiongpt.files import file_hash, read_json, write_atomic, write_json
+from motiongpt.data.words import content_words, stem, words
+from motiongpt.files.store import file_hash, read_json, write_atomic, write_json
 from motiongpt.sampling import global_median, median_length
 from motiongpt.vocab import parse_motion
-from motiongpt.words import content_words, stem, words
 
 MAX_CAPTION = 2_000  # characters
 MAX_CODES = 65_536  # a larger codebook is a typing error, and would be a table of so many rows

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from motiongpt.files import write_atomic
+from motiongpt.files.store import write_atomic
 
 _COLOURS = 64
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from motiongpt.files import write_atomic
+from motiongpt.body.skeletons import Skeleton
+from motiongpt.files.store import write_atomic
 from motiongpt.render.gif import gif_frames, palette_frames, write_gif
 from motiongpt.render.skeleton import GRID, INK, LEFT, RIGHT, SPINE, draw_frames, named_colours
-from motiongpt.skeletons import Skeleton
 
 ROW_COLOURS = {"real": SPINE, "reconstruction": LEFT, "model": RIGHT, "chance": GRID}
 

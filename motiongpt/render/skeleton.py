@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from motiongpt.files import write_atomic
+from motiongpt.body.skeletons import Skeleton
+from motiongpt.files.store import write_atomic
 from motiongpt.render.gif import gif_frames, palette_frames, write_gif
-from motiongpt.skeletons import Skeleton
 
 RIGHT, LEFT, SPINE = "#e4572e", "#1f78b4", "#3a424d"
 PAPER, GRID, SHADE, TRAIL, INK = "#ffffff", "#c3ccd6", "#e4e9ef", "#f2a73b", "#2b3038"

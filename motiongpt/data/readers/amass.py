@@ -17,12 +17,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...body_model import GENDERS, JOINTS, LICENCE, BodyModel, find_body_model, load_body_model, read_npz
-from ...rotations import axis_angle_to_quaternion
-from ...skeletons import HUMANML3D
-from ..raw import RawClip
-from ..resample import cubic_spline, new_length, slerp
-from .bvh import forward_kinematics
+from motiongpt.body.body_model import (
+    GENDERS,
+    JOINTS,
+    LICENCE,
+    BodyModel,
+    find_body_model,
+    load_body_model,
+    read_npz,
+)
+from motiongpt.body.rotations import axis_angle_to_quaternion
+from motiongpt.body.skeletons import HUMANML3D
+from motiongpt.data.raw import RawClip
+from motiongpt.data.readers.bvh import forward_kinematics
+from motiongpt.data.resample import cubic_spline, new_length, slerp
 
 FPS = HUMANML3D.fps
 NUM_BETAS = 10

@@ -12,10 +12,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from ...files import array_fault
-from ...skeletons import HUMANML3D
-from ..raw import RawClip
-from . import amass
+from motiongpt.body.skeletons import HUMANML3D
+from motiongpt.data.raw import RawClip
+from motiongpt.data.readers import amass
+from motiongpt.files.store import array_fault
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...rotations import quaternion_multiply, quaternion_to_matrix
-from ..bvh_text import Bvh, parse
-from ..joint_maps import match_map
-from ..raw import RawClip, z_up_to_y_up
-from ..resample import cubic_spline, new_length, slerp
+from motiongpt.body.rotations import quaternion_multiply, quaternion_to_matrix
+from motiongpt.data.joint_maps import match_map
+from motiongpt.data.raw import RawClip, z_up_to_y_up
+from motiongpt.data.readers.bvh_text import Bvh, parse
+from motiongpt.data.resample import cubic_spline, new_length, slerp
 
 MAX_POSITIONS = 10_000_000  # frames x joints, before and after resampling: 2 GB while they are worked on
 UNITS = {

@@ -24,14 +24,18 @@ from xml.parsers import expat
 import numpy as np
 import torch
 
-from ...files import write_atomic, write_json
-from ...rotations import axis_angle_to_quaternion, quaternion_multiply, quaternion_to_matrix
-from ...skeletons import KIT
-from ..build import Record
-from ..raw import RawClip
-from ..report import check_skipped
-from ..resample import slerp
-from . import mmm
+from motiongpt.body.rotations import (
+    axis_angle_to_quaternion,
+    quaternion_multiply,
+    quaternion_to_matrix,
+)
+from motiongpt.body.skeletons import KIT
+from motiongpt.data.prepare.build import Record
+from motiongpt.data.prepare.report import check_skipped
+from motiongpt.data.raw import RawClip
+from motiongpt.data.readers import mmm
+from motiongpt.data.resample import slerp
+from motiongpt.files.store import write_atomic, write_json
 
 DEFAULT_HEIGHT = 1.75  # metres
 MAX_FRAMES = 200_000  # 33 minutes at 100 fps; at most 100 MB while they are read

@@ -30,7 +30,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ...skeletons import KIT
+from motiongpt.body.skeletons import KIT
 
 # name, parent, offset in thousandths of the height, axes in the order of the turns
 _TRUNK = (

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
+from motiongpt.body.skeletons import MYOSKELETON, MYOSKELETON_26, Skeleton
 from motiongpt.data.raw import RawClip, z_up_to_y_up
-from motiongpt.skeletons import MYOSKELETON, MYOSKELETON_26, Skeleton
 
 BUILT_IN = (MYOSKELETON, MYOSKELETON_26)
 METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001, "inch": 0.0254}

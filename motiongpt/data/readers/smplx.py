@@ -1,7 +1,7 @@
 """SMPL-X clips of sign language: 182 numbers a frame, by name, in one order (`LAYOUT`).
 
 A clip is a folder of per-frame .pkl or .npz files (a .pkl may also hold a list of frames, as `video_data.pkl` does),
-or one .npz with (F, ...) arrays. Pickles go through `motiongpt.unpickle`. In a folder named `ID-word` the word is the
+or one .npz with (F, ...) arrays. Pickles go through `files/unpickle.py`. In a folder named `ID-word` the word is the
 caption. Body shape is averaged over the clip: one person has one body. Rotations are axis-angle, metres as stored. With
 a folder of body models there are joints, too: the first 22, of the neutral SMPL-X body.
 
@@ -20,13 +20,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from motiongpt.body_model import find_body_model, load_body_model
+from motiongpt.body.body_model import find_body_model, load_body_model
+from motiongpt.body.rotations import axis_angle_to_quaternion
+from motiongpt.body.skeletons import HUMANML3D
 from motiongpt.data.raw import RawClip
 from motiongpt.data.readers.amass import posed_joints
-from motiongpt.files import array_fault
-from motiongpt.rotations import axis_angle_to_quaternion
-from motiongpt.skeletons import HUMANML3D
-from motiongpt.unpickle import load_pickle
+from motiongpt.files.store import array_fault
+from motiongpt.files.unpickle import load_pickle
 
 _TRAIN = {
     "betas": 10, "body_pose": 63, "left_hand_pose": 45, "right_hand_pose": 45, "jaw_pose": 3, "expression": 10,

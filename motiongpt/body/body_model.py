@@ -1,0 +1,144 @@
+"""SMPL, SMPL-H and SMPL-X body model files, as published: where they lie, and the rest joints of a body of some shape.
+
+Only the 22 joints of `skeletons.HUMANML3D`, which all three models share, are kept. The rest joint is linear in the
+shape: J(betas) = R (T + S betas), with R the joint regressor, T the template and S the shape directions (Loper et al.
+2015, "SMPL", equation 10). So R T and R S are computed once, and no vertex is ever posed. Pose corrections (posedirs)
+move vertices, not joints.
+
+The files are not unpickled: .npz arrays of numbers are read by name, .pkl goes through `motiongpt.files.unpickle`.
+"""
+
+import math
+import zipfile
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from motiongpt.body.skeletons import HUMANML3D
+from motiongpt.files.unpickle import load_pickle
+
+J = HUMANML3D.num_joints
+JOINTS = {"smpl": 24, "smplh": 52, "smplx": 55}
+"""Joints of each model; the first 22 are the same."""
+LICENCE = {
+    "smpl": "https://smpl.is.tue.mpg.de",
+    "smplh": "https://mano.is.tue.mpg.de (Extended SMPL+H model)",
+    "smplx": "https://smpl-x.is.tue.mpg.de",
+}
+GENDERS = ("male", "female", "neutral")
+MAX_BETAS = 16  # AMASS has no more
+MAX_BYTES = 1 << 30  # of one array; the largest of SMPL-X, posedirs, has 122 MB and is not read
+_KEYS = ("J_regressor", "v_template", "shapedirs", "kintree_table")
+_NO_EXPRESSION = 400  # columns of SMPL-X's shapedirs in the full file; in shorter ones the face comes after 10
+_SMPL_RELEASES = ("basicmodel_{0}_lbs_10_207_0_v1.1.0.pkl", "basicModel_{0}_lbs_10_207_0_v1.0.0.pkl",
+                  "basicmodel_{0}_lbs_10_207_0_v1.0.0.pkl")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class BodyModel:
+    """Rest joints as a function of the shape, in metres, y up in the model's own frame."""
+
+    kind: str  # smpl, smplh or smplx
+    template: np.ndarray  # (22, 3) float64
+    directions: np.ndarray  # (22, 3, K): what each beta adds
+
+    def rest_joints(self, betas: np.ndarray) -> np.ndarray:
+        """(22, 3) float64 for betas (N,), N at most K; those that are not given are zero."""
+        if betas.ndim != 1 or len(betas) > self.directions.shape[-1]:
+            raise ValueError(f"betas {betas.shape} for a model with {self.directions.shape[-1]} shape directions")
+        return self.template + self.directions[..., : len(betas)] @ betas
+
+
+def candidates(kind: str, gender: str) -> list[str]:
+    """Where a model's file may lie below the folder of body models, the usual place first."""
+    upper = f"{kind.upper()}_{gender.upper()}"
+    names = [f"{gender}/model.npz", f"{upper}.npz", f"{upper}.pkl", f"{gender}/model.pkl"]
+    if kind != "smplh":
+        names = [*names[1:3], names[0], names[3]]
+    if kind == "smpl":
+        letter = gender if gender == "neutral" else gender[0]
+        names += [name.format(letter) for name in _SMPL_RELEASES]
+    return [f"{kind}/{name}" for name in names] + names
+
+
+def find_body_model(folder: Path | str, kind: str, gender: str) -> Path:
+    """The file of a model. FileNotFoundError in one line: which file, where it was looked for, where it comes from."""
+    tried = candidates(kind, gender)
+    for name in tried:
+        if (Path(folder) / name).is_file():
+            return Path(folder) / name
+    raise FileNotFoundError(
+        f"no {kind.upper()} body model for {gender} in {folder}: looked for {tried[0]}, {tried[1]} and "
+        f"{len(tried) - 2} other places; download it after agreeing to the licence at {LICENCE[kind]}"
+    )
+
+
+@lru_cache(maxsize=8)  # a few hundred bytes each, from files of 100 MB that serve thousands of clips
+def load_body_model(path: Path, kind: str) -> BodyModel:
+    """A model's file (.npz or .pkl). Raises FileNotFoundError, or ValueError naming the key at fault."""
+    arrays = load_pickle(path) if path.suffix == ".pkl" else read_npz(path, _KEYS)[1]
+    if not isinstance(arrays, dict) or (missing := [key for key in _KEYS if key not in arrays]):
+        found = ", ".join(missing) if isinstance(arrays, dict) else "all keys"
+        raise ValueError(f"{path} is no {kind.upper()} body model: it lacks {found}")
+    regressor, template, shapes = (_numbers(arrays[key], f"{path}: {key}") for key in _KEYS[:3])
+    tree = np.asarray(arrays["kintree_table"])
+    V = regressor.shape[-1] if regressor.ndim else 0
+    expected = {
+        "J_regressor": (JOINTS[kind], V),
+        "v_template": (V, 3),
+        "shapedirs": (V, 3, *(shapes.shape[2:3] or "K")),
+    }
+    for key, array in zip(_KEYS[:3], (regressor, template, shapes), strict=True):
+        if array.shape != expected[key] or not array.size:
+            raise ValueError(f"{path}: {key} of {kind.upper()} must be {expected[key]}, got {array.shape}")
+    if tree.shape != (2, JOINTS[kind]) or tuple(tree[0, 1:J].tolist()) != HUMANML3D.parents[1:]:
+        raise ValueError(f"{path}: kintree_table {tree.shape} is not the tree of {kind.upper()}, (2, {JOINTS[kind]})")
+    K = min(shapes.shape[2], 10 if kind == "smplx" and shapes.shape[2] < _NO_EXPRESSION else MAX_BETAS)
+    directions = np.einsum("jv,vck->jck", regressor[:J], shapes[..., :K], optimize=True)
+    return BodyModel(kind, regressor[:J] @ template, directions)
+
+
+def _numbers(value, place: str) -> np.ndarray:
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"{place} must be numbers, got {array.dtype}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{place} has NaN or infinite numbers")
+    return array.astype(np.float64, copy=False)
+
+
+def read_npz(
+    path: Path | str, keys: Collection[str]
+) -> tuple[dict[str, tuple[tuple[int, ...], np.dtype]], dict[str, np.ndarray]]:
+    """Shape and dtype of everything in an .npz, and those of `keys` that are there as arrays. Nothing is unpickled.
+
+    No array is made larger than its part of the file, or than 1 GiB. Raises FileNotFoundError, or ValueError in one
+    line for a damaged file and for Python objects under one of `keys`.
+    """
+    path, headers, arrays = Path(path), {}, {}
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                name = info.filename.removesuffix(".npy")
+                with archive.open(info) as part:
+                    version = np.lib.format.read_magic(part)
+                    one = version == (1, 0)
+                    header = np.lib.format.read_array_header_1_0 if one else np.lib.format.read_array_header_2_0
+                    shape, _, dtype = header(part)
+                headers[name] = shape, dtype
+                if name not in keys:
+                    continue
+                if dtype.hasobject:
+                    raise ValueError(f"{name} holds Python objects instead of numbers")
+                if not 0 <= math.prod(shape) * dtype.itemsize <= min(info.file_size, MAX_BYTES):
+                    raise ValueError(f"{name} claims {shape} {dtype} in {info.file_size} bytes")
+                with archive.open(info) as part:
+                    arrays[name] = np.lib.format.read_array(part, allow_pickle=False)
+    except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds on damaged files
+        raise ValueError(f"{path} is damaged or no .npz ({' '.join(str(error).split())[:200]})") from error
+    return headers, arrays

@@ -1,0 +1,79 @@
+"""One function over many items, in order, over processes; what goes between them is kept small.
+
+A worker computes with one thread: how a sum is split over threads decides its last bits, and several workers with
+several threads each would wait for one another. Items should say where their data is instead of holding it.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import chain, islice
+from typing import TypeVar
+
+import torch
+
+Item, Result = TypeVar("Item"), TypeVar("Result")
+FEW = 32  # so few items are not worth starting processes
+CHUNK = 8  # items that a worker gets at once: a message costs more than its bytes
+
+
+def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+    """`function` of every item, in the order of the items. For several workers both must pickle.
+
+    Raises OSError where a worker died.
+    """
+    items = iter(items)
+    head = list(islice(items, FEW))
+    threads = torch.get_num_threads()
+    if workers <= 1 or len(head) < FEW:
+        for item in chain(head, items):
+            torch.set_num_threads(1)
+            try:
+                result = function(item)
+            finally:
+                torch.set_num_threads(threads)
+            yield result
+        return
+    pool = ProcessPoolExecutor(workers, _context(), initializer=_start_worker)
+    items, pending = chain(head, items), deque()  # few at a time: items may hold their arrays after all
+    try:
+        while chunk := list(islice(items, CHUNK)):
+            pending.append(pool.submit(_each, function, chunk))
+            if len(pending) > 2 * workers:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
+    except BrokenProcessPool as error:
+        raise OSError(
+            "a worker process died (out of memory?); the same command goes on from here, fewer --workers need less"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _each(function: Callable[[Item], Result], items: list[Item]) -> list[Result]:
+    return [function(item) for item in items]
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    """How workers start: where the system is sure to allow it (Linux), as forks of one clean process that has imported
+    PyTorch; elsewhere each imports it for itself, a second or two of work and 150 MB."""
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "motiongpt.data.prepare.build"])
+    return context
+
+
+def _start_worker() -> None:
+    """One thread; Ctrl-C is for the process that started this one, and the end of that one is the end of this."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()

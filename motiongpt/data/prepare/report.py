@@ -1,0 +1,114 @@
+"""What a build kept, dropped and assumed: report.json, one screen of text, and lengths.png."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from motiongpt.data.motions import SPLITS
+from motiongpt.files.store import write_atomic, write_json
+
+BIN = 20  # frames per bar of the length histogram
+MAX_SKIPPED = 0.05
+
+
+class TooManySkipped(ValueError):
+    """So many records could not be used that the dataset would not be what its source is."""
+
+
+def check_skipped(skipped: dict[str, str], count: int, total: int, listed: Path | None = None) -> None:
+    """TooManySkipped where `count` of `total` records are more than 5 %; `skipped` is id -> reason."""
+    if count > MAX_SKIPPED * total:
+        first, reason = next(iter(skipped.items()))
+        place = f"; all are listed in {listed}" if listed else ""
+        raise TooManySkipped(
+            f"{count} of {total} records cannot be used (limit 5 %), first {first}: {reason}{place}; "
+            "repair or remove them (--explain FILE says more), then run this again"
+        )
+
+
+@dataclass
+class Report:
+    """Counts of a build; `report.json`."""
+
+    source: str
+    kept: Counter = field(default_factory=Counter)  # by split
+    frames: int = 0
+    captions: int = 0
+    guessed: int = 0  # clips whose caption is the words of a file name
+    skipped: dict[str, str] = field(default_factory=dict)  # record id -> reason
+    notes: dict[str, list] = field(default_factory=dict)  # note without its numbers -> [first wording, clips]
+    lengths: Counter = field(default_factory=Counter)  # first frame of a bar -> clips
+    fps: float = 20.0
+    warnings: list[str] = field(default_factory=list)  # what is likely wrong with all of it
+    unused_captions: int = 0  # ids of --captions that no clip has
+
+    def add_clip(self, split: str, frames: int, captions: int, guessed: bool) -> None:
+        self.kept[split] += 1
+        self.frames += frames
+        self.captions += captions
+        self.guessed += guessed
+        self.lengths[frames // BIN * BIN] += 1
+
+    def add_notes(self, notes: list[str]) -> None:
+        """Notes that differ by numbers only count as one; the first wording is kept."""
+        for note in notes:
+            entry = self.notes.setdefault(re.sub(r"\d+(\.\d+)?", "#", note), [note, 0])
+            entry[1] += 1
+
+    def to_dict(self) -> dict:
+        return {
+            "source": self.source,
+            "clips": sum(self.kept.values()),
+            "splits": {split: self.kept[split] for split in SPLITS},
+            "hours": round(self.frames / self.fps / 3600, 3),
+            "captions": self.captions,
+            "guessed_captions": self.guessed,
+            "unused_captions": self.unused_captions,
+            "warnings": self.warnings,
+            "skipped": len(self.skipped),
+            "reasons": self.skipped,
+            "notes": [{"note": note, "clips": clips} for note, clips in self.notes.values()],
+            "lengths": {str(first): self.lengths[first] for first in sorted(self.lengths)},
+        }
+
+    def summary(self) -> str:
+        """One screen: what was kept, what was assumed, what was dropped and why."""
+        facts = self.to_dict()
+        splits = ", ".join(f"{n} {split}" for split, n in facts["splits"].items())
+        lines = [f"{facts['clips']} clips ({splits}), {facts['hours']} h, {facts['captions']} captions"]
+        if self.skipped:
+            first, reason = next(iter(self.skipped.items()))
+            lines[0] += f"; {len(self.skipped)} skipped, first {first}: {reason}"
+        lines += [f"WARNING: {warning}" for warning in self.warnings]
+        if self.guessed:
+            lines.append(f"captions guessed from names: {self.guessed} clips; give --captions, or a .txt beside each")
+        common = sorted(self.notes.values(), key=lambda entry: -entry[1])
+        lines += [f"assumed for {clips} clips: {note}" for note, clips in common[:12]]
+        lines += [f"... and {len(common) - 12} more notes in report.json"] if len(common) > 12 else []
+        return "\n".join(lines)
+
+    def next_step(self, folder: str) -> str:
+        """What to do with the data set, as a command or a sentence."""
+        if self.kept["val"]:
+            return f"python scripts/train_vqvae.py --data {folder} --out outputs/vqvae"
+        return ("more clips: no clip is in the validation split, without which no tokenizer is trained "
+                "(one motion alone: sample.py --task m2t --input FILE)")  # fmt: skip
+
+    def save(self, folder: Path) -> None:
+        write_json(folder / "report.json", self.to_dict())
+
+    def save_histogram(self, path: Path) -> None:
+        """The length of the clips in seconds, as a picture."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(6, 3.5), layout="constrained")
+        axes = figure.add_subplot()
+        starts = sorted(self.lengths)
+        width = BIN / self.fps
+        axes.bar([first / self.fps for first in starts], [self.lengths[first] for first in starts], width, align="edge")
+        axes.set_xlabel("length (seconds)")
+        axes.set_ylabel("clips")
+        canvas = FigureCanvasAgg(figure)
+        write_atomic(path, lambda temporary: canvas.print_png(temporary))

@@ -1,0 +1,1 @@
+"""The field's evaluation protocol: evaluators, rows of numbers, reports, comparisons."""

@@ -1,0 +1,157 @@
+"""The matching networks of text and motion, and what they are trained for.
+
+Guo et al. 2022, "Generating Diverse and Natural 3D Human Motions from Text" (networks/modules.py of text-to-motion):
+
+    features (F, D - contacts)   two convolutions, 4 frames -> 1, linear, bidirectional GRU   -> (512,)
+    words (T, 300)               vector + projected part of speech, linear, bidirectional GRU -> (512,)
+
+Tensors are named as in the published files; `evaluators.py` reads those.
+
+The published code pads every clip to 196 frames, and the second convolution sees the first padded frames behind a clip
+(none behind one of 196 frames). One unit of padding gives the same numbers, so an embedding depends on its clip alone.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from motiongpt.config import EvaluatorConfig
+from motiongpt.data.batches import pad, pad_motions
+from motiongpt.evaluation.word_vectors import POS
+
+UNIT = 4  # frames per movement: two convolutions of stride 2
+
+
+# 1) The networks.
+
+
+class MovementConvEncoder(nn.Module):
+    """(B, F, inputs) -> (B, F // 4, outputs)."""
+
+    def __init__(self, inputs: int, width: int, outputs: int) -> None:
+        super().__init__()
+        self.main = nn.Sequential(
+            nn.Conv1d(inputs, width, 4, 2, 1), nn.Dropout(0.2), nn.LeakyReLU(0.2),
+            nn.Conv1d(width, outputs, 4, 2, 1), nn.Dropout(0.2), nn.LeakyReLU(0.2),
+        )  # fmt: skip
+        self.out_net = nn.Linear(outputs, outputs)
+
+    def forward(self, motion: Tensor) -> Tensor:
+        return self.out_net(self.main(motion.mT).mT)
+
+
+class _BiGRU(nn.Module):
+    """(B, T, inputs) and lengths (B,) -> (B, outputs): the last states of both directions, through two layers."""
+
+    def __init__(self, inputs: int, width: int, outputs: int) -> None:
+        super().__init__()
+        self.input_emb = nn.Linear(inputs, width)
+        self.gru = nn.GRU(width, width, batch_first=True, bidirectional=True)
+        self.output_net = nn.Sequential(
+            nn.Linear(2 * width, width), nn.LayerNorm(width), nn.LeakyReLU(0.2), nn.Linear(width, outputs)
+        )
+        self.hidden = nn.Parameter(torch.randn(2, 1, width))
+
+    def forward(self, x: Tensor, lengths: Tensor | None) -> Tensor:
+        """`lengths` None: every row is taken to be T long, padding and all."""
+        x = self.input_emb(x)
+        start = self.hidden.repeat(1, len(x), 1)
+        if lengths is not None:
+            x = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        last = self.gru(x, start)[1]  # (2, B, width), in the order of the rows
+        return self.output_net(last.transpose(0, 1).flatten(1))
+
+
+class MotionEncoderBiGRUCo(_BiGRU):
+    """Movements (B, S, movement_dim) and their numbers (B,) -> (B, embedding_dim)."""
+
+
+class TextEncoderBiGRUCo(_BiGRU):
+    """Word vectors (B, T, word_dim), one-hot parts of speech (B, T, 15), lengths (B,) -> (B, embedding_dim)."""
+
+    def __init__(self, word_dim: int, pos_dim: int, width: int, outputs: int) -> None:
+        super().__init__(word_dim, width, outputs)
+        self.pos_emb = nn.Linear(pos_dim, word_dim)
+
+    def forward(self, words: Tensor, parts: Tensor, lengths: Tensor) -> Tensor:
+        return super().forward(words + self.pos_emb(parts), lengths)
+
+
+class MatchingNetwork(nn.Module):
+    """The three encoders and the word table; `words.weight` is frozen where it comes from GloVe."""
+
+    def __init__(self, config: EvaluatorConfig, num_words: int) -> None:
+        super().__init__()
+        self.config = config
+        inputs = config.feature_dim - config.contacts
+        self.movement_encoder = MovementConvEncoder(inputs, config.movement_width, config.movement_dim)
+        self.motion_encoder = MotionEncoderBiGRUCo(config.movement_dim, config.motion_width, config.embedding_dim)
+        self.text_encoder = TextEncoderBiGRUCo(config.word_dim, len(POS), config.text_width, config.embedding_dim)
+        self.words = nn.Embedding(num_words, config.word_dim)
+
+    def motion(self, motion: Tensor, lengths: Tensor, packing: str = "guo") -> Tensor:
+        """Normalised features (B, F, D), zero-padded, and lengths in frames -> (B, embedding_dim)."""
+        movements = self.movement_encoder(motion[..., : motion.shape[-1] - self.config.contacts])
+        return self.motion_encoder(movements, lengths // UNIT if packing == "guo" else None)
+
+    def text(self, words: Tensor, parts: Tensor, lengths: Tensor) -> Tensor:
+        """Rows of the word table and of POS (B, T), and their numbers -> (B, embedding_dim)."""
+        vectors = self.words(words)
+        return self.text_encoder(vectors, F.one_hot(parts, len(POS)).to(vectors.dtype), lengths)
+
+    def train(self, mode: bool = True) -> "MatchingNetwork":
+        """A movement encoder that is not trained has no dropout either, as in Guo et al."""
+        super().train(mode)
+        self.movement_encoder.train(mode and self.movement_encoder.out_net.weight.requires_grad)
+        return self
+
+
+# 2) What they are trained for. Rows i of text and motion (B, D) belong together; one value per row.
+
+
+def contrastive_loss(text: Tensor, motion: Tensor, shift: int, margin: float = 10.0) -> Tensor:
+    """d(t_i, m_i)^2 + max(0, margin - d(t_i, m_{i + shift}))^2, Euclidean d: Guo et al. 2022 (Hadsell et al. 2006).
+
+    They draw `shift` from 0 on, which at times pushes right pairs apart; draw it from 1 to B - 1.
+    """
+    wrong = F.pairwise_distance(text, motion.roll(-shift, 0))
+    return F.pairwise_distance(text, motion).square() + (margin - wrong).clamp(min=0).square()
+
+
+def info_nce(text: Tensor, motion: Tensor, same: Tensor | None = None, temperature: float = 1.0) -> Tensor:
+    """Mean of both cross-entropies of softmax(-d(t_i, m_j) / temperature): which motion is the text's, which text the
+    motion's (van den Oord et al. 2018; TMR, Petrovich et al. 2023, with distances, by which R-precision ranks).
+
+    `same` (B, B) bool: pairs that are no mistake, such as two clips of one caption; they are left out.
+    """
+    logits = -torch.cdist(text, motion, compute_mode="donot_use_mm_for_euclid_dist") / temperature
+    if same is not None:
+        own = torch.eye(len(text), dtype=torch.bool, device=text.device)
+        logits = logits.masked_fill(same & ~own, -torch.inf)
+    target = torch.arange(len(text), device=text.device)
+    return (F.cross_entropy(logits, target, reduction="none") + F.cross_entropy(logits.T, target, reduction="none")) / 2
+
+
+# 3) Batches.
+
+
+def usable_frames(frames: int, max_frames: int) -> int:
+    """Frames of a clip that are looked at: a multiple of 4, at most `max_frames`."""
+    return min(frames, max_frames) // UNIT * UNIT
+
+
+def pad_clips(clips: Sequence[np.ndarray], max_frames: int) -> tuple[Tensor, Tensor]:
+    """Normalised clips (F_i, D) -> (B, T, D) and lengths (B,), one unit of padding behind all that are not max_frames
+    long: more would change nothing, see the top of the file."""
+    motion, lengths = pad_motions(clips)
+    return F.pad(motion, (0, 0, 0, min(UNIT, max_frames - motion.shape[1]))), lengths
+
+
+def pad_captions(captions: Sequence[tuple[list[int], list[int]]]) -> tuple[Tensor, Tensor, Tensor]:
+    """What `Vocabulary.encode` gives -> words (B, T), parts of speech (B, T), lengths (B,)."""
+    words, parts = zip(*captions, strict=True)
+    return pad(words, 0), pad(parts, 0), torch.tensor([len(row) for row in words])

@@ -1,0 +1,1 @@
+"""Does a motion do what its sentence says? Conditions on joints, which no model ever sees."""

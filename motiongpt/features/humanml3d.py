@@ -1,0 +1,314 @@
+"""Joint positions <-> the HumanML3D motion features.
+
+Arrays in, arrays out: every function takes a numpy array or a torch tensor and returns the same kind; nothing here
+reads a file, and normalisation is `normalizer.py`. The features are Guo et al. 2022 ("Generating Diverse
+and Natural 3D Human Motions from Text"); the numbers match the public HumanML3D code within 1e-4 (tests). With J joints
+the width D is 12 J - 1 (263 for 22 joints, 251 for 21), per frame:
+
+    0      1          3      4             3J+1              9J-5          12J-5    12J-1
+    | yaw  | root xz  | root | joint       | bone            | joint       | contact |
+    | step | step     | y    | positions   | rotations 6D    | steps       | 2L, 2R  |
+    |   1  |    2     |  1   |  3 (J - 1)  |    6 (J - 1)    |     3 J     |    4    |
+      vel     vel      height      ric           rot6d        local velocity
+
+- Heading: the horizontal direction the body faces, smoothed in time (Gaussian, 20 frames). "Yaw step" is MINUS HALF
+  the change of heading to the next frame, because the field stores the half-angle of a quaternion that turns the
+  body back to +z. All steps are per frame, not per second.
+- Positions are relative to the root in x and z, absolute in height, and turned so that the body faces +z. Joint steps
+  are turned by the heading of frame t, the root's xz step by the heading of frame t + 1: not the same thing.
+- F frames of joints give F - 1 frames of features: the last one has no step to the next.
+
+Kept because published files and checkpoints have them: the heading takes the hips with the wrong sign (the shoulders
+outweigh them), the first heading is set to zero, and every kinematic chain starts at the root rotation, also the arms
+that hang on the chest. Bone rotations are the shortest from the rest pose, without twist: positions are what to trust.
+
+Different on purpose, only where the public code cannot be inverted: the heading is continuous past +-180 degrees (the
+public code has one wrong yaw step there), facing exactly -z or a bone opposite to its rest pose is finite (NaN there),
+and a bone of zero length counts as pointing along its rest pose.
+"""
+
+import re
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from motiongpt.body.rotations import (
+    axis_angle_to_quaternion,
+    matrix_to_rotation_6d,
+    quaternion_between,
+    quaternion_conjugate,
+    quaternion_multiply,
+    quaternion_to_matrix,
+    rotate_y,
+    rotation_6d_to_matrix,
+)
+from motiongpt.body.skeletons import Skeleton
+
+Array = np.ndarray | Tensor
+
+SMOOTHING_FRAMES = 20  # standard deviation of the heading's Gaussian, whatever the frame rate
+
+
+def retarget(joints: Array, skeleton: Skeleton) -> Array:
+    """The same motion on the skeleton's own body: bone directions kept, lengths replaced, root scaled by the leg ratio.
+
+    joints (F, J, 3) in any unit -> (F, J, 3) in the skeleton's unit. The public code's `uniform_skeleton` goes through
+    inverse and forward kinematics, which is bone direction times target length. The leg is measured in frame 0.
+    Raises ValueError on a wrong shape, NaN or infinite frames, a leg of zero length, a skeleton without lengths.
+    """
+    return _like(_retarget(_checked_joints(joints, skeleton), skeleton), joints)
+
+
+def canonicalise(joints: Array, skeleton: Skeleton, retargeted: bool = False) -> Array:
+    """Retarget, put the lowest joint of the clip on the floor, the first root at x = z = 0, the first frame facing +z.
+
+    joints (F, J, 3) -> (F, J, 3). `retargeted=True` skips the retargeting. Its frames but the last are what
+    `features_to_joints(joints_to_features(joints))` returns. Raises ValueError as `retarget` does.
+    """
+    return _like(_canonicalise(_checked_joints(joints, skeleton), skeleton, retargeted), joints)
+
+
+def mirror_joints(joints: Array, skeleton: Skeleton) -> Array:
+    """Left and right exchanged: x negated and the joints of each left / right pair swapped. joints (..., J, 3)."""
+    J = skeleton.num_joints
+    if joints.shape[-2:] != (J, 3):
+        raise ValueError(f"joints must be (..., {J}, 3) for {skeleton.name}, got {tuple(joints.shape)}")
+    if not skeleton.mirror_pairs:
+        raise ValueError(f"skeleton {skeleton.name} has no joints named left/right or L/R, so it cannot be mirrored")
+    order = list(range(J))
+    for left, right in skeleton.mirror_pairs:
+        order[left], order[right] = right, left
+    swapped = _float_tensor(joints)[..., order, :]
+    return _like(swapped * swapped.new_tensor([-1.0, 1.0, 1.0]), joints)
+
+
+_SIDES = re.compile(
+    r"\b(?:(?:counter|anti)[ -]?clockwise|clockwise|(?:left|right)(?=s?\b|wards?\b|most\b|side|hand|foot))",
+    re.IGNORECASE,
+)
+
+
+def mirror_caption(text: str) -> str:
+    """The caption of a mirrored clip: left <-> right, clockwise <-> counterclockwise, case kept.
+
+    Whole words and their compounds (leftward, right-handed, lefthand); upright, bright, leftover stay. Words only, no
+    grammar: "he left the room" becomes "he right the room", as in HumanML3D's own word replacement.
+    """
+
+    def swap(match: re.Match) -> str:
+        word = match.group()
+        other = {"left": "right", "right": "left", "clockwise": "counterclockwise"}.get(word.lower(), "clockwise")
+        return other.upper() if word.isupper() else other.capitalize() if word[0].isupper() else other
+
+    return _SIDES.sub(swap, text)
+
+
+def feature_groups(skeleton: Skeleton) -> dict[str, slice]:
+    """Columns of the features by name, in the order of the drawing above."""
+    J = skeleton.num_joints
+    widths = {
+        "root_yaw_velocity": 1,
+        "root_linear_velocity": 2,
+        "root_height": 1,
+        "ric": 3 * (J - 1),
+        "rot6d": 6 * (J - 1),
+        "local_velocity": 3 * J,
+        "contacts": 4,
+    }
+    ends = np.cumsum(list(widths.values())).tolist()
+    return {name: slice(end - width, end) for (name, width), end in zip(widths.items(), ends, strict=True)}
+
+
+def joints_to_features(joints: Array, skeleton: Skeleton, retargeted: bool = False) -> Array:
+    """One clip of joint positions (F, J, 3), y up, to HumanML3D features (F - 1, D).
+
+    Does all of the public code's `process_file`: retarget (skipped with `retargeted=True`), floor, origin, facing,
+    contacts, local positions, rotations, velocities. Raises ValueError on a wrong shape, fewer than 2 frames, NaN or
+    infinite frames (named), a leg of zero length, a skeleton without lengths.
+    """
+    J = skeleton.num_joints
+    x = _canonicalise(_checked_joints(joints, skeleton), skeleton, retargeted)  # (F, J, 3) float64
+    F = len(x)
+    root, step = x[:, 0], x[1:] - x[:-1]
+
+    # 1) heading (F,) radians, continuous from 0
+    heading = _smooth(_forward(x, skeleton, hip_sign=-1.0))
+    heading = torch.atan2(heading[:, 0], heading[:, 1])
+    turn = torch.cat((heading[1:2], heading[2:] - heading[1:-1]))  # the first heading counts as zero
+    turn = turn - 2 * torch.pi * torch.round(turn / (2 * torch.pi))  # (F - 1,) in [-pi, pi]
+    heading = torch.cat((turn.new_zeros(1), turn.cumsum(0)))
+
+    # 2) bone rotations: global ones from the rest pose, then relative to the one before in the chain
+    bones = x[:, 1:] - x[:, list(skeleton.parents[1:])]
+    rest = x.new_tensor(skeleton.offsets[1:])
+    rotation = torch.cat((_yaw_quaternion(-heading)[:, None], quaternion_between(rest, bones)), dim=1)  # (F, J, 4)
+    before = quaternion_conjugate(rotation[:, list(skeleton.chain_predecessors)])
+    rot6d = matrix_to_rotation_6d(quaternion_to_matrix(quaternion_multiply(before, rotation[:, 1:])))
+
+    # 3) everything else, seen from the root
+    local = torch.stack((x[..., 0] - root[:, None, 0], x[..., 1], x[..., 2] - root[:, None, 2]), dim=-1)
+    ric = rotate_y(local, -heading[:, None])[:, 1:]
+    root_velocity = rotate_y(step[:, 0], -heading[1:])[:, [0, 2]]
+    local_velocity = rotate_y(step, -heading[:-1, None])
+    feet = list(skeleton.feet_left + skeleton.feet_right)
+    contacts = step[:, feet].square().sum(-1) < skeleton.foot_threshold
+
+    groups = (
+        -turn[:, None] / 2,
+        root_velocity,
+        root[:-1, 1:2],
+        ric[:-1].reshape(F - 1, 3 * (J - 1)),
+        rot6d[:-1].reshape(F - 1, 6 * (J - 1)),
+        local_velocity.reshape(F - 1, 3 * J),
+        contacts.to(x.dtype),
+    )
+    return _like(torch.cat(groups, dim=-1), joints)
+
+
+def recover_root(features: Array) -> tuple[Array, Array]:
+    """Where the root is and where the body faces: features (..., F, D) -> heading (..., F), root (..., F, 3).
+
+    Heading is in radians about y, 0 for +z, positive towards +x, not wrapped. The quaternion of the public code's
+    `recover_root_rot_pos`, which turns the body back to +z, is (cos, 0, -sin, 0) of half of it.
+    """
+    x = _float_tensor(features)
+    yaw_step = -2 * x[..., :-1, 0]
+    heading = torch.cat((torch.zeros_like(x[..., :1, 0]), yaw_step), dim=-1).cumsum(dim=-1)
+    step = torch.stack((x[..., 1], torch.zeros_like(x[..., 1]), x[..., 2]), dim=-1)
+    # the step from t to t + 1 is stored at t, turned by the heading of t + 1
+    travelled = torch.cat((torch.zeros_like(step[..., :1, :]), rotate_y(step[..., :-1, :], heading[..., 1:])), dim=-2)
+    travelled = travelled.cumsum(dim=-2)
+    root = torch.stack((travelled[..., 0], x[..., 3], travelled[..., 2]), dim=-1)
+    return _like(heading, features), _like(root, features)
+
+
+def features_to_joints(features: Array, skeleton: Skeleton) -> Array:
+    """Inverse of `joints_to_features`: (..., F, D) -> joint positions (..., F, J, 3), from the position columns.
+
+    Batched and differentiable for tensors, on their device. The first frame stands at x = z = 0 and faces +z. The
+    public code's `recover_from_ric`. Raises ValueError where D does not fit the skeleton.
+    """
+    x = _checked_features(features, skeleton)
+    heading, root = recover_root(x)
+    local = x[..., feature_groups(skeleton)["ric"]].unflatten(-1, (-1, 3))
+    ground = torch.stack((root[..., 0], torch.zeros_like(root[..., 0]), root[..., 2]), dim=-1)
+    joints = rotate_y(local, heading[..., None]) + ground[..., None, :]
+    return _like(torch.cat((root[..., None, :], joints), dim=-2), features)
+
+
+def features_to_joints_rot(features: Array, skeleton: Skeleton) -> Array:
+    """Joint positions (..., F, J, 3) from the rotation columns: forward kinematics over the skeleton's rest pose.
+
+    Bone lengths are exact, errors add up towards the hands. The public code's `recover_from_rot`. Raises ValueError
+    where D does not fit the skeleton or the skeleton has no lengths.
+    """
+    _need_lengths(skeleton)
+    x = _checked_features(features, skeleton)
+    heading, root = recover_root(x)
+    local = rotation_6d_to_matrix(x[..., feature_groups(skeleton)["rot6d"]].unflatten(-1, (-1, 6)))
+    offsets = x.new_tensor(skeleton.offsets)
+    start = quaternion_to_matrix(_yaw_quaternion(-heading))  # (..., F, 3, 3)
+    joints = [root] + [root] * (skeleton.num_joints - 1)
+    for chain in skeleton.chains:
+        rotation = start
+        for parent, joint in zip(chain[:-1], chain[1:], strict=True):
+            rotation = rotation @ local[..., joint - 1, :, :]
+            joints[joint] = joints[parent] + rotation @ offsets[joint]
+    return _like(torch.stack(joints, dim=-2), features)
+
+
+def _retarget(x: Tensor, skeleton: Skeleton) -> Tensor:
+    _need_lengths(skeleton)
+    parents = list(skeleton.parents[1:])
+    lengths = torch.linalg.vector_norm(x.new_tensor(skeleton.offsets[1:]), dim=-1, keepdim=True)  # (J - 1, 1)
+    rest = x.new_tensor(skeleton.offsets[1:]) / lengths
+    bones = x[:, 1:] - x[:, parents]
+    own_lengths = torch.linalg.vector_norm(bones, dim=-1, keepdim=True)
+    leg = [joint - 1 for joint in skeleton.leg]
+    if (own_leg := own_lengths[0, leg].sum()) == 0:
+        names = " and ".join(skeleton.joints[joint] for joint in skeleton.leg)
+        raise ValueError(f"the leg ({names}) has zero length in frame 0, so the body's size is unknown")
+    scale = lengths[leg].sum() / own_leg
+    directions = torch.where(own_lengths > 0, bones / own_lengths, rest)
+    # a joint is the root plus the bones on the way to it: one product with a 0/1 matrix walks all chains
+    return x[:, :1] * scale + torch.einsum("kj,fjc->fkc", x.new_tensor(skeleton.paths), directions * lengths)
+
+
+def _canonicalise(x: Tensor, skeleton: Skeleton, retargeted: bool) -> Tensor:
+    if not retargeted:
+        x = _retarget(x, skeleton)
+    x = x - torch.stack((x[0, 0, 0], x[..., 1].min(), x[0, 0, 2]))
+    forward = _forward(x[:1], skeleton)[0]
+    return rotate_y(x, -torch.atan2(forward[0], forward[1]))
+
+
+def _forward(x: Tensor, skeleton: Skeleton, hip_sign: float = 1.0) -> Tensor:
+    """Horizontal (x, z) of where the body faces (F, 2), shorter where the body leans sideways; not normalised.
+    hip_sign -1 is the public code's inverse kinematics, which subtracts the hips instead of adding them."""
+    right_hip, left_hip, right_shoulder, left_shoulder = skeleton.face
+    across = hip_sign * (x[:, right_hip] - x[:, left_hip]) + (x[:, right_shoulder] - x[:, left_shoulder])
+    across = torch.nn.functional.normalize(across, dim=-1)
+    return torch.stack((across[:, 2], -across[:, 0]), dim=-1)  # up x across
+
+
+def _smooth(x: Tensor) -> Tensor:
+    """Gaussian over time of (F, C), cut at four standard deviations, ends repeated (scipy's gaussian_filter1d)."""
+    radius = 4 * SMOOTHING_FRAMES
+    offsets = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
+    kernel = torch.exp(-0.5 * (offsets / SMOOTHING_FRAMES) ** 2)
+    padded = torch.cat((x[:1].expand(radius, -1), x, x[-1:].expand(radius, -1)))
+    return padded.unfold(0, 2 * radius + 1, 1) @ (kernel / kernel.sum())  # (F, C, 161) @ (161,)
+
+
+def _yaw_quaternion(angle: Tensor) -> Tensor:
+    """Turns about y by angle (...) -> (..., 4)."""
+    zero = torch.zeros_like(angle)
+    return axis_angle_to_quaternion(torch.stack((zero, angle, zero), dim=-1))
+
+
+def _need_lengths(skeleton: Skeleton) -> None:
+    if not skeleton.has_lengths:
+        raise ValueError(
+            f"skeleton {skeleton.name} has no bone lengths; give it some with skeleton.with_offsets(...), or pass "
+            "retargeted=True to joints_to_features where the joints already have the target body"
+        )
+
+
+def _checked_joints(joints: Array, skeleton: Skeleton) -> Tensor:
+    J = skeleton.num_joints
+    if joints.ndim != 3 or joints.shape[1:] != (J, 3):
+        raise ValueError(f"joints must be (F, {J}, 3) for {skeleton.name}, got {tuple(joints.shape)}")
+    if len(joints) < 2:
+        raise ValueError(f"a clip needs at least 2 frames (velocities), got {len(joints)}")
+    x = _tensor(joints).to(torch.float64)
+    bad = (~torch.isfinite(x)).flatten(1).any(1).nonzero().flatten().tolist()
+    if bad:
+        raise ValueError(
+            f"NaN or infinite joints in frame {bad[0]} ({len(bad)} of {len(joints)} frames); drop the clip"
+        )
+    return x
+
+
+def _checked_features(features: Array, skeleton: Skeleton) -> Tensor:
+    if features.ndim < 2 or features.shape[-1] != skeleton.feature_dim:
+        D = skeleton.feature_dim
+        raise ValueError(f"features must be (..., F, {D}) for {skeleton.name}, got {tuple(features.shape)}")
+    return _float_tensor(features)
+
+
+def _tensor(array: Array) -> Tensor:
+    """Copies numpy arrays: torch refuses negative strides and warns about read-only memory."""
+    return torch.from_numpy(np.array(array, order="C")) if isinstance(array, np.ndarray) else array
+
+
+def _float_tensor(array: Array) -> Tensor:
+    """A tensor of at least float32: half precision would lose centimetres in the sums over time."""
+    x = _tensor(array)
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def _like(x: Tensor, example: Array) -> Array:
+    """x as the kind (numpy or torch) of example, float64 where that is float64 and float32 otherwise."""
+    x = x.to(torch.float64 if str(example.dtype).endswith("float64") else torch.float32)
+    return x.numpy() if isinstance(example, np.ndarray) else x

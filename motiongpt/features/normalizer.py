@@ -1,0 +1,184 @@
+"""The normalisation of motion features: one mean and one deviation per column, as Mean.npy and Std.npy.
+
+It knows the columns by group, because HumanML3D averages the deviation within a group; what the numbers mean is
+`representations.py`.
+
+Published HumanML3D and KIT-ML files come with three pairs that differ in the root and contact columns (`PAIRS`). A
+contact is 0 or 1, so its mean p says what its deviation is, sqrt(p (1 - p)), and how much smaller the stored one is:
+the feature bias, a fingerprint of the pair.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from motiongpt.features.humanml3d import Array
+from motiongpt.features.representations import Representation
+from motiongpt.files.store import read_array
+from motiongpt.files.unpickle import load_pickle
+
+PAIRS = {
+    1.0: "the data set's own pair (root and contact deviations as measured)",
+    5.0: "a VQ-VAE's pair (root and contact deviations / 5, as MoMask's meta and ours)",
+    25.0: "the evaluators' pair (root and contact deviations / 25), which T2M-GPT's VQ-VAEs use as well",
+}
+"""Feature bias -> what the field has it for."""
+SAME_BIAS = 1.5  # published pairs of one kind agree within 2 %, different ones are 5 apart
+CONSTANT = 1e-6  # a deviation below this (metres, radians) is rounding, not motion
+
+
+class Normalizer:
+    """Mean and standard deviation of the features, (D,) each: `normalise` and its inverse, on arrays and tensors.
+
+    A deviation of zero (a column that never changes) counts as one. Raises ValueError where the two do not fit
+    together or hold NaN. Danger: published checkpoints come with their own pair, and the pairs differ by a factor of
+    up to 25 in the root and contact columns, so load the pair a network was trained with.
+    """
+
+    def __init__(self, mean: Array, std: Array):
+        mean, std = (_float64(a).astype(np.float32) for a in (mean, std))
+        if mean.ndim != 1 or mean.shape != std.shape:
+            raise ValueError(f"mean and std must both be (D,), got {mean.shape} and {std.shape}")
+        if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std >= 0).all()):
+            raise ValueError("mean and std must be finite and std not negative; recompute them without the NaN clips")
+        self.mean, self.std = mean, np.where(std == 0, np.float32(1), std)
+        self._tensors: dict[tuple, tuple[Tensor, Tensor]] = {}  # one copy per device and dtype
+
+    def normalise(self, features: Array) -> Array:
+        """(features - mean) / std on the last dimension; ValueError where its width differs."""
+        mean, std = self._pair(features)
+        return (features - mean) / std
+
+    def denormalise(self, features: Array) -> Array:
+        """Inverse of `normalise`: features * std + mean."""
+        mean, std = self._pair(features)
+        return features * std + mean
+
+    def _pair(self, features: Array) -> tuple[Array, Array]:
+        if features.shape[-1] != len(self.mean):
+            raise ValueError(f"features of width {features.shape[-1]}, but the normalisation has {len(self.mean)}")
+        if isinstance(features, np.ndarray):
+            return self.mean, self.std
+        key = (features.device, features.dtype)
+        if key not in self._tensors:
+            with torch.inference_mode(False):  # a copy made inside inference mode could not be trained through later
+                pair = [torch.from_numpy(a).to(features.device, features.dtype) for a in (self.mean, self.std)]
+            self._tensors[key] = (pair[0], pair[1])
+        return self._tensors[key]
+
+    @classmethod
+    def fit(cls, clips: Iterable[Array], representation: Representation | None = None) -> "Normalizer":
+        """Statistics over all frames of the clips, (F, D) each, read once, one at a time.
+
+        Where the representation says so, the deviation is averaged within each group, as HumanML3D's
+        `cal_mean_variance` does; else each column has its own, and a constant one counts as 1. Raises ValueError on an
+        empty list, a clip whose shape does not fit or that holds NaN or infinite values (by its position in the list).
+        """
+        count, mean, squares = 0, 0.0, 0.0  # squares: sum of squared distances from the mean (Chan et al. 1979)
+        for i, clip in enumerate(clips):
+            clip = _float64(clip)
+            D = representation.dim if representation else clip.shape[-1] if count == 0 else len(mean)
+            if clip.ndim != 2 or clip.shape[1] != D:
+                raise ValueError(f"clip {i}: features must be (F, {D}), got {clip.shape}")
+            if not np.isfinite(clip).all():
+                raise ValueError(f"clip {i}: NaN or infinite features; drop this clip before taking statistics")
+            if len(clip) == 0:
+                continue
+            total = count + len(clip)
+            delta = clip.mean(axis=0) - mean
+            squares = squares + clip.var(axis=0) * len(clip) + delta**2 * count * len(clip) / total
+            mean = mean + delta * len(clip) / total
+            count = total
+        if count == 0:
+            raise ValueError("no frames to take statistics of")
+        std = np.sqrt(squares / count)
+        for columns in representation.groups.values() if representation and representation.averaged else ():
+            std[columns] = std[columns].mean()
+        std[std < CONSTANT] = 0
+        return cls(mean, std)
+
+    def with_feature_bias(self, bias: float, representation: Representation) -> "Normalizer":
+        """The same, with the representation's `biased` features `bias` times larger once normalised.
+
+        MoMask's feat_bias (t2m_dataset.py: 5). A yaw velocity is one number of 263, but its error adds up over
+        the clip and turns the whole body, so a tokenizer should take it more seriously than its count.
+        """
+        std = self.std.copy()
+        for name in representation.biased:
+            std[representation.groups[name]] /= bias
+        return Normalizer(self.mean, std)
+
+    def feature_bias(self, representation: Representation) -> float | None:
+        """The bias this pair was made with, read off its contact columns; None where they do not tell (no contacts
+        among the columns, or feet that always or never touch the ground)."""
+        if representation.contacts is None or len(self.mean) != representation.dim:
+            return None
+        p = np.clip(self.mean[representation.contacts].astype(np.float64), 0, 1)
+        measured = np.sqrt(p * (1 - p)).mean()
+        return float(measured / self.std[representation.contacts].mean()) if measured > 0.01 else None
+
+    def check_pair(self, representation: Representation, expected: float, source: str | Path) -> None:
+        """ValueError where this is another pair than that of feature bias `expected`; names file, found, expected."""
+        found = self.feature_bias(representation)
+        if found is not None and not 1 / SAME_BIAS < found / expected < SAME_BIAS:
+            raise ValueError(
+                f"{source} is {pair_name(found)}; expected {pair_name(expected)}: with the wrong pair the root and the "
+                f"feet are {max(found / expected, expected / found):.0f} times off"
+            )
+
+    def save(self, folder: str | Path) -> None:
+        """Write Mean.npy and Std.npy, HumanML3D's own names, (D,) float32."""
+        np.save(Path(folder) / "Mean.npy", self.mean)
+        np.save(Path(folder) / "Std.npy", self.std)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Normalizer":
+        """Inverse of `save`; mean.npy and std.npy of published checkpoints are read, too, and in place of a folder a
+        file of torch.save or pickle with {"mean": ..., "std": ...}, as SignMotionGPT has it.
+
+        FileNotFoundError where one of the two is missing. ValueError where one is no array, or where the two spellings
+        of a name lie side by side and differ.
+        """
+        if Path(folder).is_file():
+            return cls._load_file(Path(folder))
+        try:
+            return cls(*(_load_array(Path(folder), name) for name in ("Mean.npy", "Std.npy")))
+        except ValueError as error:
+            raise ValueError(f"{folder}: Mean.npy and Std.npy cannot be used ({error})") from error
+
+    @classmethod
+    def _load_file(cls, path: Path) -> "Normalizer":
+        if path.suffix == ".npy":
+            raise ValueError(f"{path} is one of two: give the folder of Mean.npy and Std.npy, {path.parent}")
+        content = load_pickle(path)
+        if not isinstance(content, dict) or not {"mean", "std"} <= content.keys():
+            raise ValueError(f"{path} holds no mean and std; expected a folder with Mean.npy and Std.npy, or a dict")
+        try:
+            return cls(*(_float64(content[name]).squeeze() for name in ("mean", "std")))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path}: mean and std cannot be used ({error})") from error
+
+
+def _load_array(folder: Path, name: str) -> np.ndarray:
+    """An array under its name, or under that name in lower case."""
+    found = [path for path in (folder / name, folder / name.lower()) if path.is_file()]
+    if not found:
+        raise FileNotFoundError(f"no {name} in {folder}; expected Mean.npy and Std.npy beside the motions")
+    arrays = [read_array(path) for path in found]
+    if not np.array_equal(arrays[0], arrays[-1]):
+        raise ValueError(f"{found[0].name} and {found[1].name} are there and differ; keep the one that belongs here")
+    return arrays[0]
+
+
+def pair_name(bias: float) -> str:
+    """What the field calls the pair of a feature bias."""
+    known = next((name for pair, name in PAIRS.items() if 1 / SAME_BIAS < bias / pair < SAME_BIAS), None)
+    return known or f"a pair with root and contact deviations / {bias:.3g}"
+
+
+def _float64(array: Array) -> np.ndarray:
+    """As numpy, float64, whatever the kind, the device and the precision; may share memory with `array`."""
+    return array.detach().cpu().double().numpy() if isinstance(array, Tensor) else np.asarray(array, np.float64)

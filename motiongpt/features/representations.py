@@ -1,0 +1,193 @@
+"""What one row of a motion's features means: three representations behind one interface.
+
+    humanml3d   12 J - 1 columns   the features of HumanML3D (`features.py`); one frame fewer than the joints
+    positions    3 J columns       joint positions, placed once for the whole clip; no frame is lost
+    smplx        182 columns       SMPL-X parameters as they are; joints need a body model
+
+A name may carry its width (`humanml3d-263`), and files do. `positions`, joint j at columns 3 j to 3 j + 2, for a clip
+whose first frame faces +z at x = z = 0, its lowest point on the floor:
+
+    root      x step, height, z step     metres from the frame before (0 in the first frame); height above the floor
+    others    x - root x, y, z - root z  metres, still in the first frame's facing
+
+Why not plain positions: where a walk has got to says nothing about how it looks, and a convolution would need a code
+for every place in the room. Steps and positions about the root repeat from one walk cycle to the next; heights are
+absolute, because a planted foot is then one number, whatever the root does. The heading stays in the positions,
+so turning costs codes: 3 J columns leave no room for a yaw. Summing the steps up gives the trajectory back.
+
+SMPL-X files of a data set are named after the skeleton of its first 22 joints, `humanml3d-22`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from motiongpt.body.skeletons import Skeleton
+from motiongpt.features.humanml3d import (
+    Array,
+    canonicalise,
+    feature_groups,
+    features_to_joints,
+    joints_to_features,
+)
+
+
+@dataclass(frozen=True)
+class Representation:
+    """`encode` joints (F, J, 3) to features (F - frames_lost, D) and `decode` them back.
+
+    Arrays in, the same kind of array out. `groups` are columns by name: the deviation is averaged within a group where
+    `averaged` (HumanML3D's habit; else every column has its own), and the groups in `biased` are what the feature bias
+    of a tokenizer makes larger.
+    """
+
+    skeleton: Skeleton
+    kind = ""
+    frames_lost = 0
+    averaged = True
+    biased = ()
+    contacts = None  # the slice of columns that are 0 or 1, where there are such
+    joint_dim = 0  # columns from index 4 that are joint positions, for VQVAEConfig
+    has_joints = True  # `decode` works
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}-{self.dim}"
+
+    @property
+    def dim(self) -> int:
+        return sum(columns.stop - columns.start for columns in self.groups.values())
+
+    @property
+    def groups(self) -> dict[str, slice]:
+        raise NotImplementedError
+
+    @property
+    def metres_per_unit(self) -> float:
+        """What decoded joints are multiplied by to be metres."""
+        return 1.0
+
+    def encode(self, joints: Array) -> Array:
+        raise NotImplementedError
+
+    def decode(self, features: Array) -> Array:
+        raise NotImplementedError
+
+    def _check(self, features: Array) -> None:
+        if features.ndim < 2 or features.shape[-1] != self.dim:
+            raise ValueError(f"features of {self.name} must be (..., F, {self.dim}), got {tuple(features.shape)}")
+
+
+class HumanML3DFeatures(Representation):
+    """263 columns for 22 joints, 251 for 21; see `features.py`, whose errors it raises."""
+
+    kind = "humanml3d"
+    frames_lost = 1
+    biased = ("root_yaw_velocity", "root_linear_velocity", "root_height", "contacts")
+
+    @property
+    def groups(self) -> dict[str, slice]:
+        return feature_groups(self.skeleton)
+
+    @property
+    def contacts(self) -> slice:
+        return self.groups["contacts"]
+
+    @property
+    def joint_dim(self) -> int:
+        return 3 * (self.skeleton.num_joints - 1)
+
+    @property
+    def metres_per_unit(self) -> float:
+        return self.skeleton.metres_per_unit
+
+    def encode(self, joints: Array) -> Array:
+        return joints_to_features(joints, self.skeleton)
+
+    def decode(self, features: Array) -> Array:
+        return features_to_joints(features, self.skeleton)
+
+
+class Positions(Representation):
+    """3 J columns, see above. The body is not retargeted: bone lengths are the clip's own."""
+
+    kind = "positions"
+    biased = ("root_velocity", "root_height")
+
+    @property
+    def groups(self) -> dict[str, slice]:
+        # a slice with a step: the x and z steps of the root are one group
+        return {"root_velocity": slice(0, 3, 2), "root_height": slice(1, 2), "joints": slice(3, self.dim)}
+
+    @property
+    def dim(self) -> int:
+        return 3 * self.skeleton.num_joints
+
+    def encode(self, joints: Array) -> Array:
+        """Inverse of `decode`, up to where the first frame stands and faces. Errors as of `features.canonicalise`."""
+        x = torch.as_tensor(canonicalise(joints, self.skeleton, retargeted=True))  # (F, J, 3)
+        ground = x[:, :1] * x.new_tensor([1, 0, 1])
+        step = torch.cat((torch.zeros_like(ground[:1]), ground[1:] - ground[:-1]))
+        root = step + x[:, :1] * x.new_tensor([0, 1, 0])
+        features = torch.cat((root, x[:, 1:] - ground), dim=1).flatten(1)
+        return features.numpy() if isinstance(joints, np.ndarray) else features
+
+    def decode(self, features: Array) -> Array:
+        """(..., F, 3 J) -> (..., F, J, 3). Raises ValueError for another width."""
+        self._check(features)
+        x = torch.as_tensor(features).unflatten(-1, (-1, 3))
+        ground = x[..., :1, :].cumsum(-3) * x.new_tensor([1, 0, 1])
+        root = ground + x[..., :1, :] * x.new_tensor([0, 1, 0])
+        joints = torch.cat((root, x[..., 1:, :] + ground), dim=-2)
+        return joints.numpy() if isinstance(features, np.ndarray) else joints
+
+
+SMPLX_WIDTHS = {
+    "betas": 10, "body_pose": 63, "left_hand_pose": 45, "right_hand_pose": 45, "jaw_pose": 3, "expression": 10,
+    "global_orient": 3, "transl": 3,
+}  # fmt: skip
+"""The 182 numbers of a frame, in order; the same as the reader's `LAYOUT`."""
+SMPLX_ROTATIONS = ("body_pose", "left_hand_pose", "right_hand_pose", "jaw_pose", "global_orient")  # axis-angle
+
+
+class SMPLXParameters(Representation):
+    """182 columns by the names of SMPLX_WIDTHS, taken as they are. `skeleton` is that of the first 22 joints."""
+
+    kind = "smplx"
+    averaged = False
+    has_joints = False
+
+    @property
+    def groups(self) -> dict[str, slice]:
+        ends = np.cumsum(list(SMPLX_WIDTHS.values())).tolist()
+        return {name: slice(end - width, end) for (name, width), end in zip(SMPLX_WIDTHS.items(), ends, strict=True)}
+
+    def encode(self, joints: Array) -> Array:
+        """Parameters (F, 182), not joints, which pass through. Raises ValueError for another width."""
+        self._check(joints)
+        return joints
+
+    def decode(self, features: Array) -> Array:
+        """Always ValueError: parameters become joints through a body model, which is the user's to have."""
+        raise ValueError(
+            "SMPL-X parameters become joints only through the SMPL-X body model: give its folder with --smplx-dir, or "
+            "save parameters (.npz)"
+        )
+
+
+KINDS = {kind.kind: kind for kind in (HumanML3DFeatures, Positions, SMPLXParameters)}
+
+
+def get_representation(name: str, skeleton: Skeleton) -> Representation:
+    """`humanml3d`, `positions` or `smplx`, with or without its width.
+
+    Raises ValueError for an unknown name, and for a width that the skeleton does not have.
+    """
+    kind, _, width = str(name).partition("-")
+    if kind not in KINDS or (width and not width.isdecimal()):
+        raise ValueError(f"no representation named {name!r}; known: {', '.join(KINDS)}")
+    representation = KINDS[kind](skeleton)
+    if width and int(width) != representation.dim:
+        raise ValueError(f"representation {name} does not fit skeleton {skeleton.name}, whose is {representation.name}")
+    return representation

@@ -1,0 +1,5 @@
+"""Files: written whole or not at all, read with an error that names them; archives, pickles and downloads made safe."""
+
+from motiongpt.files.store import file_hash, read_json, read_tensors, write_atomic, write_json, write_tensors
+
+__all__ = ["file_hash", "read_json", "read_tensors", "write_atomic", "write_json", "write_tensors"]

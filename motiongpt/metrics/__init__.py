@@ -1,0 +1,1 @@
+"""Formulas on tensors: joint errors, embedding distances, token statistics, caption scores."""

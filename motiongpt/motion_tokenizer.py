@@ -1,0 +1,316 @@
+"""A motion tokenizer as people use it: VQ-VAE, normalisation and skeleton in one folder.
+
+    vqvae/   config.json   VQVAEConfig, skeleton, representation (absent: humanml3d), fps
+             model.safetensors      Mean.npy  Std.npy
+             skeleton.json          where the skeleton is not a built-in one
+
+config.json has `smplx_layout` too where the weights came from another project: the order its 182 columns were in.
+
+Motions go in as features in their own units and come out as joints in metres; what is between is nobody
+else's business. Clips of any lengths share a batch (see `vqvae.py`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from motiongpt.body.skeletons import (
+    HUMANML3D,
+    SKELETON_FILE,
+    Skeleton,
+    guess_skeleton,
+    load_skeleton,
+    save_skeleton,
+)
+from motiongpt.config import VQVAEConfig
+from motiongpt.data.batches import pad_motions
+from motiongpt.data.motions import MotionDataset
+from motiongpt.data.readers.smplx import WIDTH as SMPLX_WIDTH
+from motiongpt.data.readers.smplx import from_layout
+from motiongpt.features.normalizer import Normalizer
+from motiongpt.features.representations import Representation, get_representation
+from motiongpt.files.store import file_hash, read_json, tensors_hash, write_json
+from motiongpt.metrics.joints import code_counts, mpjpe, perplexity
+from motiongpt.vqvae import VQVAE
+from motiongpt.weights.llm import load_vqvae, save_vqvae
+
+TOKENIZER_FILES = ("config.json", "model.safetensors", "Mean.npy", "Std.npy")
+ENCODE_BATCH = 32  # clips of similar length that share a batch
+FOREIGN_BIAS = {"ema_reset": 25.0, "residual": 5.0}
+"""Quantiser -> feature bias of the published tokenizers: T2M-GPT's and its kin, and MoMask's."""
+
+
+def own_folder(folder: Path) -> Path:
+    """A tokenizer folder as it is, of a run its vqvae/; FileNotFoundError where there is no folder."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} does not exist; expected a tokenizer folder, or the file of another project")
+    inside = folder / "vqvae"  # a run has a config.json of its own
+    return inside if inside.is_dir() and not (folder / "model.safetensors").is_file() else folder
+
+
+def tokenizer_files(folder: Path | str) -> list[Path]:
+    """The files a tokenizer folder is made of, to copy it. Raises FileNotFoundError naming one that is missing."""
+    paths = [Path(folder) / name for name in TOKENIZER_FILES]
+    for path in paths:
+        if not path.is_file():
+            raise FileNotFoundError(f"{folder} holds no {path.name}; scripts/train_vqvae.py writes one")
+    optional = Path(folder) / SKELETON_FILE
+    return [*paths, optional] if optional.is_file() else paths
+
+
+class MotionTokenizer:
+    """`encode` clips to codes, `decode` codes to features or joints."""
+
+    def __init__(
+        self,
+        vqvae: VQVAE,
+        normalizer: Normalizer,
+        skeleton: Skeleton,
+        fps: float,
+        representation: Representation | None = None,
+    ) -> None:
+        if len(normalizer.mean) != vqvae.config.feature_dim:
+            raise ValueError(
+                f"Mean.npy has width {len(normalizer.mean)}, the tokenizer {vqvae.config.feature_dim}: they belong to "
+                "different representations"
+            )
+        self.vqvae, self.normalizer, self.skeleton, self.fps = vqvae.eval(), normalizer, skeleton, fps
+        self.representation = representation or get_representation("humanml3d", skeleton)
+        if self.representation.dim != vqvae.config.feature_dim:
+            raise ValueError(
+                f"the tokenizer has width {vqvae.config.feature_dim}, its representation {self.representation.name} of "
+                f"skeleton {skeleton.name} has {self.representation.dim}"
+            )
+        self.hash, self.smplx_layout, self.source = "", None, None  # source: the file or folder it was loaded from
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path | str,
+        device: str | torch.device = "cpu",
+        stats: Path | str | None = None,
+        smplx_layout: str | None = None,
+        fps: float | None = None,
+    ) -> "MotionTokenizer":
+        """Read a folder that `train_vqvae.py` wrote, or the `vqvae/` of a run folder, or the file of another project.
+
+        Args:
+            stats: such a file has no mean and deviation; those it was trained with, see `Normalizer.load`.
+            smplx_layout: of a file with 182 features, the order of its columns, train or visualize (readers/smplx.py).
+                Its columns and those of `stats` are brought into ours; what its order lacks stays zero, and what only
+                it has (the eyes) is taken to be at its mean.
+            fps: frame rate it was trained at; default the skeleton's, and needed for SMPL-X, where nothing tells.
+
+        Raises FileNotFoundError or ValueError naming the file, also where the pair is another one than the network was
+        trained with.
+        """
+        folder = Path(folder)
+        if folder.is_file():
+            return cls._load_foreign(folder, device, stats, smplx_layout, fps)
+        folder = own_folder(folder)
+        for flag, value in (("--stats", stats), ("--smplx-layout", smplx_layout), ("--vqvae-fps", fps)):
+            if value is not None:
+                raise ValueError(f"{flag} is for the file of another project, {folder} is a folder, which has its own")
+        for name in ("config.json", "model.safetensors"):
+            if not (folder / name).is_file():
+                raise FileNotFoundError(f"{folder} holds no tokenizer (no {name}); scripts/train_vqvae.py makes one")
+        content = read_json(folder / "config.json")
+        missing = [key for key in ("VQVAEConfig", "skeleton", "fps") if key not in content]
+        if missing:
+            raise ValueError(f"{folder / 'config.json'} is not a tokenizer's: it has no {', '.join(missing)}")
+        skeleton = load_skeleton(folder, content["skeleton"])
+        representation = get_representation(content.get("representation", "humanml3d"), skeleton)
+        vqvae, normalizer = load_vqvae(folder).to(device), Normalizer.load(folder)
+        normalizer.check_pair(representation, vqvae.config.feature_bias, folder / "Std.npy")
+        tokenizer = cls(vqvae, normalizer, skeleton, content["fps"], representation)
+        tokenizer.hash = file_hash(folder / "model.safetensors")
+        tokenizer.smplx_layout, tokenizer.source = content.get("smplx_layout"), folder
+        return tokenizer
+
+    @classmethod
+    def _load_foreign(
+        cls,
+        path: Path,
+        device: str | torch.device,
+        stats: Path | str | None,
+        layout: str | None,
+        fps: float | None,
+    ) -> "MotionTokenizer":
+        if stats is None and (path.parent / "Mean.npy").is_file() and path.name == "model.safetensors":
+            raise ValueError(f"{path} is part of a tokenizer folder; give the folder, {path.parent}")
+        if stats is None:
+            raise ValueError(f"{path} has no mean and deviation: give the folder of its Mean.npy and Std.npy (--stats)")
+        normalizer = Normalizer.load(stats)
+        vqvae = load_vqvae(path).to(device)
+        width = vqvae.config.feature_dim
+        skeleton = guess_skeleton((width + 1) / 12)
+        if skeleton is None and width != SMPLX_WIDTH:
+            raise ValueError(f"{path} has width {width}: none of HumanML3D (263), KIT-ML (251) and SMPL-X (182)")
+        representation = get_representation("humanml3d" if skeleton else "smplx", skeleton or HUMANML3D)
+        if width == SMPLX_WIDTH:
+            if fps is None:
+                raise ValueError(f"{path} does not tell the frame rate it was trained at: give it (--vqvae-fps)")
+            normalizer = _reorder(vqvae, normalizer, layout, path)
+        elif layout is not None:
+            raise ValueError(f"--smplx-layout is for 182 SMPL-X numbers a frame; {path} has {width}")
+        bias = _bias_of(Path(stats), vqvae)
+        normalizer.check_pair(representation, bias, stats if Path(stats).is_file() else Path(stats) / "Std.npy")
+        vqvae.config = replace(vqvae.config, feature_bias=bias)  # what `save` writes is then true
+        skeleton = skeleton or HUMANML3D
+        tokenizer = cls(vqvae, normalizer, skeleton, fps or skeleton.fps, representation)
+        tokenizer.hash = tensors_hash(vqvae.state_dict())  # that of the folder which `save` makes
+        tokenizer.smplx_layout, tokenizer.source = layout, path
+        return tokenizer
+
+    def save(self, folder: Path, dtype: torch.dtype = torch.float32) -> None:
+        """Write the folder; `dtype` float16 halves a shipped file (it is upcast on load)."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_vqvae(self.vqvae, folder, dtype)
+        self.normalizer.save(folder)
+        save_skeleton(self.skeleton, folder)
+        content = {"VQVAEConfig": self.vqvae.config.to_dict(), "skeleton": self.skeleton.name}
+        content |= {"representation": self.representation.name, "fps": self.fps}
+        content |= {"smplx_layout": self.smplx_layout} if self.smplx_layout else {}
+        write_json(folder / "config.json", content)
+
+    def has_codes_of(self, other: "MotionTokenizer") -> bool:
+        """Whether a code is the same latent in both, to float16, as shipped weights are, and motions are of one kind; a
+        decoder may have been trained on."""
+        kinds = [(x.skeleton, x.representation.name, x.fps, x.config.codes) for x in (self, other)]
+        if kinds[0] != kinds[1]:
+            return False
+        codes = torch.arange(self.config.codes)[:, None]
+        rows, wanted = (x.vqvae.quantizer.lookup(codes.to(x.device)).cpu() for x in (self, other))
+        near = 1e-3 * float(wanted.abs().max())
+        return rows.shape == wanted.shape and torch.allclose(rows, wanted, rtol=0, atol=near)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.vqvae.parameters()).device
+
+    @property
+    def config(self) -> VQVAEConfig:
+        return self.vqvae.config
+
+    def encode_all(self, clips: Sequence[np.ndarray]) -> list[Tensor]:
+        """Features (F_i, D) in their own units -> codes (S_i, Q) of all layers, S_i = F_i // 4, which may be 0."""
+        sizes = [len(clip) // self.config.frames_per_code for clip in clips]
+        codes = [torch.zeros(0, self.vqvae.quantizer.num_layers, dtype=torch.int64) for _ in clips]
+        for indices in self._by_length(sizes):
+            motion, lengths = pad_motions([self.normalizer.normalise(clips[i]) for i in indices])
+            out = self.vqvae.encode_all(motion.to(self.device), lengths.to(self.device)).cpu()
+            for i, row in zip(indices, out, strict=True):
+                codes[i] = row[: sizes[i]]
+        return codes
+
+    def encode(self, clips: Sequence[np.ndarray]) -> list[list[int]]:
+        """`encode_all`'s first layer, as lists: what a language model learns. Most quantisers have no other."""
+        return [codes[:, 0].tolist() for codes in self.encode_all(clips)]
+
+    def decode_features(self, codes: Sequence[Sequence[int] | Tensor]) -> list[Tensor]:
+        """Codes (S_i,), or (S_i, q) of the first q layers, all the same q -> features (4 S_i, D) in their own units."""
+        rows = [torch.as_tensor(row, dtype=torch.int64) for row in codes]
+        motions = [torch.zeros(0, self.config.feature_dim) for _ in rows]
+        for indices in self._by_length([len(row) for row in rows]):
+            lengths = torch.tensor([len(rows[i]) for i in indices])
+            padded = pad_sequence([rows[i] for i in indices], batch_first=True)
+            motion = self.vqvae.decode(padded.to(self.device), lengths.to(self.device))
+            motion = self.normalizer.denormalise(motion.float()).cpu()
+            for i, row, length in zip(indices, motion, lengths * self.config.frames_per_code, strict=True):
+                motions[i] = row[:length]
+        return motions
+
+    def decode(self, codes: Sequence[Sequence[int]]) -> list[np.ndarray]:
+        """Codes -> joints (4 S_i, J, 3), metres, float32. Raises ValueError where features are no joints (SMPL-X)."""
+        return [self.joints(features).numpy() for features in self.decode_features(codes)]
+
+    def joints(self, features: Tensor) -> Tensor:
+        """Features (F, D) in their own units -> joints (F, J, 3) in metres; KIT-ML's features are not in metres."""
+        return self.representation.decode(features) * self.representation.metres_per_unit
+
+    @staticmethod
+    def _by_length(sizes: Sequence[int]) -> list[list[int]]:
+        """Indices of the non-empty rows in batches of similar size."""
+        order = sorted((i for i, size in enumerate(sizes) if size > 0), key=lambda i: sizes[i])
+        return [order[i : i + ENCODE_BATCH] for i in range(0, len(order), ENCODE_BATCH)]
+
+
+def _bias_of(stats: Path, vqvae: VQVAE) -> float:
+    """The feature bias that belongs to a file's mean and deviation: where they lie in the tokenizer folder of ours that
+    the file was exported from, that folder's; else the published one."""
+    kind = vqvae.config.quantizer
+    if (stats / "config.json").is_file() and (stats / "model.safetensors").is_file():
+        own = load_vqvae(stats)
+        if own.config.quantizer == kind and torch.equal(own.quantizer.codebook, vqvae.quantizer.codebook.cpu()):
+            return own.config.feature_bias
+    return FOREIGN_BIAS[kind]
+
+
+def _reorder(vqvae: VQVAE, normalizer: Normalizer, layout: str | None, path: Path) -> Normalizer:
+    """Bring the columns a foreign network reads and writes into our order of SMPL-X numbers, in place, and those of
+    its normalisation, which is returned. A column it lacks is read with weight 0 and written as 0."""
+
+    def ours(columns: np.ndarray) -> np.ndarray:
+        """(182, ...) -> the same in our order."""
+        rows = columns.reshape(SMPLX_WIDTH, -1).T
+        return from_layout(rows, layout).T.reshape(columns.shape)
+
+    try:
+        first, last = vqvae.encoder.conv_in, vqvae.decoder.conv_out
+        with torch.no_grad():
+            weight = first.weight.transpose(0, 1)  # (182, W, k)
+            weight.copy_(torch.from_numpy(ours(weight.cpu().numpy())))
+            for tensor in (last.weight, last.bias):  # (182, W, k), (182,)
+                tensor.copy_(torch.from_numpy(ours(tensor.cpu().numpy())))
+        return Normalizer(ours(normalizer.mean), ours(normalizer.std))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def check_same_motion(tokenizer: MotionTokenizer, data: MotionDataset, name: str = "tokenizer") -> None:
+    """ValueError where a tokenizer, or an evaluator (`name`), would read a data set's numbers as something else."""
+    pairs = {
+        "skeleton": (tokenizer.skeleton, data.skeleton),
+        "representation": (tokenizer.representation.name, data.representation.name),
+        "frame rate": (tokenizer.fps, data.fps),
+    }
+    for what, (ours, theirs) in pairs.items():
+        if ours != theirs:
+            names = [getattr(x, "name", x) for x in (ours, theirs)]
+            raise ValueError(f"the {name} has {what} {names[0]}, {data.folder} has {names[1]}")
+
+
+def reconstruction_errors(tokenizer: MotionTokenizer, clips: Sequence[np.ndarray]) -> dict[str, float]:
+    """MPJPE in mm of decode(encode(clip)), root-aligned and global, over all coded frames; codes in use.
+
+    A residual tokenizer is measured with all its layers, as it is trained; codes in use and their perplexity are of the
+    first layer, which a language model learns. Clips are features in their own units. Every frame counts once, as in
+    the field's code. Where features are no joints (SMPL-X), the root mean square error of the normalised features
+    stands in for both.
+    """
+    codes = tokenizer.encode_all(clips)
+    has_joints = tokenizer.representation.has_joints
+    aligned, absolute, squares, frames = 0.0, 0.0, 0.0, 0
+    for clip, decoded in zip(clips, tokenizer.decode_features(codes), strict=True):
+        target = torch.as_tensor(clip[: len(decoded)])
+        frames += len(decoded)
+        if has_joints:
+            joints, target = tokenizer.joints(decoded), tokenizer.joints(target)
+            aligned += float(mpjpe(joints, target).sum())
+            absolute += float(mpjpe(joints, target, root=None).sum())
+        else:
+            error = tokenizer.normalizer.normalise(decoded) - tokenizer.normalizer.normalise(target)
+            squares += float(error.square().mean(-1).sum())
+    counts = code_counts(torch.cat([row[:, 0] for row in codes]), tokenizer.config.codes)
+    frames = max(1, frames)
+    errors = (
+        {"mpjpe_mm": 1000 * aligned / frames, "global_mpjpe_mm": 1000 * absolute / frames}
+        if has_joints
+        else {"feature_rmse": (squares / frames) ** 0.5}
+    )
+    return errors | {"active_codes": int((counts > 0).sum()), "perplexity": float(perplexity(counts))}

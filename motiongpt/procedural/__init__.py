@@ -1,0 +1,1 @@
+"""Motions from nothing: footsteps, curves and inverse kinematics, with captions."""

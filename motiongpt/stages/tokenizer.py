@@ -1,0 +1,170 @@
+"""Training the motion tokenizer (VQ-VAE) on a dataset folder, and writing the dataset as its tokens.
+
+`scripts/train_vqvae.py` and the tokenizer stage of a recipe call the first half, `scripts/tokenize_motions.py` and
+`finetune.py --stage all` the second. Neither reads a flag: configs come in ready.
+"""
+
+import collections
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from motiongpt.config import TrainConfig, VQVAEConfig
+from motiongpt.data.batches import WindowBatches, pad_motions
+from motiongpt.data.motions import SPLITS, MotionDataset, check_training_folder
+from motiongpt.data.tokens import MAX_CAPTION, Entry, meta_path, save_tokens
+from motiongpt.files.store import file_hash, read_json
+from motiongpt.loops import Result, seeded, total_steps, train
+from motiongpt.motion_tokenizer import MotionTokenizer, check_same_motion, reconstruction_errors
+from motiongpt.stages.run import clear_stage
+from motiongpt.vqvae import VQVAE
+
+VALIDATION_BATCH = 32  # clips of similar length
+CLIPS_AT_ONCE = 512  # in memory while a data set is tokenised: 100 MB of HumanML3D's longest
+
+
+def data_fields(data: MotionDataset) -> dict[str, float]:
+    """The fields of VQVAEConfig that a dataset decides: two widths, and no bias where its features have none."""
+    widths = {"feature_dim": data.feature_dim, "joint_dim": data.representation.joint_dim}
+    return widths | ({} if data.representation.biased else {"feature_bias": 1.0})
+
+
+def train_tokenizer(
+    data: MotionDataset,
+    model_config: VQVAEConfig,
+    config: TrainConfig,
+    out: Path,
+    *,
+    device: torch.device,
+    precision: str,
+    fresh: bool = False,
+    clears: tuple[Path, ...] = (),
+    say: Callable[[str], None] = print,
+) -> Result:
+    """Train a VQ-VAE on the train split into `out`; an unfinished one there goes on, `fresh` starts over.
+
+    `clears` are folders of stages that learnt the codes of a former tokenizer: `fresh` empties them too.
+
+    `out` gets config.json, model.safetensors, Mean.npy and Std.npy of the best validation loss so far.
+
+    Raises:
+        ValueError: gradients are accumulated, the window is shorter than a code, there is no validation clip, a clip is
+            in two splits, or the data's mean and deviation are another network's. Or `out` is a data set.
+        BlockingIOError: another process trains there.
+        FileExistsError: `out` holds a tokenizer without a state to go on from, and `fresh` is not given.
+    """
+    if config.grad_accum != 1:  # the codebook learns from every forward pass: several are not one large batch
+        raise ValueError(f"the VQ-VAE cannot accumulate gradients: --grad-accum must be 1, got {config.grad_accum}")
+    if config.window < (unit := model_config.frames_per_code):
+        raise ValueError(f"--window must be at least {unit} frames, one code; got {config.window}")
+    check_training_folder(out, "a tokenizer", fresh)
+    data.check_apart()
+    clips, dropped = data.load_split("train")
+    val, dropped_val = data.load_split("val")
+    for clip, reason in (dropped | dropped_val).items():
+        say(f"dropped {clip}: {reason}")
+    val = {clip: motion for clip, motion in val.items() if len(motion) >= unit}
+    if not val:
+        raise ValueError(f"{data.folder}/val.txt has no usable clip: a tokenizer is chosen on validation")
+    data.normalizer.check_pair(data.representation, 1.0, data.folder / "Std.npy")
+    if fresh:
+        for stale in (out, *clears):
+            clear_stage(stale)
+    with seeded(config.seed):
+        model = VQVAE(model_config)
+    model.to(device)
+    normalizer = data.normalizer.with_feature_bias(model_config.feature_bias, data.representation)
+    tokenizer = MotionTokenizer(model, normalizer, data.skeleton, data.fps, data.representation)
+    count = len(clips)
+    training = (normalizer.normalise(clips.pop(name)) for name in list(clips))  # one copy in memory, not two
+    batches = WindowBatches(training, config.window, config.batch_size, config.seed, unit)
+    size = sum(p.numel() for p in model.parameters()) / 1e6
+    say(f"VQ-VAE {size:.1f} M parameters, {count} training and {len(val)} validation clips of {data.folder}")
+    if model_config.quantizer == "fsq":
+        say(f"fsq levels {model_config.fsq_levels}: {model_config.codes} codes")
+    say(f"{total_steps(config, batches.per_epoch)} steps on {device}, {precision}")
+
+    def loss(batch):
+        total, _, out = model.loss(batch["motion"], batch["lengths"])
+        return total, {name: out[name] for name in model.quantizer.stats}
+
+    def validate():
+        total, frames = 0.0, 0
+        motions = sorted(val.values(), key=len)
+        for first in range(0, len(motions), VALIDATION_BATCH):
+            batch = [normalizer.normalise(clip) for clip in motions[first : first + VALIDATION_BATCH]]
+            motion, lengths = pad_motions(batch)
+            motion = torch.nn.functional.pad(motion, (0, 0, 0, -motion.shape[1] % unit))
+            value, count, _ = model.loss(motion.to(device), lengths.to(device))
+            total, frames = total + float(value), frames + int(count)
+        with torch.autocast(device.type, enabled=False):
+            return {"loss": total / frames} | reconstruction_errors(tokenizer, motions)
+
+    return train(
+        model, batches, loss, config, out, device=device, precision=precision, validate=validate,
+        export=tokenizer.save, unit="frames",
+        fingerprint={"model": model_config.run_identity(), "data": data.hash(), **config.run_identity()},
+    )  # fmt: skip
+
+
+def tokenise_dataset(
+    data: MotionDataset,
+    tokenizer: MotionTokenizer,
+    out: Path,
+    form: str = "json",
+    say: Callable[[str], None] = print,
+) -> None:
+    """Write `out`, one entry per caption of every split (sub-clip captions get their own codes), and its meta.json.
+
+    `form` is json or npy, see `save_tokens`. The codes are those of the first layer, where there are several.
+
+    Raises ValueError where tokenizer and data have different skeletons, representations or frame rates, or no clip is
+    long enough, FileExistsError where a folder is in the way.
+    """
+    check_same_motion(tokenizer, data)
+    people = data.folder / "participants.json"
+    participant_of = read_json(people) if people.is_file() else {}
+    entries, dropped = [], collections.Counter()
+    for split in SPLITS:
+        if not (data.folder / f"{split}.txt").is_file():
+            continue
+        ids = list(dict.fromkeys(data.ids(split)))
+        by_length = sorted(ids, key=data.frames)  # clips of like length share a batch
+        captions, codes_of = {}, {}
+        for first in range(0, len(ids), CLIPS_AT_ONCE):
+            clips, unusable = data.load(by_length[first : first + CLIPS_AT_ONCE])
+            dropped["not finite or malformed"] += len(unusable)
+            captions |= {clip: data.captions(clip) for clip in clips}
+            # captions of one clip mostly share its frames: each piece is encoded once
+            pieces = {(clip, c.start, c.end): c.cut(clips[clip], data.fps) for clip in clips for c in captions[clip]}
+            codes_of |= zip(pieces, tokenizer.encode(list(pieces.values())), strict=True)
+        for clip, caption in [(name, caption) for name in ids for caption in captions.get(name, ())]:
+            codes = codes_of[clip, caption.start, caption.end]
+            if not 0 < len(caption.text) <= MAX_CAPTION:
+                dropped[f"caption empty or of more than {MAX_CAPTION} characters"] += 1
+                continue
+            if not codes:
+                dropped["shorter than one code"] += 1
+                continue
+            entries.append(Entry(caption.text, tuple(codes), participant_of.get(clip), clip, split))
+    if not entries:
+        raise ValueError(f"{data.folder} has no captioned clip of at least {tokenizer.config.frames_per_code} frames")
+    meta = {"vqvae": tokenizer.hash, "codes": tokenizer.config.codes, "fps": tokenizer.fps,
+            "frames_per_code": tokenizer.config.frames_per_code, "skeleton": tokenizer.skeleton.name,
+            "representation": data.representation.name, "data": data.hash()}  # fmt: skip
+    save_tokens(out, entries, meta, form)
+    for reason, count in dropped.items():
+        if count:
+            say(f"dropped {count}: {reason}")
+    used = len({code for entry in entries for code in entry.codes})
+    say(f"wrote {out}: {len(entries)} entries, {used} of {tokenizer.config.codes} codes in use")
+
+
+def is_tokenised(out: Path, vqvae: Path, data: MotionDataset) -> bool:
+    """Whether `out` holds this dataset in the tokens of this tokenizer already."""
+    meta = meta_path(out)
+    if not out.is_file() or not meta.is_file():
+        return False
+    known = read_json(meta)
+    return (known.get("vqvae"), known.get("data")) == (file_hash(vqvae / "model.safetensors"), data.hash())

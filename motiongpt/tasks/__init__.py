@@ -1,0 +1,1 @@
+"""What a language model is asked: token ids and labels of each task, and their batches."""

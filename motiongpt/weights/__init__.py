@@ -1,0 +1,5 @@
+"""Weights on disk to our modules and back: language models, adapters, VQ-VAEs of ours and of other projects."""
+
+from motiongpt.weights.llm import load_adapter, load_llm, load_vqvae, save_adapter, save_llm, save_vqvae
+
+__all__ = ["load_adapter", "load_llm", "load_vqvae", "save_adapter", "save_llm", "save_vqvae"]
