@@ -25,8 +25,9 @@ import torch
 from compare import in_turn, report
 
 from motiongpt.body.skeletons import HUMANML3D
-from motiongpt.data.motions import Caption
-from motiongpt.data.prepare.build import Record, build
+from motiongpt.data.prepare.build import build
+from motiongpt.data.raw import Record
+from motiongpt.data.texts import Caption
 from motiongpt.features.humanml3d import joints_to_features
 from motiongpt.procedural.clips import generate_clips
 

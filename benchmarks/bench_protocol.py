@@ -22,10 +22,13 @@ import numpy as np
 import torch
 
 from motiongpt.body.skeletons import HUMANML3D
+from motiongpt.evaluation.clips import Item
 from motiongpt.evaluation.comparison import RESAMPLES, bootstrap, fid_half_width
-from motiongpt.evaluation.protocol import Item, Row, Texts, qualities
+from motiongpt.evaluation.protocol import TableRow, Texts
+from motiongpt.evaluation.qualities import qualities
 from motiongpt.features.representations import get_representation
-from motiongpt.metrics.joints import fid, multimodality, token_distances
+from motiongpt.metrics.embeddings import fid, multimodality
+from motiongpt.metrics.tokens import token_distances
 
 WIDTH, CODES = 512, 512
 ROWS = ("real", "reconstruction", "model", "chance")
@@ -52,7 +55,7 @@ def main(args) -> None:
     several = torch.randn(min(100, N), 30, WIDTH)
     codes = [rng.integers(CODES, size=size).tolist() for size in lengths]
     references = [[codes[j] for j in rng.integers(N, size=args.references)] for _ in range(N)]
-    rows = {name: Row() for name in ROWS}
+    rows = {name: TableRow() for name in ROWS}
 
     for name in ("real", "reconstruction"):
         timed("qualities", lambda: qualities(features, representation, 20.0))

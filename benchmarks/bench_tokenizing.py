@@ -21,27 +21,29 @@ from motiongpt.data.motions import MotionDataset
 from motiongpt.motion_tokenizer import MotionTokenizer
 
 
-def made_up(tokenizer: MotionTokenizer, count: int) -> list[np.ndarray]:
+def made_up(motion_tokenizer: MotionTokenizer, count: int) -> list[np.ndarray]:
     """Smooth random walks around the mean: the network's work does not depend on what a clip shows."""
     rng = np.random.default_rng(0)
-    mean, std = (np.asarray(part, np.float32) for part in (tokenizer.normalizer.mean, tokenizer.normalizer.std))
+    mean, std = (
+        np.asarray(part, np.float32) for part in (motion_tokenizer.normalizer.mean, motion_tokenizer.normalizer.std)
+    )
     walks = (rng.standard_normal((n, len(mean))).cumsum(0) / 4 for n in rng.integers(40, 197, count))
     return [(mean + std * walk).astype(np.float32) for walk in walks]
 
 
 def main(args) -> None:
     torch.set_num_threads(args.threads)
-    tokenizer = MotionTokenizer.load(args.vqvae, args.device)
+    motion_tokenizer = MotionTokenizer.load(args.vqvae, args.device)
     if args.data is None:
-        clips = made_up(tokenizer, args.clips)
+        clips = made_up(motion_tokenizer, args.clips)
     else:
         clips = list(MotionDataset(args.data).load_split("train")[0].values())[: args.clips]
 
     def batched() -> list[list[int]]:
-        return tokenizer.encode(clips)
+        return motion_tokenizer.encode(clips)
 
     def one_by_one() -> list[list[int]]:
-        return [tokenizer.encode([clip])[0] for clip in clips]
+        return [motion_tokenizer.encode([clip])[0] for clip in clips]
 
     different = [i for i, (a, b) in enumerate(zip(batched(), one_by_one(), strict=True)) if a != b]
     if different:

@@ -22,9 +22,10 @@ import torch
 
 from motiongpt.data.motions import MotionDataset
 from motiongpt.evaluation.evaluators import Evaluator
-from motiongpt.evaluation.protocol import UNIT, Row, Setting, interval, qualities
-from motiongpt.evaluation.reconstruction import number, table
-from motiongpt.evaluation.report import protocol_line
+from motiongpt.evaluation.markdown import matching_line, number, table
+from motiongpt.evaluation.networks import UNIT
+from motiongpt.evaluation.protocol import Setting, TableRow, interval
+from motiongpt.evaluation.qualities import qualities
 from motiongpt.features.humanml3d import joints_to_features, mirror_joints
 from motiongpt.features.representations import Representation
 
@@ -93,7 +94,7 @@ def measure(data: MotionDataset, evaluator: Evaluator, split: str, repeats: int,
         rng, clips = np.random.default_rng([seed, 4]), s.features
         if name not in AS_THEY_ARE:
             clips = [spoil(name, clip, r, data.fps, rng) for clip in clips]
-        embedded, row = evaluator.embed_motion(clips), Row()
+        embedded, row = evaluator.embed_motion(clips), TableRow()
         quality, distance = qualities(clips, r, data.fps), s.fid(embedded)
         for repeat in range(repeats):
             _, text = s.texts.draw(repeat)
@@ -117,7 +118,7 @@ def markdown(rows: dict, half: float, protocol: dict) -> str:
         silent = "" if wanted is None else ", ".join(COLUMNS[c] for c in COLUMNS if c not in seen) or "none"
         lines.append([name, *bold, verdict, silent])
     lines = table(["", *COLUMNS.values(), "noticed", "did not notice"], lines)
-    return "\n".join([*lines, "", f"FID of random halves: {number(half)}. Protocol: {protocol_line(protocol)}.", ""])
+    return "\n".join([*lines, "", f"FID of random halves: {number(half)}. Protocol: {matching_line(protocol)}.", ""])
 
 
 def main(argv: list[str] | None = None) -> None:

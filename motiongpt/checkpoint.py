@@ -65,7 +65,7 @@ def load_state(folder: Path, warn: Callable[[str], None]) -> tuple[dict[str, Ten
     return None
 
 
-def pack(module: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device) -> dict[str, Tensor]:
+def pack_state(module: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device) -> dict[str, Tensor]:
     """Trainable parameters, buffers, optimizer moments and the RNG, the device's too, as one flat dict on the CPU.
 
     Frozen parameters are left out: they are the backbone's, which is on disk already.
@@ -83,7 +83,7 @@ def pack(module: nn.Module, optimizer: torch.optim.Optimizer, device: torch.devi
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
 
 
-def unpack(
+def unpack_state(
     tensors: dict[str, Tensor], module: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
 ) -> None:
     """Inverse of `pack`, total: a tensor too many, too few or of another shape is a ValueError, and nothing is copied.

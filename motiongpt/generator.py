@@ -11,7 +11,6 @@ on a CPU).
 
 import math
 import operator
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -21,8 +20,10 @@ from pathlib import Path
 import torch
 
 from motiongpt.config import SampleConfig
-from motiongpt.data.tokens import Prompts, load_tokens, prompt_table
+from motiongpt.data.prompts import Prompts, prompt_table
+from motiongpt.data.tokens import load_tokens
 from motiongpt.data.words import actions, content_words, stem, stems
+from motiongpt.hub import resolve_folder
 from motiongpt.motion import Motion, check_suffix
 from motiongpt.motion_files import decode_motions, motion_codes
 from motiongpt.motion_tokenizer import MotionTokenizer
@@ -35,9 +36,9 @@ from motiongpt.sampling import (
     limits_from_length,
     limits_from_median,
 )
-from motiongpt.stages.run import LoadedRun, finished_stages, load_run, split_seed
+from motiongpt.stages.model import LoadedRun, load_run
+from motiongpt.stages.run import finished_stages, split_seed
 from motiongpt.vocab import parse_motion
-from motiongpt.weights.llm import resolve_folder
 
 MAX_PROMPT = 10_000  # characters
 DESCRIBE = SampleConfig(temperature=0.0, max_new_tokens=64)
@@ -84,25 +85,24 @@ class MotionGenerator:
                 "they come from different tokenizers"
             )
         self.device = torch.device(device)
-        self.tokenizer = self._tokenizer(vqvae)
+        self.motion_tokenizer = self._tokenizer(vqvae)
 
     def _tokenizer(self, given: Path | str | MotionTokenizer | None) -> MotionTokenizer | None:
         """The tokenizer given, else the run's own; ValueError where it is not that of the run's codes."""
         folder = self.run.folder / "vqvae"
         if given is None:
             return MotionTokenizer.load(folder, self.device) if folder.is_dir() else None
-        tokenizer = given if isinstance(given, MotionTokenizer) else MotionTokenizer.load(given, self.device)
-        name = tokenizer.source or "the tokenizer"
-        if tokenizer.config.codes < self.run.config.codes:
-            raise ValueError(
-                f"{name} has {tokenizer.config.codes} codes, the run writes {self.run.config.codes}: it is another one"
-            )
-        if folder.is_dir() and not tokenizer.has_codes_of(MotionTokenizer.load(folder)):
+        motion_tokenizer = given if isinstance(given, MotionTokenizer) else MotionTokenizer.load(given, self.device)
+        name = motion_tokenizer.source or "the tokenizer"
+        has, writes = motion_tokenizer.config.codes, self.run.config.codes
+        if has < writes:
+            raise ValueError(f"{name} has {has} codes, the run writes {writes}: it is another one")
+        if folder.is_dir() and not motion_tokenizer.has_codes_of(MotionTokenizer.load(folder)):
             raise ValueError(
                 f"{name} is another tokenizer than the one whose codes this run writes, {folder}: they would decode to "
                 "other motions"
             )
-        return tokenizer
+        return motion_tokenizer
 
     @classmethod
     def load(cls, path: Path | str, **kwargs) -> "MotionGenerator":
@@ -187,15 +187,15 @@ class MotionGenerator:
 
     def decode(self, codes: Sequence[Sequence[int]], texts: Sequence[str]) -> list[Motion]:
         """Codes -> motions; with joints, or SMPL-X parameters, where the run has a tokenizer."""
-        if self.tokenizer is None:
+        if self.motion_tokenizer is None:
             return [Motion(None, self.run.config.fps, row, text) for row, text in zip(codes, texts, strict=True)]
-        return decode_motions(self.tokenizer, codes, texts)
+        return decode_motions(self.motion_tokenizer, codes, texts)
 
     def check_output(self, path: Path) -> None:
         """ValueError where a motion of this run could not be saved as this file; see `motion.check_suffix`."""
-        tokenizer = self.tokenizer
-        has_joints = tokenizer is not None and tokenizer.representation.has_joints
-        check_suffix(path, has_joints, tokenizer is not None and not has_joints)
+        motion_tokenizer = self.motion_tokenizer
+        has_joints = motion_tokenizer is not None and motion_tokenizer.representation.has_joints
+        check_suffix(path, has_joints, motion_tokenizer is not None and not has_joints)
 
     def describe(
         self,
@@ -213,7 +213,7 @@ class MotionGenerator:
         Raises ValueError for an empty motion, text that is no tokens, or a code outside the codebook.
         """
         motion = parse_motion(motion) if isinstance(motion, str) else motion
-        codes = motion_codes(motion, self.tokenizer) if isinstance(motion, Motion) else list(motion)
+        codes = motion_codes(motion, self.motion_tokenizer) if isinstance(motion, Motion) else list(motion)
         if not codes:
             raise ValueError("nothing to describe: the motion has no tokens, or is shorter than one")
         return self.describe_all(
@@ -232,12 +232,12 @@ class MotionGenerator:
         people = _per_row(participant_id, len(rows), "participant_id")
         ids = [self.run.renderer.motion_prompt(row, who) for row, who in zip(rows, people, strict=True)]
         self._check_room(ids, config.max_new_tokens)
-        tokenizer, stop = self.run.vocab.tokenizer, self.run.renderer.frame.stop_id
+        text_tokenizer, stop = self.run.vocab.text_tokenizer, self.run.renderer.frame.stop_id
         written = generate_text(
             self.run.llm, ids, first_id=self.run.vocab.first_id, stop_ids=[stop], seeds=seeds,
-            config=config, banned=[i for i in tokenizer.added_ids if i != stop], device=self.device,
+            config=config, banned=[i for i in text_tokenizer.added_ids if i != stop], device=self.device,
         )  # fmt: skip
-        return [tokenizer.decode(row).strip() for row in written]
+        return [text_tokenizer.decode(row).strip() for row in written]
 
     def knows(self, text: str) -> bool:
         """Whether training showed this caption, case and spaces aside."""
@@ -284,8 +284,8 @@ class MotionGenerator:
             "codes": f"{config.codes}, each {config.frames_per_code} frames at {config.fps:g} fps ({code:g} s)",
             "lengths": f"{shortest} to {longest} codes in training ({shortest * code:.1f} to {longest * code:.1f} s), "
             f"median {run.prompts.global_median} (--seconds)",
-            "joints": "none: this run has no motion tokenizer" if self.tokenizer is None
-            else self.tokenizer.skeleton.name,
+            "joints": "none: this run has no motion tokenizer" if self.motion_tokenizer is None
+            else self.motion_tokenizer.skeleton.name,
             "limits": f"{run.llm.config.max_positions} tokens of prompt and motion together, "
             f"{MAX_PROMPT} characters of prompt",
             "captions": f"{len(captions)}, such as",
@@ -310,51 +310,6 @@ class MotionGenerator:
                 f"prompt and motion need {longest + 1 + new} tokens, the model has {room} positions: shorten the "
                 f"prompt of {longest} tokens to at most {max(0, most)}, or lower --seconds or --max-new-tokens"
             )
-
-
-def read_prompts(words: Sequence[str]) -> list[str]:
-    """The sentences of `--prompt`: one of bare words, several quoted ones, and the lines of each file that is named.
-
-    FileNotFoundError for what looks like a file (.txt, or / and no space) and is none, ValueError naming a file that
-    is no UTF-8 text or holds no sentence.
-    """
-    apart = any(os.path.isfile(word) or " " in word.strip() for word in words) or all(map(_has_slash, words))
-    prompts = []
-    for word in words if apart else [" ".join(words)]:
-        if os.path.isfile(word):
-            prompts += _lines(word)
-        elif word.lower().endswith(".txt") or _has_slash(word):
-            raise FileNotFoundError(f"--prompt {word}: no such file of sentences")
-        else:
-            prompts.append(word)
-    return prompts
-
-
-def _has_slash(word: str) -> bool:
-    return len(word.split()) == 1 and any(mark in word for mark in {"/", os.sep})
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"--prompt {path} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
-    if not (lines := [line.strip() for line in lines if line.strip()]):
-        raise ValueError(f"--prompt {path} holds no sentence")
-    return lines
-
-
-def format_trace(step: int, record: dict) -> str:
-    """One line per row still writing of what `generate` passes to its `trace`."""
-    lines = []
-    for row in (i for i, active in enumerate(record["active"]) if active):
-        code, before, after = (record[name][row] for name in ("code", "end_logit", "end_logit_sloped"))
-        drawn = "end" if code < 0 else f"code {code}"
-        lines.append(
-            f"step {step:3} row {row}: {record['allowed'][row]:4} ids allowed, "
-            f"end logit {before:8.3f}, with slope {after:8.3f}, drew {drawn}"
-        )
-    return "\n".join(lines)
 
 
 def _per_row(value, B: int, name: str) -> list:

@@ -27,9 +27,10 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from motiongpt.checkpoint import load_state, pack, save_state, unpack
+from motiongpt.checkpoint import load_state, pack_state, save_state, unpack_state
 from motiongpt.config import TrainConfig
-from motiongpt.files.store import hold, write_atomic
+from motiongpt.files.lock import hold
+from motiongpt.files.store import write_atomic
 from motiongpt.render.curves import plot_metrics
 
 MAX_BAD_STEPS = 10  # non-finite losses in a row before the run gives up
@@ -203,7 +204,7 @@ def train(
             tensors, state = saved
             if changes := ", ".join(_differences(state["fingerprint"], fingerprint)):
                 raise ValueError(f"{folder} holds a run with other settings ({changes}); --fresh starts over")
-            unpack(tensors, module, optimizer, device)
+            unpack_state(tensors, module, optimizer, device)
             if state["scaler"]:
                 scaler.load_state_dict(state["scaler"])
             step, skipped = state["step"], state["skipped"]
@@ -220,7 +221,7 @@ def train(
             numbers = {name: [float(value) for value in seen] for name, seen in sums.items()}
             state |= {"bad_in_a_row": bad_in_a_row, "sums": numbers, "worse": worse}
             state |= {"scaler": scaler.state_dict(), "fingerprint": fingerprint}
-            save_state(folder / "state", pack(module, optimizer, device), state)
+            save_state(folder / "state", pack_state(module, optimizer, device), state)
 
         def record(values: dict[str, float]) -> None:
             last_metrics.update(values)

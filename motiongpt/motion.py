@@ -8,7 +8,6 @@ What this module does not know: how tokens become joints (`vqvae.py`, `features.
 """
 
 import json
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from motiongpt.body.skeletons import MYOSKELETON, Skeleton, guess_skeleton
-from motiongpt.features.representations import SMPLX_WIDTHS
-from motiongpt.files.store import array_fault, write_atomic
+from motiongpt.features.smplx import SMPLX_WIDTHS
+from motiongpt.files.arrays import array_fault
+from motiongpt.files.store import write_atomic
 from motiongpt.render.skeleton import render_gif, render_png
 from motiongpt.vocab import format_motion
 
@@ -176,28 +176,6 @@ def check_size(size: int | None) -> None:
     """ValueError for pixels that no picture is drawn with; None is the default of its format."""
     if size is not None and not SIZES[0] <= size <= SIZES[1]:
         raise ValueError(f"the size of a picture (--size) must be {SIZES[0]} to {SIZES[1]} pixels, got {size}")
-
-
-def output_path(given: str | Path, flag: str = "--output", *, folder: bool = False) -> Path:
-    """What an output flag names, a file or (no suffix, a folder that exists, or `folder`) a folder, not yet made.
-
-    Found here, before the work whose result it is to take: ValueError for an empty name, OSError in one line where
-    nothing can be written because a file is in the way of a folder, or the folder is closed.
-    """
-    if not str(given).strip():
-        raise ValueError(f"{flag} is empty: name the file or folder to write")
-    path = Path(given)
-    place = path if folder or path.is_dir() or not path.suffix else path.parent
-    while not place.exists():
-        place = place.parent
-    if not place.is_dir():
-        raise NotADirectoryError(f"{flag} {given}: {place} is a file, not a folder to write in")
-    try:
-        with tempfile.TemporaryFile(dir=place):
-            pass
-    except OSError as error:
-        raise PermissionError(f"{flag} {given}: nothing can be written in {place} ({error.strerror})") from error
-    return path
 
 
 def _write_npy(motion: Motion, path: Path) -> None:

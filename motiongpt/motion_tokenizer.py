@@ -19,25 +19,19 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from motiongpt.body.skeletons import (
-    HUMANML3D,
-    SKELETON_FILE,
-    Skeleton,
-    guess_skeleton,
-    load_skeleton,
-    save_skeleton,
-)
+from motiongpt.body.skeletons import HUMANML3D, SKELETON_FILE, Skeleton, load_skeleton, save_skeleton
 from motiongpt.config import VQVAEConfig
-from motiongpt.data.batches import pad_motions
+from motiongpt.data.batches import by_length, pad_motions
 from motiongpt.data.motions import MotionDataset
-from motiongpt.data.readers.smplx import WIDTH as SMPLX_WIDTH
-from motiongpt.data.readers.smplx import from_layout
+from motiongpt.features.humanml3d import skeleton_of_width
 from motiongpt.features.normalizer import Normalizer
 from motiongpt.features.representations import Representation, get_representation
-from motiongpt.files.store import file_hash, read_json, tensors_hash, write_json
-from motiongpt.metrics.joints import code_counts, mpjpe, perplexity
+from motiongpt.features.smplx import SMPLX_WIDTH as SMPLX_WIDTH
+from motiongpt.features.smplx import from_layout
+from motiongpt.files.hashes import file_hash
+from motiongpt.files.store import read_json, tensors_hash, write_json
 from motiongpt.vqvae import VQVAE
-from motiongpt.weights.llm import load_vqvae, save_vqvae
+from motiongpt.weights.vqvae import load_vqvae, save_vqvae
 
 TOKENIZER_FILES = ("config.json", "model.safetensors", "Mean.npy", "Std.npy")
 ENCODE_BATCH = 32  # clips of similar length that share a batch
@@ -127,10 +121,10 @@ class MotionTokenizer:
         representation = get_representation(content.get("representation", "humanml3d"), skeleton)
         vqvae, normalizer = load_vqvae(folder).to(device), Normalizer.load(folder)
         normalizer.check_pair(representation, vqvae.config.feature_bias, folder / "Std.npy")
-        tokenizer = cls(vqvae, normalizer, skeleton, content["fps"], representation)
-        tokenizer.hash = file_hash(folder / "model.safetensors")
-        tokenizer.smplx_layout, tokenizer.source = content.get("smplx_layout"), folder
-        return tokenizer
+        motion_tokenizer = cls(vqvae, normalizer, skeleton, content["fps"], representation)
+        motion_tokenizer.hash = file_hash(folder / "model.safetensors")
+        motion_tokenizer.smplx_layout, motion_tokenizer.source = content.get("smplx_layout"), folder
+        return motion_tokenizer
 
     @classmethod
     def _load_foreign(
@@ -148,7 +142,7 @@ class MotionTokenizer:
         normalizer = Normalizer.load(stats)
         vqvae = load_vqvae(path).to(device)
         width = vqvae.config.feature_dim
-        skeleton = guess_skeleton((width + 1) / 12)
+        skeleton = skeleton_of_width(width)
         if skeleton is None and width != SMPLX_WIDTH:
             raise ValueError(f"{path} has width {width}: none of HumanML3D (263), KIT-ML (251) and SMPL-X (182)")
         representation = get_representation("humanml3d" if skeleton else "smplx", skeleton or HUMANML3D)
@@ -162,10 +156,10 @@ class MotionTokenizer:
         normalizer.check_pair(representation, bias, stats if Path(stats).is_file() else Path(stats) / "Std.npy")
         vqvae.config = replace(vqvae.config, feature_bias=bias)  # what `save` writes is then true
         skeleton = skeleton or HUMANML3D
-        tokenizer = cls(vqvae, normalizer, skeleton, fps or skeleton.fps, representation)
-        tokenizer.hash = tensors_hash(vqvae.state_dict())  # that of the folder which `save` makes
-        tokenizer.smplx_layout, tokenizer.source = layout, path
-        return tokenizer
+        motion_tokenizer = cls(vqvae, normalizer, skeleton, fps or skeleton.fps, representation)
+        motion_tokenizer.hash = tensors_hash(vqvae.state_dict())  # that of the folder which `save` makes
+        motion_tokenizer.smplx_layout, motion_tokenizer.source = layout, path
+        return motion_tokenizer
 
     def save(self, folder: Path, dtype: torch.dtype = torch.float32) -> None:
         """Write the folder; `dtype` float16 halves a shipped file (it is upcast on load)."""
@@ -201,7 +195,7 @@ class MotionTokenizer:
         """Features (F_i, D) in their own units -> codes (S_i, Q) of all layers, S_i = F_i // 4, which may be 0."""
         sizes = [len(clip) // self.config.frames_per_code for clip in clips]
         codes = [torch.zeros(0, self.vqvae.quantizer.num_layers, dtype=torch.int64) for _ in clips]
-        for indices in self._by_length(sizes):
+        for indices in _filled(sizes):
             motion, lengths = pad_motions([self.normalizer.normalise(clips[i]) for i in indices])
             out = self.vqvae.encode_all(motion.to(self.device), lengths.to(self.device)).cpu()
             for i, row in zip(indices, out, strict=True):
@@ -216,7 +210,7 @@ class MotionTokenizer:
         """Codes (S_i,), or (S_i, q) of the first q layers, all the same q -> features (4 S_i, D) in their own units."""
         rows = [torch.as_tensor(row, dtype=torch.int64) for row in codes]
         motions = [torch.zeros(0, self.config.feature_dim) for _ in rows]
-        for indices in self._by_length([len(row) for row in rows]):
+        for indices in _filled([len(row) for row in rows]):
             lengths = torch.tensor([len(rows[i]) for i in indices])
             padded = pad_sequence([rows[i] for i in indices], batch_first=True)
             motion = self.vqvae.decode(padded.to(self.device), lengths.to(self.device))
@@ -233,11 +227,11 @@ class MotionTokenizer:
         """Features (F, D) in their own units -> joints (F, J, 3) in metres; KIT-ML's features are not in metres."""
         return self.representation.decode(features) * self.representation.metres_per_unit
 
-    @staticmethod
-    def _by_length(sizes: Sequence[int]) -> list[list[int]]:
-        """Indices of the non-empty rows in batches of similar size."""
-        order = sorted((i for i, size in enumerate(sizes) if size > 0), key=lambda i: sizes[i])
-        return [order[i : i + ENCODE_BATCH] for i in range(0, len(order), ENCODE_BATCH)]
+
+def _filled(sizes: Sequence[int]) -> list[list[int]]:
+    """Indices of the rows that hold something, in batches of similar size."""
+    rows = np.flatnonzero(sizes)
+    return [rows[batch].tolist() for batch in by_length(np.asarray(sizes)[rows], ENCODE_BATCH)]
 
 
 def _bias_of(stats: Path, vqvae: VQVAE) -> float:
@@ -272,45 +266,14 @@ def _reorder(vqvae: VQVAE, normalizer: Normalizer, layout: str | None, path: Pat
         raise ValueError(f"{path}: {error}") from error
 
 
-def check_same_motion(tokenizer: MotionTokenizer, data: MotionDataset, name: str = "tokenizer") -> None:
+def check_same_motion(motion_tokenizer: MotionTokenizer, data: MotionDataset, name: str = "tokenizer") -> None:
     """ValueError where a tokenizer, or an evaluator (`name`), would read a data set's numbers as something else."""
     pairs = {
-        "skeleton": (tokenizer.skeleton, data.skeleton),
-        "representation": (tokenizer.representation.name, data.representation.name),
-        "frame rate": (tokenizer.fps, data.fps),
+        "skeleton": (motion_tokenizer.skeleton, data.skeleton),
+        "representation": (motion_tokenizer.representation.name, data.representation.name),
+        "frame rate": (motion_tokenizer.fps, data.fps),
     }
     for what, (ours, theirs) in pairs.items():
         if ours != theirs:
             names = [getattr(x, "name", x) for x in (ours, theirs)]
             raise ValueError(f"the {name} has {what} {names[0]}, {data.folder} has {names[1]}")
-
-
-def reconstruction_errors(tokenizer: MotionTokenizer, clips: Sequence[np.ndarray]) -> dict[str, float]:
-    """MPJPE in mm of decode(encode(clip)), root-aligned and global, over all coded frames; codes in use.
-
-    A residual tokenizer is measured with all its layers, as it is trained; codes in use and their perplexity are of the
-    first layer, which a language model learns. Clips are features in their own units. Every frame counts once, as in
-    the field's code. Where features are no joints (SMPL-X), the root mean square error of the normalised features
-    stands in for both.
-    """
-    codes = tokenizer.encode_all(clips)
-    has_joints = tokenizer.representation.has_joints
-    aligned, absolute, squares, frames = 0.0, 0.0, 0.0, 0
-    for clip, decoded in zip(clips, tokenizer.decode_features(codes), strict=True):
-        target = torch.as_tensor(clip[: len(decoded)])
-        frames += len(decoded)
-        if has_joints:
-            joints, target = tokenizer.joints(decoded), tokenizer.joints(target)
-            aligned += float(mpjpe(joints, target).sum())
-            absolute += float(mpjpe(joints, target, root=None).sum())
-        else:
-            error = tokenizer.normalizer.normalise(decoded) - tokenizer.normalizer.normalise(target)
-            squares += float(error.square().mean(-1).sum())
-    counts = code_counts(torch.cat([row[:, 0] for row in codes]), tokenizer.config.codes)
-    frames = max(1, frames)
-    errors = (
-        {"mpjpe_mm": 1000 * aligned / frames, "global_mpjpe_mm": 1000 * absolute / frames}
-        if has_joints
-        else {"feature_rmse": (squares / frames) ** 0.5}
-    )
-    return errors | {"active_codes": int((counts > 0).sum()), "perplexity": float(perplexity(counts))}

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from motiongpt.config import VQVAEConfig
-from motiongpt.metrics.joints import perplexity
+from motiongpt.metrics.tokens import perplexity
 
 
 class Quantizer(nn.Module):

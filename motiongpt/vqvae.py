@@ -26,14 +26,14 @@ from motiongpt.config import VQVAEConfig
 from motiongpt.quantizers import make_quantizer
 
 
-def length_mask(lengths: Tensor, size: int) -> Tensor:
+def frame_mask(lengths: Tensor, size: int) -> Tensor:
     """(B,) lengths -> (B, size) bool, True where real: length_mask([2, 3], 3) = [[T, T, F], [T, T, T]]."""
     return torch.arange(size, device=lengths.device) < lengths[:, None]
 
 
 def channel_mask(lengths: Tensor | None, size: int) -> Tensor | None:
     """The (B, 1, size) factor for (B, C, size); None without lengths, where there is nothing to hide."""
-    return None if lengths is None else length_mask(lengths, size)[:, None].float()
+    return None if lengths is None else frame_mask(lengths, size)[:, None].float()
 
 
 def masked(x: Tensor, mask: Tensor | None) -> Tensor:
@@ -151,7 +151,7 @@ class VQVAE(nn.Module):
         latents = self.latents(motion, lengths)
         S = latents.shape[1]
         code_lengths = None if lengths is None else lengths // self.config.frames_per_code
-        mask = None if code_lengths is None else length_mask(code_lengths, S)
+        mask = None if code_lengths is None else frame_mask(code_lengths, S)
         quantised, codes, commit, stats = self.quantizer(latents, mask)
         decoded = self.decoder(quantised.transpose(1, 2), code_lengths).transpose(1, 2)
         return {"motion": decoded, "codes": codes[..., 0], "commit": commit, **stats}
@@ -171,7 +171,7 @@ class VQVAE(nn.Module):
             codes = codes.view(*latents.shape[:2], self.quantizer.num_layers)
         if lengths is None:
             return codes
-        real = length_mask(lengths // self.config.frames_per_code, codes.shape[1])
+        real = frame_mask(lengths // self.config.frames_per_code, codes.shape[1])
         return codes.masked_fill(~real[..., None], -1)
 
     def encode(self, motion: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -189,7 +189,7 @@ class VQVAE(nn.Module):
         codes = codes[..., None] if codes.ndim == 2 else codes  # (B, S, q)
         if not 1 <= codes.shape[-1] <= Q:
             raise ValueError(f"codes are of {codes.shape[-1]} layers, this tokenizer has {Q}")
-        real = codes if lengths is None else codes[length_mask(lengths, codes.shape[1])]
+        real = codes if lengths is None else codes[frame_mask(lengths, codes.shape[1])]
         if real.numel() and (int(real[..., 0].min()) < 0 or int(real.min()) < -1 or int(real.max()) >= N):
             bad = int(real.max()) if int(real.max()) >= N else int(real.min())
             raise ValueError(f"motion code {bad} is outside this tokenizer's codebook of {N} (0 to {N - 1})")
@@ -210,7 +210,7 @@ class VQVAE(nn.Module):
         coded = None if lengths is None else lengths // per_code * per_code  # frames past the last whole code
         error = F.smooth_l1_loss(out["motion"].float(), motion.float(), reduction="none")
         if coded is not None:
-            error = error * length_mask(coded, motion.shape[1])[..., None]
+            error = error * frame_mask(coded, motion.shape[1])[..., None]
         total = error.mean(-1).sum() + config.commit_weight * per_code * out["commit"]
         if config.joint_dim:
             total = total + config.joint_weight * error[..., 4 : 4 + config.joint_dim].mean(-1).sum()

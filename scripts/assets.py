@@ -38,7 +38,7 @@ def bar(done: int, total: int | None) -> None:
 def fetch_one(url: str, to: Path, sha256: str | None) -> None:
     from urllib.parse import urlsplit
 
-    from motiongpt.files.download import fetch, is_archive, unpack
+    from motiongpt.files.download import fetch, is_archive, unpack_archive
 
     name = Path(urlsplit(url).path).name
     if not is_archive(name) or to.suffix:
@@ -50,7 +50,7 @@ def fetch_one(url: str, to: Path, sha256: str | None) -> None:
     archive = to.with_name(f"{to.name}.{name}")
     found = fetch(url, archive, sha256, bar)
     try:
-        count = unpack(archive, to)
+        count = unpack_archive(archive, to)
     finally:
         archive.unlink()
     print(f"wrote {to}/: {count} files, SHA-256 of the archive {found}")

@@ -13,8 +13,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from motiongpt.cli.parser import Parser, add_tokenizer_flags, open_generator, run
-from motiongpt.files.store import file_hash, read_json, write_atomic, write_json
+from motiongpt.cli.opening import add_tokenizer_flags, open_generator
+from motiongpt.cli.parser import Parser, run
+from motiongpt.files.hashes import file_hash
+from motiongpt.files.store import read_json, write_atomic, write_json
 
 SPLIT = ("truth", "roundtrip", "model")  # each in two rows: the actions everybody expects, and all others
 ROWS = (*(row for name in SPLIT for row in (name, f"{name}-more")), "sentences", "sequences", "lengths")
@@ -78,7 +80,9 @@ def main(args) -> None:
 
     make = {
         "truth": lambda name, actions: report.clips_row(name, some(actions)),
-        "roundtrip": lambda name, actions: report.clips_row(name, round_trip(generator.tokenizer, some(actions))),
+        "roundtrip": lambda name, actions: report.clips_row(
+            name, round_trip(generator.motion_tokenizer, some(actions))
+        ),
         "model": lambda name, actions: report.model_row(name, asked([(a,) for a in actions]), generator.generate),
         "sentences": lambda name, _: report.model_row(
             name, [(*task, s) for task in sentences for s in seeds(args.sentence_seeds)], generator.generate
@@ -110,7 +114,7 @@ def main(args) -> None:
 def load(args):
     """The run's generator; ValueError where its motions are no joints that the conditions know."""
     generator = open_generator(args, ROOT / "checkpoints" / "demo", precision=args.precision, device=args.device)
-    if generator.tokenizer is None or generator.tokenizer.skeleton.name != "humanml3d-22":
+    if generator.motion_tokenizer is None or generator.motion_tokenizer.skeleton.name != "humanml3d-22":
         raise ValueError(f"{generator.run.folder} writes no joints of humanml3d-22, which the conditions are about")
     return generator
 
@@ -126,12 +130,14 @@ def check_new(sentences: list, data: Path) -> dict:
     return {"file": data.name, "hash": file_hash(data), "entries": len(entries)}
 
 
-def round_trip(tokenizer, clips: dict) -> dict:
+def round_trip(motion_tokenizer, clips: dict) -> dict:
     """Joints -> features -> codes -> joints."""
     from motiongpt.features.humanml3d import joints_to_features
 
-    features = {name: [joints_to_features(x, tokenizer.skeleton) for x in several] for name, several in clips.items()}
-    return {name: tokenizer.decode(tokenizer.encode(several)) for name, several in features.items()}
+    features = {
+        name: [joints_to_features(x, motion_tokenizer.skeleton) for x in several] for name, several in clips.items()
+    }
+    return {name: motion_tokenizer.decode(motion_tokenizer.encode(several)) for name, several in features.items()}
 
 
 if __name__ == "__main__":

@@ -15,8 +15,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from motiongpt.cli import parser as cli
-from motiongpt.config import SampleConfig
+from motiongpt.cli.environment import fill_tokenizer_from_environment
+from motiongpt.cli.opening import add_tokenizer_flags, named_motion_tokenizer, open_generator
+from motiongpt.cli.parser import Parser, add_config_flags, refuse, resolve, run
+from motiongpt.config import SampleConfig, flag_name
 
 MATCHING = ("evaluator", "glove", "evaluator_stats", "packing", "min_frames", "repeats")  # flags for an evaluator
 
@@ -40,14 +42,14 @@ def settings(args, **others: str) -> dict:
     return {name: value for name, flag in names.items() if (value := getattr(args, flag)) is not None}
 
 
-def match(args, data, tokenizer):
+def match(args, data, motion_tokenizer):
     """What an evaluator says of a tokenizer, or None; the published one, if nobody asked for it, may fail."""
     from motiongpt.evaluation import text as text_evaluation
 
     try:
         if evaluator := open_evaluator(args, data):
-            return text_evaluation.evaluate_t2m(data, evaluator, tokenizer, **settings(args))
-        cli.refuse(args, MATCHING, "without an evaluator (--evaluator)")
+            return text_evaluation.evaluate_t2m(data, evaluator, motion_tokenizer, **settings(args))
+        refuse(args, MATCHING, "without an evaluator (--evaluator)")
     except (ValueError, FileNotFoundError) as error:
         if any(getattr(args, name) is not None for name in MATCHING):
             raise
@@ -55,45 +57,46 @@ def match(args, data, tokenizer):
 
 
 def evaluate_vqvae(args, data) -> None:
-    from motiongpt.evaluation import reconstruction as evaluation
-    from motiongpt.evaluation import report as evaluation_report
+    from motiongpt.evaluation import reconstruction, report
+    from motiongpt.evaluation.markdown import screen
     from motiongpt.loops import pick_device
 
-    tokenizer = cli.named_tokenizer(args, pick_device(args.device))
-    matched = match(args, data, tokenizer)
-    report = evaluation.evaluate_vqvae(tokenizer, data, args.split, args.clips, args.batch_size)
-    text, paths = evaluation_report.write_reconstruction(report, matched, tokenizer, data, args.out)
-    print(evaluation_report.screen(report | ({"matching": matched[0]} if matched else {}), text))
+    motion_tokenizer = named_motion_tokenizer(args, pick_device(args.device))
+    matched = match(args, data, motion_tokenizer)
+    result = reconstruction.evaluate_vqvae(motion_tokenizer, data, args.split, args.clips, args.batch_size)
+    text, paths = report.write_reconstruction(result, matched, motion_tokenizer, data, args.out)
+    print(screen(result | ({"matching": matched[0]} if matched else {}), text))
     print("wrote", *paths)
 
 
 def evaluate_text(args, data) -> None:
     from motiongpt.evaluation import report as evaluation_report
     from motiongpt.evaluation import text as text_evaluation
+    from motiongpt.evaluation.markdown import matching_markdown, screen
     from motiongpt.generator import DESCRIBE
 
     if not (evaluator := open_evaluator(args, data)):
         where = "scripts/train_evaluator.py makes one to name (--evaluator), scripts/assets.py fetches published ones"
         raise ValueError(f"--what {args.what} needs an evaluator: {where}")
-    generator = cli.open_generator(args, ROOT / "checkpoints" / "demo", args.what, device=args.device)
-    if generator.tokenizer is None:
+    generator = open_generator(args, ROOT / "checkpoints" / "demo", args.what, device=args.device)
+    if generator.motion_tokenizer is None:
         raise ValueError(f"{generator.run.folder} has no motion tokenizer; name its folder (--vqvae)")
     evaluate = getattr(text_evaluation, f"evaluate_{args.what}")
-    config, _ = cli.resolve(SampleConfig, args, *[("describe", DESCRIBE.to_dict())] if args.what == "m2t" else ())
+    config, _ = resolve(SampleConfig, args, *[("describe", DESCRIBE.to_dict())] if args.what == "m2t" else ())
     renamed = {"policy": "length_policy", "multimodality_texts": "multimodality", "bert_model": "bert_score"}
     more = settings(args, perplexity="perplexity", **renamed)
-    result = evaluate(data, evaluator, generator.tokenizer, generator, config=config, **more)
+    result = evaluate(data, evaluator, generator.motion_tokenizer, generator, config=config, **more)
     paths = evaluation_report.write_report(*result, data, args.out)
-    print(evaluation_report.screen(result[0], evaluation_report.matching_markdown(result[0])))
+    print(screen(result[0], matching_markdown(result[0])))
     print("wrote", *paths)
 
 
-def make_parser() -> cli.Parser:
-    parser = cli.Parser(__doc__)
+def make_parser() -> Parser:
+    parser = Parser(__doc__)
     add = parser.add_argument
     add("--what", choices=("vqvae", "t2m", "m2t"), default="vqvae", help="what is evaluated (default: vqvae)")
     add("--data", type=Path, help="dataset folder, from scripts/prepare.py")
-    cli.add_tokenizer_flags(parser, "tokenizer folder, a run with one")
+    add_tokenizer_flags(parser, "tokenizer folder, a run with one")
     add("--run", type=Path, help="t2m, m2t: run folder (default: outputs/run, else the demo)")
     add("--stage", type=int, help="t2m, m2t: stage of the run (default: the last finished one)")
     add("--evaluator", type=Path, help="folder of an evaluator (default: checkpoints/t2m or kit, where it is)")
@@ -113,36 +116,35 @@ def make_parser() -> cli.Parser:
     add("--batch-size", type=int, default=32, help="clips at a time (default: 32)")
     add("--device", default=None, help="cpu, cuda, cuda:1, mps (default: cuda where there is one)")
     add("--compare", type=Path, nargs=2, metavar=("RUN_A", "RUN_B"), help="two evaluations, B minus A; --out keeps it")
-    cli.add_config_flags(parser, SampleConfig)
+    add_config_flags(parser, SampleConfig)
     return parser
 
 
 def main(args) -> None:
     for name, least in (("clips", 1), ("batch_size", 1), ("repeats", 1), ("min_frames", 1), ("multimodality", 0)):
         if (value := getattr(args, name)) is not None and value < least:
-            raise ValueError(f"{cli.flag_name(name)} must be at least {least}, got {value}")
+            raise ValueError(f"{flag_name(name)} must be at least {least}, got {value}")
     if args.compare:
         from motiongpt.evaluation.comparison import report_comparison
 
         given = make_parser().parse_args(namespace=type(args)(**dict.fromkeys(vars(args))))  # None: not asked for
-        cli.refuse(given, [x for x in vars(given) if x not in ("compare", "out", "seed", "debug")], "with --compare")
+        refuse(given, [x for x in vars(given) if x not in ("compare", "out", "seed", "debug")], "with --compare")
         print(report_comparison(*args.compare, given.out, seed=args.seed))
         return
     from motiongpt.data.motions import MotionDataset
-    from motiongpt.evaluation.reconstruction import check_report_folder
-    from motiongpt.motion import output_path
+    from motiongpt.files.folders import check_report_folder, output_path
 
-    cli.fill_tokenizer_from_environment(args)
+    fill_tokenizer_from_environment(args)
     for name in ("data", "vqvae") if args.what == "vqvae" else ("data",):
         if getattr(args, name) is None:
-            raise ValueError(f"--what {args.what} needs {cli.flag_name(name)}")
+            raise ValueError(f"--what {args.what} needs {flag_name(name)}")
     alone = "bert_score length_policy multimodality perplexity run stage".split() + [*SampleConfig.__dataclass_fields__]
     unused = {"t2m": alone[:1], "m2t": alone[1:3], "vqvae": alone}[args.what]
-    cli.refuse(args, unused, f"for --what {args.what}")
+    refuse(args, unused, f"for --what {args.what}")
     args.out = output_path(args.out, "--out", folder=True)
     check_report_folder(args.out)
     (evaluate_vqvae if args.what == "vqvae" else evaluate_text)(args, MotionDataset(args.data))
 
 
 if __name__ == "__main__":
-    cli.run(main, make_parser())
+    run(main, make_parser())

@@ -11,22 +11,18 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from motiongpt.cli.parser import (
-    Parser,
-    add_tokenizer_flags,
-    fill_tokenizer_from_environment,
-    flag_name,
-    named_tokenizer,
-    run,
-)
+from motiongpt.cli.environment import fill_tokenizer_from_environment
+from motiongpt.cli.opening import add_tokenizer_flags, named_motion_tokenizer
+from motiongpt.cli.parser import Parser, run
+from motiongpt.config import flag_name
 
 
 def export_t2m_gpt(args) -> None:
     from motiongpt.weights.vqvae import save_t2m_gpt
 
-    tokenizer = named_tokenizer(args)
-    save_t2m_gpt(tokenizer.vqvae, args.out)
-    config = tokenizer.config
+    motion_tokenizer = named_motion_tokenizer(args)
+    save_t2m_gpt(motion_tokenizer.vqvae, args.out)
+    config = motion_tokenizer.config
     print(f"wrote {args.out}; the file holds no sizes, T2M-GPT is to be told them:")
     print(
         f"  --nb-code {config.codes} --code-dim {config.code_dim} --output-emb-width {config.code_dim} "
@@ -38,10 +34,11 @@ def export_t2m_gpt(args) -> None:
 
 
 def export_own(args) -> None:
-    tokenizer = named_tokenizer(args)
-    tokenizer.save(args.out)
-    codes, skeleton = f"{tokenizer.config.codes} codes", tokenizer.skeleton.name
-    print(f"wrote {args.out}/: {tokenizer.representation.name}, {skeleton}, {tokenizer.fps:g} fps, {codes}")
+    motion_tokenizer = named_motion_tokenizer(args)
+    motion_tokenizer.save(args.out)
+    codes, skeleton, fps = motion_tokenizer.config.codes, motion_tokenizer.skeleton.name, motion_tokenizer.fps
+    kind = motion_tokenizer.representation.name
+    print(f"wrote {args.out}/: {kind}, {skeleton}, {fps:g} fps, {codes} codes")
     print(f"every script takes it: --vqvae {args.out}")
 
 

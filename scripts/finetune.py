@@ -17,7 +17,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from motiongpt.cli import parser as cli
+from motiongpt.cli.environment import (
+    default_run,
+    fill_from_environment,
+    fill_tokenizer_from_environment,
+    say_unread_environment,
+    say_unused_environment,
+)
+from motiongpt.cli.opening import TOKENIZER_FLAGS, add_tokenizer_flags
+from motiongpt.cli.parser import DEBUG_STEPS, VQVAE_FLAGS, Parser, add_config_flags, refuse, run, settle_steps
 from motiongpt.config import LoRAConfig, TrainConfig, VQVAEConfig
 
 DEMO = ROOT / "checkpoints" / "demo"
@@ -27,13 +35,13 @@ RECIPES_SET += "eval_every caption_dropout lora_r lora_alpha lora_dropout"
 DEFAULTS = {name: f"the recipe's, else {FIELDS[name].default}" for name in RECIPES_SET.split()}
 DEFAULTS["lora_targets"] = f"the recipe's, else {' '.join(FIELDS['lora_targets'].default)}"
 LORA = tuple(LoRAConfig.__dataclass_fields__)
-LANGUAGE_ONLY = ("backbone", "tasks", "train", *cli.TOKENIZER_FLAGS, "from", "dedup", "think", "max_seq_len",
+LANGUAGE_ONLY = ("backbone", "tasks", "train", *TOKENIZER_FLAGS, "from", "dedup", "think", "max_seq_len",
                  "label_smoothing", *LORA)  # fmt: skip
-TOKENIZER_ONLY = (*(name for name in cli.VQVAE_FLAGS if name != "codes"), "window")
+TOKENIZER_ONLY = (*(name for name in VQVAE_FLAGS if name != "codes"), "window")
 
 
-def make_parser() -> cli.Parser:
-    parser = cli.Parser(__doc__, debug=f"a run of at most {cli.DEBUG_STEPS} steps, with the traceback of an error")
+def make_parser() -> Parser:
+    parser = Parser(__doc__, debug=f"a run of at most {DEBUG_STEPS} steps, with the traceback of an error")
     add = parser.add_argument
     add("--stage", help="number or name of a stage of the recipe, or all")
     add("--list", action="store_true", help="list recipes, their stages and tasks, and stop")
@@ -45,7 +53,7 @@ def make_parser() -> cli.Parser:
     add("--tasks", nargs="+", metavar="TASK=SHARE",
         help="other tasks than the stage's, of t2m m2t denoise motion caption: t2m=0.5 m2t=0.5")  # fmt: skip
     add("--train", choices=("lora", "full"), help="adapters or all weights (default lora)")
-    cli.add_tokenizer_flags(parser, "tokenizer folder, copied into the run so that it can draw")
+    add_tokenizer_flags(parser, "tokenizer folder, copied into the run so that it can draw")
     add("--out", type=Path, help="run folder (default outputs/run)")
     add("--from", type=Path, help="start from this stage folder instead of the one before")
     how = parser.add_mutually_exclusive_group()
@@ -56,15 +64,15 @@ def make_parser() -> cli.Parser:
     add("--think", choices=("auto", "none", "empty"),
         help="Qwen3's empty think block before the answer (default auto: where the tokenizer has it)")  # fmt: skip
     add("--device", help="cpu, cuda, cuda:1, mps (default: cuda where there is one)")
-    cli.add_config_flags(parser, LoRAConfig, defaults=DEFAULTS)
-    cli.add_config_flags(parser, TrainConfig, defaults=DEFAULTS)
+    add_config_flags(parser, LoRAConfig, defaults=DEFAULTS)
+    add_config_flags(parser, TrainConfig, defaults=DEFAULTS)
     size = "of a token dataset: tokens.meta.json's, else largest + 1; of a tokenizer to train: 512"
-    cli.add_config_flags(parser, VQVAEConfig, cli.VQVAE_FLAGS, {"codes": size})
+    add_config_flags(parser, VQVAEConfig, VQVAE_FLAGS, {"codes": size})
     return parser
 
 
 def main(args) -> int | None:
-    from motiongpt.tasks.render import RECIPES, find_stage, list_recipes, recipe_name
+    from motiongpt.stages.recipes import RECIPES, find_stage, list_recipes, recipe_name
 
     if args.list:
         print(list_recipes())
@@ -75,22 +83,21 @@ def main(args) -> int | None:
     every = args.stage == "all"
     stages = list(enumerate(RECIPES[args.recipe], 1)) if every else [find_stage(args.recipe, args.stage)]
     if every:
-        cli.refuse(args, ["from"], "with --stage all, where each stage goes on from the one before")
+        refuse(args, ["from"], "with --stage all, where each stage goes on from the one before")
     if not any(stage.trains_tokenizer for _, stage in stages):
-        cli.refuse(args, TOKENIZER_ONLY, "here: no tokenizer is trained")
-        cli.fill_from_environment(args, data="DATA_JSON_PATH")
-        cli.fill_tokenizer_from_environment(args)
+        refuse(args, TOKENIZER_ONLY, "here: no tokenizer is trained")
+        fill_from_environment(args, data="DATA_JSON_PATH")
+        fill_tokenizer_from_environment(args)
     else:
-        cli.refuse(args, cli.TOKENIZER_FLAGS if every else LANGUAGE_ONLY, "for a stage that trains the tokenizer")
-        cli.say_unused_environment("DATA_JSON_PATH", "VQVAE_CHECKPOINT", "VQVAE_STATS_PATH")
+        refuse(args, TOKENIZER_FLAGS if every else LANGUAGE_ONLY, "for a stage that trains the tokenizer")
+        say_unused_environment("DATA_JSON_PATH", "VQVAE_CHECKPOINT", "VQVAE_STATS_PATH")
     if args.train == "full":
-        cli.refuse(args, LORA, "with --train full, which has no adapters")
-    cli.say_unread_environment()
-    args.out = args.out or cli.default_run()
-    cli.settle_steps(args)
-    from motiongpt.cli.stages import language_stage
-    from motiongpt.cli.tokenizer_stage import tokenizer_stage
-    from motiongpt.motion import output_path
+        refuse(args, LORA, "with --train full, which has no adapters")
+    say_unread_environment()
+    args.out = args.out or default_run()
+    settle_steps(args)
+    from motiongpt.cli.stages import language_stage, tokenizer_stage
+    from motiongpt.files.folders import output_path
 
     args.out = output_path(args.out, "--out", folder=True)
     for number, stage in stages:
@@ -105,4 +112,4 @@ def main(args) -> int | None:
 
 
 if __name__ == "__main__":
-    cli.run(main, make_parser())
+    run(main, make_parser())

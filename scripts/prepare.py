@@ -111,8 +111,9 @@ def main(args) -> int | None:
     from motiongpt.data.prepare import sources
     from motiongpt.data.prepare.build import build
     from motiongpt.data.prepare.explain import explain
+    from motiongpt.data.prepare.kit_plain import write_plain
     from motiongpt.data.prepare.report import TooManySkipped
-    from motiongpt.data.prepare.sources import choose_representation, reader, records
+    from motiongpt.data.prepare.sources import choose_representation, records
 
     options = read_options(args)
     if args.explain:
@@ -137,7 +138,7 @@ def main(args) -> int | None:
             print(f"next: {report.next_step(shlex.quote(str(args.out)))}")
         if args.plain:  # after the build, which may find that the source is broken
             found, total, _ = records(args.source, args.input, options)
-            reader(args.source).plain(tqdm(found, total=total, unit="clip", disable=None), args.plain, tqdm.write)
+            write_plain(tqdm(found, total=total, unit="clip", disable=None), args.plain, tqdm.write)
             print(f"wrote {args.plain}/kit_motion_data.npy and {args.plain}/kit_text_data.json")
     except TooManySkipped as error:  # the command was right, the data is not: 1, where 2 means a wrong command
         print(f"prepare.py: error: {error}", file=sys.stderr)

@@ -17,23 +17,22 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from motiongpt.cli.parser import (
-    INPUT_FLAGS,
-    Parser,
-    add_input_flags,
-    add_tokenizer_flags,
+from motiongpt.cli.environment import (
     default_run,
     fill_tokenizer_from_environment,
-    foreign_flags,
-    named_tokenizer,
-    open_generator,
     outputs_folder,
-    reading,
-    refuse,
-    run,
     say_unread_environment,
-    slug,
 )
+from motiongpt.cli.opening import (
+    INPUT_FLAGS,
+    add_input_flags,
+    add_tokenizer_flags,
+    foreign_flags,
+    named_motion_tokenizer,
+    open_generator,
+    reading,
+)
+from motiongpt.cli.parser import Parser, refuse, run, slug
 
 READABLE = (".npy", ".npz", ".txt", ".bvh")
 DEMO = ROOT / "checkpoints" / "demo"
@@ -61,8 +60,9 @@ def make_parser() -> Parser:
 
 
 def main(args) -> None:
-    from motiongpt.motion import PICTURES, Motion, check_size, output_path
-    from motiongpt.motion_files import decode_motions, distinct_names, load_joints, needs_tokenizer, read_motion
+    from motiongpt.files.folders import output_path
+    from motiongpt.motion import PICTURES, Motion, check_size
+    from motiongpt.motion_files import decode_motions, distinct_names, needs_tokenizer, read_joints, read_motion
     from motiongpt.motion_tokenizer import MotionTokenizer
     from motiongpt.vocab import parse_motion
 
@@ -83,23 +83,23 @@ def main(args) -> None:
     say_unread_environment()
 
     @cache
-    def tokenizer() -> MotionTokenizer:
+    def motion_tokenizer() -> MotionTokenizer:
         own = default_run()
         place = args.run or (own if (own / "vqvae").is_dir() else DEMO)
-        return named_tokenizer(args) or MotionTokenizer.load(place)
+        return named_motion_tokenizer(args) or MotionTokenizer.load(place)
 
     def decode(text: str) -> Motion:
         codes = parse_motion(text)
         if not codes:
             raise ValueError("no motion tokens to draw; expected such as <motion_42><motion_18>")
-        return decode_motions(tokenizer(), [codes], [""])[0]
+        return decode_motions(motion_tokenizer(), [codes], [""])[0]
 
     def read(file: Path) -> Motion:
         if file.suffix.lower() == ".txt":
             return decode(file.read_text(encoding="utf-8-sig"))
         if args.reconstruct or needs_tokenizer(file):
-            return read_motion(file, tokenizer(), how, args.reconstruct)
-        return load_joints(file, how)
+            return read_motion(file, motion_tokenizer(), how, args.reconstruct)
+        return read_joints(file, how)
 
     def place(usual: Path, name: str = "") -> Path:
         target = usual if output is None else output if to_file else output / f"{name or usual.stem}.gif"

@@ -21,29 +21,27 @@ sys.path.insert(0, str(ROOT))
 # before torch is imported: threads that spin while they wait cost seconds where another program has a core
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from motiongpt.cli import parser as cli
+from motiongpt.cli.environment import outputs_folder, say_unread_environment
+from motiongpt.cli.opening import INPUT_FLAGS, add_input_flags, add_tokenizer_flags, open_generator, reading
+from motiongpt.cli.parser import Parser, add_config_flags, read_config_file, refuse, resolve, run, slug
 from motiongpt.config import SampleConfig
 from motiongpt.files.store import write_atomic
 
 
-def make_parser() -> cli.Parser:
-    parser = cli.Parser(__doc__)
+def make_parser() -> Parser:
+    parser = Parser(__doc__)
     parser.add_argument(
         "--prompt", nargs="+", help="what the person does; several quoted sentences; or files of them, one a line"
     )
-    parser.add_argument(
-        "--task",
-        choices=("t2m", "m2t"),
-        default="t2m",
-        help="t2m: a sentence to a motion; m2t: a motion to a sentence (default t2m)",
-    )
+    parser.add_argument("--task", choices=("t2m", "m2t"), default="t2m",
+                        help="t2m: a sentence to a motion; m2t: a motion to a sentence (default t2m)")  # fmt: skip
     parser.add_argument("--input", type=Path, help="m2t: .txt of tokens, .npz, .bvh, .npy of joints or features")
     parser.add_argument("--run", help="run folder, stage folder or Hub repo id (default: outputs/run, else the demo)")
     parser.add_argument(
         "--stage", type=int, help="stage to sample from (default: the highest finished one that was trained on --task)"
     )
-    cli.add_tokenizer_flags(parser, "tokenizer folder (default: the run's own)")
-    cli.add_input_flags(parser)
+    add_tokenizer_flags(parser, "tokenizer folder (default: the run's own)")
+    add_input_flags(parser)
     parser.add_argument("--pid", help="participant whose style to take; --info lists them (default: none)")
     parser.add_argument(
         "--seconds", type=float, help="wanted length, rounded to codes and met to within one (default: as in training)"
@@ -60,26 +58,27 @@ def make_parser() -> cli.Parser:
                         "on CUDA from 8.0 on, fp32 elsewhere; a seed's motion depends on it)")  # fmt: skip
     parser.add_argument("--info", action="store_true", help="say what this run knows: actions, lengths ..., and stop")
     parser.add_argument("--trace", action="store_true", help="a line per code: ids allowed, end's logit, code drawn")
-    cli.add_config_flags(parser, SampleConfig)
+    add_config_flags(parser, SampleConfig)
     return parser
 
 
 def main(args) -> None:
-    from motiongpt.generator import DESCRIBE, format_trace, read_prompts
+    from motiongpt.cli.prompts import format_trace, read_prompts
+    from motiongpt.generator import DESCRIBE
     from motiongpt.motion_files import read_codes
 
     check(args)
-    cli.say_unread_environment()
-    how = cli.reading(args)
+    say_unread_environment()
+    how = reading(args)
     prompts = read_prompts(args.prompt or [])
     layers = [("--task m2t", DESCRIBE.to_dict())] if args.task == "m2t" else []
-    config, _ = cli.resolve(SampleConfig, args, *layers, (f"--config {args.config}", cli.read_config_file(args.config)))
-    generator = cli.open_generator(args, ROOT / "checkpoints" / "demo", args.task, args.precision, args.device)
+    config, _ = resolve(SampleConfig, args, *layers, (f"--config {args.config}", read_config_file(args.config)))
+    generator = open_generator(args, ROOT / "checkpoints" / "demo", args.task, args.precision, args.device)
     if args.info:
         print(generator.info())
         return
     if args.task == "m2t":
-        codes = read_codes(args.input, generator.tokenizer, how)
+        codes = read_codes(args.input, generator.motion_tokenizer, how)
         text = generator.describe(codes, args.pid, seed=args.seed, config=config)
         print(text)
         for path in args.output or []:
@@ -102,13 +101,13 @@ def main(args) -> None:
         for path in paths:
             for written in motion.save(path):
                 print(f"wrote {written}")
-    if generator.tokenizer is None:
+    if generator.motion_tokenizer is None:
         print("this run has no motion tokenizer, so there are tokens only; --vqvae FOLDER gives joints and pictures")
 
 
 def check(args) -> None:
     """Refuse what is missing for the task, what would have no effect on it, and outputs that cannot be written."""
-    from motiongpt.motion import output_path
+    from motiongpt.files.folders import output_path
 
     if args.info:
         return
@@ -120,10 +119,10 @@ def check(args) -> None:
         raise ValueError("--prompt is needed: what the person does, such as --prompt 'a person walks forward'")
     if args.task == "m2t" and args.input is None:
         raise ValueError("--task m2t needs --input, a .txt of tokens, a .npz of a motion, a .bvh or a .npy")
-    unused = {"t2m": cli.INPUT_FLAGS, "m2t": ("prompt", "seconds", "exact_length", "no_per_prompt_vocab",
+    unused = {"t2m": INPUT_FLAGS, "m2t": ("prompt", "seconds", "exact_length", "no_per_prompt_vocab",
                                                             "trace", "end_logit_slope")}[args.task]  # fmt: skip
-    cli.refuse(args, unused, f"for --task {args.task}")
-    paths = list(dict.fromkeys(map(output_path, args.output or [cli.outputs_folder()])))
+    refuse(args, unused, f"for --task {args.task}")
+    paths = list(dict.fromkeys(map(output_path, args.output or [outputs_folder()])))
     args.output = paths if args.output else None
     for path in args.output or []:
         if args.task == "m2t" and (path.suffix.lower() != ".txt" or path.is_dir()):
@@ -132,10 +131,10 @@ def check(args) -> None:
 
 def outputs(given: list[Path] | None, prompts: list[str]) -> list[list[Path]]:
     """Where the motion of each prompt goes; several prompts, and folders of one name, are numbered."""
-    names = [cli.slug(prompt) for prompt in prompts]
+    names = [slug(prompt) for prompt in prompts]
     if given is None:
         ends = [f"-{i:03}" if names.count(name) > 1 else "" for i, name in enumerate(names)]
-        return [[cli.outputs_folder() / (name + end)] for name, end in zip(names, ends, strict=True)]
+        return [[outputs_folder() / (name + end)] for name, end in zip(names, ends, strict=True)]
     if len(prompts) == 1:
         return [given]
     return [
@@ -145,4 +144,4 @@ def outputs(given: list[Path] | None, prompts: list[str]) -> list[list[Path]]:
 
 
 if __name__ == "__main__":
-    cli.run(main, make_parser())
+    run(main, make_parser())

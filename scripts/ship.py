@@ -34,23 +34,11 @@ def main(args) -> None:
     import torch
 
     from motiongpt.data.tokens import load_tokens, meta_path, save_tokens
-    from motiongpt.files.store import (
-        file_hash,
-        read_json,
-        read_tensors,
-        write_json,
-        write_tensors,
-    )
+    from motiongpt.files.hashes import file_hash
+    from motiongpt.files.store import read_json, read_tensors, write_json, write_tensors
     from motiongpt.motion_tokenizer import MotionTokenizer
-    from motiongpt.stages.run import (  # fmt: skip
-        RunConfig,
-        find_base,
-        finished_stages,
-        motion_words,
-        run_tokenizer,
-        split_seed,
-        stage_folder,
-    )
+    from motiongpt.stages.model import motion_words, run_text_tokenizer
+    from motiongpt.stages.run import RunConfig, find_base, finished_stages, split_seed, stage_folder
     from motiongpt.vocab import MotionVocab
     from motiongpt.weights.llm import weights_hash
 
@@ -73,7 +61,7 @@ def main(args) -> None:
     base = bases.pop()
     config, entries = RunConfig.read(args.run), load_tokens(args.data, split_seed(args.run))
     facts, prompts = read_json(meta_path(args.data)), read_json(args.run / "prompts.json")
-    tokenizer, vqvae = run_tokenizer(args.run, config), MotionTokenizer.load(args.run)
+    text_tokenizer, vqvae = run_text_tokenizer(args.run, config), MotionTokenizer.load(args.run)
     weights = read_tensors(base / "model.safetensors")
     if args.clips:
         if not all(entry.id for entry in entries):
@@ -99,7 +87,7 @@ def main(args) -> None:
     write_json(backbone / "config.json", read_json(base / "config.json") | {"dtype": "float16"})
     base_hash = weights_hash(backbone)
     for place in (backbone, partial):
-        tokenizer.save(place)
+        text_tokenizer.save(place)
 
     for number, meta in stages.items():
         source, folder = stage_folder(args.run, number), stage_folder(partial, number)
@@ -114,7 +102,7 @@ def main(args) -> None:
     vqvae.save(partial / "vqvae", torch.float16)
     write_json(partial / "prompts.json", prompts, indent=None)
     rounded = file_hash(partial / "vqvae" / "model.safetensors")
-    vocab = MotionVocab(tokenizer, config.codes, config.participants)
+    vocab = MotionVocab(text_tokenizer, config.codes, config.participants)
     if len(weights["model.embed_tokens.weight"]) == vocab.first_id + len(vocab):  # the base was trained on motion
         write_json(backbone / "meta.json", {"motion_words": motion_words(vocab, rounded)})
     save_tokens(partial / "tokens.json.gz", entries, facts | {"vqvae": rounded})

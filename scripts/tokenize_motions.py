@@ -12,14 +12,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from motiongpt.cli.parser import (
-    TOKENIZER_FLAGS,
-    Parser,
-    add_tokenizer_flags,
-    flag_name,
-    named_tokenizer,
-    run,
-)
+from motiongpt.cli.opening import TOKENIZER_FLAGS, add_tokenizer_flags, named_motion_tokenizer
+from motiongpt.cli.parser import Parser, run
+from motiongpt.config import flag_name
 
 
 def make_parser() -> Parser:
@@ -36,14 +31,14 @@ def make_parser() -> Parser:
 
 def main(args) -> None:
     from motiongpt.data.motions import MotionDataset
+    from motiongpt.files.folders import output_path
     from motiongpt.loops import pick_device
-    from motiongpt.motion import output_path
     from motiongpt.stages.tokenizer import tokenise_dataset
 
     out = output_path(args.out, "--out", folder=args.format == "npy")
-    if (tokenizer := named_tokenizer(args, pick_device(args.device))) is None:
+    if (motion_tokenizer := named_motion_tokenizer(args, pick_device(args.device))) is None:
         raise ValueError("--vqvae is needed: a tokenizer folder, scripts/train_vqvae.py makes one")
-    tokenise_dataset(MotionDataset(args.data), tokenizer, out, form=args.format)
+    tokenise_dataset(MotionDataset(args.data), motion_tokenizer, out, form=args.format)
     named = [(flag_name(name), getattr(args, name)) for name in TOKENIZER_FLAGS]
     words = ["--stage", "1", "--data", str(out)]
     words += [str(part) for flag, value in named if value is not None for part in (flag, value)]

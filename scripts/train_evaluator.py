@@ -12,12 +12,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from motiongpt.cli.opening import open_dataset
 from motiongpt.cli.parser import (
     VQVAE_TRAIN_FLAGS,
     Parser,
     add_config_flags,
     describe,
-    open_dataset,
     read_config_file,
     resolve,
     run,

@@ -12,14 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from motiongpt.cli.parser import (
-    VQVAE_FLAGS,
-    VQVAE_TRAIN_FLAGS,
-    Parser,
-    add_config_flags,
-    run,
-    stopped,
-)
+from motiongpt.cli.parser import VQVAE_FLAGS, VQVAE_TRAIN_FLAGS, Parser, add_config_flags, run, stopped
 from motiongpt.config import TrainConfig, VQVAEConfig
 
 DEFAULTS = {"lr": 2e-4, "beta2": 0.99, "batch_size": 128, "epochs": 100.0, "warmup": 0.03, "seed": 123, "clip": 1.0}
@@ -40,8 +33,8 @@ def make_parser() -> Parser:
 
 
 def main(args) -> int | None:
-    from motiongpt.cli.tokenizer_stage import train_tokenizer_here
-    from motiongpt.motion import output_path
+    from motiongpt.cli.stages import train_tokenizer_here
+    from motiongpt.files.folders import output_path
 
     output_path(args.out, "--out", folder=True)
     result = train_tokenizer_here(args, args.out, ("script", DEFAULTS))

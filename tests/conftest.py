@@ -50,8 +50,8 @@ class Tiny:
         from motiongpt.config import LoRAConfig, TrainConfig
         from motiongpt.loops import train
         from motiongpt.stages.language import Job, prepare_stage
+        from motiongpt.stages.recipes import RECIPES
         from motiongpt.stages.run import stage_folder
-        from motiongpt.tasks.render import RECIPES
 
         config = TrainConfig(lr=1e-2, max_steps=3, batch_size=8, eval_every=3, save_every=3, warmup=0.0)
         values = {
@@ -88,9 +88,9 @@ def tiny(tmp_path_factory) -> Tiny:
     from motiongpt.config import VQVAEConfig
     from motiongpt.data.tokens import Entry, save_tokens
     from motiongpt.features.normalizer import Normalizer
-    from motiongpt.files.store import file_hash
+    from motiongpt.files.hashes import file_hash
     from motiongpt.motion_tokenizer import MotionTokenizer
-    from motiongpt.stages.run import StageModel, new_backbone
+    from motiongpt.stages.model import StageModel, new_backbone
     from motiongpt.vocab import MotionVocab
     from motiongpt.vqvae import VQVAE
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from mutations import mutations
 
-from motiongpt.files.download import MAX_SWELL, ROOM, fetch, load_assets, unpack
-from motiongpt.tasks.render import RECIPES
+from motiongpt.files.download import MAX_SWELL, ROOM, fetch, load_assets, unpack_archive
+from motiongpt.stages.recipes import RECIPES
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = np.random.default_rng(0).bytes(1_000_000)
@@ -210,10 +210,10 @@ MAKERS = [("a.zip", make_zip), ("a.tar", make_tar), ("a.tar.gz", make_tar), ("a.
 @pytest.mark.parametrize("name, make", MAKERS)
 def test_archives_unpack(tmp_path, name, make):
     archive = make(tmp_path / name, {"a.txt": b"one", "deep/b.npy": DATA, "empty": b""})
-    assert unpack(archive, tmp_path / "out") == 3
+    assert unpack_archive(archive, tmp_path / "out") == 3
     assert (tmp_path / "out" / "deep" / "b.npy").read_bytes() == DATA
     with pytest.raises(FileExistsError):
-        unpack(archive, tmp_path / "out")
+        unpack_archive(archive, tmp_path / "out")
 
 
 @pytest.mark.parametrize("name, make", MAKERS)
@@ -221,7 +221,7 @@ def test_archives_unpack(tmp_path, name, make):
 def test_members_that_lead_out_are_refused(tmp_path, name, make, member):
     archive = make(tmp_path / name, {"fine.txt": b"x", member: b"HACKED"})
     with pytest.raises(ValueError, match="leads out of the folder"):
-        unpack(archive, tmp_path / "out")
+        unpack_archive(archive, tmp_path / "out")
     assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
@@ -229,9 +229,9 @@ def test_members_that_lead_out_are_refused(tmp_path, name, make, member):
 def test_links_and_devices_are_refused(tmp_path, kind):
     archive = make_tar(tmp_path / "a.tar", {"a": b"x"}, type=kind, linkname="/etc/passwd")
     with pytest.raises(ValueError, match="link or a device"):
-        unpack(archive, tmp_path / "out")
+        unpack_archive(archive, tmp_path / "out")
     with pytest.raises(ValueError, match="link or a device"):
-        unpack(make_zip(tmp_path / "a.zip", {"a": b"x"}, link="/etc/passwd"), tmp_path / "out")
+        unpack_archive(make_zip(tmp_path / "a.zip", {"a": b"x"}, link="/etc/passwd"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -241,10 +241,10 @@ def test_bombs_are_refused(tmp_path, monkeypatch):
         archive = make(tmp_path / name, {f"{i}": bytes(10**6) for i in range(20)})
         assert archive.stat().st_size * MAX_SWELL + 1000 < 20 * 10**6 < ROOM  # the case is one
         with pytest.raises(ValueError, match="unpacks to more than"):
-            unpack(archive, tmp_path / "out")
+            unpack_archive(archive, tmp_path / "out")
     monkeypatch.setattr("motiongpt.files.download.MAX_MEMBERS", 3)
     with pytest.raises(ValueError, match="or 3 files"):
-        unpack(make_tar(tmp_path / "b.tar", {str(i): b"" for i in range(4)}), tmp_path / "out")
+        unpack_archive(make_tar(tmp_path / "b.tar", {str(i): b"" for i in range(4)}), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -254,7 +254,7 @@ def test_mutated_archives_are_unpacked_or_refused(tmp_path, name, make):
     for i, data in enumerate(mutations(archive.read_bytes())):
         archive.write_bytes(data)
         try:
-            unpack(archive, tmp_path / f"out{i}")
+            unpack_archive(archive, tmp_path / f"out{i}")
         except ValueError:
             assert not (tmp_path / f"out{i}").exists()
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]

@@ -14,14 +14,18 @@ import numpy as np
 import pytest
 
 from motiongpt.body.skeletons import HUMANML3D, MYOSKELETON
-from motiongpt.data.motions import JOURNAL, Caption, MotionDataset, read_ids
+from motiongpt.data.joint_maps import to_skeleton
+from motiongpt.data.motions import JOURNAL, MotionDataset, read_ids
 from motiongpt.data.prepare import build as module
-from motiongpt.data.prepare.build import Record, build, resample_parameters, split_of, to_skeleton
+from motiongpt.data.prepare.build import build
 from motiongpt.data.prepare.caption_table import read_captions
 from motiongpt.data.prepare.sources import Options, _given, records
-from motiongpt.data.raw import RawClip
+from motiongpt.data.raw import RawClip, Record
+from motiongpt.data.resample import resample_parameters
+from motiongpt.data.texts import Caption
 from motiongpt.data.tokens import MAX_CAPTION
 from motiongpt.features.representations import get_representation
+from motiongpt.files.hashes import split_by_hash
 from motiongpt.files.store import read_json
 from motiongpt.procedural.clips import generate_clips
 
@@ -165,7 +169,7 @@ def test_what_was_assumed_is_reported(tmp_path, clips):
 
 def test_clips_without_a_split_are_split_by_hash(tmp_path, clips):
     names = [f"clip{i}" for i in range(4000)]
-    shares = {split: sum(split_of(name) == split for name in names) / 4000 for split in ("train", "val", "test")}
+    shares = {split: sum(split_by_hash(name) == split for name in names) / 4000 for split in ("train", "val", "test")}
     assert shares["train"] == pytest.approx(0.9, abs=0.02) and shares["val"] == pytest.approx(0.05, abs=0.015)
 
     def unsplit(count):

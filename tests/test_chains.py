@@ -21,7 +21,7 @@ from motiongpt.body.skeletons import HUMANML3D, KIT
 from motiongpt.data.raw import RawClip
 from motiongpt.data.token_formats import is_token_folder
 from motiongpt.features.humanml3d import joints_to_features
-from motiongpt.features.representations import SMPLX_WIDTHS
+from motiongpt.features.smplx import SMPLX_WIDTHS
 from motiongpt.motion import Motion
 from motiongpt.motion_files import clip_features, read_codes
 from motiongpt.motion_tokenizer import MotionTokenizer

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from motiongpt import checkpoint
-from motiongpt.checkpoint import load_state, pack, save_state, unpack
+from motiongpt.checkpoint import load_state, pack_state, save_state, unpack_state
 
 CPU = torch.device("cpu")
 
@@ -141,12 +141,12 @@ def fresh(width: int = 3) -> tuple[nn.Module, torch.optim.Optimizer]:
 
 def test_pack_and_unpack():
     model, optimizer = trained()
-    tensors = pack(model, optimizer, CPU)
+    tensors = pack_state(model, optimizer, CPU)
     assert not any("0.weight" in name for name in tensors)  # frozen
     assert {"model/2.weight", "buffer/1.running_mean", "optimizer/2.bias/exp_avg", "rng/cpu"} <= set(tensors)
     drawn = torch.randn(3)
     other, other_optimizer = fresh()
-    unpack(tensors, other, other_optimizer, CPU)
+    unpack_state(tensors, other, other_optimizer, CPU)
     assert torch.equal(torch.randn(3), drawn)
     for (m, o), inputs in zip(((model, optimizer), (other, other_optimizer)), (torch.ones(4, 3),) * 2, strict=True):
         m(inputs).square().sum().backward()
@@ -157,7 +157,7 @@ def test_pack_and_unpack():
 
 def test_pack_is_a_copy():
     model, optimizer = trained()
-    tensors = pack(model, optimizer, CPU)
+    tensors = pack_state(model, optimizer, CPU)
     before = tensors["model/2.weight"].clone()
     with torch.no_grad():
         model[2].weight.add_(1)
@@ -166,18 +166,18 @@ def test_pack_is_a_copy():
 
 def test_moments_are_copies_of_what_was_read():
     """What was read lies in a mapped file, which Windows does not let go of while a tensor points into it."""
-    tensors = pack(*trained(), CPU)
+    tensors = pack_state(*trained(), CPU)
     other, optimizer = fresh()
-    unpack(tensors, other, optimizer, CPU)
+    unpack_state(tensors, other, optimizer, CPU)
     mine = {value.data_ptr() for values in optimizer.state.values() for value in values.values()}
     assert mine and not mine & {tensor.data_ptr() for tensor in tensors.values()}
 
 
 def test_the_random_state_of_another_device_is_left_alone():
-    tensors = pack(*trained(), CPU)
+    tensors = pack_state(*trained(), CPU)
     assert "rng/cuda" not in tensors
     tensors["rng/cuda"] = torch.zeros(16, dtype=torch.uint8)  # of a run that began on a GPU
-    unpack(tensors, *fresh(), CPU)
+    unpack_state(tensors, *fresh(), CPU)
 
 
 @pytest.mark.parametrize(
@@ -195,12 +195,12 @@ def test_the_random_state_of_another_device_is_left_alone():
 )
 def test_unpack_is_total_and_copies_nothing_when_it_fails(change, named):
     model, optimizer = trained()
-    tensors = pack(model, optimizer, CPU)
+    tensors = pack_state(model, optimizer, CPU)
     change(tensors)
     other, other_optimizer = fresh()
     before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
     with pytest.raises(ValueError, match=named):
-        unpack(tensors, other, other_optimizer, CPU)
+        unpack_state(tensors, other, other_optimizer, CPU)
     assert all(torch.equal(before[name], tensor) for name, tensor in other.state_dict().items())
     assert not other_optimizer.state
 
@@ -208,4 +208,4 @@ def test_unpack_is_total_and_copies_nothing_when_it_fails(change, named):
 def test_another_width_is_refused():
     model, optimizer = trained(width=3)
     with pytest.raises(ValueError, match="saved shape"):
-        unpack(pack(model, optimizer, CPU), *fresh(width=4), CPU)
+        unpack_state(pack_state(model, optimizer, CPU), *fresh(width=4), CPU)

@@ -10,21 +10,23 @@ from pathlib import Path
 
 import pytest
 
-from motiongpt.cli.parser import (
+from motiongpt.cli.environment import (
     NOT_READ_YET,
+    default_run,
+    fill_from_environment,
+    say_unread_environment,
+    use_hub_token,
+)
+from motiongpt.cli.parser import (
     Parser,
     add_config_flags,
-    default_run,
     describe,
-    fill_from_environment,
     read_config_file,
     refuse,
     resolve,
     run,
     same_command,
-    say_unread_environment,
     slug,
-    use_hub_token,
 )
 from motiongpt.config import LoRAConfig, SampleConfig, TrainConfig, VQVAEConfig
 

@@ -47,7 +47,7 @@ def test_models_to_be_filled_draw_nothing():
     code = """
 import torch
 from motiongpt.config import LLM_PRESETS, VQVAEConfig
-from motiongpt.files.store import Unfilled
+from motiongpt.weights.checks import Unfilled
 from motiongpt.llm import LLM
 from motiongpt.vqvae import VQVAE
 before = torch.get_rng_state()

@@ -153,7 +153,7 @@ class Table:
 
     def variable(self, piece: str) -> None:
         """A variable with a token for the Hub, which is never printed. Nothing is fetched."""
-        from motiongpt.cli.parser import use_hub_token
+        from motiongpt.cli.environment import use_hub_token
 
         with self.monkeypatch.context() as patch:
             patch.delenv("HF_TOKEN", raising=False)

@@ -21,9 +21,10 @@ from motiongpt.evaluation.comparison import (
     comparison_markdown,
     fid_half_width,
 )
-from motiongpt.evaluation.protocol import Row
-from motiongpt.files.store import file_hash, read_tensors, write_json, write_tensors
-from motiongpt.metrics.joints import fid
+from motiongpt.evaluation.protocol import TableRow
+from motiongpt.files.hashes import file_hash
+from motiongpt.files.store import read_tensors, write_json, write_tensors
+from motiongpt.metrics.embeddings import fid
 
 N, D = 64, 8
 PROTOCOL = {
@@ -50,7 +51,7 @@ def write(
     """An evaluation whose motions are their texts plus `noise`; `seed` draws the noise, texts are always the same."""
     text = torch.randn(n, D, generator=torch.Generator().manual_seed(0))
     model = text + noise * torch.randn(n, D, generator=torch.Generator().manual_seed(1 + seed))
-    row = Row()
+    row = TableRow()
     for repeat in range(repeats):
         row.match(text, model, np.random.default_rng([seed, repeat]))
         row.add({}, fid=fid(more.get("real_cut", text), model, True), multimodality=float(repeat))

@@ -5,15 +5,7 @@ import json
 
 import pytest
 
-from motiongpt.config import (
-    LLM_PRESETS,
-    LLMConfig,
-    LoRAConfig,
-    SampleConfig,
-    TrainConfig,
-    VQVAEConfig,
-    flag_name,
-)
+from motiongpt.config import LLM_PRESETS, LLMConfig, LoRAConfig, SampleConfig, TrainConfig, VQVAEConfig, flag_name
 
 CONFIGS = (LLMConfig, LoRAConfig, VQVAEConfig, TrainConfig, SampleConfig)
 

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import pytest
 
 from motiongpt.faithfulness import report
-from motiongpt.faithfulness.judge import CHECKS
+from motiongpt.faithfulness.conditions import CHECKS
 from motiongpt.faithfulness.report import (
     NAMED,
     PAIRS,
-    Row,
+    MeasureRow,
     clips_row,
     fresh_clips,
     lengths_row,
@@ -86,7 +86,7 @@ def test_clips_row_says_what_a_wrong_clip_shows():
 
 
 def test_the_text_holds_counts_targets_and_failures():
-    row = Row("sentences")
+    row = MeasureRow("sentences")
     row.add("jump", True, sentence="up", seed=0)
     row.add("jump", False, sentence="a person leaps", seed=3, shows=["squat"])
     text = markdown("Title", [row], {"jump": {"jump": 1.0, "squat": 0.04}})

@@ -12,18 +12,15 @@ import torch
 from motiongpt.body.skeletons import HUMANML3D, KIT, Skeleton
 from motiongpt.config import VQVAEConfig
 from motiongpt.data.motions import MotionDataset
-from motiongpt.evaluation.reconstruction import (
-    TAKEN,
-    check_report_folder,
-    evaluate_vqvae,
-    reconstruct,
-    vqvae_markdown,
-)
+from motiongpt.evaluation.markdown import vqvae_markdown
+from motiongpt.evaluation.reconstruction import evaluate_vqvae, reconstruct
 from motiongpt.features.humanml3d import joints_to_features
 from motiongpt.features.normalizer import Normalizer
 from motiongpt.features.representations import get_representation
+from motiongpt.files.folders import TAKEN, check_report_folder
 from motiongpt.metrics.joints import mpjpe
-from motiongpt.motion_tokenizer import MotionTokenizer, reconstruction_errors
+from motiongpt.motion_tokenizer import MotionTokenizer
+from motiongpt.stages.tokenizer import reconstruction_errors
 from motiongpt.vqvae import VQVAE
 
 LENGTHS = (30, 47, 12, 22)  # frames of features; c2 is a multiple of 4, the others are cut

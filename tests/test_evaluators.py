@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from motiongpt.config import EvaluatorConfig
-from motiongpt.data.motions import Caption
+from motiongpt.data.texts import Caption
 from motiongpt.evaluation.evaluators import Evaluator, load_movement_encoder
 from motiongpt.evaluation.networks import contrastive_loss, info_nce, usable_frames
 from motiongpt.evaluation.word_vectors import OTHER, POS, Vocabulary, caption_tokens, read_glove

@@ -3,7 +3,7 @@
 import torch
 
 from motiongpt.motion_tokenizer import MotionTokenizer
-from motiongpt.weights.llm import load_vqvae
+from motiongpt.weights.vqvae import load_vqvae
 
 
 def test_t2m_gpt(script, tiny, tmp_path):

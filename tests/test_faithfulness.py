@@ -9,21 +9,16 @@ import numpy as np
 import pytest
 
 from motiongpt.body.skeletons import HUMANML3D
-from motiongpt.data.tokens import fold, load_tokens
+from motiongpt.data.prompts import fold
+from motiongpt.data.tokens import load_tokens
 from motiongpt.faithfulness.conditions import CHECKS, INCLUDED
-from motiongpt.faithfulness.judge import (
-    check_tasks,
-    confusions,
-    does,
-    in_order,
-    pass_matrix,
-    performs,
-)
-from motiongpt.faithfulness.measures import Measures, longest, runs, smooth, swings
+from motiongpt.faithfulness.judge import check_tasks, confusions, does, pass_matrix, performs, performs_in_order
+from motiongpt.faithfulness.measures import Measures, longest, moving_mean, runs, swings
 from motiongpt.faithfulness.report import FRESH_SEED, PAIRS, fresh_clips
 from motiongpt.features.humanml3d import mirror_joints
 from motiongpt.procedural.actions import ACTIONS
-from motiongpt.procedural.clips import STYLES, make_clip
+from motiongpt.procedural.clips import make_clip
+from motiongpt.procedural.performer import STYLES
 
 ROOT = Path(__file__).resolve().parents[1]
 # words of the frozen sentences that carry no action: the model may meet them for the first time
@@ -170,14 +165,14 @@ def test_half_of_a_way_is_not_the_action(clips):
 def test_two_actions_in_their_order_only():
     for first, second in PAIRS:
         for joints in fresh_clips((first, second), 5):
-            assert in_order(first, second, joints), (first, second)
-            assert not in_order(second, first, joints), (second, first)
+            assert performs_in_order(first, second, joints), (first, second)
+            assert not performs_in_order(second, first, joints), (second, first)
             assert does((first, second), joints) and not does((second, first), joints)
 
 
 def test_one_action_is_not_two(clips):
     for first, second in PAIRS:
-        assert not any(in_order(first, second, joints) for joints in clips[first][:3] + clips[second][:3])
+        assert not any(performs_in_order(first, second, joints) for joints in clips[first][:3] + clips[second][:3])
 
 
 def test_an_unknown_action_and_a_wrong_shape_are_refused():
@@ -209,8 +204,8 @@ def test_counting_turning_points():
 
 
 def test_smoothing_is_a_mean_with_repeated_ends():
-    np.testing.assert_allclose(smooth(np.array([0.0, 3.0, 6.0, 0.0]), 3), [1, 3, 3, 2])
-    np.testing.assert_allclose(smooth(np.full((6, 2), 7.0), 4), 7.0)
+    np.testing.assert_allclose(moving_mean(np.array([0.0, 3.0, 6.0, 0.0]), 3), [1, 3, 3, 2])
+    np.testing.assert_allclose(moving_mean(np.full((6, 2), 7.0), 4), 7.0)
 
 
 def test_measures_of_a_pose_by_hand():

@@ -13,16 +13,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from motiongpt.files import lock as lock_module
 from motiongpt.files import store as files
-from motiongpt.files.store import (
-    file_hash,
-    hold,
-    read_json,
-    read_tensors,
-    write_atomic,
-    write_json,
-    write_tensors,
-)
+from motiongpt.files.hashes import file_hash
+from motiongpt.files.lock import _lock, hold
+from motiongpt.files.store import read_json, read_tensors, write_atomic, write_json, write_tensors
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -165,7 +160,7 @@ def test_hash(tmp_path):
 
 # ---- one process to a folder ------------------------------------------------------------------------------------
 
-HOLDER = "import sys; from pathlib import Path; from motiongpt.files.store import hold\n"
+HOLDER = "import sys; from pathlib import Path; from motiongpt.files.lock import hold\n"
 HOLDER += "with hold(Path(sys.argv[1]), 'trained'): "
 HOLDER += "print('held', flush=True); sys.stdin.read()"
 
@@ -197,14 +192,14 @@ def test_a_folder_is_held_by_one_process_until_that_ends(tmp_path, holder, end):
 
 def test_a_lock_whose_file_was_taken_away_is_none(tmp_path, monkeypatch):
     """Between opening and locking, the former holder ends and a third process takes the lock."""
-    lock = files._lock
+    lock = _lock
 
     def late(file):
         os.rename(tmp_path / ".lock", tmp_path / "old")
         (tmp_path / "old").unlink()
         return lock(file)
 
-    monkeypatch.setattr(files, "_lock", late)
+    monkeypatch.setattr(lock_module, "_lock", late)
     with pytest.raises(BlockingIOError, match="is being written by another process;"), hold(tmp_path, "written"):
         pass
 
@@ -214,7 +209,7 @@ def test_without_locks_nobody_is_kept_out(tmp_path, monkeypatch, number):
     def none(*_):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(files, "fcntl", SimpleNamespace(flock=none, LOCK_EX=0, LOCK_NB=0))
+    monkeypatch.setattr(lock_module, "fcntl", SimpleNamespace(flock=none, LOCK_EX=0, LOCK_NB=0))
     with hold(tmp_path, "trained"), hold(tmp_path, "trained"):
         pass
     assert not list(tmp_path.iterdir())
@@ -236,8 +231,8 @@ def test_locks_of_windows(tmp_path, monkeypatch):
             raise PermissionError(errno.EACCES, "Permission denied")
         held.add(place)
 
-    monkeypatch.setattr(files, "fcntl", None)
-    monkeypatch.setattr(files, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK="non-blocking"), raising=False)
+    monkeypatch.setattr(lock_module, "fcntl", None)
+    monkeypatch.setattr(lock_module, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK="non-blocking"), raising=False)
     with hold(tmp_path, "trained"):
         with pytest.raises(BlockingIOError, match=rf"\(PID {os.getpid()}\)"), hold(tmp_path, "trained"):
             pass

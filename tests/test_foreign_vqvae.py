@@ -13,9 +13,8 @@ from torch import nn
 
 from motiongpt.config import VQVAEConfig
 from motiongpt.files.store import write_tensors
-from motiongpt.vqvae import VQVAE, length_mask
-from motiongpt.weights.llm import load_vqvae, save_vqvae
-from motiongpt.weights.vqvae import COUNT, save_t2m_gpt
+from motiongpt.vqvae import VQVAE, frame_mask
+from motiongpt.weights.vqvae import COUNT, load_vqvae, save_t2m_gpt, save_vqvae
 
 PROJECTS = ("t2m-gpt", "openmotionlab", "openmotionlab-motion", "signmotiongpt", "momask", "momask-shared")
 WIDTHS = {"signmotiongpt": 182}
@@ -211,7 +210,7 @@ def test_training_goes_on_from_the_codebook(project, tmp_path):
     assert all(bool(value.all()) for name, value in before.items() if name.endswith("ready"))
     motion, lengths = torch.randn(2, 64, 263), torch.tensor([64, 20])
     with torch.no_grad():
-        latents, mask = ours.latents(motion, lengths), length_mask(lengths // 4, 16)
+        latents, mask = ours.latents(motion, lengths), frame_mask(lengths // 4, 16)
     out = ours(motion, lengths)
     assert out["resets"] == 0
     name = "codebook" if project == "t2m-gpt" else "layers.0.codebook"

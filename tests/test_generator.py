@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from motiongpt import Motion, MotionGenerator
+from motiongpt.cli.prompts import read_prompts
 from motiongpt.config import SampleConfig, TrainConfig
-from motiongpt.data.tokens import load_tokens, prompt_table, save_tokens
-from motiongpt.generator import read_prompts
+from motiongpt.data.prompts import prompt_table
+from motiongpt.data.tokens import load_tokens, save_tokens
 from motiongpt.sampling import limits_from_guess
 
 CAPTION = "a person walks forward"  # in training: codes 0 ... 11, always 8 of them
@@ -88,14 +89,14 @@ def test_weights_may_be_bfloat16(generator, tiny):
     half = MotionGenerator(tiny.run, dtype=torch.bfloat16)
     llm = half.run.llm
     assert llm.embed_tokens.weight.dtype == llm.layers[0].self_attn.q_proj.weight.dtype == torch.bfloat16
-    assert llm.new_in.dtype == half.tokenizer.vqvae.quantizer.codebook.dtype == torch.float32
+    assert llm.new_in.dtype == half.motion_tokenizer.vqvae.quantizer.codebook.dtype == torch.float32
     motion = half.generate(CAPTION, seed=0)
     assert np.isfinite(motion.joints).all() and set(motion.tokens) <= set(range(12))
     assert isinstance(half.describe(motion), str)
 
 
 def test_trace_has_a_line_for_every_code_and_the_end(generator):
-    from motiongpt.generator import format_trace
+    from motiongpt.cli.prompts import format_trace
 
     lines = []
     motions = generator.generate(
@@ -240,7 +241,7 @@ def test_any_text_is_only_text(generator, prompt):
     ids = generator.run.renderer.text_prompt(prompt)
     ours = generator.run.vocab.first_id
     assert sum(i >= ours for i in ids) == 2  # <T2M> and <PID_NULL>
-    markers = [generator.run.vocab.tokenizer.token_id(word) for word in ("<|im_start|>", "<|im_end|>")]
+    markers = [generator.run.vocab.text_tokenizer.token_id(word) for word in ("<|im_start|>", "<|im_end|>")]
     assert [sum(i == marker for i in ids) for marker in markers] == [2, 1]
 
 
@@ -280,7 +281,7 @@ def test_describe_may_write_no_special_word_but_its_end(generator, monkeypatch):
     given = {}
     monkeypatch.setattr(module, "generate_text", lambda *args, **kwargs: given.update(kwargs) or [[5]])
     generator.describe([1, 2])
-    words = generator.run.vocab.tokenizer
+    words = generator.run.vocab.text_tokenizer
     assert given["stop_ids"] == [words.token_id("<|im_end|>")]
     assert set(given["banned"]) == {words.token_id("<|im_start|>"), words.token_id("<|endoftext|>")}
 
@@ -313,7 +314,7 @@ def test_a_run_without_a_tokenizer_writes_tokens_only(generator, tiny, tmp_path)
     run = shutil.copytree(tiny.run, tmp_path / "run", ignore=shutil.ignore_patterns("vqvae"))
     bare = MotionGenerator.load(run)
     motion = bare.generate(CAPTION, seed=0)
-    assert bare.tokenizer is None and motion.joints is None
+    assert bare.motion_tokenizer is None and motion.joints is None
     assert motion.tokens == generator.generate(CAPTION, seed=0).tokens
     assert [p.name for p in motion.save(tmp_path / "out")] == ["motion.txt"]
     with pytest.raises(ValueError, match="--vqvae"):
@@ -341,7 +342,7 @@ def test_a_tokenizer_with_fewer_codes_is_another_one(tiny, tmp_path):
     with pytest.raises(ValueError, match="other is another tokenizer than the one whose codes this run writes"):
         MotionGenerator(tiny.run, vqvae=tmp_path / "other")
     own.save(tmp_path / "same", torch.float16)  # as shipped
-    assert MotionGenerator(tiny.run, vqvae=tmp_path / "same").tokenizer.fps == 20.0
+    assert MotionGenerator(tiny.run, vqvae=tmp_path / "same").motion_tokenizer.fps == 20.0
 
 
 def test_a_stage_may_be_named(tiny):

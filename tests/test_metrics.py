@@ -6,34 +6,38 @@ import numpy as np
 import pytest
 import torch
 
+from motiongpt.metrics.embeddings import (
+    diversity,
+    fid,
+    mm_dist,
+    multimodality,
+    r_precision,
+    retrieval_ranks,
+    spread,
+    top_shares,
+)
 from motiongpt.metrics.joints import (
     acceleration_error,
     bone_length_drift,
     bone_lengths,
-    code_counts,
     displacement_errors,
-    diversity,
-    edit_distance,
-    edit_distances,
-    fid,
     floor_penetration,
     foot_skate,
     jerk,
-    length_accuracy,
     limit_violation,
-    mm_dist,
     mpjpe,
-    multimodality,
     pa_mpjpe,
-    perplexity,
     procrustes_align,
-    r_precision,
-    retrieval_ranks,
-    spread,
+    velocity_error,
+)
+from motiongpt.metrics.tokens import (
+    code_counts,
+    edit_distance,
+    edit_distances,
+    length_accuracy,
+    perplexity,
     token_distance,
     token_distances,
-    top_shares,
-    velocity_error,
 )
 
 

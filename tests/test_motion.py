@@ -6,7 +6,8 @@ from PIL import Image
 
 from motiongpt.body.skeletons import HUMANML3D, KIT
 from motiongpt.data.readers import smplx
-from motiongpt.motion import Codes, Motion, check_size, output_path
+from motiongpt.files.folders import output_path
+from motiongpt.motion import Codes, Motion, check_size
 
 
 def random_joints(F=9, J=22):

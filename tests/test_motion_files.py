@@ -12,7 +12,7 @@ from motiongpt.data.motions import MotionDataset
 from motiongpt.features.humanml3d import joints_to_features
 from motiongpt.features.normalizer import Normalizer
 from motiongpt.motion import Motion
-from motiongpt.motion_files import Reading, distinct_names, load_joints, motion_codes, read_codes, read_motion
+from motiongpt.motion_files import Reading, distinct_names, motion_codes, read_codes, read_joints, read_motion
 from motiongpt.motion_tokenizer import MotionTokenizer
 from motiongpt.procedural.clips import generate_clips
 from motiongpt.weights.vqvae import save_t2m_gpt
@@ -72,7 +72,7 @@ def test_unit_and_axis(script, tiny, walk, tokenizer, tmp_path):
     assert len(said) == 2 and "--up z" in said[0] and "--unit" in said[1]
     right = Reading(unit=0.01, up="z", say=said.append)
     assert read_codes(tmp_path / "cm.npy", tokenizer, right) == wanted and len(said) == 2
-    np.testing.assert_allclose(load_joints(tmp_path / "cm.npy", right).joints, joints, atol=1e-6)
+    np.testing.assert_allclose(read_joints(tmp_path / "cm.npy", right).joints, joints, atol=1e-6)
     text = ("sample", "--run", tiny.run, "--task", "m2t", "--max-new-tokens", 3, "--input")
     done = script(*text, walk, "--unit", "m")
     assert done.code == 0 and "unit: 1 metres (given)" in done.out and "warning: the bodies are" in done.out, done.out
@@ -80,7 +80,7 @@ def test_unit_and_axis(script, tiny, walk, tokenizer, tmp_path):
     np.save(tmp_path / "f.npy", joints_to_features(joints, HUMANML3D))
     np.save(tmp_path / "c.npy", np.array([1, 2]))
     said.clear()
-    assert len(load_joints(tmp_path / "cm.npy", Reading(say=said.append)).joints) == len(joints) and "--up z" in said[0]
+    assert len(read_joints(tmp_path / "cm.npy", Reading(say=said.append)).joints) == len(joints) and "--up z" in said[0]
     for name, flags, message in (
         ("m.npz", ["--up", "z"], "is in metres, y up"),
         ("f.npy", ["--unit", "cm"], "features"),

@@ -9,12 +9,16 @@ import numpy as np
 import pytest
 
 from motiongpt.body.skeletons import HUMANML3D, KIT
-from motiongpt.data.motions import Caption, MotionDataset, load_array, parse_captions, read_ids
-from motiongpt.data.prepare.build import Record, _is_whole, build, resample
+from motiongpt.data.motions import MotionDataset, read_ids
+from motiongpt.data.prepare.build import _is_whole, build
 from motiongpt.data.prepare.sources import feature_records, joint_records, read_splits
+from motiongpt.data.raw import Record
+from motiongpt.data.resample import resample
+from motiongpt.data.texts import Caption, parse_captions
 from motiongpt.features.humanml3d import feature_groups, features_to_joints, mirror_joints
 from motiongpt.features.normalizer import Normalizer
 from motiongpt.features.representations import get_representation
+from motiongpt.files.arrays import load_array
 from motiongpt.files.store import read_json
 from motiongpt.procedural.clips import make_clip
 

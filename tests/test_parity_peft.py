@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from motiongpt import lora
 from motiongpt.config import LLM_PRESETS, LoRAConfig
 from motiongpt.llm import LLM
-from motiongpt.weights.llm import load_adapter, load_llm, save_adapter, save_llm
+from motiongpt.weights.adapters import load_adapter, save_adapter
+from motiongpt.weights.llm import load_llm, save_llm
 
 peft = pytest.importorskip("peft")
 transformers = pytest.importorskip("transformers")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from motiongpt.body.skeletons import HUMANML3D, KIT, MYOSKELETON, MYOSKELETON_26
-from motiongpt.data.posture import measure, warnings
-from motiongpt.data.prepare.build import to_skeleton
+from motiongpt.data.joint_maps import to_skeleton
+from motiongpt.data.posture import measure_posture, warnings
 from motiongpt.data.prepare.sources import Options, records
 from motiongpt.procedural.clips import generate_clip
 
@@ -24,7 +24,7 @@ def bodies():
 
 
 def said(joints, skeleton=HUMANML3D, **given):
-    return warnings([measure(x, skeleton) for x in joints], **given)
+    return warnings([measure_posture(x, skeleton) for x in joints], **given)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_what_a_skeleton_does_not_have_is_not_judged():
     """KIT-ML is stored mirrored, the 26 joints have no toes; neither is a reason for a warning."""
     for skeleton in (KIT, MYOSKELETON_26):
         joints = np.random.default_rng(0).normal(size=(20, skeleton.num_joints, 3))
-        assert measure(joints, skeleton)[6] is None and measure(joints, skeleton)[4] is not None
+        assert measure_posture(joints, skeleton)[6] is None and measure_posture(joints, skeleton)[4] is not None
 
 
 def test_nothing_is_said_of_no_clips():
@@ -103,5 +103,7 @@ def test_real_motion_passes(shared_data, source, folder, skeleton):
             clip = record.load()
         except (ValueError, OSError):  # of the folder of joints, clips that are not in it
             continue
-        measures.append(measure(clip if isinstance(clip, np.ndarray) else to_skeleton(clip, skeleton), skeleton))
+        measures.append(
+            measure_posture(clip if isinstance(clip, np.ndarray) else to_skeleton(clip, skeleton), skeleton)
+        )
     assert len(measures) >= 3 and warnings(measures) == []

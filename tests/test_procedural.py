@@ -7,24 +7,12 @@ import numpy as np
 import pytest
 
 from motiongpt.body.skeletons import HUMANML3D
+from motiongpt.body.smoothing import smooth
 from motiongpt.procedural import sentences as grammar
-from motiongpt.procedural.clips import (
-    ACTIONS,
-    MAX_FRAMES,
-    MIN_FRAMES,
-    STYLES,
-    generate_clips,
-    make_clip,
-)
-from motiongpt.procedural.kinematics import (
-    arm_directions,
-    arm_pose,
-    ease,
-    reach,
-    rotation,
-    smooth,
-    through,
-)
+from motiongpt.procedural.actions import ACTIONS
+from motiongpt.procedural.clips import MAX_FRAMES, MIN_FRAMES, generate_clips, make_clip
+from motiongpt.procedural.kinematics import arm_directions, arm_pose, ease, reach, rotation, through
+from motiongpt.procedural.performer import STYLES
 
 FPS = 20
 LARGE = set("big large wide widely high deep deeply far long".split())

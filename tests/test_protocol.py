@@ -20,26 +20,13 @@ from motiongpt.config import SampleConfig, VQVAEConfig
 from motiongpt.data.motions import MotionDataset
 from motiongpt.evaluation import report as evaluation_report
 from motiongpt.evaluation import text as text_evaluation
+from motiongpt.evaluation.clips import Item, items_hash, read_items, shortest_clip
 from motiongpt.evaluation.evaluators import PUBLISHED_FILE
-from motiongpt.evaluation.protocol import (
-    Item,
-    Row,
-    Texts,
-    interval,
-    items_hash,
-    qualities,
-    read_items,
-    rounded,
-    shortest_clip,
-)
+from motiongpt.evaluation.markdown import matching_line, matching_markdown, report_markdown
+from motiongpt.evaluation.protocol import TableRow, Texts, interval, rounded
+from motiongpt.evaluation.qualities import qualities
 from motiongpt.evaluation.reconstruction import evaluate_vqvae
-from motiongpt.evaluation.report import (
-    matching_markdown,
-    protocol_line,
-    report_markdown,
-    write_reconstruction,
-    write_report,
-)
+from motiongpt.evaluation.report import write_reconstruction, write_report
 from motiongpt.evaluation.text import (
     MULTIMODALITY,
     Writer,
@@ -50,17 +37,12 @@ from motiongpt.evaluation.text import (
     write_motions,
 )
 from motiongpt.features.humanml3d import joints_to_features
-from motiongpt.files.store import file_hash
-from motiongpt.metrics.joints import (
-    edit_distance,
-    fid,
-    jerk,
-    multimodality,
-    retrieval_ranks,
-    top_shares,
-)
+from motiongpt.files.hashes import file_hash
+from motiongpt.metrics.embeddings import fid, multimodality, retrieval_ranks, top_shares
+from motiongpt.metrics.joints import jerk
+from motiongpt.metrics.tokens import edit_distance
 from motiongpt.motion_tokenizer import MotionTokenizer
-from motiongpt.stages.run import load_run
+from motiongpt.stages.model import load_run
 from motiongpt.vqvae import VQVAE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -136,7 +118,7 @@ def generator(tiny) -> MotionGenerator:
 
 def t2m(data, generator, **changes) -> tuple:
     values = {"repeats": 2, "multimodality_texts": 2} | changes
-    return evaluate_t2m(data, Stub(), generator.tokenizer, generator, **values)
+    return evaluate_t2m(data, Stub(), generator.motion_tokenizer, generator, **values)
 
 
 @pytest.fixture(scope="module")
@@ -199,15 +181,15 @@ def test_clips_and_training_clips_are_in_the_protocol(folder, generator, tmp_pat
     other = shutil.copytree(folder, tmp_path / "data")
     (other / "train.txt").write_text("c0\nc3\nc35\n")
     data = MotionDataset(other)
-    report, *_ = evaluate_t2m(data, Stub(), generator.tokenizer, repeats=1, clips=33)
-    assert "N = 33 (the first 33 of 37 usable, 5 dropped;" in protocol_line(report["protocol"])
+    report, *_ = evaluate_t2m(data, Stub(), generator.motion_tokenizer, repeats=1, clips=33)
+    assert "N = 33 (the first 33 of 37 usable, 5 dropped;" in matching_line(report["protocol"])
     text = matching_markdown(report)
     assert "**Warning: 3 of 33 measured clips are of the training split" in text  # c0 twice, with a piece of its own
     (other / "train.txt").write_text("c39\n")
-    report, *_ = evaluate_t2m(data, Stub(), generator.tokenizer, repeats=1)
-    assert "first 3" not in protocol_line(report["protocol"]) and "Warning" not in matching_markdown(report)
+    report, *_ = evaluate_t2m(data, Stub(), generator.motion_tokenizer, repeats=1)
+    assert "first 3" not in matching_line(report["protocol"]) and "Warning" not in matching_markdown(report)
     with pytest.raises(ValueError, match="--clips 31 is too small: R-precision needs 32"):
-        evaluate_t2m(data, Stub(), generator.tokenizer, clips=31)
+        evaluate_t2m(data, Stub(), generator.motion_tokenizer, clips=31)
 
 
 def test_interval_and_rounding_by_hand():
@@ -250,7 +232,7 @@ def test_chance_is_one_in_32():
     items = [Item(str(i), np.zeros((40, 263), np.float32), ()) for i in range(64)]
     texts = Texts(SimpleNamespace(embed_text=lambda x: torch.zeros(0, 4)), items, 0)
     motion = torch.randn(64, 16)
-    own, chance = Row(), Row()
+    own, chance = TableRow(), TableRow()
     for repeat in range(200):
         own.match(motion, motion, texts.shuffle(repeat))
         chance.match(motion, motion[texts.deal(repeat)], texts.shuffle(repeat))
@@ -283,7 +265,7 @@ def test_token_distance_to_the_real_codes(data, generator, once):
     captions, _ = Texts(Stub(), items, 0).draw(0)
     texts = [caption.text for caption in captions]
     codes = write_motions(generator, texts, 0, None, SampleConfig(), 7)
-    real = generator.tokenizer.encode([item.features for item in items])
+    real = generator.motion_tokenizer.encode([item.features for item in items])
     for item, text, row in zip(items, texts, codes, strict=True):
         said = [r for other, r in zip(items, real, strict=True) if text in {c.text for c in other.captions}]
         wanted = min(edit_distance(row, reference) for reference in said)
@@ -362,7 +344,7 @@ def test_same_seed_same_bytes(data, generator, result, tmp_path):
 
 def test_few_clips_are_said(data, generator):
     stub = Stub(width=CLIPS + 1)  # N = D
-    report, vectors, _ = evaluate_t2m(data, stub, generator.tokenizer, repeats=1)
+    report, vectors, _ = evaluate_t2m(data, stub, generator.motion_tokenizer, repeats=1)
     assert list(report["rows"]) == ["real", "reconstruction", "chance"] and set(vectors) == {
         "real", "reconstruction", "text"
     }  # fmt: skip
@@ -371,13 +353,13 @@ def test_few_clips_are_said(data, generator):
 
 
 def test_m2t(data, generator, tmp_path):
-    report, vectors, shown = evaluate_m2t(data, Stub(), generator.tokenizer, generator, repeats=2)
-    again, *_ = evaluate_m2t(data, Stub(), generator.tokenizer, generator, repeats=2, batch_size=5)
+    report, vectors, shown = evaluate_m2t(data, Stub(), generator.motion_tokenizer, generator, repeats=2)
+    again, *_ = evaluate_m2t(data, Stub(), generator.motion_tokenizer, generator, repeats=2, batch_size=5)
     assert report == again
     row = report["rows"]["model"]
     assert list(report["rows"]) == ["real", "model", "chance"] and 0 <= row["bleu_4"]["mean"] <= row["bleu_1"]["mean"]
     assert row["rouge_l"]["interval"] == 0 and report["clips"]["c1"]["captions"] == ["someone waves", "clip number 1"]
-    codes = generator.tokenizer.encode([data.features("c1")[:48]])[0]
+    codes = generator.motion_tokenizer.encode([data.features("c1")[:48]])[0]
     assert report["clips"]["c1"]["written"] == generator.describe(codes)
     for name in (*FILES, "best.gif", "notes.txt", "comparison.json"):  # of a former evaluation; other files
         (tmp_path / name).write_text("former")
@@ -460,7 +442,7 @@ def test_mistakes_end_in_one_line(script, stubbed, folder, tiny, tmp_path):
 
 def test_an_evaluator_of_another_motion(data, generator):
     with pytest.raises(ValueError, match="the evaluator has frame rate 30.0"):
-        evaluate_t2m(data, Stub(fps=30.0), generator.tokenizer)
+        evaluate_t2m(data, Stub(fps=30.0), generator.motion_tokenizer)
 
 
 def test_tokenizer_alone_needs_no_language_model(data, tiny):
@@ -547,7 +529,7 @@ def test_multimodality_of_a_model(data, generator, monkeypatch):
     assert report["protocol"]["multimodality"] == [3, 30, 10] and MULTIMODALITY == (100, 30, 10)
     asked = []
     monkeypatch.setattr(Writer, "write_several", lambda self, texts: asked.append(texts))
-    evaluate_t2m(data, Stub(), generator.tokenizer, generator, repeats=1)
+    evaluate_t2m(data, Stub(), generator.motion_tokenizer, generator, repeats=1)
     assert asked == [100]
 
 
@@ -557,7 +539,7 @@ def test_perplexity_of_every_stage(data, tiny, tmp_path):
     tiny.finetune(run, 2)
     items = read_items(data, "test", 40, 196)[0][:32]
     two = MotionGenerator.load(run, stage=2)
-    codes = two.tokenizer.encode([item.features for item in items])
+    codes = two.motion_tokenizer.encode([item.features for item in items])
     every = perplexities(two, items, codes, 7, "all")
     assert list(every) == ["1", "2"] and all(
         every[str(n)].keys() == load_run(run, n).meta["tasks"].keys() for n in (1, 2)
@@ -574,7 +556,7 @@ def test_perplexity_of_every_stage(data, tiny, tmp_path):
 def test_a_motion_of_one_code_of_two_frames(data, generator, monkeypatch):
     """The last frame is held to the four frames an evaluator needs; the motion itself stays as it is."""
     tokenizer = MotionTokenizer(VQVAE(VQVAEConfig(codes=32, code_dim=16, width=16, depth=1, down=1)),
-                                generator.tokenizer.normalizer, HUMANML3D, 20.0)  # fmt: skip
+                                generator.motion_tokenizer.normalizer, HUMANML3D, 20.0)  # fmt: skip
     tokenizer.vqvae.quantizer.codebook.normal_()
     seen = []
     monkeypatch.setattr(
@@ -604,7 +586,7 @@ def test_panels_of_the_bars(data, generator, result, tmp_path, monkeypatch):
     monkeypatch.setattr(evaluation_report, "plot_bars", recorded)
     monkeypatch.setattr(pictures, "_save", lambda figure, path: figures.append(figure) or path)
     evaluation_report.write_pictures(*result, data, tmp_path)
-    m2t = evaluate_m2t(data, Stub(), generator.tokenizer, generator, repeats=1, perplexity="none")
+    m2t = evaluate_m2t(data, Stub(), generator.motion_tokenizer, generator, repeats=1, perplexity="none")
     evaluation_report.write_pictures(*m2t, data, tmp_path)
     several, one = (
         [[getattr(bars, "errorbar", None) for bars in axes.containers] for axes in figure.axes if axes.get_visible()]

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from motiongpt.config import QUANTIZERS, VQVAEConfig
 from motiongpt.quantizers import EMAQuantizer, FSQuantizer, ResidualQuantizer, make_quantizer
-from motiongpt.vqvae import VQVAE, length_mask
+from motiongpt.vqvae import VQVAE, frame_mask
 
 SIZES = {"feature_dim": 23, "joint_dim": 6, "codes": 30, "code_dim": 8, "width": 12, "dead_below": 0.0}
 LENGTHS = [1, 3, 4, 7, 8, 13, 22, 37, 64]
@@ -41,7 +41,7 @@ def padded(size: int, noise: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Clips of LENGTHS in one batch, with garbage of that size where there is no clip."""
     motion = torch.randn(len(LENGTHS), size, 23, generator=torch.Generator().manual_seed(1))
     lengths = torch.tensor(LENGTHS)
-    return torch.where(length_mask(lengths, size)[..., None], motion, noise * torch.randn(motion.shape)), lengths
+    return torch.where(frame_mask(lengths, size)[..., None], motion, noise * torch.randn(motion.shape)), lengths
 
 
 # ---- settings -----------------------------------------------------------------------------------------------------
@@ -303,7 +303,7 @@ def test_decode_from_one_layer_or_all():
 @pytest.mark.parametrize("kind", QUANTIZERS)
 def test_interface(kind):
     quantizer = make_quantizer(config(kind)).train()
-    latents, mask = torch.randn(3, 6, 8), length_mask(torch.tensor([0, 2, 6]), 6)
+    latents, mask = torch.randn(3, 6, 8), frame_mask(torch.tensor([0, 2, 6]), 6)
     quantised, codes, commit, stats = quantizer(latents, mask)
     assert quantised.shape == (3, 6, 8) and codes.shape == (3, 6, quantizer.num_layers) and commit.shape == ()
     assert tuple(stats) == quantizer.stats and stats.keys() >= {"perplexity", "active", "resets"}
@@ -320,7 +320,7 @@ def test_interface(kind):
 def test_masked_rows_are_quantised_as_alone(kind):
     quantizer = trained(config(kind)).quantizer
     latents, lengths = torch.randn(3, 6, 8), [1, 4, 6]
-    quantised, codes, commit, _ = quantizer(latents, length_mask(torch.tensor(lengths), 6))
+    quantised, codes, commit, _ = quantizer(latents, frame_mask(torch.tensor(lengths), 6))
     alone = [quantizer(latents[row : row + 1, :S], None) for row, S in enumerate(lengths)]
     for row, S in enumerate(lengths):
         assert torch.equal(codes[row, :S], alone[row][1][0])

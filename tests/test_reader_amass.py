@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from motiongpt.body.body_model import JOINTS, find_body_model, load_body_model, read_npz
+from motiongpt.body.body_model import JOINTS, find_body_model, load_body_model
 from motiongpt.body.rotations import axis_angle_to_quaternion
 from motiongpt.body.skeletons import HUMANML3D
 from motiongpt.data.motions import MotionDataset
 from motiongpt.data.readers import amass, amass_index
+from motiongpt.files.arrays import read_npz
 
 V, FACES = 60, np.array([[0, 1, 2], [3, 4, 5]])
 COLUMNS = {"smpl": 10, "smplh": 16, "smplx": 20}  # of shapedirs: SMPL-X's short file has 10 of shape, 10 of the face

@@ -12,9 +12,9 @@ import pytest
 
 from motiongpt.body.skeletons import HUMANML3D, KIT
 from motiongpt.data.joint_maps import apply_map, match_map
-from motiongpt.data.prepare.build import Record
+from motiongpt.data.prepare.kit_plain import write_plain
 from motiongpt.data.prepare.report import TooManySkipped
-from motiongpt.data.raw import RawClip
+from motiongpt.data.raw import RawClip, Record
 from motiongpt.data.readers import kit_xml, mmm
 
 NAMES = [name for name in mmm.JOINTS if "SC" not in name]  # the 44 of KIT's files
@@ -258,7 +258,7 @@ def test_plain_files(tmp_path):
     path = make(tmp_path)
     short = kit_xml.read(path, fps=50)
     records = [Record(name, None, [], partial(kit_xml.read, path, 50)) for name in "ab"]
-    kit_xml.plain(iter(records), tmp_path / "out")
+    write_plain(iter(records), tmp_path / "out")
     motion = np.load(tmp_path / "out" / "kit_motion_data.npy", allow_pickle=False)
     assert (motion.shape, motion.dtype) == ((4, 21, 3), np.float32)
     np.testing.assert_array_equal(motion[2:], short.joints)
@@ -268,15 +268,15 @@ def test_plain_files(tmp_path):
         {"id": "b", "start": 2, "length": 2, "captions": ["A man."]},
     ]
     with pytest.raises(ValueError, match="b: .*100 fps"):
-        kit_xml.plain([records[0], Record("b", None, [], partial(kit_xml.read, path))], tmp_path)
+        write_plain([records[0], Record("b", None, [], partial(kit_xml.read, path))], tmp_path)
     with pytest.raises(ValueError, match="no clips"):
-        kit_xml.plain([], tmp_path)
+        write_plain([], tmp_path)
     said = []
     bad = Record("bad", None, [], partial(kit_xml.read, tmp_path / "none_mmm.xml"))
     with pytest.raises(TooManySkipped, match="1 of 3 records cannot be used .* first bad: .*does not exist"):
-        kit_xml.plain([*records, bad], tmp_path / "no", said.append)
+        write_plain([*records, bad], tmp_path / "no", said.append)
     assert len(said) == 1 and said[0].startswith("skipped bad: ") and not (tmp_path / "no").exists()
-    kit_xml.plain([*records * 10, bad], tmp_path / "most", said.append)  # 1 of 21
+    write_plain([*records * 10, bad], tmp_path / "most", said.append)  # 1 of 21
     assert said[1:] == said[:1] and len(json.loads((tmp_path / "most" / "kit_text_data.json").read_text())) == 20
 
 

@@ -7,12 +7,14 @@ import pytest
 from mutations import check_mutations
 
 from motiongpt.body.skeletons import HUMANML3D, KIT
-from motiongpt.data.motions import load_array, parse_captions, read_ids
+from motiongpt.data.motions import read_ids
 from motiongpt.data.prepare.caption_table import read_captions
 from motiongpt.data.prepare.explain import explain
-from motiongpt.data.prepare.sources import Options, load_joints
+from motiongpt.data.prepare.sources import Options, load_raw_joints
+from motiongpt.data.texts import parse_captions
 from motiongpt.data.tokens import load_tokens
 from motiongpt.features.normalizer import Normalizer
+from motiongpt.files.arrays import load_array
 
 ROWS = [{"id": f"clip{i}", "caption": f"he walks {i} steps", "participant": "P1", "split": "val"} for i in range(9)]
 ENTRIES = [{"text_query": f"he walks {i}", "motion_tokens": "1 22 333", "participant_id": "P1"} for i in range(9)]
@@ -29,7 +31,7 @@ def test_joints_and_features(tmp_path):
         np.save(path, np.random.default_rng(0).normal(size=shape).astype(np.float32))
 
         def read(path=path, skeleton=skeleton, width=shape[1], is_joints=source == "joints"):
-            return load_joints(path, skeleton) if is_joints else load_array(path, 2, width)
+            return load_raw_joints(path, skeleton) if is_joints else load_array(path, 2, width)
 
         also = lambda source=source, path=path, skeleton=skeleton: explain(source, path, Options(skeleton))  # noqa: E731
         check_mutations(path, read, also, head=128)

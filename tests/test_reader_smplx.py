@@ -11,7 +11,8 @@ from test_reader_amass import write_models
 from motiongpt.body.body_model import BodyModel
 from motiongpt.body.skeletons import HUMANML3D
 from motiongpt.data.readers import smplx
-from motiongpt.data.readers.smplx import KEYS, LAYOUT, from_layout
+from motiongpt.data.readers.smplx import KEYS
+from motiongpt.features.smplx import LAYOUT, from_layout
 
 WIDTHS = {name: columns.stop - columns.start for name, columns in LAYOUT.items()}
 

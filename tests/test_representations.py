@@ -6,14 +6,9 @@ import torch
 
 from motiongpt.body.rotations import rotate_y
 from motiongpt.body.skeletons import HUMANML3D, KIT, MYOSKELETON
-from motiongpt.data.readers.smplx import LAYOUT
-from motiongpt.features.humanml3d import (
-    canonicalise,
-    feature_groups,
-    features_to_joints,
-    joints_to_features,
-)
+from motiongpt.features.humanml3d import canonicalise, feature_groups, features_to_joints, joints_to_features
 from motiongpt.features.representations import SMPLXParameters, get_representation
+from motiongpt.features.smplx import LAYOUT
 from motiongpt.procedural.clips import make_clip
 
 

@@ -36,7 +36,7 @@ def test_help_says_what_it_is_and_its_defaults(script, name):
 
 def test_help_shows_the_defaults_of_the_script(script):
     from motiongpt.config import VQVAEConfig
-    from motiongpt.tasks.render import DEMO_VALUES, RECIPES
+    from motiongpt.stages.recipes import DEMO_VALUES, RECIPES
 
     text = " ".join(script("train_vqvae", "--help").out.split())
     assert "forward pass (default: 128)" in text and "peak learning rate (default: 0.0002)" in text

@@ -12,7 +12,8 @@ from motiongpt.data.prepare.downloads import check, lines
 from motiongpt.data.prepare.sources import SOURCES, check_flags, clip_id, guess_caption, metres
 from motiongpt.features.humanml3d import joints_to_features
 from motiongpt.features.normalizer import Normalizer
-from motiongpt.features.representations import SMPLX_WIDTHS, get_representation
+from motiongpt.features.representations import get_representation
+from motiongpt.features.smplx import SMPLX_WIDTHS
 from motiongpt.files.store import read_json
 from motiongpt.procedural.clips import generate_clips
 from tests.test_build import tree

@@ -15,19 +15,10 @@ from motiongpt.config import LoRAConfig, TrainConfig
 from motiongpt.data.tokens import load_tokens, save_tokens
 from motiongpt.files.store import read_json, read_tensors, write_json, write_tensors
 from motiongpt.llm import LLM
-from motiongpt.stages.run import (
-    WEIGHTS,
-    RunConfig,
-    find_base,
-    finished_stages,
-    load_run,
-    load_weights,
-    motion_words,
-    open_stage,
-    relative_backbone,
-    relative_path,
-)
-from motiongpt.vocab import MotionVocab, load_tokenizer
+from motiongpt.stages.model import load_run, load_weights, motion_words, open_stage
+from motiongpt.stages.run import WEIGHTS, RunConfig, find_base, finished_stages, relative_backbone, relative_path
+from motiongpt.text_tokenizer import load_text_tokenizer
+from motiongpt.vocab import MotionVocab
 from motiongpt.weights.llm import load_llm
 
 IDS = torch.tensor([[5, 300, 302, 333, 301], [336, 300, 299, 0, 341]])  # text, markers, codes, task and people words
@@ -124,7 +115,7 @@ def test_another_rank_than_the_stage_before_is_refused(tiny, tmp_path):
 
 
 def test_dropout_is_the_stages_own(tiny):
-    tokenizer, run = load_tokenizer(tiny.backbone), RunConfig.read(tiny.run)
+    tokenizer, run = load_text_tokenizer(tiny.backbone), RunConfig.read(tiny.run)
     model = open_stage(tiny.run / "stage1", tokenizer, run, "lora", LoRAConfig(4, 4.0, 0.25), 0)
     assert {m.p for m in model.llm.modules() if isinstance(m, torch.nn.Dropout)} == {0.25}
 
@@ -407,14 +398,14 @@ def test_a_stage_whose_data_lacks_participants_keeps_the_runs(tiny, tmp_path):
 def test_a_full_stage_with_other_words_is_refused(tiny, tmp_path):
     folder = tiny.finetune(tmp_path / "run", train_mode="full")
     with pytest.raises(ValueError, match="has 42 motion words, this run 43"):
-        load_weights(folder, MotionVocab(load_tokenizer(tiny.backbone), 33, ("P0", "P1", "P2")))
+        load_weights(folder, MotionVocab(load_text_tokenizer(tiny.backbone), 33, ("P0", "P1", "P2")))
 
 
 def test_a_backbone_knows_its_motion_words_in_the_codes_of_its_own_tokenizer_only(tiny, tmp_path):
     """In another tokenizer's codes the same rows would be noise that looks like knowledge."""
     folder = tiny.finetune(tmp_path / "run", train_mode="full")
     (folder / "tokenizer.json").write_bytes((tiny.backbone / "tokenizer.json").read_bytes())
-    tokenizer, people = load_tokenizer(tiny.backbone), ("P0", "P1", "P2")
+    tokenizer, people = load_text_tokenizer(tiny.backbone), ("P0", "P1", "P2")
     vocab = MotionVocab(tokenizer, 32, people)
     table = load_llm(folder).embed_tokens.weight[vocab.first_id :]
     write_json(folder / "meta.json", {"motion_words": motion_words(vocab, "abc")})
@@ -453,7 +444,7 @@ def test_a_run_of_captions_writes_no_motion(tiny, tmp_path):
     with pytest.raises(ValueError, match="trained on captions only"):
         load_run(tmp_path / "bb")
     llm = load_llm(folder)  # it is a plain backbone, without motion words
-    assert isinstance(llm, LLM) and llm.config.vocab_size == load_tokenizer(folder).size
+    assert isinstance(llm, LLM) and llm.config.vocab_size == load_text_tokenizer(folder).size
     tiny.finetune(tmp_path / "run", backbone=str(folder))
     assert load_run(tmp_path / "run").config.backbone == "../bb/stage1"
     for wrong, message in (

@@ -9,21 +9,17 @@ import torch
 from motiongpt.config import LLMConfig, LoRAConfig, TrainConfig, VQVAEConfig
 from motiongpt.data.tokens import Entry
 from motiongpt.llm import LLM
-from motiongpt.tasks.render import (
+from motiongpt.stages.recipes import (
     DEMO_VALUES,
-    NULL_SHARE,
     RECIPES,
-    TASKS,
-    Renderer,
-    TaskCollate,
-    collate,
     find_stage,
     first_language_stage,
     list_recipes,
-    lm_loss,
     parse_tasks,
     recipe_name,
 )
+from motiongpt.tasks.batches import TaskCollate, collate, lm_loss
+from motiongpt.tasks.render import NULL_SHARE, TASKS, Renderer
 from motiongpt.vocab import MotionVocab
 
 
@@ -148,8 +144,8 @@ def test_a_share_of_the_examples_hides_the_participant():
 
 def test_a_caption_is_encoded_once(monkeypatch):
     render, calls = renderer(*CHAT), []
-    encode = render.vocab.tokenizer.encode
-    monkeypatch.setattr(render.vocab.tokenizer, "encode", lambda text: calls.append(text) or encode(text))
+    encode = render.vocab.text_tokenizer.encode
+    monkeypatch.setattr(render.vocab.text_tokenizer, "encode", lambda text: calls.append(text) or encode(text))
     first = [render.render(task, ENTRY, rng()) for task in TASKS]
     assert calls == ["a b"] and first == [render.render(task, ENTRY, rng()) for task in TASKS]
 
@@ -177,10 +173,10 @@ def test_frame_without_think_words():
 
 def test_frame_in_words():
     """What the framed ids say is Qwen's chat template, a turn each."""
-    from motiongpt.vocab import train_tokenizer
+    from motiongpt.text_tokenizer import train_text_tokenizer
 
-    render = Renderer(MotionVocab(train_tokenizer(["a person walks"], 300), 3))
-    text = render.vocab.tokenizer.full.decode(render.frame.before + render.frame.after, skip_special_tokens=False)
+    render = Renderer(MotionVocab(train_text_tokenizer(["a person walks"], 300), 3))
+    text = render.vocab.text_tokenizer.full.decode(render.frame.before + render.frame.after, skip_special_tokens=False)
     assert text == "<|im_start|>user\n<|im_end|>\n<|im_start|>assistant\n"
 
 

@@ -10,19 +10,16 @@ import torch
 from motiongpt.body.skeletons import HUMANML3D, KIT, MYOSKELETON
 from motiongpt.config import TrainConfig, VQVAEConfig
 from motiongpt.data.motions import MotionDataset
-from motiongpt.data.readers.smplx import FOREIGN, LAYOUT
 from motiongpt.features.humanml3d import features_to_joints, joints_to_features
 from motiongpt.features.normalizer import Normalizer
 from motiongpt.features.representations import get_representation
-from motiongpt.files.store import file_hash, hold, read_json, write_json
-from motiongpt.motion_tokenizer import (
-    ENCODE_BATCH,
-    MotionTokenizer,
-    reconstruction_errors,
-    tokenizer_files,
-)
+from motiongpt.features.smplx import FOREIGN, LAYOUT
+from motiongpt.files.hashes import file_hash
+from motiongpt.files.lock import hold
+from motiongpt.files.store import read_json, write_json
+from motiongpt.motion_tokenizer import ENCODE_BATCH, MotionTokenizer, tokenizer_files
 from motiongpt.procedural.clips import generate_clips
-from motiongpt.stages.tokenizer import train_tokenizer
+from motiongpt.stages.tokenizer import reconstruction_errors, train_motion_tokenizer
 from motiongpt.vqvae import VQVAE
 from motiongpt.weights.vqvae import save_t2m_gpt
 
@@ -388,7 +385,7 @@ def train(clips, tmp_path):
     config = TrainConfig(max_steps=1, batch_size=4, window=16, eval_every=1, save_every=1)
 
     def call(out, **how):
-        return train_tokenizer(MotionDataset(data), CONFIG, config, out, device=torch.device("cpu"),
+        return train_motion_tokenizer(MotionDataset(data), CONFIG, config, out, device=torch.device("cpu"),
                                precision="fp32", say=lambda line: None, **how)  # fmt: skip
 
     return call

@@ -8,16 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from motiongpt.data.tokens import (
-    Entry,
-    Prompts,
-    codebook_size,
-    dedup,
-    load_tokens,
-    meta_path,
-    prompt_table,
-    save_tokens,
-)
+from motiongpt.data.prompts import Prompts, prompt_table
+from motiongpt.data.tokens import Entry, codebook_size, dedup, load_tokens, meta_path, save_tokens
 from motiongpt.motion_tokenizer import MotionTokenizer
 
 

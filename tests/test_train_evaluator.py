@@ -15,9 +15,9 @@ import torch
 from motiongpt.config import EvaluatorConfig, TrainConfig
 from motiongpt.data.motions import MotionDataset
 from motiongpt.evaluation import training as evaluator_training
+from motiongpt.evaluation.clips import items_hash
 from motiongpt.evaluation.evaluators import Evaluator
 from motiongpt.evaluation.networks import MovementConvEncoder
-from motiongpt.evaluation.protocol import items_hash
 from motiongpt.evaluation.training import (
     Collate,
     matching_loss,

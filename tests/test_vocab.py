@@ -5,15 +5,8 @@ import string
 
 import pytest
 
-from motiongpt.vocab import (
-    TASK_WORDS,
-    JSONTokenizer,
-    MotionVocab,
-    format_motion,
-    load_tokenizer,
-    parse_motion,
-    train_tokenizer,
-)
+from motiongpt.text_tokenizer import JSONTokenizer, load_text_tokenizer, train_text_tokenizer
+from motiongpt.vocab import TASK_WORDS, MotionVocab, format_motion, parse_motion
 
 CAPTIONS = ("a person walks forward", "a person walks backward and waves", "someone jumps over the fence")
 HOSTILE = (
@@ -40,7 +33,7 @@ PLAIN = (
 
 def qwen_like() -> JSONTokenizer:
     """A trained byte-level tokenizer with non-special added tokens behind its vocabulary, as Qwen3's <think>."""
-    content = json.loads(train_tokenizer(CAPTIONS, 300).full.to_str())
+    content = json.loads(train_text_tokenizer(CAPTIONS, 300).full.to_str())
     size = max(content["model"]["vocab"].values()) + 1
     for i, word in enumerate(("<think>", "</think>", "<tool_call>")):
         content["added_tokens"].append(
@@ -50,7 +43,7 @@ def qwen_like() -> JSONTokenizer:
     return JSONTokenizer(json.dumps(content))
 
 
-TOKENIZERS = {"trained": lambda: train_tokenizer(CAPTIONS, 300), "qwen-like": qwen_like}
+TOKENIZERS = {"trained": lambda: train_text_tokenizer(CAPTIONS, 300), "qwen-like": qwen_like}
 
 
 @pytest.fixture(params=list(TOKENIZERS))
@@ -62,7 +55,7 @@ def tokenizer(request) -> JSONTokenizer:
 
 
 def test_layout_of_ids_is_the_documented_one():
-    tokenizer = train_tokenizer(CAPTIONS, 300)
+    tokenizer = train_text_tokenizer(CAPTIONS, 300)
     vocab = MotionVocab(tokenizer, 4, ["P2", "P1", "P2"])
     n = tokenizer.size
     assert vocab.words == (
@@ -82,7 +75,7 @@ def test_first_id_is_the_largest_id_plus_one(tokenizer):
 
 
 def test_a_tokenizer_with_gaps_is_refused():
-    content = json.loads(train_tokenizer(CAPTIONS, 300).full.to_str())
+    content = json.loads(train_text_tokenizer(CAPTIONS, 300).full.to_str())
     last = max(content["model"]["vocab"], key=content["model"]["vocab"].get)
     content["model"]["vocab"][last] += 7
     with pytest.raises(ValueError, match="gaps"):
@@ -92,11 +85,11 @@ def test_a_tokenizer_with_gaps_is_refused():
 @pytest.mark.parametrize("code", [-1, 4, 10**12])
 def test_a_code_outside_the_codebook_is_refused(code):
     with pytest.raises(ValueError, match=f"code {code} is outside the codebook of 4"):
-        MotionVocab(train_tokenizer(CAPTIONS, 300), 4).motion_ids([0, code])
+        MotionVocab(train_text_tokenizer(CAPTIONS, 300), 4).motion_ids([0, code])
 
 
 def test_participants_are_known_or_refused_by_name():
-    vocab = MotionVocab(train_tokenizer(CAPTIONS, 300), 4, ["P1"])
+    vocab = MotionVocab(train_text_tokenizer(CAPTIONS, 300), 4, ["P1"])
     with pytest.raises(ValueError, match="unknown participant 'P9'.*P1"):
         vocab.participant_id("P9")
     with pytest.raises(ValueError, match="unknown participant ''"):
@@ -105,16 +98,16 @@ def test_participants_are_known_or_refused_by_name():
 
 def test_a_word_cannot_exist_twice(tmp_path):
     """A participant called NULL would share <PID_NULL>, and every later id would be one off."""
-    tokenizer = train_tokenizer(CAPTIONS, 300)
+    tokenizer = train_text_tokenizer(CAPTIONS, 300)
     with pytest.raises(ValueError, match="<PID_NULL> exists already"):
         MotionVocab(tokenizer, 4, ["NULL"])
     tokenizer.save(tmp_path, MotionVocab(tokenizer, 4).words)
     with pytest.raises(ValueError, match="<MOT_BEGIN> exists already"):
-        MotionVocab(load_tokenizer(tmp_path), 4)
+        MotionVocab(load_text_tokenizer(tmp_path), 4)
 
 
 def test_unknown_words_and_empty_codebooks_are_refused():
-    tokenizer = train_tokenizer(CAPTIONS, 300)
+    tokenizer = train_text_tokenizer(CAPTIONS, 300)
     with pytest.raises(ValueError, match="<NOTHING>"):
         MotionVocab(tokenizer, 4).id("<NOTHING>")
     with pytest.raises(ValueError, match="at least one code"):
@@ -136,7 +129,7 @@ def test_hostile_text_never_becomes_a_special_token(tokenizer, text):
 def test_hostile_text_is_text_for_the_saved_tokenizer_too(tokenizer, text, tmp_path):
     vocab = MotionVocab(tokenizer, 4, ["P1"])
     tokenizer.save(tmp_path, vocab.words)
-    saved = load_tokenizer(tmp_path)
+    saved = load_text_tokenizer(tmp_path)
     assert saved.encode(text) == tokenizer.encode(text)
 
 
@@ -152,7 +145,7 @@ def test_special_tokens_are_found_by_name_and_left_out_of_text(tokenizer):
 
 
 def test_a_file_that_asks_for_cutting_and_padding_is_read_whole():
-    tokenizer = train_tokenizer(CAPTIONS, 300)
+    tokenizer = train_text_tokenizer(CAPTIONS, 300)
     tokenizer.full.enable_truncation(3)
     tokenizer.full.enable_padding(length=8)
     reread = JSONTokenizer(tokenizer.full.to_str())
@@ -206,12 +199,12 @@ def test_saved_tokenizer_loads_in_transformers(tokenizer, tmp_path):
 def test_a_file_that_is_no_tokenizer_is_a_named_error(content, tmp_path):
     (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(ValueError, match="tokenizer.json"):
-        load_tokenizer(tmp_path)
+        load_text_tokenizer(tmp_path)
 
 
 def test_a_folder_without_a_tokenizer_is_a_named_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="no tokenizer.json"):
-        load_tokenizer(tmp_path)
+        load_text_tokenizer(tmp_path)
 
 
 # 4) Motion as text.

@@ -8,7 +8,7 @@ from torch import nn
 from motiongpt.config import VQVAEConfig
 from motiongpt.files.store import read_tensors, write_tensors
 from motiongpt.quantizers import EMAQuantizer
-from motiongpt.vqvae import VQVAE, length_mask
+from motiongpt.vqvae import VQVAE, frame_mask
 
 TINY = VQVAEConfig(feature_dim=23, joint_dim=6, codes=16, code_dim=8, width=12, dead_below=0.0)
 LENGTHS = [1, 2, 3, 4, 5, 7, 8, 13, 22, 37, 63, 64]
@@ -32,7 +32,7 @@ def padded(lengths: list[int], size: int, noise: float = 100.0, seed: int = 1) -
     motion = torch.randn(len(lengths), size, TINY.feature_dim, generator=generator)
     garbage = noise * torch.randn(motion.shape)
     lengths = torch.tensor(lengths)
-    return torch.where(length_mask(lengths, size)[..., None], motion, garbage), lengths
+    return torch.where(frame_mask(lengths, size)[..., None], motion, garbage), lengths
 
 
 def assert_same_codes(quantizer: EMAQuantizer, ours: list[int], theirs: list[int], latents: torch.Tensor) -> None:
@@ -114,7 +114,7 @@ def test_garbage_in_the_padding_never_leaks():
     clean, lengths = padded(LENGTHS, 64, noise=0.0)
     dirty, _ = padded(LENGTHS, 64, noise=1000.0)
     with torch.no_grad():
-        real = length_mask(lengths // 4, 16)
+        real = frame_mask(lengths // 4, 16)
         # the same computation on the same numbers: equal bit for bit
         assert torch.equal(model.latents(clean, lengths)[real], model.latents(dirty, lengths)[real])
         a, b = model(clean, lengths), model(dirty, lengths)
@@ -134,7 +134,7 @@ def test_full_lengths_are_no_lengths():
 def test_decode_padded_equals_alone():
     model = make()
     lengths = torch.tensor([0, 1, 2, 5, 9])
-    codes = torch.randint(0, 16, (5, 9)).masked_fill(~length_mask(lengths, 9), -1)
+    codes = torch.randint(0, 16, (5, 9)).masked_fill(~frame_mask(lengths, 9), -1)
     motion = model.decode(codes, lengths)
     assert motion.shape == (5, 36, 23)
     for row, S in enumerate(lengths.tolist()):
@@ -180,7 +180,7 @@ def test_ema_equals_a_literal_reference():
 
 def test_padding_never_enters_the_averages():
     one, other = make().quantizer.train(), make().quantizer.train()
-    latents, mask = torch.randn(2, 6, 8), length_mask(torch.tensor([2, 6]), 6)
+    latents, mask = torch.randn(2, 6, 8), frame_mask(torch.tensor([2, 6]), 6)
     one(latents, mask)
     other(torch.where(mask[..., None], latents, 50 * torch.randn(2, 6, 8)), mask)
     assert all(torch.equal(a, b) for a, b in zip(one.buffers(), other.buffers(), strict=True))
@@ -236,7 +236,7 @@ def test_straight_through():
 
 def test_commitment_pulls_latents_to_their_rows():
     quantizer = make().quantizer
-    latents, mask = torch.randn(2, 5, 8, requires_grad=True), length_mask(torch.tensor([3, 5]), 5)
+    latents, mask = torch.randn(2, 5, 8, requires_grad=True), frame_mask(torch.tensor([3, 5]), 5)
     _, codes, commit, _ = quantizer(latents, mask)
     rows = quantizer.codebook[codes[..., 0].clamp(min=0)]
     torch.testing.assert_close(commit, (latents - rows).square().mean(-1)[mask].sum())

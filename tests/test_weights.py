@@ -12,8 +12,11 @@ from safetensors.torch import load_file, save_file
 
 from motiongpt import lora
 from motiongpt.config import LLM_PRESETS, LoRAConfig
+from motiongpt.hub import resolve_backbone, resolve_folder
 from motiongpt.llm import LLM
 from motiongpt.weights import llm as weights
+from motiongpt.weights.adapters import load_adapter, save_adapter
+from motiongpt.weights.vqvae import load_vqvae
 
 TINY = LLM_PRESETS["tiny"]
 CONFIG = LoRAConfig(lora_r=3, lora_alpha=6.0)
@@ -243,10 +246,10 @@ def test_no_family_for_these_flags():
 
 
 def test_local_folder_as_it_is(tmp_path):
-    assert weights.resolve_backbone(tmp_path) == tmp_path
+    assert resolve_backbone(tmp_path) == tmp_path
     for name in (str(tmp_path / "no"), "./no", "a/b/c"):
         with pytest.raises(FileNotFoundError, match="no backbone folder at"):
-            weights.resolve_backbone(name)
+            resolve_backbone(name)
 
 
 def test_hub_names(monkeypatch, tmp_path):
@@ -265,14 +268,14 @@ def test_hub_names(monkeypatch, tmp_path):
     errors.HFValidationError = type("HFValidationError", (ValueError,), {})
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
     monkeypatch.setitem(sys.modules, "huggingface_hub.errors", errors)
-    assert weights.resolve_backbone("user/name") == tmp_path
+    assert resolve_backbone("user/name") == tmp_path
     assert asked["name"] == "user/name" and "*.safetensors" in asked["patterns"] and asked["ignored"] == []
-    assert weights.resolve_folder("user/run", "run", "", ignore=["*/state/*"]) == tmp_path
+    assert resolve_folder("user/run", "run", "", ignore=["*/state/*"]) == tmp_path
     assert asked == {"name": "user/run", "patterns": ["*"], "ignored": ["*/state/*"]}
     with pytest.raises(
         ValueError, match="user/gone is neither a local folder nor .*404 Client Error.*check the name"
     ) as e:
-        weights.resolve_backbone("user/gone")
+        resolve_backbone("user/gone")
     assert "\n" not in str(e.value)
 
 
@@ -281,7 +284,7 @@ def test_a_path_misspelt_is_not_looked_for_on_the_hub(monkeypatch, tmp_path):
     (tmp_path / "outputs").mkdir()
     for name in ("outputs/rum", "rum", "~nobody/rum"):
         with pytest.raises(FileNotFoundError, match=f"no run folder at {name}; do this"):
-            weights.resolve_folder(name, "run", "do this")
+            resolve_folder(name, "run", "do this")
 
 
 def test_hash_of_weights(tmp_path):
@@ -304,7 +307,7 @@ def test_a_vqvae_config_of_another_kind_is_named(tmp_path):
     for content in ("{}", "[]", '{"VQVAEConfig": 3}'):
         (tmp_path / "config.json").write_text(content)
         with pytest.raises(ValueError, match="config.json is not a tokenizer's: it has no VQVAEConfig"):
-            weights.load_vqvae(tmp_path)
+            load_vqvae(tmp_path)
 
 
 def test_hub_name_offline(monkeypatch, tmp_path):
@@ -313,7 +316,7 @@ def test_hub_name_offline(monkeypatch, tmp_path):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ValueError, match="user/name is neither a local folder"):
-        weights.resolve_backbone("user/name")
+        resolve_backbone("user/name")
 
 
 # Adapters
@@ -324,13 +327,13 @@ def test_hub_name_offline(monkeypatch, tmp_path):
 def test_adapter_round_trip(tied, prepared, tmp_path):
     """Onto a bare base, and onto a model that has (other) adapters and rows of the same kind already."""
     llm = adapted(tie_embeddings=tied)
-    weights.save_adapter(llm, tmp_path, CONFIG, "user/base")
+    save_adapter(llm, tmp_path, CONFIG, "user/base")
     again = make(tie_embeddings=tied)
     if prepared:
         again.extend(290, 20, seeded(8))
         lora.inject(again, CONFIG, seeded(9))
     state = torch.get_rng_state()
-    assert weights.load_adapter(again, tmp_path) == replace(CONFIG, lora_targets=tuple(sorted(CONFIG.lora_targets)))
+    assert load_adapter(again, tmp_path) == replace(CONFIG, lora_targets=tuple(sorted(CONFIG.lora_targets)))
     assert torch.equal(torch.get_rng_state(), state)
     ids = torch.randint(0, 310, (2, 9))
     assert torch.equal(again(ids), llm(ids))
@@ -340,14 +343,14 @@ def test_adapter_round_trip(tied, prepared, tmp_path):
 def test_adapter_without_new_rows(ids, tmp_path):
     llm = make()
     lora.inject(llm, CONFIG, seeded(2))
-    weights.save_adapter(llm, tmp_path, CONFIG, "user/base")
+    save_adapter(llm, tmp_path, CONFIG, "user/base")
     again = make()
-    weights.load_adapter(again, tmp_path)
+    load_adapter(again, tmp_path)
     assert again.new_in is None and torch.equal(again(ids), llm(ids))
 
 
 def test_adapter_layout(tmp_path):
-    weights.save_adapter(adapted(tie_embeddings=False), tmp_path, CONFIG, "user/base")
+    save_adapter(adapted(tie_embeddings=False), tmp_path, CONFIG, "user/base")
     values = json.loads((tmp_path / "adapter_config.json").read_text())
     assert values["base_model_name_or_path"] == "user/base" and values["r"] == 3
     rows = list(range(290, 310))
@@ -373,11 +376,11 @@ def test_adapter_layout(tmp_path):
     ],
 )
 def test_disagreeing_adapters_name_the_file_and_touch_nothing(changes, message, tmp_path):
-    weights.save_adapter(adapted(), tmp_path, CONFIG, "user/base")
+    save_adapter(adapted(), tmp_path, CONFIG, "user/base")
     edit(tmp_path / "adapter_config.json", **changes)
     llm = make()
     with pytest.raises(ValueError, match=message):
-        weights.load_adapter(llm, tmp_path)
+        load_adapter(llm, tmp_path)
     assert llm.new_in is None and not lora.lora_layers(llm)
 
 
@@ -390,29 +393,29 @@ def test_disagreeing_adapters_name_the_file_and_touch_nothing(changes, message, 
     ],
 )
 def test_another_base_is_refused(other, message, tmp_path):
-    weights.save_adapter(adapted(), tmp_path, CONFIG, "user/base")
+    save_adapter(adapted(), tmp_path, CONFIG, "user/base")
     with pytest.raises(ValueError, match=message):
-        weights.load_adapter(make(**other), tmp_path)
+        load_adapter(make(**other), tmp_path)
 
 
 def test_prepared_model_must_agree(tmp_path):
-    weights.save_adapter(adapted(), tmp_path, CONFIG, "user/base")
+    save_adapter(adapted(), tmp_path, CONFIG, "user/base")
     llm = make()
     llm.extend(280, 20)
     with pytest.raises(ValueError, match="adapter_config.json: new rows 290 to 309, the model has 280 to 299"):
-        weights.load_adapter(llm, tmp_path)
+        load_adapter(llm, tmp_path)
     llm = make()
     lora.inject(llm, replace(CONFIG, lora_alpha=3.0))
     with pytest.raises(ValueError, match="adapter_config.json: r, lora_alpha or target_modules"):
-        weights.load_adapter(llm, tmp_path)
+        load_adapter(llm, tmp_path)
 
 
 def test_truncated_adapter_is_named(tmp_path):
-    weights.save_adapter(adapted(), tmp_path, CONFIG, "user/base")
+    save_adapter(adapted(), tmp_path, CONFIG, "user/base")
     path = tmp_path / "adapter_model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match="adapter_model.safetensors"):
-        weights.load_adapter(make(), tmp_path)
+        load_adapter(make(), tmp_path)
     path.unlink()
     with pytest.raises(FileNotFoundError, match="adapter_model.safetensors"):
-        weights.load_adapter(make(), tmp_path)
+        load_adapter(make(), tmp_path)

@@ -8,9 +8,6 @@ move vertices, not joints.
 The files are not unpickled: .npz arrays of numbers are read by name, .pkl goes through `motiongpt.files.unpickle`.
 """
 
-import math
-import zipfile
-from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from motiongpt.body.skeletons import HUMANML3D
+from motiongpt.files.arrays import read_npz
 from motiongpt.files.unpickle import load_pickle
 
 J = HUMANML3D.num_joints
@@ -30,7 +28,6 @@ LICENCE = {
 }
 GENDERS = ("male", "female", "neutral")
 MAX_BETAS = 16  # AMASS has no more
-MAX_BYTES = 1 << 30  # of one array; the largest of SMPL-X, posedirs, has 122 MB and is not read
 _KEYS = ("J_regressor", "v_template", "shapedirs", "kintree_table")
 _NO_EXPRESSION = 400  # columns of SMPL-X's shapedirs in the full file; in shorter ones the face comes after 10
 _SMPL_RELEASES = ("basicmodel_{0}_lbs_10_207_0_v1.1.0.pkl", "basicModel_{0}_lbs_10_207_0_v1.0.0.pkl",
@@ -108,37 +105,3 @@ def _numbers(value, place: str) -> np.ndarray:
     if not np.isfinite(array).all():
         raise ValueError(f"{place} has NaN or infinite numbers")
     return array.astype(np.float64, copy=False)
-
-
-def read_npz(
-    path: Path | str, keys: Collection[str]
-) -> tuple[dict[str, tuple[tuple[int, ...], np.dtype]], dict[str, np.ndarray]]:
-    """Shape and dtype of everything in an .npz, and those of `keys` that are there as arrays. Nothing is unpickled.
-
-    No array is made larger than its part of the file, or than 1 GiB. Raises FileNotFoundError, or ValueError in one
-    line for a damaged file and for Python objects under one of `keys`.
-    """
-    path, headers, arrays = Path(path), {}, {}
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for info in archive.infolist():
-                name = info.filename.removesuffix(".npy")
-                with archive.open(info) as part:
-                    version = np.lib.format.read_magic(part)
-                    one = version == (1, 0)
-                    header = np.lib.format.read_array_header_1_0 if one else np.lib.format.read_array_header_2_0
-                    shape, _, dtype = header(part)
-                headers[name] = shape, dtype
-                if name not in keys:
-                    continue
-                if dtype.hasobject:
-                    raise ValueError(f"{name} holds Python objects instead of numbers")
-                if not 0 <= math.prod(shape) * dtype.itemsize <= min(info.file_size, MAX_BYTES):
-                    raise ValueError(f"{name} claims {shape} {dtype} in {info.file_size} bytes")
-                with archive.open(info) as part:
-                    arrays[name] = np.lib.format.read_array(part, allow_pickle=False)
-    except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds on damaged files
-        raise ValueError(f"{path} is damaged or no .npz ({' '.join(str(error).split())[:200]})") from error
-    return headers, arrays

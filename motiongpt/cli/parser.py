@@ -7,8 +7,6 @@ only when a script asks.
 
 import argparse
 import dataclasses
-import math
-import os
 import shlex
 import sys
 import traceback
@@ -29,13 +27,7 @@ from motiongpt.config import (
 from motiongpt.files.store import read_json
 
 if TYPE_CHECKING:
-    import torch
-
-    from motiongpt.data.motions import MotionDataset
-    from motiongpt.generator import MotionGenerator
     from motiongpt.loops import Result
-    from motiongpt.motion_files import Reading
-    from motiongpt.motion_tokenizer import MotionTokenizer
 
 Config = TypeVar("Config", bound=JSONConfig)
 
@@ -50,8 +42,6 @@ VQVAE_TRAIN_FLAGS = tuple(
 CONFIGS = (TrainConfig, LoRAConfig, VQVAEConfig, SampleConfig, EvaluatorConfig)  # what --config may hold
 BESIDE_CONFIGS = ("RunConfig", "LLMConfig", "skeleton", "fps", "representation")  # what else a run's config.json holds
 DEBUG_STEPS = 5
-NOT_READ_YET = ("HF_USER", "HUB_REPO_S1", "HUB_REPO_S2", "HUB_REPO_S3", "SMPLX_MODEL_DIR")
-"""Variables of the ancestors whose feature is not there yet."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -124,59 +114,6 @@ def describe(config: JSONConfig, origins: dict[str, str]) -> str:
     return "; ".join(part for part in (", ".join(chosen), "default: " + ", ".join(rest) if rest else "") if part)
 
 
-def fill_from_environment(args: argparse.Namespace, **variables: str) -> None:
-    """Fill path flags that were not given from environment variables, and say so: data="DATA_JSON_PATH"."""
-    for name, variable in variables.items():
-        if getattr(args, name) is None and (value := os.environ.get(variable)):
-            setattr(args, name, Path(value).expanduser())
-            print(f"{flag_name(name)} {getattr(args, name)} (environment: {variable})")
-
-
-def fill_tokenizer_from_environment(args: argparse.Namespace) -> None:
-    """VQVAE_CHECKPOINT for --vqvae and, where that is the file of another project, VQVAE_STATS_PATH for --stats."""
-    fill_from_environment(args, vqvae="VQVAE_CHECKPOINT")
-    if args.vqvae is not None and args.vqvae.is_file():
-        fill_from_environment(args, stats="VQVAE_STATS_PATH")
-
-
-def outputs_folder() -> Path:
-    """outputs/, in the folder that WORK_DIR names where it is set."""
-    return Path(os.environ.get("WORK_DIR", "")).expanduser() / "outputs"
-
-
-def default_run() -> Path:
-    """The run folder without --run and --out, and a line where WORK_DIR says where it is."""
-    if work := os.environ.get("WORK_DIR"):
-        print(f"outputs are in {work} (environment: WORK_DIR)")
-    return outputs_folder() / "run"
-
-
-def say_unread_environment() -> None:
-    """A line about the ancestors' variables that are set and change nothing, so that nobody believes they did."""
-    if names := [name for name in NOT_READ_YET if os.environ.get(name)]:
-        print(f"note: {', '.join(names)} set in the environment, but nothing here reads it yet")
-
-
-def say_unused_environment(*variables: str) -> None:
-    """A line about variables that are set and that other stages or scripts would read."""
-    if names := [name for name in variables if os.environ.get(name)]:
-        print(f"note: {', '.join(names)} set in the environment, not used here")
-
-
-def use_hub_token(name: object) -> None:
-    """Say which token fetches `name` from the Hub, where it is no folder; the library reads HF_TOKEN by itself.
-
-    HUGGINGFACE_HUB_TOKEN, an ancestor's name for it, is handed on as HF_TOKEN. The value is never printed.
-    """
-    if name is None or Path(str(name)).expanduser().exists():
-        return
-    if os.environ.get("HF_TOKEN"):
-        print("Hub token (environment: HF_TOKEN)")
-    elif token := os.environ.get("HUGGINGFACE_HUB_TOKEN"):
-        os.environ["HF_TOKEN"] = token
-        print("Hub token (environment: HUGGINGFACE_HUB_TOKEN)")
-
-
 def refuse(args: argparse.Namespace, names: Iterable[str], why: str) -> None:
     """ValueError for flags that were given and would have no effect: `--width has no meaning for ...`."""
     values = {name: getattr(args, name, None) for name in names}
@@ -201,63 +138,6 @@ def slug(prompt: str) -> str:
     return "-".join("".join(c if c.isalnum() else " " for c in prompt.lower()).split()[:8])[:60] or "motion"
 
 
-def add_input_flags(parser: argparse.ArgumentParser) -> None:
-    """What reading a user's own motion file takes, see `motion_files.py`."""
-    parser.add_argument("--fps", type=float, help="--input: frames per second of a .npy (default: the tokenizer's)")
-    parser.add_argument("--joint-map", type=Path, help="--input: JSON {joint of the skeleton: joint of the .bvh}")
-    parser.add_argument("--unit", help="--input: m, cm, mm, inch or metres as a number, of joints in a .npy (default "
-                        "m) and of a .bvh (default guessed)")  # fmt: skip
-    parser.add_argument("--up", choices=("y", "z"), help="--input: the axis that points up, of the same")
-
-
-TOKENIZER_FLAGS = ("vqvae", "stats", "smplx_layout", "vqvae_fps")
-
-
-def add_tokenizer_flags(parser: argparse.ArgumentParser, what: str, *names: str) -> None:
-    """--vqvae (or `names`), a folder or the file of another project, and what such a file does not tell."""
-    add = parser.add_argument
-    add("--vqvae", *names, type=Path, help=f"{what}, or the file of another project")
-    add("--stats", type=Path, help="of such a file: folder of its Mean.npy and Std.npy, or its .pt of both")
-    add("--smplx-layout", choices=("train", "visualize"), help="of such a file with 182 features: their order")
-    add(
-        "--vqvae-fps",
-        type=float,
-        help="of such a file: the frame rate it was trained at (needed with 182, else 20, KIT-ML 12.5)",
-    )
-
-
-def foreign_flags(args: argparse.Namespace) -> dict:
-    """What `MotionTokenizer.load` takes beside the folder, from the flags. ValueError for one without --vqvae."""
-    if args.vqvae is None:
-        refuse(args, TOKENIZER_FLAGS[1:], "without --vqvae FILE, a tokenizer of another project")
-    fps = args.vqvae_fps
-    if fps is not None and not 0 < fps < math.inf:
-        raise ValueError(f"--vqvae-fps must be positive, got {fps}")
-    return {"stats": args.stats, "smplx_layout": args.smplx_layout, "fps": fps}
-
-
-def named_tokenizer(args: argparse.Namespace, device: "torch.device | str" = "cpu") -> "MotionTokenizer | None":
-    """The tokenizer of `add_tokenizer_flags` or of the environment, or None where nothing names one."""
-    from motiongpt.motion_tokenizer import MotionTokenizer
-
-    fill_tokenizer_from_environment(args)
-    foreign = foreign_flags(args)
-    return None if args.vqvae is None else MotionTokenizer.load(args.vqvae, device, **foreign)
-
-
-INPUT_FLAGS = ("fps", "joint_map", "unit", "up")
-
-
-def reading(args: argparse.Namespace) -> "Reading":
-    """The values of `add_input_flags`; ValueError for one that makes no sense."""
-    from motiongpt.data.prepare.sources import metres
-    from motiongpt.motion_files import Reading
-
-    if args.fps is not None and not 0 < args.fps < math.inf:
-        raise ValueError(f"--fps must be positive, got {args.fps}")
-    return Reading(args.fps, args.joint_map, metres(args.unit), args.up, print)
-
-
 def settle_steps(args: argparse.Namespace) -> None:
     """--debug cuts a training to 5 steps a stage."""
     if args.debug:
@@ -266,51 +146,11 @@ def settle_steps(args: argparse.Namespace) -> None:
         print(f"{short}; train it in full with --fresh and without --debug")
 
 
-def open_generator(
-    args: argparse.Namespace, demo: Path, task: str = "t2m", precision: str | None = None, device: str | None = None
-) -> "MotionGenerator":
-    """The run of --run, --stage and --vqvae, loaded and said; without --run outputs/run where it is one, else `demo`.
-
-    A warning where the stage was not trained on `task`.
-
-    The weights are in bf16 on CUDA from 8.0 on, else fp32, unless `precision` says.
-    """
-    import torch
-
-    from motiongpt.generator import MotionGenerator
-    from motiongpt.loops import pick_device, resolve_precision
-
-    place = args.run or default_run()
-    if args.run is None and not (place / "config.json").is_file():
-        place = demo
-    use_hub_token(args.run)
-    where = pick_device(device)
-    precision = precision or resolve_precision("auto", where, bf16_pays=False)
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32  # fp16, for older CUDA, overflows: fp32 there
-    vqvae = named_tokenizer(args, where)
-    generator = MotionGenerator(place, stage=args.stage, task=task, vqvae=vqvae, device=where, dtype=dtype)
-    print(f"run {place}, stage {generator.run.stage} ({generator.run.meta['name']})")
-    if task not in (tasks := generator.run.meta["tasks"]):
-        trained = f"stage {generator.run.stage} was trained on {', '.join(tasks)}, not on {task}"
-        print(f"warning: {trained}; expect little, and take another --stage or --run")
-    return generator
-
-
 def stopped(result: "Result", args: argparse.Namespace) -> int:
     """Say that a training stopped before its end and how it goes on; returns the exit code of that, 3."""
     again = "the same command without --fresh" if args.fresh else "the same command"
     print(f"stopped at step {result.step} of {result.total_steps}; {again} goes on from there")
     return 3
-
-
-def open_dataset(args: argparse.Namespace) -> "MotionDataset":
-    """The dataset folder of --data; ValueError for none and for a file."""
-    from motiongpt.data.motions import MotionDataset
-
-    if args.data is None or args.data.is_file():
-        got = "none" if args.data is None else f"the file {args.data}"
-        raise ValueError(f"--data must be a dataset folder, from scripts/prepare.py, to train a tokenizer; got {got}")
-    return MotionDataset(args.data)
 
 
 def read_config_file(path: str | None) -> dict:

@@ -15,6 +15,12 @@ from torch import Tensor
 Generator = np.random.Generator
 
 
+def by_length(lengths: Sequence[int], batch_size: int) -> list[np.ndarray]:
+    """Indices in batches of similar length, shortest first; of equal lengths in their own order."""
+    order = np.argsort(np.asarray(lengths, dtype=np.int64), kind="stable")
+    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+
+
 def epoch_batches(lengths: Sequence[int], batch_size: int, rng: Generator, pool: int = 50) -> list[np.ndarray]:
     """Index batches of one epoch: shuffled, then sorted by length within pools of `pool` batches.
 
@@ -26,8 +32,7 @@ def epoch_batches(lengths: Sequence[int], batch_size: int, rng: Generator, pool:
     batches = []
     for first in range(0, len(order), span):
         chunk = order[first : first + span]
-        chunk = chunk[np.argsort(np.asarray(lengths)[chunk], kind="stable")]
-        batches += [chunk[i : i + batch_size] for i in range(0, len(chunk), batch_size)]
+        batches += [chunk[rows] for rows in by_length(np.asarray(lengths)[chunk], batch_size)]
     return [batches[i] for i in rng.permutation(len(batches))]
 
 

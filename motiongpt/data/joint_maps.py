@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from motiongpt.body.skeletons import HUMANML3D
+from motiongpt.body.skeletons import HUMANML3D, Skeleton
+from motiongpt.data.raw import RawClip
 from motiongpt.files.store import read_json
 
 JointMap = dict[str, dict[str, float]]
@@ -161,3 +162,21 @@ def _listed(names: Sequence[str]) -> str:
 def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def to_skeleton(clip: RawClip, skeleton: Skeleton, joint_map: JointMap | None = None) -> np.ndarray:
+    """The clip's joints in the order of the skeleton (F, J, 3): by the map, else by name, else by a built-in map.
+
+    Raises ValueError naming the joints that are there where none of these fits.
+    """
+    if joint_map:
+        return apply_map(clip.joints, clip.names, joint_map, skeleton.joints)
+    if set(skeleton.joints) <= set(clip.names):
+        return clip.joints[:, [clip.names.index(name) for name in skeleton.joints]]
+    if skeleton.joints == HUMANML3D.joints:
+        return apply_map(clip.joints, clip.names, match_map(clip.names)[1], skeleton.joints)
+    lacking = [name for name in skeleton.joints if name not in clip.names]
+    raise ValueError(
+        f"the clip has no joint {', '.join(lacking[:5])} of skeleton {skeleton.name}; it has {', '.join(clip.names)}; "
+        "give --joint-map FILE.json, or another --skeleton"
+    )

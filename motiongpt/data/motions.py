@@ -12,95 +12,23 @@
 It hands out arrays and captions; windows and batches are `data/batches.py`, features are `features.py`.
 """
 
-import hashlib
 import itertools
-from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from motiongpt.body.skeletons import Skeleton, guess_skeleton, load_skeleton
+from motiongpt.body.skeletons import Skeleton, load_skeleton
+from motiongpt.data.texts import Caption, parse_captions
+from motiongpt.features.humanml3d import skeleton_of_width
 from motiongpt.features.normalizer import Normalizer
 from motiongpt.features.representations import get_representation
-from motiongpt.files.store import file_hash, read_array, read_json
+from motiongpt.files.arrays import load_array, read_array
+from motiongpt.files.hashes import file_hash, short_hash
+from motiongpt.files.store import read_json
 
 SPLITS = ("train", "val", "test")
 JOURNAL = "unfinished.jsonl"
-
-
-@dataclass(frozen=True)
-class Caption:
-    """One line of texts/ID.txt. `start` and `end` in seconds; 0 and 0 mean the whole clip."""
-
-    text: str
-    start: float = 0.0
-    end: float = 0.0
-    tokens: str = ""  # "a/DET person/NOUN walk/VERB": words and part-of-speech tags, for the evaluators
-
-    def cut(self, features: np.ndarray, fps: float) -> np.ndarray:
-        """The frames of a clip (F, D) this caption is about: all of them, or [start, end) seconds."""
-        if self.start == 0 and self.end == 0:
-            return features
-        return features[int(self.start * fps) : int(self.end * fps)]
-
-    def line(self) -> str:
-        return f"{self.text}#{self.tokens}#{self.start}#{self.end}"
-
-
-def parse_captions(path: Path) -> list[Caption]:
-    """The captions of one text file. NaN times count as 0, as in the field's loaders.
-
-    A line without any `#` is a caption of the whole clip.
-
-    Raises:
-        ValueError: a line with one or two `#`, or with times that are no numbers; names file and line.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text ({error}); save it again as UTF-8") from error
-    captions = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        # a caption may hold '#' itself: the last three fields are ours
-        parts = line.rsplit("#", 3)
-        if len(parts) == 1:
-            captions.append(Caption(line.strip()))
-            continue
-        try:
-            text, tokens, start, end = parts
-            times = [0.0 if np.isnan(float(t)) else float(t) for t in (start, end)]
-            if not np.isfinite(times).all():
-                raise ValueError("infinite")
-        except ValueError:
-            raise ValueError(
-                f"{path}, line {number}: expected caption#token/POS ...#start#end, got {line[:80]!r}"
-            ) from None
-        captions.append(Caption(text.strip(), times[0], times[1], tokens))
-    return captions
-
-
-def load_array(path: Path, ndim: int, width: int | None = None) -> np.ndarray:
-    """A float32 array from .npy, never a pickle. Raises ValueError naming file, expected and found."""
-    array = read_array(path)
-    if array.ndim != ndim or not np.issubdtype(array.dtype, np.number):
-        raise ValueError(f"{path}: expected a numeric array of {ndim} dimensions, got {array.dtype} {array.shape}")
-    if width is not None and array.shape[-1] != width:
-        raise ValueError(f"{path}: expected width {width}, got {array.shape[-1]} (shape {array.shape})")
-    return np.array(array, np.float32)  # a copy: the map ends here
-
-
-def by_time(captions: Iterable[Caption]) -> dict[tuple[float, float], list[Caption]]:
-    """Captions of a clip by the piece they are about, (start, end) in seconds, in order of first use; captions without
-    a letter or a digit say nothing, and are left out."""
-    pieces: dict[tuple[float, float], list[Caption]] = defaultdict(list)
-    for caption in captions:
-        if any(map(str.isalnum, caption.text)):
-            pieces[caption.start, caption.end].append(caption)
-    return pieces
 
 
 def check_id(clip: str) -> None:
@@ -118,19 +46,6 @@ def read_ids(path: Path) -> list[str]:
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
     return ids
-
-
-def check_training_folder(out: Path, what: str, fresh: bool) -> None:
-    """Whether `what` ("a tokenizer") may be trained in `out`.
-
-    Raises ValueError where it is a data set, whose Mean.npy and Std.npy would be replaced, or an evaluation,
-    FileExistsError where it holds weights without a state to go on from and they are not to be replaced (`fresh`).
-    """
-    kinds = {"dataset.json": "a data set", "new_joint_vecs": "a data set", "report.json": "an evaluation"}
-    if found := [kind for name, kind in kinds.items() if (out / name).exists()]:
-        raise ValueError(f"--out {out} is {found[0]}; give {what} a folder of its own")
-    if (out / "model.safetensors").is_file() and not (out / "state").is_dir() and not fresh:
-        raise FileExistsError(f"{out} holds {what} that cannot go on (no state/); --fresh replaces it")
 
 
 class MotionDataset:
@@ -173,7 +88,7 @@ class MotionDataset:
     def _skeleton(self) -> Skeleton:
         if "skeleton" in self.info:
             return load_skeleton(self.folder, self.info["skeleton"])
-        if skeleton := guess_skeleton((self.feature_dim + 1) / 12):  # D = 12 J - 1
+        if skeleton := skeleton_of_width(self.feature_dim):
             return skeleton
         raise ValueError(
             f"{self.folder}/Mean.npy has width {self.feature_dim}: neither HumanML3D (263) nor KIT-ML (251), "
@@ -202,7 +117,7 @@ class MotionDataset:
     def hash(self) -> str:
         """16 hex digits over the statistics and the split files: tells two data sets apart, cheaply."""
         files = [self.folder / name for name in ("Mean.npy", "Std.npy", *(f"{split}.txt" for split in SPLITS))]
-        return hashlib.sha256("".join(file_hash(file) for file in files if file.is_file()).encode()).hexdigest()[:16]
+        return short_hash(file_hash(file).encode() for file in files if file.is_file())
 
     def features(self, clip: str) -> np.ndarray:
         """(F, D) float32, not normalised. Raises ValueError naming a missing or malformed file or a NaN frame."""

@@ -18,7 +18,7 @@ MIRRORED = -0.3  # cosine
 LOOSE_BONES = 0.7  # of the mean distance of two joints
 
 
-def measure(joints: np.ndarray, skeleton: Skeleton) -> list[float | None]:
+def measure_posture(joints: np.ndarray, skeleton: Skeleton) -> list[float | None]:
     """Nine numbers of joints (F, J, 3), medians over frames, None where the skeleton has no such joints.
 
     The extents along x, y, z; from the feet to the head along x, y, z; the cosine between where the toes point and

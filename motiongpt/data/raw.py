@@ -4,9 +4,15 @@ Readers (`data/readers/`) know file formats and nothing of skeletons, features o
 and no file formats. `RawClip` is all that passes between them.
 """
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+
+from motiongpt.data.texts import Caption
+from motiongpt.files.hashes import short_hash
 
 
 def z_up_to_y_up(joints: np.ndarray) -> np.ndarray:
@@ -38,3 +44,29 @@ class RawClip:
             raise ValueError(f"joints must be (F, {len(self.names)}, 3), got {self.joints.shape}")
         if not 0 < self.fps < np.inf:
             raise ValueError(f"fps must be positive, got {self.fps}")
+
+
+@dataclass
+class Record:
+    """One clip to be. `load` returns joints (F, J, 3) in metres at the target's fps, with `is_features` features
+    (F, D), or a RawClip, whose joints are mapped and resampled. For several workers `load` must pickle."""
+
+    id: str
+    split: str | None  # None: what the clip says, else 90/5/5 by hash of the id
+    captions: list[Caption]  # where the clip has none of its own
+    load: Callable[[], np.ndarray | RawClip]
+    participant: str | None = None
+    is_features: bool = False
+    guess: str = ""  # the caption of last resort: the words of a name
+    row: str | None = None  # id in the captions file
+    files: tuple[Path, ...] = ()  # what `load` and the captions read; folders of files, too
+
+    def fingerprint(self) -> str:
+        """Differs where a caption, the split, the participant, or the size or time of a file does. Nothing is read."""
+        stats = []
+        for path in self.files:
+            with suppress(OSError):  # no such file, which tells as well
+                inside = sorted(path.iterdir()) if path.is_dir() else [path]
+                stats += [(str(file), (stat := file.stat()).st_size, stat.st_mtime_ns) for file in inside]
+        facts = self.captions, self.split, self.participant, self.guess, stats
+        return short_hash([repr(facts).encode()])

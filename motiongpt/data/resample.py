@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from motiongpt.body.rotations import axis_angle_to_quaternion
-from motiongpt.features.representations import SMPLX_ROTATIONS
+from motiongpt.features.smplx import SMPLX_ROTATIONS
 
 
 def new_length(F: int, fps: float, new_fps: float) -> int:

@@ -20,9 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from motiongpt.body.skeletons import guess_skeleton
-from motiongpt.data.motions import SPLITS, Caption, check_id, load_array, parse_captions, read_ids
-from motiongpt.files.store import read_array, read_json, write_json
+from motiongpt.data.motions import SPLITS, check_id, read_ids
+from motiongpt.data.texts import Caption, parse_captions
+from motiongpt.features.humanml3d import skeleton_of_width
+from motiongpt.files.arrays import load_array, read_array
+from motiongpt.files.store import read_json, write_json
 
 CODE_FOLDERS = ("codes", "VQVAE")
 META = "tokens.meta.json"
@@ -118,7 +120,7 @@ def _codes_per_second(root: Path) -> float:
     info = next((read_json(root / name) for name in (META, "dataset.json") if (root / name).is_file()), {})
     skeleton = None
     if (root / "Mean.npy").is_file():
-        skeleton = guess_skeleton((load_array(root / "Mean.npy", 1).shape[0] + 1) / 12)  # D = 12 J - 1
+        skeleton = skeleton_of_width(len(load_array(root / "Mean.npy", 1)))
     fps = info.get("fps", skeleton.fps if skeleton else FPS)
     return float(fps) / int(info.get("frames_per_code", FRAMES_PER_CODE))
 

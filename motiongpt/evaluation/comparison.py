@@ -27,20 +27,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from motiongpt.evaluation import reconstruction as evaluation
-from motiongpt.evaluation.reconstruction import number, table
-from motiongpt.evaluation.report import CAPTIONS, MATCHING, MOTION, protocol_line
-from motiongpt.files.store import (
-    file_hash,
-    read_json,
-    read_tensors,
-    write_atomic,
-    write_json,
-)
-from motiongpt.metrics.joints import frechet, spread
-from motiongpt.motion import output_path
+from motiongpt.evaluation.markdown import CAPTIONS, MATCHING, MOTION, matching_line, number, reconstruction_line, table
+from motiongpt.evaluation.qualities import ERRORS, PARAMETERS
+from motiongpt.files.folders import check_report_folder, output_path
+from motiongpt.files.hashes import file_hash
+from motiongpt.files.store import read_json, read_tensors, write_atomic, write_json
+from motiongpt.metrics.embeddings import frechet, spread
 
-LABELS = MATCHING | MOTION | CAPTIONS | evaluation.ERRORS | evaluation.PARAMETERS
+ALL_LABELS = MATCHING | MOTION | CAPTIONS | ERRORS | PARAMETERS
 SAME = {
     "what": "they measure different things", "evaluator_hash": "each evaluator has a scale of its own",
     "packing": "the evaluator read lengths in another way", "split": "they measured different clips",
@@ -117,8 +111,8 @@ def clip_rows(parts: Sequence[dict], rng: np.random.Generator, resamples: int) -
     """Rows of `compare` by bootstrap over the clips of two parts, of the whole set without one; and what is left out,
     name -> why."""
     clips, points = [list(x["clips"].values()) for x in parts], [x["points"] for x in parts]
-    has = [{name for clip in x for name in LABELS if clip.get(name) is not None} for x in clips]
-    names = [name for name in LABELS if name in has[0] & has[1]]
+    has = [{name for clip in x for name in ALL_LABELS if clip.get(name) is not None} for x in clips]
+    names = [name for name in ALL_LABELS if name in has[0] & has[1]]
     values = np.array([[[c.get(n) for n in names] for c in x] for x in clips], dtype=float)  # None becomes NaN
     known = np.isfinite(values)
     both, same = known.all(0), (known[0] == known[1]).all(0)
@@ -138,7 +132,7 @@ def clip_rows(parts: Sequence[dict], rng: np.random.Generator, resamples: int) -
         as_reported = None not in ends and (same[k] or name.startswith("r_precision"))
         ends = ends if as_reported else means[:, list(keep).index(k)]
         rows[name] = _difference(*ends, offsets) | ({} if as_reported else {"clips": int(both[:, k].sum())})
-    for name in LABELS:
+    for name in ALL_LABELS:
         ends = [x.get(name) for x in points]
         if name in rows or name == "fid" or ends == [None, None] or _meaningless(name, parts[0]["protocol"]):
             continue
@@ -149,7 +143,7 @@ def clip_rows(parts: Sequence[dict], rng: np.random.Generator, resamples: int) -
 
 
 def _line(protocol: dict) -> str:
-    return (protocol_line if "evaluator" in protocol else evaluation.protocol_line)(protocol)
+    return (matching_line if "evaluator" in protocol else reconstruction_line)(protocol)
 
 
 def _meaningless(name: str, protocol: dict) -> bool:
@@ -206,7 +200,7 @@ def compare(a: Path, b: Path, seed: int = 0, resamples: int = RESAMPLES) -> dict
     a, b = ([x[part]["protocol"] for part in names] for x in found)
     return {"a": a, "b": b, "differs": protocol_differences(*protocols), "seed": seed,
             "resamples": resamples, "fid_groups": FID_GROUPS if "fid" in rows else None,
-            "rows": {name: rows[name] for name in LABELS if name in rows}, "left_out": left_out}  # fmt: skip
+            "rows": {name: rows[name] for name in ALL_LABELS if name in rows}, "left_out": left_out}  # fmt: skip
 
 
 def _pair(vectors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -226,7 +220,7 @@ def _difference(a: float, b: float, offsets: Sequence[float] | None = None) -> d
 def comparison_markdown(comparison: dict) -> str:
     """The table of `compare`, what differs between the two, and their protocol lines."""
     rows = [
-        [LABELS[name], *(number(x[key]) for key in ("a", "b", "difference")),
+        [ALL_LABELS[name], *(number(x[key]) for key in ("a", "b", "difference")),
          *(("-", "-") if x["low"] is None
            else (f"{number(x['low'])} to {number(x['high'])}", "yes" if x["zero_inside"] else "no"))]
         for name, x in comparison["rows"].items()
@@ -235,11 +229,11 @@ def comparison_markdown(comparison: dict) -> str:
     fid = f"; FID: jackknife of {comparison['fid_groups']} groups, first repeat" if comparison["fid_groups"] else ""
     lines += [f"Paired bootstrap over clips, {comparison['resamples']} resamples{fid}; seed {comparison['seed']}.", ""]
     for name, x in comparison["rows"].items():
-        lines += [f"{LABELS[name]}: of the {x['clips']} clips that both have one of.", ""] if "clips" in x else []
+        lines += [f"{ALL_LABELS[name]}: of the {x['clips']} clips that both have one of.", ""] if "clips" in x else []
     for why in dict.fromkeys(comparison["left_out"].values()):
         names = [name for name, reason in comparison["left_out"].items() if reason == why]
         what = "No interval of " if names[0] in comparison["rows"] else "No "
-        lines += [f"{what}{', '.join(LABELS[name] for name in names)}: {why}.", ""]
+        lines += [f"{what}{', '.join(ALL_LABELS[name] for name in names)}: {why}.", ""]
     if fid and comparison["a"][-1]["fid_few"]:
         lines += ["**FID with N <= D: it depends on N, and so does its difference. The interval is for this N.**", ""]
     if comparison["differs"]:
@@ -254,7 +248,7 @@ def report_comparison(a: Path, b: Path, out: Path | str | None = None, **how: in
     """`comparison_markdown` of `compare`; with `out` it is in comparison.md there too, and all in comparison.json."""
     folder = None if out is None else output_path(out, "--out", folder=True)
     if folder is not None:
-        evaluation.check_report_folder(folder)
+        check_report_folder(folder)
     comparison = compare(a, b, **how)
     text = comparison_markdown(comparison)
     if folder is None:

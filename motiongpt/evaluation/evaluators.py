@@ -7,7 +7,6 @@ The networks are in `matching.py`. An evaluator is a folder, of one of two kinds
     ours               config.json, model.safetensors (with the word vectors), words.json, Mean.npy, Std.npy
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,10 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from motiongpt import __version__
-from motiongpt.body.skeletons import Skeleton, guess_skeleton, load_skeleton, save_skeleton
+from motiongpt.body.skeletons import Skeleton, load_skeleton, save_skeleton
 from motiongpt.config import EvaluatorConfig
 from motiongpt.data.batches import pad_motions
-from motiongpt.data.motions import load_array
 from motiongpt.evaluation.networks import (
     UNIT,
     MatchingNetwork,
@@ -31,18 +29,14 @@ from motiongpt.evaluation.networks import (
     usable_frames,
 )
 from motiongpt.evaluation.word_vectors import Vocabulary, glove_hash, read_glove
+from motiongpt.features.humanml3d import skeleton_of_width
 from motiongpt.features.normalizer import Normalizer
 from motiongpt.features.representations import Representation, get_representation
-from motiongpt.files.store import (
-    Unfilled,
-    read_json,
-    read_tensors,
-    tensors_hash,
-    write_json,
-    write_tensors,
-)
+from motiongpt.files.arrays import load_array
+from motiongpt.files.hashes import short_hash
+from motiongpt.files.store import read_json, read_tensors, tensors_hash, write_json, write_tensors
 from motiongpt.files.unpickle import load_pickle
-from motiongpt.weights.llm import check_total
+from motiongpt.weights.checks import Unfilled, check_total
 
 PUBLISHED_FILE = Path("text_mot_match", "model", "finest.tar")
 PUBLISHED_STATS = "Comp_v6_KLD0*/meta"
@@ -162,7 +156,7 @@ class Evaluator:
         config. A published evaluator and its copy of ours have the same."""
         stats = {"mean": torch.from_numpy(self.normalizer.mean), "std": torch.from_numpy(self.normalizer.std)}
         rest = json.dumps([self.config.to_dict(), self.vocabulary.words], sort_keys=True)
-        return hashlib.sha256((tensors_hash(self.network.state_dict() | stats) + rest).encode()).hexdigest()[:16]
+        return short_hash([tensors_hash(self.network.state_dict() | stats).encode(), rest.encode()])
 
     def describe(self) -> str:
         """One line for the reader of numbers: which evaluator this is."""
@@ -211,7 +205,7 @@ class Evaluator:
             raise ValueError(f"{folder} has no word vectors: give the GloVe folder of our_vab_data.npy (--glove)")
         config, tensors = read_published(path)
         vocabulary, vectors = read_glove(glove)
-        skeleton = guess_skeleton((config.feature_dim + 1) / 12)
+        skeleton = skeleton_of_width(config.feature_dim)
         if skeleton is None:
             raise ValueError(f"{path} reads {config.feature_dim - 4} columns: neither HumanML3D (259) nor KIT-ML (247)")
         representation = get_representation("humanml3d", skeleton)

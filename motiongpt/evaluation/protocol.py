@@ -13,7 +13,6 @@ An evaluator is what has `embed_motion(list of (F, D)) -> (N, E)`, `embed_text(l
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,83 +20,19 @@ import torch
 from torch import Tensor
 
 from motiongpt import __version__
-from motiongpt.data.motions import Caption, MotionDataset, by_time
-from motiongpt.evaluation.networks import UNIT, usable_frames
-from motiongpt.evaluation.reconstruction import clips_hash, frame_qualities, load_clips, other_lists
-from motiongpt.evaluation.word_vectors import UNKNOWN, Vocabulary, caption_tokens
-from motiongpt.features.representations import Representation
-from motiongpt.metrics.joints import diversity, fid, pair_distances, retrieval_ranks, top_shares
+from motiongpt.data.motions import MotionDataset
+from motiongpt.data.texts import Caption
+from motiongpt.evaluation.clips import CURVE, GROUP, Item, items_hash, read_items, shortest_clip
+from motiongpt.evaluation.networks import UNIT
+from motiongpt.evaluation.qualities import qualities
+from motiongpt.evaluation.word_vectors import caption_tokens
+from motiongpt.metrics.embeddings import diversity, fid, pair_distances, retrieval_ranks, top_shares
 from motiongpt.motion_tokenizer import MotionTokenizer, check_same_motion
 
 if TYPE_CHECKING:
     from motiongpt.evaluation.evaluators import Evaluator
 
-GROUP, CURVE = 32, 10  # R-precision: motions a text is asked to find its own among; the longest list it may name
 DIGITS = 6
-
-
-@dataclass(frozen=True)
-class Item:
-    """A piece of a clip, (F, D) with F a multiple of 4, and what is said about it."""
-
-    name: str
-    features: np.ndarray
-    captions: tuple[Caption, ...]
-
-
-def shortest_clip(data: MotionDataset) -> int:
-    """The field's least number of frames: 24 of KIT-ML's, 40 at 20 fps; two seconds elsewhere."""
-    return 24 if data.skeleton.name.startswith("kit") else round(2 * data.fps)
-
-
-def read_items(data: MotionDataset, split: str, min_frames: int, max_frames: int) -> tuple[list[Item], dict[str, str]]:
-    """The pieces of a split that the field's loaders keep; and the others, name -> reason.
-
-    A clip has from min_frames to max_frames + 3 frames and finite features; the frames over max_frames are cut off. A
-    caption has a letter or a digit; one with times makes an item of its own, ID@start-end. Raises ValueError where
-    fewer than 32 are left, and as of `check_tokens`.
-    """
-    usable, dropped = load_clips(data, split)
-    items = []
-
-    def fits(name: str, features: np.ndarray) -> bool:
-        if min_frames <= len(features) < max_frames + UNIT:
-            return True
-        dropped[name] = f"{len(features)} frames, not {min_frames} to {max_frames + UNIT - 1}"
-        return False
-
-    for clip, features in usable.items():
-        pieces = by_time(data.captions(clip))
-        if not pieces:
-            dropped[clip] = "no caption"
-        elif fits(clip, features):
-            for (start, end), captions in pieces.items():
-                name = clip if (start, end) == (0, 0) else f"{clip}@{start:g}-{end:g}"
-                piece = captions[0].cut(features, data.fps)
-                if name == clip or fits(name, piece):
-                    check_tokens(data, clip, captions)
-                    items.append(Item(name, piece[: usable_frames(len(piece), max_frames)], tuple(captions)))
-    if len(items) < GROUP:
-        raise ValueError(
-            f"{data.folder.name}/{split}.txt has {len(items)} clips of {min_frames} to {max_frames + UNIT - 1} frames "
-            f"with a caption; R-precision needs {GROUP} ({len(dropped)} dropped; see --min-frames)"
-            f"{other_lists(data, split, GROUP, range(min_frames, max_frames + UNIT))}"
-        )
-    return items, dropped
-
-
-def check_tokens(data: MotionDataset, clip: str, captions: Sequence[Caption]) -> None:
-    """ValueError naming the file whose tokens are not word/POS."""
-    for caption in captions:
-        try:
-            Vocabulary([UNKNOWN]).encode(caption_tokens(caption))
-        except ValueError as error:
-            raise ValueError(f"{data.folder / 'texts' / clip}.txt: {error}") from None
-
-
-def items_hash(items: Sequence[Item]) -> str:
-    """16 hex digits of the frames and captions that are measured: a changed clip or word is another data set."""
-    return clips_hash((item.name, item.features, item.captions) for item in items)
 
 
 def interval(values: Sequence[float | None]) -> dict[str, float | None] | None:
@@ -119,29 +54,6 @@ def rounded(value: object) -> object:
     if isinstance(value, float):
         return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
     return value
-
-
-def qualities(
-    features: Sequence[np.ndarray | Tensor], representation: Representation, fps: float
-) -> dict[str, np.ndarray]:
-    """`evaluation.QUALITIES` of clips (F_i, D), a value per clip each, (N,); the floor is y = 0.
-
-    Nothing where features are no joints (SMPL-X).
-    """
-    if not representation.has_joints:
-        return {}
-    skeleton, out = representation.skeleton, defaultdict(lambda: np.full(len(features), np.nan))
-    by_length = defaultdict(list)
-    for i, clip in enumerate(features):
-        by_length[len(clip)].append(i)
-    for everyone in by_length.values():
-        # few at a time: what fits the processor's cache is several times as fast
-        for rows in (everyone[first : first + 32] for first in range(0, len(everyone), 32)):
-            stacked = torch.stack([torch.as_tensor(features[i]) for i in rows])
-            joints = representation.decode(stacked) * representation.metres_per_unit  # (B, F, J, 3)
-            for name, value in frame_qualities(joints, skeleton, fps, 0.0).items():
-                out[name][rows] = value.double().mean(-1).numpy()
-    return dict(out)
 
 
 class Texts:
@@ -168,7 +80,7 @@ class Texts:
         return torch.from_numpy(np.random.default_rng([self.seed, repeat, 2]).permutation(len(self.items)))
 
 
-class Row:
+class TableRow:
     """One row of the table, filled repeat by repeat: values of the whole set and of each clip."""
 
     def __init__(self) -> None:
@@ -205,14 +117,16 @@ class Setting:
     """What both directions need: items, their embeddings and texts, and the protocol."""
 
     def __init__(
-        self, what: str, data: MotionDataset, evaluator: "Evaluator", tokenizer: MotionTokenizer, split: str,
+        self, what: str, data: MotionDataset, evaluator: "Evaluator", motion_tokenizer: MotionTokenizer, split: str,
         clips: int | None, min_frames: int | None, repeats: int, seed: int, facts: dict,
     ) -> None:  # fmt: skip
         if repeats < 1 or seed < 0:
             raise ValueError(f"--repeats must be at least 1 and --seed 0 or more, got {repeats} and {seed}")
-        check_same_motion(tokenizer, data)
+        check_same_motion(motion_tokenizer, data)
         check_same_motion(evaluator, data, "evaluator")
-        least = max(UNIT, tokenizer.config.frames_per_code, shortest_clip(data) if min_frames is None else min_frames)
+        least = max(
+            UNIT, motion_tokenizer.config.frames_per_code, shortest_clip(data) if min_frames is None else min_frames
+        )
         if clips is not None and clips < GROUP:
             raise ValueError(f"--clips {clips} is too small: R-precision needs {GROUP}")
         usable, self.dropped = read_items(data, split, least, evaluator.config.max_frames)
@@ -230,7 +144,7 @@ class Setting:
             "N": self.N, "usable": len(usable), "dropped": len(self.dropped), "in_train": in_train, "min_frames": least,
             "max_frames": evaluator.config.max_frames,
             "repeats": repeats, "seed": seed, "diversity_pairs": min(300, self.N // 2), "embedding_dim": D,
-            "fid_few": self.N <= D, "tokenizer_hash": tokenizer.hash, "digits": DIGITS, **facts,
+            "fid_few": self.N <= D, "tokenizer_hash": motion_tokenizer.hash, "digits": DIGITS, **facts,
             "motiongpt": __version__, "torch": torch.__version__,
         }  # fmt: skip
 
@@ -248,7 +162,7 @@ class Setting:
         return qualities(motions, self.data.representation, self.data.fps)
 
     def report(
-        self, rows: dict[str, Row], sentences: dict[str, Sequence[str]], more: dict
+        self, rows: dict[str, TableRow], sentences: dict[str, Sequence[str]], more: dict
     ) -> tuple[dict, dict[str, int]]:
         """What report.json holds, and which items are the best, median and worst by MM-Dist of the first repeat; the
         values of clips are those of what is evaluated, with what was "asked" or "written" of each in `sentences`."""

@@ -4,7 +4,6 @@
 (real motions dealt out to shuffled texts); `evaluate_m2t` one for the captions people wrote, the model's and chance.
 """
 
-import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -17,21 +16,22 @@ from torch import Tensor
 from tqdm import tqdm
 
 from motiongpt.config import SampleConfig
-from motiongpt.data.motions import Caption, MotionDataset
-from motiongpt.data.tokens import Entry, fold
-from motiongpt.evaluation.protocol import Item, Row, Setting
-from motiongpt.evaluation.reconstruction import code_usage
+from motiongpt.data.motions import MotionDataset
+from motiongpt.data.prompts import fold
+from motiongpt.data.texts import Caption
+from motiongpt.data.tokens import Entry
+from motiongpt.evaluation.clips import Item
+from motiongpt.evaluation.protocol import Setting, TableRow
+from motiongpt.evaluation.qualities import code_usage
+from motiongpt.files.hashes import short_hash
 from motiongpt.generator import DESCRIBE, MotionGenerator
 from motiongpt.metrics.captions import bert_score, bleu, cider, rouge_l
-from motiongpt.metrics.joints import (
-    code_counts,
-    length_accuracy,
-    multimodality,
-    token_distances,
-)
+from motiongpt.metrics.embeddings import multimodality
+from motiongpt.metrics.tokens import code_counts, length_accuracy, token_distances
 from motiongpt.motion_tokenizer import MotionTokenizer
-from motiongpt.stages.run import LoadedRun, finished_stages, load_run, stage_folder
-from motiongpt.tasks.render import collate, lm_loss
+from motiongpt.stages.model import LoadedRun, load_run
+from motiongpt.stages.run import finished_stages, stage_folder
+from motiongpt.tasks.batches import collate, lm_loss
 from motiongpt.weights.llm import weights_hash
 
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ MULTIMODALITY = (100, 30, 10)  # texts, motions of each, pairs of each
 def run_hash(run: LoadedRun) -> str:
     """16 hex digits of the weights a stage samples with: its own, and the base an adapter sits on."""
     stage = weights_hash(stage_folder(run.folder, run.stage))
-    return hashlib.sha256(f"{stage}/{run.meta.get('base_hash', '')}".encode()).hexdigest()[:16]
+    return short_hash([f"{stage}/{run.meta.get('base_hash', '')}".encode()])
 
 
-def codebook(rows: Sequence[Sequence[int]], tokenizer: MotionTokenizer) -> dict:
-    return code_usage(code_counts([code for row in rows for code in row], tokenizer.config.codes))
+def codebook(rows: Sequence[Sequence[int]], motion_tokenizer: MotionTokenizer) -> dict:
+    return code_usage(code_counts([code for row in rows for code in row], motion_tokenizer.config.codes))
 
 
 def in_batches(sizes: Sequence[int], batch_size: int, write: Callable[[list[int]], list]) -> list:
@@ -124,12 +124,12 @@ class Writer:
     """What the model writes for the clips of a setting, and what it is worth, repeat by repeat."""
 
     def __init__(
-        self, s: Setting, tokenizer: MotionTokenizer, generator: MotionGenerator, real_codes: list[list[int]],
+        self, s: Setting, motion_tokenizer: MotionTokenizer, generator: MotionGenerator, real_codes: list[list[int]],
         policy: str, config: SampleConfig, batch_size: int,
     ) -> None:  # fmt: skip
-        self.s, self.tokenizer, self.generator, self.real_codes = s, tokenizer, generator, real_codes
+        self.s, self.motion_tokenizer, self.generator, self.real_codes = s, motion_tokenizer, generator, real_codes
         self.policy, self.config, self.batch_size = policy, config, batch_size
-        self.row, self.several = Row(), None
+        self.row, self.several = TableRow(), None
         self.codes: list[list[int]] = []  # of the first repeat: as many as the real row's
         self.references: dict[str, list] = defaultdict(list)  # a sentence -> the codes of the clips it is said of
         for item, codes in zip(s.items, real_codes, strict=True):
@@ -145,7 +145,7 @@ class Writer:
         codes = write_motions(self.generator, sentences, first_seed, lengths, self.config, self.batch_size)
         limit = self.s.protocol["max_frames"]
         most = [len(self.s.features[i]) if self.policy == "cut" else limit for i in clips]
-        return codes, [x[:size] for x, size in zip(self.tokenizer.decode_features(codes), most, strict=True)]
+        return codes, [x[:size] for x, size in zip(self.motion_tokenizer.decode_features(codes), most, strict=True)]
 
     def write_several(self, texts: int) -> None:
         """For MultiModality, once: (texts, 30, E), motions of the first caption of some clips drawn at random."""
@@ -176,7 +176,7 @@ class Writer:
 
 
 def evaluate_t2m(
-    data: MotionDataset, evaluator: "Evaluator", tokenizer: MotionTokenizer,
+    data: MotionDataset, evaluator: "Evaluator", motion_tokenizer: MotionTokenizer,
     generator: MotionGenerator | None = None, *, split: str = "test", clips: int | None = None,
     min_frames: int | None = None, repeats: int = 20, policy: str = "own", seed: int = 0,
     config: SampleConfig | None = None, multimodality_texts: int = MULTIMODALITY[0], batch_size: int = 32,
@@ -197,20 +197,23 @@ def evaluate_t2m(
         raise ValueError(f"the length policy is one of {', '.join(POLICIES)}, got {policy!r}")
     config = config or SampleConfig()
     facts = _run_facts(generator, config) | {"length_policy": policy} if generator else {}
-    s = Setting("t2m" if generator else "vqvae", data, evaluator, tokenizer, split, clips, min_frames, repeats, seed,
-                facts)  # fmt: skip
-    layers = tokenizer.encode_all(s.features)
-    codes, decoded = [row[:, 0].tolist() for row in layers], tokenizer.decode_features(layers)
-    more = {"codebook": {"real": codebook(codes, tokenizer)}, "lengths": {"real": [len(row) for row in codes]}}
+    s = Setting("t2m" if generator else "vqvae", data, evaluator, motion_tokenizer, split, clips, min_frames, repeats,
+                seed, facts)  # fmt: skip
+    layers = motion_tokenizer.encode_all(s.features)
+    codes, decoded = [row[:, 0].tolist() for row in layers], motion_tokenizer.decode_features(layers)
+    more = {"codebook": {"real": codebook(codes, motion_tokenizer)}, "lengths": {"real": [len(row) for row in codes]}}
     writer, sentences, shown_from = None, None, decoded
     if generator:
-        writer = Writer(s, tokenizer, generator, codes, policy, config, batch_size)
+        writer = Writer(s, motion_tokenizer, generator, codes, policy, config, batch_size)
         more["perplexity"] = perplexities(generator, s.items, codes, batch_size, perplexity)
         s.protocol["multimodality"] = None
         if multimodality_texts:
             writer.write_several(multimodality_texts)
-    rows, embeddings = {"real": Row(), "reconstruction": Row()}, {"real": s.motion, "reconstruction": s.embed(decoded)}
-    rows |= ({"model": writer.row} if writer else {}) | {"chance": Row()}
+    rows, embeddings = (
+        {"real": TableRow(), "reconstruction": TableRow()},
+        {"real": s.motion, "reconstruction": s.embed(decoded)},
+    )
+    rows |= ({"model": writer.row} if writer else {}) | {"chance": TableRow()}
     fixed = {"real": s.qualities(s.features), "reconstruction": s.qualities(decoded)}
     fids = {name: s.fid(embeddings[name]) for name in fixed}
     for repeat in tqdm(range(repeats), unit="repeat", disable=None):
@@ -225,7 +228,7 @@ def evaluate_t2m(
             sentences, shown_from = written[:2]
             embeddings |= written[2]
     if writer:
-        more["codebook"]["model"] = codebook(writer.codes, tokenizer)
+        more["codebook"]["model"] = codebook(writer.codes, motion_tokenizer)
         more["lengths"]["model"] = [len(row) for row in writer.codes]
     report, shown = s.report(rows, {"asked": sentences} if writer else {}, more)
     return report, embeddings, {rank: torch.as_tensor(shown_from[i]) for rank, i in shown.items()}
@@ -252,7 +255,7 @@ def _token_scores(
 
 
 def evaluate_m2t(
-    data: MotionDataset, evaluator: "Evaluator", tokenizer: MotionTokenizer, generator: MotionGenerator, *,
+    data: MotionDataset, evaluator: "Evaluator", motion_tokenizer: MotionTokenizer, generator: MotionGenerator, *,
     split: str = "test", clips: int | None = None, min_frames: int | None = None, repeats: int = 20, seed: int = 0,
     config: SampleConfig | None = None, batch_size: int = 32, bert_model: str | None = None, perplexity: str = "all",
 ) -> tuple[dict, dict[str, Tensor], dict[str, Tensor]]:  # fmt: skip
@@ -265,11 +268,11 @@ def evaluate_m2t(
     config = config or DESCRIBE
     facts = _run_facts(generator, config)
     facts |= {"bert_model": bert_model} if bert_model else {}
-    s = Setting("m2t", data, evaluator, tokenizer, split, clips, min_frames, repeats, seed, facts)
-    codes = tokenizer.encode(s.features)
+    s = Setting("m2t", data, evaluator, motion_tokenizer, split, clips, min_frames, repeats, seed, facts)
+    codes = motion_tokenizer.encode(s.features)
     references = [[caption.text for caption in item.captions] for item in s.items]
     more = {"perplexity": perplexities(generator, s.items, codes, batch_size, perplexity)}
-    rows = {name: Row() for name in ("real", "model", "chance")}
+    rows = {name: TableRow() for name in ("real", "model", "chance")}
     embeddings, first_sentences = {"real": s.motion}, None
     for repeat in tqdm(range(repeats), unit="repeat", disable=None):
         _, text = s.texts.draw(repeat)

@@ -14,7 +14,9 @@ import torch
 
 from motiongpt.config import EvaluatorConfig, TrainConfig
 from motiongpt.data.batches import BucketedBatches
-from motiongpt.data.motions import Caption, MotionDataset, by_time, check_training_folder
+from motiongpt.data.motions import MotionDataset
+from motiongpt.data.texts import Caption, by_time
+from motiongpt.evaluation.clips import GROUP, Item, check_tokens, items_hash
 from motiongpt.evaluation.evaluators import Evaluator, load_movement_encoder
 from motiongpt.evaluation.networks import (
     UNIT,
@@ -25,17 +27,11 @@ from motiongpt.evaluation.networks import (
     pad_clips,
     usable_frames,
 )
-from motiongpt.evaluation.protocol import GROUP, Item, check_tokens, items_hash
-from motiongpt.evaluation.word_vectors import (
-    Vocabulary,
-    caption_tokens,
-    glove_hash,
-    plain_tokens,
-    read_glove,
-)
-from motiongpt.files.store import file_hash
+from motiongpt.evaluation.word_vectors import Vocabulary, caption_tokens, glove_hash, plain_tokens, read_glove
+from motiongpt.files.folders import check_training_folder
+from motiongpt.files.hashes import file_hash
 from motiongpt.loops import Result, seeded, total_steps, train
-from motiongpt.metrics.joints import mm_dist, r_precision
+from motiongpt.metrics.embeddings import mm_dist, r_precision
 from motiongpt.stages.run import clear_stage
 
 TOP = 3

@@ -9,15 +9,15 @@ Text2MotionDatasetV2): at most 20 words, between sos and eos; a word without a v
 some words about motion have parts of speech of their own (`VIP`), whatever the tagger said.
 """
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from motiongpt.data.motions import Caption, load_array
+from motiongpt.data.texts import Caption
 from motiongpt.data.words import words as split_words
-from motiongpt.files.store import file_hash
+from motiongpt.files.arrays import load_array
+from motiongpt.files.hashes import file_hash, short_hash
 from motiongpt.files.unpickle import load_pickle
 
 MAX_WORDS = 20
@@ -105,4 +105,4 @@ def read_glove(folder: Path | str) -> tuple[Vocabulary, np.ndarray]:
 
 def glove_hash(folder: Path | str) -> str:
     """16 hex digits over the three files."""
-    return hashlib.sha256("".join(file_hash(Path(folder) / name) for name in GLOVE_FILES).encode()).hexdigest()[:16]
+    return short_hash(file_hash(Path(folder) / name).encode() for name in GLOVE_FILES)

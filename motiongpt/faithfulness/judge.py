@@ -59,7 +59,7 @@ def performs(action: str, joints: np.ndarray) -> bool:
     return len(joints) >= SHORTEST and whole(m) and bool(CHECKS[action](m))
 
 
-def in_order(first: str, second: str, joints: np.ndarray) -> bool:
+def performs_in_order(first: str, second: str, joints: np.ndarray) -> bool:
     """Whether one cut has `first` before it and `second` after it. Each part is measured from its own start."""
     return whole(Measures(joints)) and any(
         performs(second, joints[cut:]) and performs(first, joints[:cut])
@@ -69,7 +69,7 @@ def in_order(first: str, second: str, joints: np.ndarray) -> bool:
 
 def does(actions: Sequence[str], joints: np.ndarray) -> bool:
     """One action, or two in order."""
-    return performs(actions[0], joints) if len(actions) == 1 else in_order(*actions, joints)
+    return performs(actions[0], joints) if len(actions) == 1 else performs_in_order(*actions, joints)
 
 
 def pass_matrix(clips: Mapping[str, Sequence[np.ndarray]]) -> dict[str, dict[str, float]]:

@@ -92,7 +92,7 @@ class Measures:
     @cached_property
     def path(self) -> float:
         """Metres the root went over the ground, swaying smoothed away."""
-        ground = smooth(self.joint("pelvis")[:, [0, 2]], 10)
+        ground = moving_mean(self.joint("pelvis")[:, [0, 2]], 10)
         return float(np.linalg.norm(np.diff(ground, axis=0), axis=-1).sum())
 
     @cached_property
@@ -200,7 +200,7 @@ class Measures:
         return np.abs(self.toes[:, 0, 0] - self.toes[:, 1, 0])
 
 
-def smooth(curve: np.ndarray, frames: int) -> np.ndarray:
+def moving_mean(curve: np.ndarray, frames: int) -> np.ndarray:
     """Mean over `frames` neighbours of (F, ...), ends repeated."""
     pad = [(frames // 2, frames - 1 - frames // 2)] + [(0, 0)] * (curve.ndim - 1)
     total = np.cumsum(np.pad(np.pad(curve, pad, mode="edge"), [(1, 0)] + pad[1:]), axis=0)

@@ -51,7 +51,7 @@ SECONDS = (2.0, 4.0, 6.0, 8.0)
 
 
 @dataclass
-class Row:
+class MeasureRow:
     """One measure: tries per group (an action, a pair, a length), and what failed."""
 
     name: str
@@ -111,9 +111,9 @@ def shown(joints: np.ndarray) -> list[str]:
     return [name for name in CHECKS if performs(name, joints)]
 
 
-def clips_row(name: str, clips: dict[str, Sequence[np.ndarray]]) -> Row:
+def clips_row(name: str, clips: dict[str, Sequence[np.ndarray]]) -> MeasureRow:
     """Motions of known actions: does each show its own?"""
-    row = Row(name)
+    row = MeasureRow(name)
     for action, several in clips.items():
         for index, joints in enumerate(several):
             passed = performs(action, joints)
@@ -121,9 +121,9 @@ def clips_row(name: str, clips: dict[str, Sequence[np.ndarray]]) -> Row:
     return row
 
 
-def model_row(name: str, tasks: Iterable[tuple[str, Sequence[str], int]], generate: Callable) -> Row:
+def model_row(name: str, tasks: Iterable[tuple[str, Sequence[str], int]], generate: Callable) -> MeasureRow:
     """Tasks (sentence, actions, seed) through `generate(sentences, seed=seeds)`, which returns motions with joints."""
-    row, tasks = Row(name), sorted(tasks, key=lambda task: task[0])
+    row, tasks = MeasureRow(name), sorted(tasks, key=lambda task: task[0])
     for start in range(0, len(tasks), BATCH):
         some = tasks[start : start + BATCH]
         motions = generate([sentence for sentence, _, _ in some], seed=[seed for _, _, seed in some])
@@ -134,9 +134,9 @@ def model_row(name: str, tasks: Iterable[tuple[str, Sequence[str], int]], genera
     return row
 
 
-def lengths_row(generate: Callable, fps: float, frames_per_code: int, seed: int = 0) -> Row:
+def lengths_row(generate: Callable, fps: float, frames_per_code: int, seed: int = 0) -> MeasureRow:
     """Every prompt at every length: as many codes as asked for within one; with `exact_length` exactly as many."""
-    row = Row("lengths")
+    row = MeasureRow("lengths")
     for exact in (False, True):
         for seconds in SECONDS:
             wanted = codes_for_seconds(seconds, fps, frames_per_code)
@@ -148,7 +148,7 @@ def lengths_row(generate: Callable, fps: float, frames_per_code: int, seed: int 
     return row
 
 
-def markdown(title: str, rows: Sequence[Row], matrix: dict[str, dict[str, float]] | None = None) -> str:
+def markdown(title: str, rows: Sequence[MeasureRow], matrix: dict[str, dict[str, float]] | None = None) -> str:
     """The report as text: a summary, a table per action or pair, the failures, and the matrix where there is one."""
     text = [f"# {title}", "", "The model never sees a condition: it gets the sentence and the seed, nothing else.", ""]
     text += summary(rows)
@@ -172,7 +172,7 @@ def markdown(title: str, rows: Sequence[Row], matrix: dict[str, dict[str, float]
     return "\n".join(text + (["", *matrix_lines(matrix)] if matrix else [])) + "\n"
 
 
-def summary(rows: Sequence[Row]) -> list[str]:
+def summary(rows: Sequence[MeasureRow]) -> list[str]:
     """A Markdown table, one line per row of the report."""
     lines = ["| measure | passed | share | target | met |", "|---|---|---|---|---|"]
     for row in rows:
@@ -196,6 +196,6 @@ def matrix_lines(matrix: dict[str, dict[str, float]]) -> list[str]:
     return lines
 
 
-def _count(row: Row, group: str) -> str:
+def _count(row: MeasureRow, group: str) -> str:
     tries = row.tries.get(group)
     return f"{sum(tries)}/{len(tries)}" if tries else ""

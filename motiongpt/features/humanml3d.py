@@ -27,8 +27,6 @@ public code has one wrong yaw step there), facing exactly -z or a bone opposite 
 and a bone of zero length counts as pointing along its rest pose.
 """
 
-import re
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -43,7 +41,8 @@ from motiongpt.body.rotations import (
     rotate_y,
     rotation_6d_to_matrix,
 )
-from motiongpt.body.skeletons import Skeleton
+from motiongpt.body.skeletons import Skeleton, guess_skeleton
+from motiongpt.body.smoothing import gaussian_kernel
 
 Array = np.ndarray | Tensor
 
@@ -83,25 +82,9 @@ def mirror_joints(joints: Array, skeleton: Skeleton) -> Array:
     return _like(swapped * swapped.new_tensor([-1.0, 1.0, 1.0]), joints)
 
 
-_SIDES = re.compile(
-    r"\b(?:(?:counter|anti)[ -]?clockwise|clockwise|(?:left|right)(?=s?\b|wards?\b|most\b|side|hand|foot))",
-    re.IGNORECASE,
-)
-
-
-def mirror_caption(text: str) -> str:
-    """The caption of a mirrored clip: left <-> right, clockwise <-> counterclockwise, case kept.
-
-    Whole words and their compounds (leftward, right-handed, lefthand); upright, bright, leftover stay. Words only, no
-    grammar: "he left the room" becomes "he right the room", as in HumanML3D's own word replacement.
-    """
-
-    def swap(match: re.Match) -> str:
-        word = match.group()
-        other = {"left": "right", "right": "left", "clockwise": "counterclockwise"}.get(word.lower(), "clockwise")
-        return other.upper() if word.isupper() else other.capitalize() if word[0].isupper() else other
-
-    return _SIDES.sub(swap, text)
+def skeleton_of_width(width: int) -> Skeleton | None:
+    """The built-in skeleton whose features have `width` = 12 J - 1 columns: 263 or 251; None for any other number."""
+    return guess_skeleton((width + 1) / 12)
 
 
 def feature_groups(skeleton: Skeleton) -> dict[str, slice]:
@@ -254,11 +237,10 @@ def _forward(x: Tensor, skeleton: Skeleton, hip_sign: float = 1.0) -> Tensor:
 
 def _smooth(x: Tensor) -> Tensor:
     """Gaussian over time of (F, C), cut at four standard deviations, ends repeated (scipy's gaussian_filter1d)."""
-    radius = 4 * SMOOTHING_FRAMES
-    offsets = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
-    kernel = torch.exp(-0.5 * (offsets / SMOOTHING_FRAMES) ** 2)
+    kernel = torch.from_numpy(gaussian_kernel(SMOOTHING_FRAMES, truncate=4)).to(x)
+    radius = len(kernel) // 2
     padded = torch.cat((x[:1].expand(radius, -1), x, x[-1:].expand(radius, -1)))
-    return padded.unfold(0, 2 * radius + 1, 1) @ (kernel / kernel.sum())  # (F, C, 161) @ (161,)
+    return padded.unfold(0, len(kernel), 1) @ kernel  # (F, C, 161) @ (161,)
 
 
 def _yaw_quaternion(angle: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from motiongpt.features.humanml3d import Array
 from motiongpt.features.representations import Representation
-from motiongpt.files.store import read_array
+from motiongpt.files.arrays import read_array
 from motiongpt.files.unpickle import load_pickle
 
 PAIRS = {

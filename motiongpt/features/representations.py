@@ -24,13 +24,8 @@ import numpy as np
 import torch
 
 from motiongpt.body.skeletons import Skeleton
-from motiongpt.features.humanml3d import (
-    Array,
-    canonicalise,
-    feature_groups,
-    features_to_joints,
-    joints_to_features,
-)
+from motiongpt.features.humanml3d import Array, canonicalise, feature_groups, features_to_joints, joints_to_features
+from motiongpt.features.smplx import SMPLX_WIDTHS
 
 
 @dataclass(frozen=True)
@@ -141,14 +136,6 @@ class Positions(Representation):
         root = ground + x[..., :1, :] * x.new_tensor([0, 1, 0])
         joints = torch.cat((root, x[..., 1:, :] + ground), dim=-2)
         return joints.numpy() if isinstance(features, np.ndarray) else joints
-
-
-SMPLX_WIDTHS = {
-    "betas": 10, "body_pose": 63, "left_hand_pose": 45, "right_hand_pose": 45, "jaw_pose": 3, "expression": 10,
-    "global_orient": 3, "transl": 3,
-}  # fmt: skip
-"""The 182 numbers of a frame, in order; the same as the reader's `LAYOUT`."""
-SMPLX_ROTATIONS = ("body_pose", "left_hand_pose", "right_hand_pose", "jaw_pose", "global_orient")  # axis-angle
 
 
 class SMPLXParameters(Representation):

@@ -23,7 +23,7 @@ from typing import BinaryIO
 from motiongpt.files.store import read_json
 
 BLOCK = 1 << 18
-MAX_BYTES = 1 << 36  # of a download, and of what an archive unpacks to
+MAX_DOWNLOAD_BYTES = 1 << 36  # of a download, and of what an archive unpacks to
 MAX_SWELL, ROOM = 200, 1 << 30  # an archive unpacks to at most ROOM + MAX_SWELL times its size; text shrinks 5 times
 MAX_MEMBERS = 1_000_000
 TIMEOUT = 30  # seconds without a byte
@@ -120,7 +120,7 @@ def _download(url: str, part: Path, progress: Progress) -> None:
             start = 0  # the server sends the whole file again
         length = response.headers.get("Content-Length", "")
         total = start + int(length) if length.isdigit() else None
-        if (total or 0) > min(MAX_BYTES, shutil.disk_usage(part.parent).free + start):
+        if (total or 0) > min(MAX_DOWNLOAD_BYTES, shutil.disk_usage(part.parent).free + start):
             raise ValueError(f"{url} has {total} bytes, more than there is room for")
         with open(part, "r+b" if start else "wb") as file:
             file.seek(start)
@@ -138,8 +138,8 @@ def _copy_response(
             raise ValueError(f"{url} gives a web page, not a file: the link is dead or wants a login or a click")
         first = False
         done += len(block)
-        if done > MAX_BYTES:
-            raise ValueError(f"{url} does not end within {MAX_BYTES} bytes")
+        if done > MAX_DOWNLOAD_BYTES:
+            raise ValueError(f"{url} does not end within {MAX_DOWNLOAD_BYTES} bytes")
         file.write(block)
         progress(done, total)
     return done
@@ -164,13 +164,13 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def unpack(archive: Path, folder: Path) -> int:
+def unpack_archive(archive: Path, folder: Path) -> int:
     """Unpack .zip, .tar or .tar.gz into a new folder; returns how many files. Raises FileExistsError where the folder
     holds something, or ValueError naming the member that is refused: then nothing is left behind."""
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise FileExistsError(f"{folder} exists already; delete it or name another")
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    limit = min(MAX_BYTES, ROOM + MAX_SWELL * archive.stat().st_size)
+    limit = min(MAX_DOWNLOAD_BYTES, ROOM + MAX_SWELL * archive.stat().st_size)
     count, total = 0, 0
     try:
         temporary.mkdir(parents=True)

@@ -10,14 +10,15 @@ difference between actions, sides, counts and speeds, not the richness of captur
 grammar (`captions.py`), so scores on this dataset say nothing about free language.
 """
 
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from motiongpt.body.smoothing import smooth
+from motiongpt.files.hashes import split_by_hash
 from motiongpt.procedural.actions import ACTIONS
-from motiongpt.procedural.kinematics import Track, join, smooth, solve
+from motiongpt.procedural.kinematics import Track, join, solve
 from motiongpt.procedural.performer import FPS, SIZES, STYLES, TEMPOS, Director, Style
 from motiongpt.procedural.phrases import SIZED
 from motiongpt.procedural.sentences import family, write_captions
@@ -135,8 +136,7 @@ def generate_clip(index: int, seed: int = 0) -> Clip:
     firsts = [name for name in names if family(name) not in ONLY_LAST + ONLY_ALONE]
     lasts = [name for name in names if family(name) not in ONLY_FIRST + ONLY_ALONE]
     rng = np.random.default_rng([seed, index])
-    bucket = zlib.crc32(f"split {index}".encode()) % 20
-    split = "val" if bucket == 18 else "test" if bucket == 19 else "train"
+    split = split_by_hash(str(index))
     style = STYLES[int(rng.integers(len(STYLES)))]
     pair = rng.random() < SEQUENCES
     while True:  # slow pairs may be too long: draw again

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from motiongpt.body.skeletons import HUMANML3D
+from motiongpt.body.smoothing import smooth
 
 J = {name: index for index, name in enumerate(HUMANML3D.joints)}
 LENGTH = np.linalg.norm(np.array(HUMANML3D.offsets), axis=1)  # (J,) bone from the parent to the joint
@@ -92,15 +93,6 @@ def through(n: int, frames, values, slopes=None) -> np.ndarray:
         + s * s * (3 - 2 * s) * y[k + 1]
         + s * s * (s - 1) * h * m[k + 1]
     )
-
-
-def smooth(values: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian filter along frames (axis 0), edges repeated; `sigma` in frames."""
-    radius = int(np.ceil(3 * sigma))
-    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-    kernel /= kernel.sum()
-    padded = np.concatenate([values[:1]] * radius + [values] + [values[-1:]] * radius)
-    return sum(k * padded[i : i + len(values)] for i, k in enumerate(kernel))
 
 
 def heading(yaw: np.ndarray) -> np.ndarray:

@@ -8,17 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from motiongpt.procedural.kinematics import (
-    TOE_AHEAD,
-    Track,
-    ease,
-    flight,
-    heading,
-    pulse,
-    sideways,
-    smooth,
-    through,
-)
+from motiongpt.body.smoothing import smooth
+from motiongpt.procedural.kinematics import TOE_AHEAD, Track, ease, flight, heading, pulse, sideways, through
 from motiongpt.procedural.performer import FPS, SIDES, Director, hanging
 
 FASTEST = 2.6  # m/s times swing / step: a walk this fast swings its feet at almost 11 m/s

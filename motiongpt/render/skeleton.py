@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from motiongpt.body.skeletons import Skeleton
+from motiongpt.body.smoothing import smooth
 from motiongpt.files.store import write_atomic
 from motiongpt.render.gif import gif_frames, palette_frames, write_gif
 
@@ -134,7 +135,7 @@ class _Scene:
 
         # Camera: always the same direction and distance from a target that follows the root along the ground.
         root = joints[:, 0]
-        self.target = np.stack([_smooth(x, fps) for x in root.T], axis=1)  # (F, 3)
+        self.target = smooth(root, 0.5 * fps)  # (F, 3), under a Gaussian of half a second
         if sheet and np.ptp(root, axis=0).max() < 3 * limb:
             self.target[:] = (root.min(axis=0) + root.max(axis=0)) / 2
         self.target[:, 1] = root[:, 1].mean()
@@ -289,13 +290,6 @@ def _side(chain: Iterable[int], skeleton: Skeleton) -> int:
     """1 for a chain of mostly left joints, -1 for right, 0 for the middle of the body."""
     left, right = {i for i, _ in skeleton.mirror_pairs}, {i for _, i in skeleton.mirror_pairs}
     return int(np.sign(sum((j in left) - (j in right) for j in chain)))
-
-
-def _smooth(x: np.ndarray, fps: float) -> np.ndarray:
-    """(F,) -> (F,) under a Gaussian of 0.5 s; the ends are held."""
-    reach = int(np.ceil(1.5 * fps))
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / (0.5 * fps)) ** 2)
-    return np.convolve(np.pad(x, reach, mode="edge"), kernel / kernel.sum(), mode="valid")
 
 
 def _nice(x: float) -> float:

@@ -16,45 +16,34 @@ import numpy as np
 import torch
 
 from motiongpt.config import LLM_PRESETS, LoRAConfig, TrainConfig
-from motiongpt.data.batches import BucketedBatches
+from motiongpt.data.batches import BucketedBatches, by_length
+from motiongpt.data.prompts import prompt_table
 from motiongpt.data.token_formats import is_token_folder
-from motiongpt.data.tokens import (
-    Entry,
-    codebook_size,
-    dedup,
-    load_tokens,
-    meta_path,
-    prompt_table,
-    rank,
-    tokens_hash,
-)
-from motiongpt.files.store import file_hash, read_json, write_atomic, write_json
+from motiongpt.data.tokens import Entry, codebook_size, dedup, load_tokens, meta_path, rank, tokens_hash
+from motiongpt.files.hashes import file_hash
+from motiongpt.files.store import read_json, write_atomic, write_json
+from motiongpt.hub import resolve_backbone
 from motiongpt.loops import Result
 from motiongpt.motion_tokenizer import MotionTokenizer, own_folder, tokenizer_files
+from motiongpt.stages.model import StageModel, new_backbone, open_stage
+from motiongpt.stages.recipes import RECIPES, first_language_stage
 from motiongpt.stages.run import (
     RunConfig,
-    StageModel,
     check_recipe,
     clear_stage,
     data_identity,
     finished_stages,
     has_weights,
-    new_backbone,
-    open_stage,
     participants_of,
     relative_backbone,
     stage_folder,
     versions,
 )
-from motiongpt.tasks.render import (
-    RECIPES,
-    Renderer,
-    TaskCollate,
-    first_language_stage,
-    lm_loss,
-)
-from motiongpt.vocab import MotionVocab, TextTokenizer, load_tokenizer
-from motiongpt.weights.llm import resolve_backbone, weights_hash
+from motiongpt.tasks.batches import TaskCollate, lm_loss
+from motiongpt.tasks.render import Renderer
+from motiongpt.text_tokenizer import TextTokenizer, load_text_tokenizer
+from motiongpt.vocab import MotionVocab
+from motiongpt.weights.llm import weights_hash
 
 MAX_VALIDATION_ENTRIES = 512  # validation looks at this many entries, drawn by a hash with the run's seed
 
@@ -149,7 +138,7 @@ def prepare_stage(job: Job, device: torch.device, say: Callable[[str], None]) ->
     collate = TaskCollate(training, job.tasks, dropping)  # validation and the check above see whole captions
     batches = BucketedBatches(collate.lengths(), job.config.batch_size, job.config.seed, collate)
     checks = TaskCollate(held_out, job.tasks, renderer)
-    order = np.argsort(checks.lengths(), kind="stable")
+    check_batches = by_length(checks.lengths(), job.config.batch_size)
 
     def loss(batch: dict) -> tuple[torch.Tensor, dict]:
         return lm_loss(model.llm, batch, job.config.label_smoothing), {}
@@ -157,8 +146,8 @@ def prepare_stage(job: Job, device: torch.device, say: Callable[[str], None]) ->
     def validate() -> dict[str, float]:
         total, count = 0.0, 0
         rng = np.random.default_rng(job.config.seed)  # the same tasks and masks every time
-        for first in range(0, len(order), job.config.batch_size):
-            batch = checks(order[first : first + job.config.batch_size], rng)
+        for rows in check_batches:
+            batch = checks(rows, rng)
             batch = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
             total += float(lm_loss(model.llm, batch))
             count += batch["count"]
@@ -180,7 +169,7 @@ def prepare_stage(job: Job, device: torch.device, say: Callable[[str], None]) ->
     def export(target: Path) -> None:
         nonlocal begun
         if not begun:  # not before the loop has found that this stage is the one it may go on with
-            _write_run(job, run, model.tokenizer, vqvae, entries)
+            _write_run(job, run, model.text_tokenizer, vqvae, entries)
             begun = True
         model.save(target, meta | {"finished": False})
 
@@ -273,16 +262,16 @@ def _random_model(job: Job, entries: list[Entry], run: RunConfig) -> StageModel:
     if set(job.tasks) != {"caption"}:
         raise ValueError(f"random weights learn captions first, got --tasks {' '.join(job.tasks)}; motion comes next")
     captions = sorted({entry.text for entry in entries if entry.split == "train"})
-    llm, tokenizer = new_backbone(job.backbone, captions, job.config.seed)
-    return StageModel(llm, tokenizer, MotionVocab(tokenizer, run.codes, run.participants), None, "full", None)
+    llm, text_tokenizer = new_backbone(job.backbone, captions, job.config.seed)
+    return StageModel(llm, text_tokenizer, MotionVocab(text_tokenizer, run.codes, run.participants), None, "full", None)
 
 
 def _model(job: Job, source: Path, run: RunConfig) -> tuple[StageModel, RunConfig]:
     """The stage's model from `source`, and the run's config with the hash of its backbone."""
     backbone = resolve_backbone(job.backbone)
-    tokenizer = load_tokenizer(backbone)
+    text_tokenizer = load_text_tokenizer(backbone)
     vqvae = _data_meta(job).get("vqvae")
-    model = open_stage(source, tokenizer, run, job.train_mode, job.lora, job.config.seed, vqvae)
+    model = open_stage(source, text_tokenizer, run, job.train_mode, job.lora, job.config.seed, vqvae)
     base_hash = weights_hash(backbone)
     if run.base_hash not in ("", base_hash):
         raise ValueError(f"{job.out} was begun on other weights than {backbone} holds now; begin another --out")
@@ -339,8 +328,8 @@ def _tokenizer(job: Job) -> Path | MotionTokenizer | None:
             )
         return None
     try:
-        tokenizer = MotionTokenizer.load(job.vqvae, **job.foreign)
-        source, found = tokenizer if job.vqvae.is_file() else own_folder(job.vqvae), tokenizer.hash
+        text_tokenizer = MotionTokenizer.load(job.vqvae, **job.foreign)
+        source, found = text_tokenizer if job.vqvae.is_file() else own_folder(job.vqvae), text_tokenizer.hash
     except FileNotFoundError as error:
         raise FileNotFoundError(f"--vqvae {error}") from error
     if meta.get("vqvae", found) != found:
@@ -351,13 +340,13 @@ def _tokenizer(job: Job) -> Path | MotionTokenizer | None:
 
 
 def _write_run(
-    job: Job, run: RunConfig, tokenizer: TextTokenizer, vqvae: Path | MotionTokenizer | None, entries: list[Entry]
+    job: Job, run: RunConfig, text_tokenizer: TextTokenizer, vqvae: Path | MotionTokenizer | None, entries: list[Entry]
 ) -> None:
     """config.json, prompts.json and both tokenizers of the run, of text and of motion."""
     job.out.mkdir(parents=True, exist_ok=True)
     run.write(job.out, job.config, job.lora)
     write_json(job.out / "prompts.json", prompt_table(entries), indent=None)
-    tokenizer.save(job.out)
+    text_tokenizer.save(job.out)
     target = job.out / "vqvae"
     if isinstance(vqvae, MotionTokenizer):
         vqvae.save(target)

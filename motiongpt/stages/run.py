@@ -14,28 +14,17 @@ It builds and saves models; it neither trains (`loops.py`) nor samples (`samplin
 
 import os
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from motiongpt.config import LLM_PRESETS, JSONConfig, LoRAConfig, TrainConfig
-from motiongpt.data.tokens import Entry, Prompts, tokens_hash
-from motiongpt.files.store import hold, read_json, write_json
-from motiongpt.llm import LLM
-from motiongpt.lora import inject, lora_layers, merge
-from motiongpt.tasks.render import Renderer
-from motiongpt.vocab import MotionVocab, TextTokenizer, load_tokenizer, train_tokenizer
-from motiongpt.weights.llm import (
-    load_adapter,
-    load_llm,
-    resolve_backbone,
-    save_adapter,
-    save_llm,
-    weights_hash,
-)
+from motiongpt.config import JSONConfig, TrainConfig
+from motiongpt.data.tokens import Entry, tokens_hash
+from motiongpt.files.lock import hold
+from motiongpt.files.store import read_json, write_json
+from motiongpt.hub import resolve_backbone
 
-TRAIN_MODES = ("lora", "full")
 WEIGHTS = {"lora": ("adapter_model.safetensors", "adapter_config.json"), "full": ("model.safetensors", "config.json")}
 """What each mode writes; a stage folder with files of both would be read as the wrong one."""
 
@@ -152,178 +141,6 @@ def clear_stage(folder: Path) -> None:
         for name in ("state", "metrics.jsonl", "meta.json", *WEIGHTS["lora"], *WEIGHTS["full"]):
             target = folder / name
             shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
-
-
-def new_backbone(preset: str, captions: list[str], seed: int) -> tuple[LLM, TextTokenizer]:
-    """A preset's model with random weights, and a tokenizer of its size learnt from the captions."""
-    config = LLM_PRESETS[preset]
-    tokenizer = train_tokenizer(captions, config.vocab_size)
-    llm = LLM(replace(config, vocab_size=tokenizer.size), torch.Generator().manual_seed(seed))
-    return llm, tokenizer
-
-
-@dataclass
-class StageModel:
-    """A language model ready for a stage: the weights, their vocabulary, and where they came from."""
-
-    llm: LLM
-    tokenizer: TextTokenizer
-    vocab: MotionVocab
-    base: Path | None  # folder of the weights an adapter sits on; None where they were drawn at random
-    mode: str
-    lora: LoRAConfig | None
-    repo_id: str | None = None  # of the base, where it came from the Hub: its folder is this machine's cache
-    base_hash: str | None = None  # of the weights an adapter sits on
-
-    def save(self, folder: Path, meta: dict, dtype: torch.dtype = torch.float32) -> None:
-        """Write the stage: weights, tokenizer with the new words, meta.json.
-
-        meta.json names a local base relative to `folder`, adapter_config.json relative to the working directory:
-        that is how PEFT reads it.
-        """
-        folder.mkdir(parents=True, exist_ok=True)
-        words = self.vocab.words if self.llm.new_in is not None else ()
-        if self.mode == "lora":
-            save_adapter(self.llm, folder, self.lora, self.repo_id or relative_path(self.base, Path()))
-        else:
-            save_llm(self.llm, folder, dtype)
-        self.tokenizer.save(folder, words)
-        base = None if self.base is None else self.repo_id or relative_backbone(self.base, folder)
-        known = {"base_hash": self.base_hash} if self.base_hash else {}
-        values = {"train": self.mode, "base": base, **known, "vocab_size": self.llm.vocab_size}
-        write_json(folder / "meta.json", meta | values)
-
-
-def motion_words(vocab: MotionVocab, vqvae: str | None) -> dict:
-    """What rows of motion words mean: as many codes, of the tokenizer with this hash, and these participants."""
-    return {"vqvae": vqvae, "codes": vocab.codes, "participants": list(vocab.participants)}
-
-
-def load_weights(
-    folder: Path, vocab: MotionVocab, seed: int = 0, dtype: torch.dtype = torch.float32, vqvae: str | None = None
-) -> tuple[LLM, LoRAConfig | None, Path]:
-    """(model with its new rows, adapter settings or None, folder of the base) of a backbone or stage folder.
-
-    The rows of a backbone are drawn by the seed, unless it has learnt these `motion_words` (its meta.json says so,
-    `vqvae` is the hash of this run's tokenizer).
-
-    ValueError where an adapter was trained on other weights than its base holds now, or the words differ.
-    """
-    if (folder / "adapter_config.json").is_file():
-        meta = read_json(folder / "meta.json")
-        base = find_base(meta["base"], folder)
-        llm, _, _ = load_weights(base, vocab, seed, dtype)  # first: a damaged file is to be called damaged
-        if "base_hash" in meta and meta["base_hash"] != weights_hash(base):  # older stages have none
-            raise ValueError(
-                f"{folder} was trained on other weights than {base} holds now; bring those back, or train it again"
-            )
-        config = load_adapter(llm, folder)
-        return llm, config, base
-    llm = load_llm(folder, dtype)
-    rows, count = llm.config.vocab_size, len(vocab)
-    meta = read_json(folder / "meta.json") if (folder / "meta.json").is_file() else {}
-    if "motion_words" in meta:  # a backbone that has learnt motion: in the codes of one tokenizer, noise in all others
-        known = meta["motion_words"] == motion_words(vocab, vqvae)
-    else:  # a full stage wrote base and new rows as one table
-        known = bool(meta) and rows > vocab.first_id
-        if known and rows != vocab.first_id + count:
-            raise ValueError(
-                f"{folder} has {rows - vocab.first_id} motion words, this run {count}: other codes or participants"
-            )
-    llm.extend(vocab.first_id, count, None if known else torch.Generator().manual_seed(seed), from_base=known)
-    return llm, None, folder
-
-
-def open_stage(
-    source: Path, tokenizer: TextTokenizer, run: RunConfig, mode: str, lora: LoRAConfig, seed: int,
-    vqvae: str | None = None,
-) -> StageModel:  # fmt: skip
-    """The model a stage trains, from `source` (a backbone or the folder of the stage before); see `load_weights`.
-
-    Raises ValueError where the adapter in `source` has other settings, or a full stage would start from one.
-    """
-    if mode not in TRAIN_MODES:
-        raise ValueError(f"--train must be one of {', '.join(TRAIN_MODES)}, got {mode!r}")
-    vocab = MotionVocab(tokenizer, run.codes, run.participants)
-    llm, adapter, base = load_weights(source, vocab, seed, vqvae=vqvae)
-    if mode == "full":
-        if adapter is not None:
-            raise ValueError(
-                f"--train full cannot start from the adapter in {source}; use --train lora, or --from a backbone"
-            )
-        llm.requires_grad_(True)
-        return StageModel(llm, tokenizer, vocab, base, mode, None)
-    if adapter is None:
-        inject(llm, lora, torch.Generator().manual_seed(seed))
-    elif (adapter.lora_r, adapter.lora_alpha, set(adapter.lora_targets)) != (
-        lora.lora_r,
-        lora.lora_alpha,
-        set(lora.lora_targets),
-    ):
-        raise ValueError(
-            f"{source} has an adapter of r {adapter.lora_r}, alpha {adapter.lora_alpha}; --lora-r {lora.lora_r} "
-            f"--lora-alpha {lora.lora_alpha} would be another one"
-        )
-    for layer in lora_layers(llm).values():  # dropout is the stage's own choice
-        layer.dropout = torch.nn.Dropout(lora.lora_dropout) if lora.lora_dropout else torch.nn.Identity()
-    return StageModel(llm, tokenizer, vocab, base, mode, lora, base_hash=weights_hash(base))
-
-
-@dataclass
-class LoadedRun:
-    """A finished run, ready to sample from."""
-
-    folder: Path
-    stage: int
-    meta: dict
-    config: RunConfig
-    llm: LLM
-    vocab: MotionVocab
-    renderer: Renderer
-    prompts: Prompts
-
-
-def run_tokenizer(run: Path, config: RunConfig) -> TextTokenizer:
-    """The text tokenizer of a run: its own copy, else (older runs) the backbone's."""
-    return load_tokenizer(run if (run / "tokenizer.json").is_file() else config.backbone_path(run))
-
-
-def load_run(
-    run: Path,
-    stage: int | None = None,
-    device: str | torch.device = "cpu",
-    dtype: torch.dtype = torch.float32,
-    task: str = "t2m",
-) -> LoadedRun:
-    """Load a run's stage (default: the highest finished one, of those trained on `task` if any), adapters merged.
-
-    `run` may be a stage folder itself; `dtype` is that of the base weights, new rows stay fp32. Raises
-    FileNotFoundError or ValueError saying what was found.
-    """
-    run = Path(run)
-    if run.name.startswith("stage") and (run.parent / "config.json").is_file() and has_weights(run):
-        if stage is None and run.name.removeprefix("stage").isdigit():
-            stage = int(run.name.removeprefix("stage"))
-        run = run.parent
-    config = RunConfig.read(run)
-    if config.backbone in LLM_PRESETS:
-        raise ValueError(f"{run} was trained on captions only and writes no motion; it is a --backbone: {run}/stage1")
-    stages = finished_stages(run)
-    if not stages:
-        raise FileNotFoundError(f"{run} has no finished stage; scripts/finetune.py --out {run} goes on training it")
-    able = [number for number, meta in stages.items() if task in meta["tasks"]]
-    stage = max(able or stages) if stage is None else stage
-    if stage not in stages:
-        raise ValueError(f"{run} has no finished stage {stage}; finished: {', '.join(map(str, sorted(stages)))}")
-    folder = stage_folder(run, stage)
-    vocab = MotionVocab(run_tokenizer(run, config), config.codes, config.participants)
-    llm, _, _ = load_weights(folder, vocab, dtype=dtype)
-    if lora_layers(llm):
-        merge(llm, keep=False)
-    prompts = Prompts(read_json(run / "prompts.json"))
-    return LoadedRun(
-        run, stage, stages[stage], config, llm.to(device).eval(), vocab, Renderer(vocab, config.think), prompts
-    )
 
 
 def split_seed(run: Path) -> int:

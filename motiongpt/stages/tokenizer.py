@@ -5,18 +5,23 @@
 """
 
 import collections
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from motiongpt.config import TrainConfig, VQVAEConfig
 from motiongpt.data.batches import WindowBatches, pad_motions
-from motiongpt.data.motions import SPLITS, MotionDataset, check_training_folder
+from motiongpt.data.motions import SPLITS, MotionDataset
 from motiongpt.data.tokens import MAX_CAPTION, Entry, meta_path, save_tokens
-from motiongpt.files.store import file_hash, read_json
+from motiongpt.files.folders import check_training_folder
+from motiongpt.files.hashes import file_hash
+from motiongpt.files.store import read_json
 from motiongpt.loops import Result, seeded, total_steps, train
-from motiongpt.motion_tokenizer import MotionTokenizer, check_same_motion, reconstruction_errors
+from motiongpt.metrics.joints import mpjpe
+from motiongpt.metrics.tokens import code_counts, perplexity
+from motiongpt.motion_tokenizer import MotionTokenizer, check_same_motion
 from motiongpt.stages.run import clear_stage
 from motiongpt.vqvae import VQVAE
 
@@ -30,7 +35,7 @@ def data_fields(data: MotionDataset) -> dict[str, float]:
     return widths | ({} if data.representation.biased else {"feature_bias": 1.0})
 
 
-def train_tokenizer(
+def train_motion_tokenizer(
     data: MotionDataset,
     model_config: VQVAEConfig,
     config: TrainConfig,
@@ -75,7 +80,7 @@ def train_tokenizer(
         model = VQVAE(model_config)
     model.to(device)
     normalizer = data.normalizer.with_feature_bias(model_config.feature_bias, data.representation)
-    tokenizer = MotionTokenizer(model, normalizer, data.skeleton, data.fps, data.representation)
+    motion_tokenizer = MotionTokenizer(model, normalizer, data.skeleton, data.fps, data.representation)
     count = len(clips)
     training = (normalizer.normalise(clips.pop(name)) for name in list(clips))  # one copy in memory, not two
     batches = WindowBatches(training, config.window, config.batch_size, config.seed, unit)
@@ -99,18 +104,18 @@ def train_tokenizer(
             value, count, _ = model.loss(motion.to(device), lengths.to(device))
             total, frames = total + float(value), frames + int(count)
         with torch.autocast(device.type, enabled=False):
-            return {"loss": total / frames} | reconstruction_errors(tokenizer, motions)
+            return {"loss": total / frames} | reconstruction_errors(motion_tokenizer, motions)
 
     return train(
         model, batches, loss, config, out, device=device, precision=precision, validate=validate,
-        export=tokenizer.save, unit="frames",
+        export=motion_tokenizer.save, unit="frames",
         fingerprint={"model": model_config.run_identity(), "data": data.hash(), **config.run_identity()},
     )  # fmt: skip
 
 
 def tokenise_dataset(
     data: MotionDataset,
-    tokenizer: MotionTokenizer,
+    motion_tokenizer: MotionTokenizer,
     out: Path,
     form: str = "json",
     say: Callable[[str], None] = print,
@@ -122,7 +127,7 @@ def tokenise_dataset(
     Raises ValueError where tokenizer and data have different skeletons, representations or frame rates, or no clip is
     long enough, FileExistsError where a folder is in the way.
     """
-    check_same_motion(tokenizer, data)
+    check_same_motion(motion_tokenizer, data)
     people = data.folder / "participants.json"
     participant_of = read_json(people) if people.is_file() else {}
     entries, dropped = [], collections.Counter()
@@ -138,7 +143,7 @@ def tokenise_dataset(
             captions |= {clip: data.captions(clip) for clip in clips}
             # captions of one clip mostly share its frames: each piece is encoded once
             pieces = {(clip, c.start, c.end): c.cut(clips[clip], data.fps) for clip in clips for c in captions[clip]}
-            codes_of |= zip(pieces, tokenizer.encode(list(pieces.values())), strict=True)
+            codes_of |= zip(pieces, motion_tokenizer.encode(list(pieces.values())), strict=True)
         for clip, caption in [(name, caption) for name in ids for caption in captions.get(name, ())]:
             codes = codes_of[clip, caption.start, caption.end]
             if not 0 < len(caption.text) <= MAX_CAPTION:
@@ -149,16 +154,17 @@ def tokenise_dataset(
                 continue
             entries.append(Entry(caption.text, tuple(codes), participant_of.get(clip), clip, split))
     if not entries:
-        raise ValueError(f"{data.folder} has no captioned clip of at least {tokenizer.config.frames_per_code} frames")
-    meta = {"vqvae": tokenizer.hash, "codes": tokenizer.config.codes, "fps": tokenizer.fps,
-            "frames_per_code": tokenizer.config.frames_per_code, "skeleton": tokenizer.skeleton.name,
+        least = motion_tokenizer.config.frames_per_code
+        raise ValueError(f"{data.folder} has no captioned clip of at least {least} frames")
+    meta = {"vqvae": motion_tokenizer.hash, "codes": motion_tokenizer.config.codes, "fps": motion_tokenizer.fps,
+            "frames_per_code": motion_tokenizer.config.frames_per_code, "skeleton": motion_tokenizer.skeleton.name,
             "representation": data.representation.name, "data": data.hash()}  # fmt: skip
     save_tokens(out, entries, meta, form)
     for reason, count in dropped.items():
         if count:
             say(f"dropped {count}: {reason}")
     used = len({code for entry in entries for code in entry.codes})
-    say(f"wrote {out}: {len(entries)} entries, {used} of {tokenizer.config.codes} codes in use")
+    say(f"wrote {out}: {len(entries)} entries, {used} of {motion_tokenizer.config.codes} codes in use")
 
 
 def is_tokenised(out: Path, vqvae: Path, data: MotionDataset) -> bool:
@@ -168,3 +174,34 @@ def is_tokenised(out: Path, vqvae: Path, data: MotionDataset) -> bool:
         return False
     known = read_json(meta)
     return (known.get("vqvae"), known.get("data")) == (file_hash(vqvae / "model.safetensors"), data.hash())
+
+
+def reconstruction_errors(motion_tokenizer: MotionTokenizer, clips: Sequence[np.ndarray]) -> dict[str, float]:
+    """MPJPE in mm of decode(encode(clip)), root-aligned and global, over all coded frames; codes in use.
+
+    A residual tokenizer is measured with all its layers, as it is trained; codes in use and their perplexity are of the
+    first layer, which a language model learns. Clips are features in their own units. Every frame counts once, as in
+    the field's code. Where features are no joints (SMPL-X), the root mean square error of the normalised features
+    stands in for both.
+    """
+    codes = motion_tokenizer.encode_all(clips)
+    has_joints = motion_tokenizer.representation.has_joints
+    aligned, absolute, squares, frames = 0.0, 0.0, 0.0, 0
+    for clip, decoded in zip(clips, motion_tokenizer.decode_features(codes), strict=True):
+        target = torch.as_tensor(clip[: len(decoded)])
+        frames += len(decoded)
+        if has_joints:
+            joints, target = motion_tokenizer.joints(decoded), motion_tokenizer.joints(target)
+            aligned += float(mpjpe(joints, target).sum())
+            absolute += float(mpjpe(joints, target, root=None).sum())
+        else:
+            error = motion_tokenizer.normalizer.normalise(decoded) - motion_tokenizer.normalizer.normalise(target)
+            squares += float(error.square().mean(-1).sum())
+    counts = code_counts(torch.cat([row[:, 0] for row in codes]), motion_tokenizer.config.codes)
+    frames = max(1, frames)
+    errors = (
+        {"mpjpe_mm": 1000 * aligned / frames, "global_mpjpe_mm": 1000 * absolute / frames}
+        if has_joints
+        else {"feature_rmse": (squares / frames) ** 0.5}
+    )
+    return errors | {"active_codes": int((counts > 0).sum()), "perplexity": float(perplexity(counts))}

@@ -7,44 +7,19 @@ refused where it does not. Files may be fp16 or bf16; tensors are copied into th
 replaced while its model is in use. This file knows no tokenizer, no training and no sampling.
 """
 
-import hashlib
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from motiongpt import lora
-from motiongpt.config import LLMConfig, LoRAConfig
-from motiongpt.files.store import (
-    Unfilled,
-    file_hash,
-    read_json,
-    read_tensors,
-    write_json,
-    write_tensors,
-)
+from motiongpt.config import LLMConfig
+from motiongpt.files.hashes import file_hash, short_hash
+from motiongpt.files.store import read_json, read_tensors, write_json, write_tensors
 from motiongpt.llm import LLM
-from motiongpt.vqvae import VQVAE
-from motiongpt.weights.vqvae import read_vqvae
-
-
-def check_total(expected: Mapping[str, Sequence[int]], found: Mapping[str, Sequence[int]], source: Path | str) -> None:
-    """ValueError unless both name the same tensors with the same shapes; it lists the first few that disagree."""
-
-    def few(keys: list[str]) -> str:
-        return f"{len(keys)} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})" if keys else "none"
-
-    missing, unexpected = [k for k in expected if k not in found], [k for k in found if k not in expected]
-    if missing or unexpected:
-        raise ValueError(f"{source} does not fit the model: missing {few(missing)}, unexpected {few(unexpected)}")
-    for key, shape in expected.items():
-        if tuple(found[key]) != tuple(shape):
-            raise ValueError(f"{source}: {key} is {tuple(found[key])}, the model has {tuple(shape)}")
-
+from motiongpt.weights.checks import Unfilled, check_total, rename
 
 # 1) Language models: a Hugging Face folder (config.json, one safetensors file or an index of shards).
 
@@ -76,14 +51,6 @@ ONLY = {
 
 LLM_KEYS = {start: f"model.{start}" for start in ("embed_tokens.", "layers.", "norm.")} | {"lm_head.": "lm_head."}
 """Start of our parameter names -> start of theirs, for Qwen2 and Qwen3; inside a layer the names are the same."""
-
-
-def rename(key: str, table: Mapping[str, str]) -> str:
-    """Replace the start of a key by a table; KeyError where no entry fits."""
-    for start, other in table.items():
-        if key.startswith(start):
-            return other + key[len(start) :]
-    raise KeyError(key)
 
 
 def llm_config_from_hf(values: dict) -> LLMConfig:
@@ -169,7 +136,7 @@ def weights_hash(folder: Path | str) -> str:
     adapter = Path(folder) / "adapter_model.safetensors"
     paths = [adapter] if adapter.is_file() else weight_files(Path(folder))
     parts = [_known_hash(path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+    return short_hash([" ".join(parts).encode()])
 
 
 @lru_cache(maxsize=64)
@@ -232,175 +199,7 @@ def save_llm(llm: LLM, folder: Path | str, dtype: torch.dtype = torch.float32, m
     write_json(folder / "config.json", values)
 
 
-BACKBONE_FILES = (
-    *("config.json", "*.safetensors", "*.safetensors.index.json"),
-    *("tokenizer*", "*.model", "vocab.json", "merges.txt", "special_tokens_map.json"),
-)
-"""What is fetched of a backbone on the Hub; many repositories hold the same weights in other formats too."""
-
-
-def resolve_folder(
-    name_or_path: str | Path, kind: str, advice: str, allow: Sequence[str] = ("*",), ignore: Sequence[str] = ()
-) -> Path:
-    """A local folder as it is; USER/NAME is fetched from the Hub or its cache: files matching `allow`, not `ignore`.
-
-    Where there is a folder USER here, a missing USER/NAME is a path misspelt and the Hub is not asked.
-    FileNotFoundError (saying `kind` and `advice`) for a path that is no folder, ValueError where the Hub gives none.
-    """
-    path, name = Path(name_or_path).expanduser(), str(name_or_path)
-    if path.is_dir():
-        return path
-    if name.count("/") != 1 or path.is_absolute() or name.startswith((".", "~")) or path.parent.is_dir():
-        raise FileNotFoundError(f"no {kind} folder at {name}; {advice}")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=list(allow), ignore_patterns=list(ignore)))
-    except (HFValidationError, OSError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise ValueError(
-            f"{name} is neither a local folder nor a {kind} that could be fetched from the Hub ({reason}); "
-            "check the name and the network, or give a folder"
-        ) from error
-
-
-def resolve_backbone(name_or_path: str | Path) -> Path:
-    """The folder of a backbone, by path or repo id; raises as `resolve_folder`."""
-    advice = "expected one with config.json and model.safetensors, or a Hub repo id"
-    return resolve_folder(name_or_path, "backbone", advice, allow=BACKBONE_FILES)
-
-
 # 2) Adapters: PEFT's layout (adapter_config.json, adapter_model.safetensors).
-
-PEFT_KEYS = {start: "base_model.model." + other for start, other in LLM_KEYS.items()}
-PEFT_ROWS = {
-    "new_in": "base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta",
-    "new_out": "base_model.model.lm_head.token_adapter.trainable_tokens_delta",
-}
-"""Where PEFT keeps trained rows of the two tables. Despite the name they are the rows themselves, not differences."""
-
-PEFT_PLAIN = {"peft_type": "LORA", "bias": "none"}
-PEFT_UNUSED = (
-    *("use_rslora", "use_dora", "fan_in_fan_out", "rank_pattern", "alpha_pattern", "modules_to_save", "lora_bias"),
-    *("exclude_modules", "layers_to_transform", "layer_replication", "target_parameters", "alora_invocation_tokens"),
-)
-"""Fields of adapter_config.json that must have this value, or be empty: anything else is another adapter."""
-
-
-def row_tables(llm: LLM) -> dict[str, str]:
-    """Our tables of new rows -> the modules PEFT trains them in."""
-    return {"new_in": "embed_tokens"} if llm.config.tie_embeddings else {"new_in": "embed_tokens", "new_out": "lm_head"}
-
-
-def save_adapter(llm: LLM, folder: Path | str, config: LoRAConfig, base_name: str) -> None:
-    """Write adapters and new rows as PEFT does; `base_name` is the repo id or folder of the untouched base.
-
-    PEFT's `PeftModel.from_pretrained` loads it onto the base after `base.resize_token_embeddings(V)`.
-    """
-    tensors = {rename(name, PEFT_KEYS) + ".weight": tensor for name, tensor in lora.adapter_state(llm).items()}
-    indices: list[int] | dict[str, list[int]] | None = None
-    if llm.new_in is not None:
-        tables = row_tables(llm)
-        tensors |= {PEFT_ROWS[name]: getattr(llm, name) for name in tables}
-        ids = list(range(llm.first_id, llm.vocab_size))
-        indices = ids if len(tables) == 1 else {module: ids for module in tables.values()}
-    values = {
-        **PEFT_PLAIN,
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": base_name,
-        "r": config.lora_r,
-        "lora_alpha": config.lora_alpha,
-        "lora_dropout": config.lora_dropout,
-        "target_modules": sorted(config.lora_targets),
-        "trainable_token_indices": indices,
-        "inference_mode": True,
-    }
-    write_tensors(Path(folder) / "adapter_model.safetensors", tensors)
-    write_json(Path(folder) / "adapter_config.json", values)
-
-
-def adapter_config(path: Path) -> tuple[LoRAConfig, list[list[int]]]:
-    """Our settings, and the ids of the new rows once per table, from an adapter_config.json; ValueError as it fits."""
-    values = read_json(path)
-    for name, value in PEFT_PLAIN.items():
-        if values.get(name, value) != value:
-            raise ValueError(f"{path}: {name} {values[name]!r} is not supported; supported: {value!r}")
-    used = [name for name in PEFT_UNUSED if values.get(name)]
-    targets = values.get("target_modules")
-    if used or not isinstance(targets, list) or not isinstance(values.get("r"), int):
-        raise ValueError(
-            f"{path}: not a plain LoRA with a list of target_modules and a rank r (in use: {used or 'none'})"
-        )
-    indices = values.get("trainable_token_indices") or {}
-    tables = list(indices.values()) if isinstance(indices, dict) else [indices]
-    if any(not ids or ids != tables[0] or ids != list(range(ids[0], ids[0] + len(ids))) for ids in tables):
-        raise ValueError(f"{path}: trainable_token_indices must be one unbroken range of ids, the same in every table")
-    alpha, dropout = float(values.get("lora_alpha", 8)), float(values.get("lora_dropout", 0.0))
-    return LoRAConfig(values["r"], alpha, dropout, tuple(targets)), tables
-
-
-def load_adapter(llm: LLM, folder: Path | str) -> LoRAConfig:
-    """Load a PEFT folder and return its settings; injects adapters and new rows where the model has none yet.
-
-    Nothing is touched before everything agrees. ValueError names the file that disagrees: rank, targets, layers,
-    number or first id of the new rows.
-    """
-    folder = Path(folder)
-    source, path = folder / "adapter_config.json", folder / "adapter_model.safetensors"
-    config, tables = adapter_config(source)
-    tensors = read_tensors(path)
-
-    linear = {name: module for name, module in llm.named_modules() if isinstance(module, nn.Linear)}
-    linear = {name: module for name, module in linear.items() if name.rpartition(".")[2] in config.lora_targets}
-    shapes = {f"{name}.lora_A": (config.lora_r, module.in_features) for name, module in linear.items()}
-    shapes |= {f"{name}.lora_B": (module.out_features, config.lora_r) for name, module in linear.items()}
-    ours = {rename(name, PEFT_KEYS) + ".weight": name for name in shapes}
-    expected = {key: shapes[name] for key, name in ours.items()}
-    if ids := tables[0] if tables else []:
-        expected |= {PEFT_ROWS[name]: (len(ids), llm.config.hidden_size) for name in row_tables(llm)}
-    check_total(expected, {key: tensor.shape for key, tensor in tensors.items()}, path)
-    own = lora.lora_layers(llm)
-    if own and (
-        set(own) != set(linear)
-        or any((layer.r, layer.alpha) != (config.lora_r, config.lora_alpha) for layer in own.values())
-    ):
-        raise ValueError(f"{source}: r, lora_alpha or target_modules are not those of the adapters the model has")
-    if llm.new_in is not None and ids != list(range(llm.first_id, llm.vocab_size)):
-        there = f"{ids[0]} to {ids[-1]}" if ids else "none"
-        raise ValueError(f"{source}: new rows {there}, the model has {llm.first_id} to {llm.vocab_size - 1}")
-
-    if ids and llm.new_in is None:
-        llm.extend(ids[0], len(ids), torch.Generator())  # its own generator: the rows are replaced below
-    if not own:
-        lora.inject(llm, config, torch.Generator())
-    lora.load_adapter_state(llm, {name: tensors[key] for key, name in ours.items()})
-    with torch.no_grad():
-        for name in row_tables(llm) if ids else ():
-            getattr(llm, name).copy_(tensors[PEFT_ROWS[name]])
-    return config
 
 
 # 3) The motion tokenizer: our own folder, its config.json written by `tokenizer.py`, or the field's files.
-
-
-def load_vqvae(path: Path | str, **settings: Any) -> VQVAE:
-    """The VQ-VAE of a tokenizer folder (config.json + model.safetensors), or of a file of `foreign_vqvae.py`.
-
-    fp32, in eval mode. `settings` are fields of VQVAEConfig that such a file does not tell. FileNotFoundError, or
-    ValueError naming the file for damaged, missing, unexpected or misshapen tensors.
-    """
-    config, tensors, names, source = read_vqvae(Path(path), settings)
-    with Unfilled():
-        vqvae = VQVAE(config)
-    own = vqvae.state_dict()
-    expected, found = ({names.get(k, k): t.shape for k, t in state.items()} for state in (own, tensors))
-    check_total(expected, found, source)
-    vqvae.load_state_dict({k: t.to(own[k].dtype, copy=True) for k, t in tensors.items()}, assign=True)
-    return vqvae.eval()
-
-
-def save_vqvae(vqvae: VQVAE, folder: Path | str, dtype: torch.dtype = torch.float32) -> None:
-    """Write model.safetensors, floating tensors as `dtype`."""
-    tensors = {k: t.to(dtype) if t.is_floating_point() else t for k, t in vqvae.state_dict().items()}
-    write_tensors(Path(folder) / "model.safetensors", tensors)

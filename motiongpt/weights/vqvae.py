@@ -22,9 +22,10 @@ import torch
 from torch import Tensor
 
 from motiongpt.config import VQVAEConfig
-from motiongpt.files.store import read_json, read_tensors, write_atomic
+from motiongpt.files.store import read_json, read_tensors, write_atomic, write_tensors
 from motiongpt.files.unpickle import load_pickle
 from motiongpt.vqvae import VQVAE
+from motiongpt.weights.checks import Unfilled, check_total, rename
 
 CONTAINERS = ("net", "state_dict", "model_state_dict", "vq_model")
 PREFIXES = ("motion_vae.", "vae.", "vqvae.", "")
@@ -48,9 +49,9 @@ def key_table(config: VQVAEConfig) -> dict[str, str]:
     return table | {f"decoder.ups.{i}.": f"decoder.model.{2 + i}.2." for i in stages}
 
 
-def rename(key: str, table: dict[str, str]) -> str:
+def rename_known(key: str, table: dict[str, str]) -> str:
     """Replace the start of a key; one that no entry fits stays as it is, for the caller to refuse."""
-    return next((other + key[len(start) :] for start, other in table.items() if key.startswith(start)), key)
+    return rename(key, table) if key.startswith(tuple(table)) else key
 
 
 def find_state(content: Any, path: Path) -> dict[str, Tensor]:
@@ -134,7 +135,7 @@ def read_vqvae(path: Path, settings: dict[str, Any]) -> tuple[VQVAEConfig, dict[
         for k in range(1, config.rvq_layers):
             del tensors[f"quantizer.layers.{k}.codebook"]
     table = {theirs: ours for ours, theirs in key_table(config).items()}
-    ours = {rename(key, table): tensor for key, tensor in tensors.items()}
+    ours = {rename_known(key, table): tensor for key, tensor in tensors.items()}
     names = dict(zip(ours, tensors, strict=True))
     expected = own_names(config)
     for name in expected:
@@ -150,7 +151,7 @@ def own_names(config: VQVAEConfig) -> dict[str, str]:
     """Every tensor of our model -> its name in their layout, the state of the averages under our own."""
     with torch.device("meta"):
         names = list(VQVAE(config).state_dict())
-    return {name: rename(name, key_table(config)) for name in names}
+    return {name: rename_known(name, key_table(config)) for name in names}
 
 
 def save_t2m_gpt(vqvae: VQVAE, path: Path) -> None:
@@ -165,3 +166,25 @@ def save_t2m_gpt(vqvae: VQVAE, path: Path) -> None:
     kept = [name for name in state if not name.startswith("quantizer.") or name == "quantizer.codebook"]
     net = {"vqvae." + names[name]: state[name].detach().cpu().clone() for name in kept}
     write_atomic(path, lambda temporary: torch.save({"net": net}, temporary))
+
+
+def load_vqvae(path: Path | str, **settings: Any) -> VQVAE:
+    """The VQ-VAE of a tokenizer folder (config.json + model.safetensors), or of the file of another project.
+
+    fp32, in eval mode. `settings` are fields of VQVAEConfig that such a file does not tell. FileNotFoundError, or
+    ValueError naming the file for damaged, missing, unexpected or misshapen tensors.
+    """
+    config, tensors, names, source = read_vqvae(Path(path), settings)
+    with Unfilled():
+        vqvae = VQVAE(config)
+    own = vqvae.state_dict()
+    expected, found = ({names.get(k, k): t.shape for k, t in state.items()} for state in (own, tensors))
+    check_total(expected, found, source)
+    vqvae.load_state_dict({k: t.to(own[k].dtype, copy=True) for k, t in tensors.items()}, assign=True)
+    return vqvae.eval()
+
+
+def save_vqvae(vqvae: VQVAE, folder: Path | str, dtype: torch.dtype = torch.float32) -> None:
+    """Write model.safetensors, floating tensors as `dtype`."""
+    tensors = {k: t.to(dtype) if t.is_floating_point() else t for k, t in vqvae.state_dict().items()}
+    write_tensors(Path(folder) / "model.safetensors", tensors)

@@ -8,11 +8,10 @@ opens it. The bytes do not depend on how many workers there are. Where records c
 """
 
 import glob
-import hashlib
 import json
 import shutil
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,47 +19,25 @@ from pathlib import Path
 
 import numpy as np
 
-from motiongpt.body.skeletons import HUMANML3D, Skeleton, save_skeleton
-from motiongpt.data.joint_maps import JointMap, apply_map, match_map
-from motiongpt.data.motions import JOURNAL, SPLITS, Caption, check_id
-from motiongpt.data.posture import measure, warnings
-from motiongpt.data.prepare.processes import in_order
+from motiongpt.body.skeletons import Skeleton, save_skeleton
+from motiongpt.data.joint_maps import JointMap, to_skeleton
+from motiongpt.data.motions import JOURNAL, SPLITS, check_id
+from motiongpt.data.posture import measure_posture, warnings
+from motiongpt.data.prepare.processes import map_in_order
 from motiongpt.data.prepare.report import Report, check_skipped
-from motiongpt.data.raw import RawClip
+from motiongpt.data.raw import RawClip, Record
 from motiongpt.data.resample import resample, resample_parameters
+from motiongpt.data.texts import Caption, mirror_caption
 from motiongpt.data.tokens import MAX_CAPTION
-from motiongpt.features.humanml3d import mirror_caption, mirror_joints
+from motiongpt.features.humanml3d import mirror_joints
 from motiongpt.features.normalizer import Normalizer
 from motiongpt.features.representations import Representation, get_representation
-from motiongpt.files.store import hold, read_array, write_atomic, write_json
+from motiongpt.files.arrays import read_array
+from motiongpt.files.hashes import split_by_hash
+from motiongpt.files.lock import hold
+from motiongpt.files.store import write_atomic, write_json
 
 MIN_FRAMES = 5  # one code of four frames, and the frame that the velocities cost
-
-
-@dataclass
-class Record:
-    """One clip to be. `load` returns joints (F, J, 3) in metres at the target's fps, with `is_features` features
-    (F, D), or a RawClip, whose joints are mapped and resampled. For several workers `load` must pickle."""
-
-    id: str
-    split: str | None  # None: what the clip says, else 90/5/5 by hash of the id
-    captions: list[Caption]  # where the clip has none of its own
-    load: Callable[[], np.ndarray | RawClip]
-    participant: str | None = None
-    is_features: bool = False
-    guess: str = ""  # the caption of last resort: the words of a name
-    row: str | None = None  # id in the captions file
-    files: tuple[Path, ...] = ()  # what `load` and the captions read; folders of files, too
-
-    def fingerprint(self) -> str:
-        """Differs where a caption, the split, the participant, or the size or time of a file does. Nothing is read."""
-        stats = []
-        for path in self.files:
-            with suppress(OSError):  # no such file, which tells as well
-                inside = sorted(path.iterdir()) if path.is_dir() else [path]
-                stats += [(str(file), (stat := file.stat()).st_size, stat.st_mtime_ns) for file in inside]
-        facts = self.captions, self.split, self.participant, self.guess, stats
-        return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -79,24 +56,6 @@ class Target:
 
 
 # 1) One clip.
-
-
-def to_skeleton(clip: RawClip, skeleton: Skeleton, joint_map: JointMap | None = None) -> np.ndarray:
-    """The clip's joints in the order of the skeleton (F, J, 3): by the map, else by name, else by a built-in map.
-
-    Raises ValueError naming the joints that are there where none of these fits.
-    """
-    if joint_map:
-        return apply_map(clip.joints, clip.names, joint_map, skeleton.joints)
-    if set(skeleton.joints) <= set(clip.names):
-        return clip.joints[:, [clip.names.index(name) for name in skeleton.joints]]
-    if skeleton.joints == HUMANML3D.joints:
-        return apply_map(clip.joints, clip.names, match_map(clip.names)[1], skeleton.joints)
-    lacking = [name for name in skeleton.joints if name not in clip.names]
-    raise ValueError(
-        f"the clip has no joint {', '.join(lacking[:5])} of skeleton {skeleton.name}; it has {', '.join(clip.names)}; "
-        "give --joint-map FILE.json, or another --skeleton"
-    )
 
 
 def _array(clip: RawClip, target: Target) -> np.ndarray:
@@ -175,7 +134,9 @@ def make_clips(record: Record, target: Target) -> dict:
         _check(record, loaded, target)
         versions = list(_versions(record, loaded, target))
         is_joints = target.representation.has_joints and not record.is_features
-        posture = measure(loaded, target.skeleton) if is_joints else []  # of the clip's own body, not the retargeted
+        posture = (
+            measure_posture(loaded, target.skeleton) if is_joints else []
+        )  # of the clip's own body, not the retargeted
         for _, features, _ in versions:
             _check_finite(features)
     except (ValueError, OSError) as error:
@@ -201,18 +162,12 @@ def make_clips(record: Record, target: Target) -> dict:
 # 2) All of them.
 
 
-def split_of(clip: str) -> str:
-    """90/5/5 by hash of the id, so that a clip keeps its split when others come or go."""
-    bucket = zlib.crc32(f"split {clip}".encode()) % 20
-    return "val" if bucket == 18 else "test" if bucket == 19 else "train"
-
-
 def _fill_splits(outcomes: list[dict], report: Report) -> None:
     """A split for the clips whose source says none. Small data sets get a val and a test clip whatever the hash says,
     because no tokenizer can be trained without."""
     free = [outcome for outcome in outcomes if outcome["split"] is None]
     for outcome in free:
-        outcome["split"] = split_of(outcome["id"])
+        outcome["split"] = split_by_hash(outcome["id"])
     for split in ("val", "test"):
         training = [outcome for outcome in free if outcome["split"] == "train"]
         if len(training) > 2 and not any(outcome["split"] == split for outcome in outcomes):
@@ -327,7 +282,7 @@ def _build(
                 yield record
 
     with open(out / JOURNAL, "a", encoding="utf-8") as journal:
-        for outcome in in_order(partial(make_clips, target=target), fresh(), workers):
+        for outcome in map_in_order(partial(make_clips, target=target), fresh(), workers):
             journal.write(json.dumps(outcome | {"fingerprint": prints[outcome["id"]]}) + "\n")
             journal.flush()
             outcomes.append(outcome)

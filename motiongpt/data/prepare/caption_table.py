@@ -13,14 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from motiongpt.data.motions import SPLITS, Caption
+from motiongpt.data.motions import SPLITS
+from motiongpt.data.texts import Caption
 from motiongpt.files.store import read_json
 
 CAPTION = ("caption", "captions", "text", "text_query")
 
 
 @dataclass
-class Row:
+class CaptionRow:
     """What the table says of one clip."""
 
     captions: list[Caption] = field(default_factory=list)
@@ -28,18 +29,18 @@ class Row:
     split: str | None = None
 
 
-def read_captions(path: Path) -> dict[str, Row]:
+def read_captions(path: Path) -> dict[str, CaptionRow]:
     """Clip id -> row. Raises FileNotFoundError, or ValueError naming the file and the line or entry at fault."""
     if path.suffix.lower() not in (".csv", ".json"):
         raise ValueError(f"--captions {path}: expected a .csv or .json file")
     if not path.is_file():
         raise FileNotFoundError(f"--captions {path} does not exist")
-    table: dict[str, Row] = {}
+    table: dict[str, CaptionRow] = {}
     for place, entry in _entries(path):
         name = str(entry.get("id") or "").strip()
         if not name:
             raise ValueError(f"{path}, {place}: no id")
-        row = table.setdefault(name, Row())
+        row = table.setdefault(name, CaptionRow())
         texts = next((entry[key] for key in CAPTION if key in entry), [])
         unknown = sorted(entry.keys() - {"id", "participant", "split"})
         if unknown and not entry.keys() & set(CAPTION):

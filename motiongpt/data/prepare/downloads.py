@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from motiongpt.body.skeletons import Skeleton
-from motiongpt.data.motions import SPLITS, load_array, parse_captions
+from motiongpt.data.motions import SPLITS
 from motiongpt.data.prepare.sources import read_splits
+from motiongpt.data.texts import parse_captions
 from motiongpt.features.normalizer import Normalizer, pair_name
 from motiongpt.features.representations import get_representation
+from motiongpt.files.arrays import load_array
 
 MAX_LENGTH = 200  # the first length that is left out
 KNOWN = {

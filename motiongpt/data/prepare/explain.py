@@ -11,21 +11,24 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from motiongpt.data.motions import SPLITS, Caption, load_array, parse_captions, read_ids
+from motiongpt.data.motions import SPLITS, read_ids
 from motiongpt.data.posture import warnings
-from motiongpt.data.prepare.build import Record, Target, make_clips
+from motiongpt.data.prepare.build import Target, make_clips
 from motiongpt.data.prepare.report import MAX_SKIPPED
 from motiongpt.data.prepare.sources import (
     SOURCES,
     Options,
     choose_representation,
-    load_joints,
+    load_raw_joints,
     metres,
     reader,
     reader_options,
     records,
 )
-from motiongpt.files.store import read_array, read_json
+from motiongpt.data.raw import Record
+from motiongpt.data.texts import Caption, parse_captions
+from motiongpt.files.arrays import load_array, read_array
+from motiongpt.files.store import read_json
 
 BROKEN = "broken: "  # begins the line that says why nothing of a file would be kept
 FOLDERS = {"joints": ("raw_joints", "joints", "new_joints")}  # where a data set has its arrays; else new_joint_vecs
@@ -85,7 +88,7 @@ def _records(source: str, path: Path, options: Options) -> tuple[Iterable[Record
     if path.parent.name not in folders:
         load = partial(load_array, path, 2, skeleton.feature_dim)
         if source == "joints":
-            load = partial(load_joints, path, skeleton, options.fps, metres(options.unit), options.up)
+            load = partial(load_raw_joints, path, skeleton, options.fps, metres(options.unit), options.up)
         alone = Record(path.stem, None, [Caption("-")], load, is_features=source != "joints")
         place = f"not in a data set: prepare.py reads DIR/{folders[-1]}/ID.npy, DIR/texts/ID.txt and DIR/train.txt"
         return [alone], skeleton.fps, [place]

@@ -23,7 +23,7 @@ FEW = 32  # so few items are not worth starting processes
 CHUNK = 8  # items that a worker gets at once: a message costs more than its bytes
 
 
-def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
     """`function` of every item, in the order of the items. For several workers both must pickle.
 
     Raises OSError where a worker died.

@@ -16,14 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from motiongpt.body.skeletons import HUMANML3D, Skeleton, guess_skeleton
+from motiongpt.body.skeletons import HUMANML3D, Skeleton
 from motiongpt.data.joint_maps import JointMap
-from motiongpt.data.motions import SPLITS, Caption, load_array, parse_captions, read_ids
-from motiongpt.data.prepare.build import Record, resample
-from motiongpt.data.prepare.caption_table import Row
-from motiongpt.data.raw import RawClip, to_metres
+from motiongpt.data.motions import SPLITS, read_ids
+from motiongpt.data.prepare.caption_table import CaptionRow
+from motiongpt.data.raw import RawClip, Record, to_metres
+from motiongpt.data.resample import resample
+from motiongpt.data.texts import Caption, parse_captions
+from motiongpt.features.humanml3d import skeleton_of_width
 from motiongpt.features.representations import Representation, get_representation
-from motiongpt.files.store import read_array
+from motiongpt.files.arrays import load_array, read_array
 from motiongpt.procedural.clips import clip_name, generate_clip
 
 
@@ -69,7 +71,7 @@ class Options:
     fps: float | None = None  # of an input that does not say
     unit: str | None = None
     up: str | None = None
-    captions: dict[str, Row] | None = None
+    captions: dict[str, CaptionRow] | None = None
     joint_map: JointMap | None = None
     allow_no_text: bool = False
     smplx_layout: str | None = None
@@ -264,11 +266,11 @@ def _file_record(source: str, path: Path, root: Path, options: Options) -> Recor
     )  # fmt: skip
 
 
-def _row(options: Options, *names: str) -> tuple[str | None, Row]:
+def _row(options: Options, *names: str) -> tuple[str | None, CaptionRow]:
     """The first of these ids that the captions file has, and its row."""
     table = options.captions or {}
     key = next((name for name in names if name in table), None)
-    return key, Row() if key is None else table[key]
+    return key, CaptionRow() if key is None else table[key]
 
 
 def guess_caption(*names: str) -> str:
@@ -303,7 +305,7 @@ def read_splits(folder: Path) -> dict[str, str]:
     return split_of
 
 
-def load_joints(
+def load_raw_joints(
     path: Path, skeleton: Skeleton, fps: float | None = None, unit: float | None = None, up: str | None = None
 ) -> np.ndarray:
     """(F, J, 3) of a .npy in metres, y up, from `fps` to the skeleton's; `unit` is metres, `up` y or z of the file."""
@@ -323,7 +325,7 @@ def joint_records(
         raise FileNotFoundError(f"{folder} has none of {', '.join(n + '/' for n in names)} with (F, J, 3) .npy files")
     for clip, split in read_splits(folder).items():
         path = place / f"{clip}.npy"
-        load, captions = _texts(folder, clip, partial(load_joints, path, skeleton, fps, unit, up))
+        load, captions = _texts(folder, clip, partial(load_raw_joints, path, skeleton, fps, unit, up))
         yield Record(clip, split, captions, load, files=(path, _text(folder, clip)))
 
 
@@ -349,7 +351,7 @@ def _check_width(folder: Path, paths: list[Path], skeleton: Skeleton) -> None:
             break
     if widths and len(set(widths)) == 1 and widths[0] != skeleton.feature_dim:
         known = {"humanml3d-22": "--from humanml3d", "kit-21": "--from kit-ml"}
-        other = guess_skeleton((widths[0] + 1) / 12)
+        other = skeleton_of_width(widths[0])
         advice = known.get(other and other.name, "give the --skeleton they are of")
         raise ValueError(f"{folder}: the features are {widths[0]} wide, expected {skeleton.feature_dim}: {advice}")
 

@@ -17,20 +17,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from motiongpt.body.body_model import (
-    GENDERS,
-    JOINTS,
-    LICENCE,
-    BodyModel,
-    find_body_model,
-    load_body_model,
-    read_npz,
-)
+from motiongpt.body.body_model import GENDERS, JOINTS, LICENCE, BodyModel, find_body_model, load_body_model
 from motiongpt.body.rotations import axis_angle_to_quaternion
 from motiongpt.body.skeletons import HUMANML3D
 from motiongpt.data.raw import RawClip
 from motiongpt.data.readers.bvh import forward_kinematics
 from motiongpt.data.resample import cubic_spline, new_length, slerp
+from motiongpt.files.arrays import read_npz
 
 FPS = HUMANML3D.fps
 NUM_BETAS = 10
@@ -51,7 +44,7 @@ _KINDS = {3 * joints: kind for kind, joints in JOINTS.items()}  # columns of pos
 
 
 @dataclass(frozen=True)
-class Motion:
+class AmassMotion:
     """What a file says, before any body model."""
 
     kind: str  # smpl, smplh or smplx
@@ -128,7 +121,7 @@ def explain(
 # The parts.
 
 
-def parse(path: Path) -> Motion:
+def parse(path: Path) -> AmassMotion:
     """What a file says, checked. Raises FileNotFoundError, or ValueError naming the file and the key."""
     headers, arrays = read_npz(path, _KEYS)
     if "poses" in arrays:
@@ -162,7 +155,7 @@ def parse(path: Path) -> Motion:
     notes: list[str] = []
     kind = _stated_kind(arrays, kind, path)
     gender = _gender(arrays["gender"], kind, path, notes)
-    return Motion(kind, gender, float(fps.item()), poses.reshape(-1, 22, 3), trans, betas[0], tuple(notes))
+    return AmassMotion(kind, gender, float(fps.item()), poses.reshape(-1, 22, 3), trans, betas[0], tuple(notes))
 
 
 def _matrix(array: np.ndarray, place: str) -> np.ndarray:
@@ -207,7 +200,7 @@ def _gender(value: np.ndarray, kind: str, path: Path, notes: list[str]) -> str:
 
 
 def _to_clip(
-    motion: Motion,
+    motion: AmassMotion,
     path: Path,
     body_models: Path | str | None,
     fps: float,

@@ -15,7 +15,7 @@ import numpy as np
 from motiongpt.body.skeletons import HUMANML3D
 from motiongpt.data.raw import RawClip
 from motiongpt.data.readers import amass
-from motiongpt.files.store import array_fault
+from motiongpt.files.arrays import array_fault
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import NoReturn, TextIO
 
 import numpy as np
 
-MAX_BYTES = 256 << 20  # an hour of 60 joints at 120 fps
+MAX_FILE_BYTES = 256 << 20  # an hour of 60 joints at 120 fps
 MAX_JOINTS, MAX_CHANNELS = 1024, 12  # in the file; per joint
 MAX_LINE, MAX_NAME = 1 << 20, 200  # characters of one line, of one name
 MAX_WORDS = 1 << 16  # before MOTION
@@ -47,8 +47,8 @@ def parse(path: str | Path) -> Bvh:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist")
-    if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path}: larger than {MAX_BYTES >> 20} MB; split it into clips")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise ValueError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MB; split it into clips")
 
     def fail(line: int, message: str) -> NoReturn:
         raise ValueError(f"{path}, line {line}: {message}")

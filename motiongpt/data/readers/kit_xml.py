@@ -15,7 +15,6 @@ import json
 import math
 import re
 from array import array
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -24,18 +23,11 @@ from xml.parsers import expat
 import numpy as np
 import torch
 
-from motiongpt.body.rotations import (
-    axis_angle_to_quaternion,
-    quaternion_multiply,
-    quaternion_to_matrix,
-)
+from motiongpt.body.rotations import axis_angle_to_quaternion, quaternion_multiply, quaternion_to_matrix
 from motiongpt.body.skeletons import KIT
-from motiongpt.data.prepare.build import Record
-from motiongpt.data.prepare.report import check_skipped
 from motiongpt.data.raw import RawClip
 from motiongpt.data.readers import mmm
 from motiongpt.data.resample import slerp
-from motiongpt.files.store import write_atomic, write_json
 
 DEFAULT_HEIGHT = 1.75  # metres
 MAX_FRAMES = 200_000  # 33 minutes at 100 fps; at most 100 MB while they are read
@@ -104,44 +96,6 @@ def explain(path: str | Path, fps: float | None = None, height: float | None = N
     except (ValueError, OSError) as error:
         lines.append(f"broken: {error}")
     return lines
-
-
-def plain(records: Iterable[Record], folder: str | Path, say: Callable[[str], None] = print) -> None:
-    """Records -> kit_motion_data.npy, all frames (N, J, 3) float32, and kit_text_data.json, a list of
-    {id, start, length, captions}: clip i is rows start to start + length. Metres, y up. `say` gets a line for each
-    record that cannot be read.
-
-    Raises TooManySkipped above 5 % of these, ValueError where there is no clip, or where two differ in joints or fps.
-    """
-    folder, texts, parts, first, start, skipped = Path(folder), [], [], None, 0, {}
-    for record in records:
-        try:
-            clip = record.load()
-        except (ValueError, OSError) as error:
-            skipped[record.id] = " ".join(str(error).split())
-            say(f"skipped {record.id}: {skipped[record.id]}")
-            continue
-        first = first or clip
-        if clip.joints is None or (clip.names, clip.fps) != (first.names, first.fps):
-            raise ValueError(f"{record.id}: its joints or its {clip.fps:g} fps are not those of the clips before it")
-        length = len(clip.joints)
-        texts.append({"id": record.id, "start": start, "length": length, "captions": list(clip.captions)})
-        parts.append(np.asarray(clip.joints, np.float32))
-        start += length
-    check_skipped(skipped, len(skipped), len(texts) + len(skipped))
-    if not parts:
-        raise ValueError(f"no clips to write into {folder}")
-
-    def save(temporary: Path) -> None:
-        with open(temporary, "wb") as file:
-            np.lib.format.write_array_header_1_0(
-                file, {"descr": "<f4", "fortran_order": False, "shape": (start, *parts[0].shape[1:])}
-            )
-            for part in parts:
-                file.write(part.astype("<f4").tobytes())
-
-    write_atomic(folder / "kit_motion_data.npy", save)
-    write_json(folder / "kit_text_data.json", texts)
 
 
 def parse(path: str | Path) -> MmmMotion:

@@ -13,7 +13,6 @@ array needs `layout` (flag --smplx-layout), and `from_layout` brings it into our
 import math
 import re
 import zipfile
-from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,29 +24,9 @@ from motiongpt.body.rotations import axis_angle_to_quaternion
 from motiongpt.body.skeletons import HUMANML3D
 from motiongpt.data.raw import RawClip
 from motiongpt.data.readers.amass import posed_joints
-from motiongpt.files.store import array_fault
+from motiongpt.features.smplx import LAYOUT, SMPLX_WIDTH, from_layout, missing_in
+from motiongpt.files.arrays import array_fault
 from motiongpt.files.unpickle import load_pickle
-
-_TRAIN = {
-    "betas": 10, "body_pose": 63, "left_hand_pose": 45, "right_hand_pose": 45, "jaw_pose": 3, "expression": 10,
-    "global_orient": 3, "transl": 3,
-}  # fmt: skip
-_VISUALIZE = {
-    "betas": 10, "body_pose": 63, "left_hand_pose": 45, "right_hand_pose": 45, "transl": 3, "expression": 10,
-    "jaw_pose": 3, "eye_pose": 3,
-}  # fmt: skip
-WIDTH = 182
-
-
-def _slices(widths: Mapping[str, int]) -> dict[str, slice]:
-    ends = np.cumsum(list(widths.values())).tolist()
-    return {name: slice(end - width, end) for (name, width), end in zip(widths.items(), ends, strict=True)}
-
-
-LAYOUT = _slices(_TRAIN)
-"""Name -> its columns among our 182."""
-FOREIGN = {"train": LAYOUT, "visualize": _slices(_VISUALIZE)}
-"""Layout name -> name -> columns, of arrays without names."""
 
 KEYS = {
     "betas": ("shape", "betas"),
@@ -62,37 +41,12 @@ KEYS = {
 """Our name -> the keys it is read from, the first that is there."""
 _IGNORED = ("eye_pose", "leye_pose", "reye_pose")
 _FPS = ("fps", "mocap_frame_rate", "mocap_framerate")
-MAX_BYTES = 1 << 30  # of one .npz, unpacked: 400 hours of frames would fit
+MAX_CLIP_BYTES = 1 << 30  # of one .npz, unpacked: 400 hours of frames would fit
 
 
 def natural_key(path: Path | str) -> list:
     """Sort key under which frame2 comes before frame10."""
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", Path(path).name)]
-
-
-def from_layout(array: np.ndarray, layout: str | None) -> np.ndarray:
-    """(F, 182) of a foreign layout -> (F, 182) float32 in ours. What a layout lacks is zero (`missing_in` names it).
-
-    Raises ValueError without a layout, for an unknown one, and for another width.
-    """
-    if layout not in FOREIGN:
-        raise ValueError(
-            f"182 numbers without names: say which order, --smplx-layout {{{','.join(FOREIGN)}}}"
-            + (f", not {layout!r}" if layout is not None else "")
-        )
-    array = np.asarray(array)
-    if array.ndim != 2 or array.shape[1] != WIDTH or array.dtype.kind not in "fiu":
-        raise ValueError(f"expected numbers (F, {WIDTH}), got {array.shape} {array.dtype}")
-    ours = np.zeros(array.shape, np.float32)
-    for name, columns in FOREIGN[layout].items():
-        if name in LAYOUT:
-            ours[:, LAYOUT[name]] = array[:, columns]
-    return ours
-
-
-def missing_in(layout: str) -> list[str]:
-    """Names of ours that a foreign layout does not carry."""
-    return [name for name in LAYOUT if name not in FOREIGN[layout]]
 
 
 def find(folder: Path | str) -> list[Path]:
@@ -266,7 +220,9 @@ def _load(file: Path):
 def _bare(content) -> np.ndarray | None:
     """The array without names that a file consists of, beside its frame rate; None where there are names."""
     arrays = [value for key, value in content.items() if key not in _FPS] if isinstance(content, dict) else [content]
-    is_bare = isinstance(content, np.ndarray) or (len(arrays) == 1 and getattr(arrays[0], "shape", ())[-1:] == (WIDTH,))
+    is_bare = isinstance(content, np.ndarray) or (
+        len(arrays) == 1 and getattr(arrays[0], "shape", ())[-1:] == (SMPLX_WIDTH,)
+    )
     return np.asarray(arrays[0]) if is_bare else None
 
 
@@ -278,7 +234,7 @@ def _load_numpy(file: Path):
             return np.array(np.load(file, mmap_mode="r", allow_pickle=False))
         with zipfile.ZipFile(file) as archive:
             size = sum(info.file_size for info in archive.infolist())
-            if size > MAX_BYTES:
+            if size > MAX_CLIP_BYTES:
                 raise ValueError(f"{size / 1e9:.1f} GB unpacked, more than one clip has")
             for info in archive.infolist():
                 _check_header(archive, info)
@@ -346,7 +302,7 @@ def _clip(content, place: str, notes: list[str]) -> np.ndarray:
         notes.append("body_pose has 66 numbers: the first three are the root's"
                      + (", dropped for the key of the root" if "global_orient" in values else ""))  # fmt: skip
         values.setdefault("global_orient", root)
-    out = np.zeros((frames, WIDTH), np.float32)
+    out = np.zeros((frames, SMPLX_WIDTH), np.float32)
     for name, columns in LAYOUT.items():
         width = columns.stop - columns.start
         if name not in values:

@@ -1,0 +1,92 @@
+"""texts/ID.txt: what is said about a clip, and which piece of it."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+_SIDES = re.compile(
+    r"\b(?:(?:counter|anti)[ -]?clockwise|clockwise|(?:left|right)(?=s?\b|wards?\b|most\b|side|hand|foot))",
+    re.IGNORECASE,
+)
+
+
+def mirror_caption(text: str) -> str:
+    """The caption of a mirrored clip: left <-> right, clockwise <-> counterclockwise, case kept.
+
+    Whole words and their compounds (leftward, right-handed, lefthand); upright, bright, leftover stay. Words only, no
+    grammar: "he left the room" becomes "he right the room", as in HumanML3D's own word replacement.
+    """
+
+    def swap(match: re.Match) -> str:
+        word = match.group()
+        other = {"left": "right", "right": "left", "clockwise": "counterclockwise"}.get(word.lower(), "clockwise")
+        return other.upper() if word.isupper() else other.capitalize() if word[0].isupper() else other
+
+    return _SIDES.sub(swap, text)
+
+
+@dataclass(frozen=True)
+class Caption:
+    """One line of texts/ID.txt. `start` and `end` in seconds; 0 and 0 mean the whole clip."""
+
+    text: str
+    start: float = 0.0
+    end: float = 0.0
+    tokens: str = ""  # "a/DET person/NOUN walk/VERB": words and part-of-speech tags, for the evaluators
+
+    def cut(self, features: np.ndarray, fps: float) -> np.ndarray:
+        """The frames of a clip (F, D) this caption is about: all of them, or [start, end) seconds."""
+        if self.start == 0 and self.end == 0:
+            return features
+        return features[int(self.start * fps) : int(self.end * fps)]
+
+    def line(self) -> str:
+        return f"{self.text}#{self.tokens}#{self.start}#{self.end}"
+
+
+def parse_captions(path: Path) -> list[Caption]:
+    """The captions of one text file. NaN times count as 0, as in the field's loaders.
+
+    A line without any `#` is a caption of the whole clip.
+
+    Raises:
+        ValueError: a line with one or two `#`, or with times that are no numbers; names file and line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text ({error}); save it again as UTF-8") from error
+    captions = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        # a caption may hold '#' itself: the last three fields are ours
+        parts = line.rsplit("#", 3)
+        if len(parts) == 1:
+            captions.append(Caption(line.strip()))
+            continue
+        try:
+            text, tokens, start, end = parts
+            times = [0.0 if np.isnan(float(t)) else float(t) for t in (start, end)]
+            if not np.isfinite(times).all():
+                raise ValueError("infinite")
+        except ValueError:
+            raise ValueError(
+                f"{path}, line {number}: expected caption#token/POS ...#start#end, got {line[:80]!r}"
+            ) from None
+        captions.append(Caption(text.strip(), times[0], times[1], tokens))
+    return captions
+
+
+def by_time(captions: Iterable[Caption]) -> dict[tuple[float, float], list[Caption]]:
+    """Captions of a clip by the piece they are about, (start, end) in seconds, in order of first use; captions without
+    a letter or a digit say nothing, and are left out."""
+    pieces: dict[tuple[float, float], list[Caption]] = defaultdict(list)
+    for caption in captions:
+        if any(map(str.isalnum, caption.text)):
+            pieces[caption.start, caption.end].append(caption)
+    return pieces

@@ -1,0 +1,122 @@
+"""Metrics on embeddings of motions and texts."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from motiongpt.metrics.joints import _same_shape
+
+
+def spread(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (D,) and a root R of the covariance, R^T R = C with N - 1 below, of the rows of x (N, D); float64.
+
+    R is the smaller of two: the centred rows / sqrt(N - 1) themselves, (N, D), or from N = D + 1 on the symmetric root
+    by eigenvalues, (D, D).
+    """
+    x = x.double()
+    mean = x.mean(0)
+    centred = (x - mean) / (len(x) - 1) ** 0.5
+    if len(x) <= x.shape[1]:
+        return mean, centred
+    values, vectors = torch.linalg.eigh(centred.T @ centred)
+    return mean, (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+
+
+def frechet(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> float:
+    """Frechet distance of two Gaussians given by their `spread`: |mu_a - mu_b|^2 + Tr(A + B - 2 (A B)^(1/2)).
+
+    With any roots A = R^T R and B = S^T S the trace of (A B)^(1/2) is the sum of the singular values of R S^T: their
+    squares are the eigenvalues of R B R^T, and those of A B = R^T R B are the same but for zeros.
+    """
+    (mean_a, root_a), (mean_b, root_b) = a, b
+    cross = torch.linalg.svdvals(root_a @ root_b.T).sum()
+    return float((mean_a - mean_b).square().sum() + root_a.square().sum() + root_b.square().sum() - 2 * cross)
+
+
+def fid(a: Tensor, b: Tensor, allow_few: bool = False) -> float:
+    """Frechet distance of two sets of embeddings (N, D) and (M, D), taken as Gaussians (Heusel et al. 2017, eq. 6).
+
+    `frechet` of their `spread`: float64, nothing complex, no offset on the diagonal, and equal to scipy's sqrtm form
+    where that one is sound.
+
+    Raises ValueError for shapes that do not fit, NaN, and fewer than D + 1 rows: the covariance is then singular and
+    the number says more about N than about the sets. `allow_few` computes it all the same, from two rows on; never
+    compare it with one from another N.
+    """
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
+        raise ValueError(f"fid compares (N, D) and (M, D), got {tuple(a.shape)} and {tuple(b.shape)}")
+    D, N = a.shape[1], min(len(a), len(b))
+    if N < 2 or (N <= D and not allow_few):
+        raise ValueError(f"FID in {D} dimensions needs at least {D + 1} samples of each set, got {len(a)} and {len(b)}")
+    if not (torch.isfinite(a).all() and torch.isfinite(b).all()):
+        raise ValueError("FID of embeddings that are NaN or infinite; drop those samples and say so")
+    return frechet(spread(a), spread(b))
+
+
+def retrieval_ranks(text: Tensor, motion: Tensor, rng: np.random.Generator, group: int = 32) -> Tensor:
+    """The place of each text's own motion among the motions of its group, 1 the nearest: (N, D) twice -> (N,) int64.
+
+    Row i of one belongs to row i of the other. Guo et al.: pairs are shuffled, cut into groups of 32 (the rest is
+    dropped, here with rank 0), and each text ranks the 32 motions of its group by Euclidean distance. Ties count
+    against us: embeddings that are all equal are all last.
+
+    Raises ValueError for unequal shapes and for fewer than one group.
+    """
+    _same_shape("r_precision", text, motion)
+    if len(text) < group:
+        raise ValueError(f"R-precision needs at least one group of {group} pairs, got {len(text)}")
+    order = torch.from_numpy(rng.permutation(len(text))[: len(text) // group * group])
+    text, motion, ranks = text.double(), motion.double(), torch.zeros(len(text), dtype=torch.int64)
+    for rows in order.split(64 * group):  # a bounded piece of memory at a time
+        a, b = (x[rows].unflatten(0, (-1, group)) for x in (text, motion))  # (groups, 32, D)
+        distance = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+        own = distance.diagonal(dim1=-2, dim2=-1)[..., None]
+        ranks[rows] = (distance <= own).sum(-1).flatten()
+    return ranks
+
+
+def r_precision(
+    text: Tensor, motion: Tensor, rng: np.random.Generator, group: int = 32, top: int = 3
+) -> tuple[float, ...]:
+    """R-precision top 1 ... top k: how often a text's own motion is among the k nearest, see `retrieval_ranks`."""
+    return top_shares(retrieval_ranks(text, motion, rng, group), top)
+
+
+def top_shares(ranks: Tensor, top: int) -> tuple[float, ...]:
+    """Shares of `retrieval_ranks` of at most 1, 2, ... top; those of rank 0 are left out."""
+    ranks = ranks[ranks > 0]
+    return tuple(float((ranks <= k).double().mean()) for k in range(1, top + 1))
+
+
+def pair_distances(text: Tensor, motion: Tensor) -> Tensor:
+    """Euclidean distance of each pair of text and motion, (N, D) twice -> (N,) float64."""
+    _same_shape("mm_dist", text, motion)
+    return (text.double() - motion.double()).norm(dim=-1)
+
+
+def mm_dist(text: Tensor, motion: Tensor) -> float:
+    """MM-Dist: mean Euclidean distance of the pairs of text and motion (..., D). Guo et al.'s matching score."""
+    return float(pair_distances(text, motion).mean())
+
+
+def diversity(motion: Tensor, rng: np.random.Generator, pairs: int | None = None) -> float:
+    """Mean Euclidean distance of random pairs of motions (N, D): 300 pairs, N // 2 where there are fewer.
+
+    Guo et al.: both sides are drawn without repetition, each for itself, so a motion may meet itself.
+    """
+    pairs = min(300, len(motion) // 2) if pairs is None else pairs
+    if not 1 <= pairs <= len(motion):
+        raise ValueError(f"diversity of {len(motion)} motions cannot take {pairs} pairs")
+    first, second = (torch.from_numpy(rng.permutation(len(motion))[:pairs]) for _ in range(2))
+    return mm_dist(motion[first], motion[second])
+
+
+def multimodality(motion: Tensor, rng: np.random.Generator, pairs: int = 10) -> float:
+    """Mean distance of motions of one text: (texts, repeats, D), `pairs` random pairs of its repeats each.
+
+    Guo et al.: 100 texts, 30 repeats, 10 pairs, the same draw for all texts, sides as in `diversity`.
+    """
+    if motion.ndim != 3 or not 1 <= pairs <= motion.shape[1]:
+        raise ValueError(f"multimodality takes (texts, repeats >= {pairs}, D), got {tuple(motion.shape)}")
+    first, second = (torch.from_numpy(rng.permutation(motion.shape[1])[:pairs]) for _ in range(2))
+    return mm_dist(motion[:, first], motion[:, second])
