@@ -1,5 +1,6 @@
-# make demo    a walking figure in outputs/walk/, from the shipped checkpoint, in an environment of its own
-# make test    the whole test suite in the same environment
+# make demo        a walking figure in outputs/walk/, from the shipped checkpoint, in an environment of its own
+# make test-quick  tests of every module, the layout and the documents in the same environment, under a minute
+# make test        the whole test suite, about three minutes on two cores
 #
 # Paths are relative and quoted, so the folder may have a space in its name. A second run installs nothing.
 # PYTHON=python3.12 picks another interpreter; TORCH_INDEX=URL takes torch from another package index.
@@ -17,7 +18,7 @@ PIP := $(PY) -m pip install --disable-pip-version-check --quiet
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1
 PYTEST := $(TEST_ENV) $(PY) -m pytest -n $(JOBS) -q
 
-.PHONY: demo test test-all lint bench clean .venv
+.PHONY: demo test test-quick test-all lint bench clean .venv
 .DELETE_ON_ERROR:
 
 .venv: $(VENV)/core.stamp
@@ -47,6 +48,10 @@ demo: $(VENV)/core.stamp
 
 test: $(VENV)/test.stamp
 	$(PYTEST)
+
+# for every change: whatever is marked slow (about a second or more) is left out
+test-quick: $(VENV)/test.stamp
+	$(PYTEST) -m "not slow"
 
 # what continuous integration runs: style first, since it is quick, then everything with the slowest tests named
 test-all: lint

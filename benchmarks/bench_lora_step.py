@@ -1,10 +1,10 @@
-"""One LoRA training step: forward, loss, backward, clipping, AdamW; ours and peft's on transformers' model.
+"""One LoRA training step (forward, loss, backward, clipping, AdamW): ours, and peft's on transformers' model.
 
     python benchmarks/bench_lora_step.py                      # demo size, 8 rows of 128 tokens
     python benchmarks/bench_lora_step.py --size 0.6b --batch 2 --tokens 256
 
-Same weights, adapters on all seven projections, the same new words trained, the second half of every row labelled.
-The first losses must agree before anything is timed.
+Both have the same weights, adapters on all seven projections, the same new words to train, and labels on the second
+half of every row. Their first losses must agree before anything is timed.
 """
 
 import sys
@@ -25,14 +25,16 @@ def main(args) -> None:
     from peft import LoraConfig, get_peft_model
 
     device = torch.device(args.device)
-    first_id, config = SIZES[args.size].vocab_size, TrainConfig()
+    config = TrainConfig()
+    first_id = SIZES[args.size].vocab_size
     llm, peer = twins(SIZES[args.size], args.codes, args.device)
     inject(llm, LoRAConfig(lora_r=args.r, lora_alpha=args.r), torch.Generator().manual_seed(0))
     rows = {"embed_tokens": list(range(first_id, first_id + args.codes))}
     peer = get_peft_model(
         peer, LoraConfig(r=args.r, lora_alpha=args.r, target_modules=list(PROJECTIONS), trainable_token_indices=rows)
     )
-    llm.train(), peer.train()
+    llm.train()
+    peer.train()
     ours_optimizer = make_optimizer(llm, config)
     trained = [p for p in peer.parameters() if p.requires_grad]
     peer_optimizer = torch.optim.AdamW(trained, lr=config.lr, weight_decay=0.0, fused=True)
@@ -62,8 +64,9 @@ def main(args) -> None:
         return float(loss.detach())
 
     first, peers_first = ours(), theirs()
-    if abs(first - peers_first) > (1e-4 if args.precision == "fp32" else 0.05) * abs(peers_first):
-        raise RuntimeError(f"the first losses differ, {first} and {peers_first}: it would not be the same work")
+    tolerance = 1e-4 if args.precision == "fp32" else 0.05
+    if abs(first - peers_first) > tolerance * abs(peers_first):
+        raise RuntimeError(f"the first losses differ, {first} and {peers_first}: the work would differ")
     what = f"LoRA step {args.size}, r {args.r}, {args.batch} x {args.tokens} tokens, {args.precision}"
     report(what, *in_turn(ours, theirs, args.rounds), "peft")
 
@@ -72,5 +75,10 @@ if __name__ == "__main__":
     parser = make_parser(__doc__)
     parser.add_argument("--tokens", type=int, default=128, help="tokens per row (default 128)")
     parser.add_argument("--r", type=int, default=16, help="rank of the adapters (default 16)")
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="default fp32")
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "bf16"),
+        default="fp32",
+        help="number format of the matrix products (default fp32)",
+    )
     main(parser.parse_args())

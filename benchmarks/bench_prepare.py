@@ -3,8 +3,8 @@
     python benchmarks/bench_prepare.py --workers 2            # 1,000 made-up clips
     python benchmarks/bench_prepare.py --input my_joints --workers 8
 
-Both must write the same bytes. The ratio is of the seconds that a user waits, start-up included, and needs idle cores.
-What does not: the processor time per clip of all processes together, which says what the division itself costs.
+Both must write the same bytes. The ratio is that of the seconds a user waits, start-up included; it needs idle cores.
+The processor time per clip, of all processes together, does not: it shows what the division itself costs.
 """
 
 import argparse
@@ -24,16 +24,18 @@ sys.path.insert(0, str(ROOT))
 import numpy as np
 from compare import in_turn, report
 
+from motiongpt.data.motions import SPLITS
+
 PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
 
 
 def made_up(folder: Path, count: int) -> None:
-    """A source of the kind `joints`: procedural clips, two captions each."""
+    """Write a folder for `--from joints`: procedural clips with two captions each."""
     from motiongpt.procedural.clips import generate_clips
 
     for name in ("raw_joints", "texts"):
         (folder / name).mkdir(parents=True)
-    splits: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+    splits: dict[str, list[str]] = {split: [] for split in SPLITS}
     for clip in generate_clips(count):
         np.save(folder / "raw_joints" / f"{clip.id}.npy", clip.joints)
         text = "".join(f"{caption}#a/DET#0.0#0.0\n" for caption in clip.captions[:2])
@@ -44,7 +46,7 @@ def made_up(folder: Path, count: int) -> None:
 
 
 def processor_seconds() -> float:
-    """User and system time of every process that ended below this one, orphans included."""
+    """User and system time of all descendants of this process that have ended, orphans included."""
     while True:
         try:
             os.waitpid(-1, 0)
@@ -55,14 +57,14 @@ def processor_seconds() -> float:
 
 
 def main(args) -> None:
-    # workers may be nobody's children when they end: they come to this process, so that their time is counted
+    # Workers may be orphans when they end. They become children of this process, so that their time is counted.
     if ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError("this system does not hand orphans over (PR_SET_CHILD_SUBREAPER)")
     with tempfile.TemporaryDirectory() as work:
         source, out = args.input or Path(work) / "source", Path(work) / "out"
         if args.input is None:
             made_up(source, args.clips)
-        clips = sum(len((source / f"{split}.txt").read_text().split()) for split in ("train", "val", "test"))
+        clips = sum(len((source / f"{split}.txt").read_text().split()) for split in SPLITS)
         spent: dict[int, list[float]] = {1: [], args.workers: []}
 
         def prepare(workers: int) -> None:
@@ -72,6 +74,7 @@ def main(args) -> None:
             subprocess.run([*command, "--workers", str(workers)], check=True, capture_output=True)
             spent[workers].append(processor_seconds() - before)
 
+        # once each, to compare the bytes and to warm up; then in turn, timed
         written = {}
         for workers in spent:
             prepare(workers)
@@ -82,10 +85,10 @@ def main(args) -> None:
         times = in_turn(lambda: prepare(args.workers), lambda: prepare(1), args.rounds)
     report(f"prepare.py, {clips} clips, {args.workers} workers", *times, "one process")
     for workers, seconds in spent.items():
-        seconds = [1000 * value / clips for value in seconds[2:]]  # after those that warmed up
+        millis = [1000 * value / clips for value in seconds[2:]]  # without those that warmed up
         print(
-            f"processor time per clip, {workers} workers: {statistics.median(seconds):.2f} ms "
-            f"({min(seconds):.2f} to {max(seconds):.2f} over {len(seconds)} rounds)"
+            f"processor time per clip, {workers} workers: {statistics.median(millis):.2f} ms "
+            f"({min(millis):.2f} to {max(millis):.2f} over {len(millis)} rounds)"
         )
 
 

@@ -1,11 +1,10 @@
-"""Time what an evaluation costs beyond writing and embedding motions: the metrics of text to motion, all repeats; and
-the comparison of two of them.
+"""Time the metrics of an evaluation of text to motion, all repeats, and the comparison of two evaluations.
 
     python benchmarks/bench_protocol.py                       # 4,000 clips, 20 repeats, 2 threads
     python benchmarks/bench_protocol.py --clips 396 --repeats 1 --threads 1
 
-Embeddings, features and codes are random, of the sizes of HumanML3D's test split; the calls are those of
-`text_evaluation.evaluate_t2m` and `comparison.compare`.
+Writing and embedding motions is not timed: embeddings, features and codes are random, with the sizes of HumanML3D's
+test split. The calls are those of `evaluation.text.evaluate_t2m` and `evaluation.comparison.compare`.
 """
 
 import argparse
@@ -23,9 +22,9 @@ import torch
 
 from motiongpt.body.skeletons import HUMANML3D
 from motiongpt.evaluation.clips import Item
-from motiongpt.evaluation.comparison import RESAMPLES, bootstrap, fid_half_width
-from motiongpt.evaluation.protocol import TableRow, Texts
-from motiongpt.evaluation.qualities import qualities
+from motiongpt.evaluation.intervals import RESAMPLES, bootstrap, fid_half_width
+from motiongpt.evaluation.protocol import RepeatDraws, TableRow
+from motiongpt.evaluation.qualities import clip_qualities
 from motiongpt.features.representations import get_representation
 from motiongpt.metrics.embeddings import fid, multimodality
 from motiongpt.metrics.tokens import token_distances
@@ -36,8 +35,9 @@ ROWS = ("real", "reconstruction", "model", "chance")
 
 def main(args) -> None:
     torch.set_num_threads(args.threads)
-    N, rng = args.clips, np.random.default_rng(0)
-    spent: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(2))
+    N = args.clips
+    rng = np.random.default_rng(0)
+    spent: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(2))  # wall clock and processor, seconds
 
     def timed(name, call):
         started, used = time.perf_counter(), time.process_time()
@@ -50,7 +50,7 @@ def main(args) -> None:
     pool = rng.normal(size=(196, 263)).astype(np.float32)
     features = [pool[: 4 * size] for size in lengths]
     items = [Item(str(i), clip, ()) for i, clip in enumerate(features)]
-    texts = Texts(SimpleNamespace(embed_text=lambda captions: torch.zeros(0, WIDTH)), items, 0)
+    draws = RepeatDraws(SimpleNamespace(embed_text=lambda captions: torch.zeros(0, WIDTH)), items, 0)
     embedded = {name: torch.randn(N, WIDTH) for name in (*ROWS, "text")}
     several = torch.randn(min(100, N), 30, WIDTH)
     codes = [rng.integers(CODES, size=size).tolist() for size in lengths]
@@ -58,17 +58,17 @@ def main(args) -> None:
     rows = {name: TableRow() for name in ROWS}
 
     for name in ("real", "reconstruction"):
-        timed("qualities", lambda: qualities(features, representation, 20.0))
+        timed("qualities", lambda: clip_qualities(features, representation, 20.0))
         timed("fid", lambda name=name: fid(embedded["real"], embedded[name], allow_few=True))
     for repeat in range(args.repeats):
         for name in ROWS:
-            rng_of = texts.shuffle(repeat)
-            timed("matching", lambda name=name, r=rng_of: rows[name].match(embedded["text"], embedded[name], r))
-        timed("multimodality", lambda repeat=repeat: multimodality(several, texts.shuffle(repeat)))
+            rng_of = draws.rng(repeat)
+            timed("matching", lambda name=name, r=rng_of: rows[name].add_matching(embedded["text"], embedded[name], r))
+        timed("multimodality", lambda repeat=repeat: multimodality(several, draws.rng(repeat)))
         timed("fid", lambda: fid(embedded["real"], embedded["model"], allow_few=True))
-        timed("qualities", lambda: qualities(features, representation, 20.0))
+        timed("qualities", lambda: clip_qualities(features, representation, 20.0))
         timed("edit distances", lambda: token_distances(codes, references))
-    timed("per clip", lambda: [rows["model"].per_clip(i) for i in range(N)])
+    timed("per clip", lambda: [rows["model"].of_clip(i) for i in range(N)])
     evaluated = spent | {"all": sum(spent.values())}
     spent.clear()
     pairs = [(embedded["real"], embedded[name]) for name in ("reconstruction", "model")]
@@ -86,6 +86,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=4000, help="clips (default 4000)")
     parser.add_argument("--repeats", type=int, default=20, help="repeats (default 20)")
-    parser.add_argument("--references", type=int, default=3, help="real motions of a sentence (default 3)")
+    parser.add_argument("--references", type=int, default=3, help="reference motions per sentence (default 3)")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch (default 2)")
     main(parser.parse_args())

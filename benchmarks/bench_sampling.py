@@ -3,7 +3,7 @@
     python benchmarks/bench_sampling.py                       # demo size, 8 rows, 49 codes each
     python benchmarks/bench_sampling.py --size 0.6b --batch 1
 
-Both have the same fp32 weights, prompts, key/value cache, temperature and top-p, and write exactly --new codes.
+Both have the same fp32 weights, prompts, temperature and top-p, use a key/value cache, and write exactly --new codes.
 """
 
 import sys
@@ -23,19 +23,25 @@ def main(args) -> None:
 
     config = SampleConfig(max_new_tokens=args.new)
     first_id = SIZES[args.size].vocab_size
-    begin_id, first_code = first_id, first_id + 2  # <MOT_BEGIN> <MOT_END> codes
+    begin_id = first_id  # <MOT_BEGIN> <MOT_END> codes
+    first_code = first_id + 2
     llm, peer = twins(SIZES[args.size], args.codes + 2, args.device)
     generator = torch.Generator().manual_seed(1)
     prompts = torch.randint(0, first_id, (args.batch, args.prompt), generator=generator)
     with_begin = torch.cat((prompts, torch.full((args.batch, 1), begin_id)), 1).to(args.device)
-    written = []
+    written = []  # the lengths of every run's rows
 
     def ours() -> None:
         codes = generate(
-            llm, prompts.tolist(), begin_id=begin_id, codes=args.codes,
-            limits=[limits_from_length(args.new, exact=True)] * args.batch, seeds=list(range(args.batch)),
-            config=config, device=args.device,
-        )  # fmt: skip
+            llm,
+            prompts.tolist(),
+            begin_id=begin_id,
+            codes=args.codes,
+            limits=[limits_from_length(args.new, exact=True)] * args.batch,
+            seeds=list(range(args.batch)),
+            config=config,
+            device=args.device,
+        )
         written.append({len(row) for row in codes})
 
     def codes_only(_ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
@@ -45,20 +51,27 @@ def main(args) -> None:
 
     def theirs() -> None:
         ids = peer.generate(
-            with_begin, attention_mask=torch.ones_like(with_begin), max_new_tokens=args.new, do_sample=True,
-            temperature=config.temperature, top_p=config.top_p, top_k=0, eos_token_id=None,
-            pad_token_id=0, logits_processor=LogitsProcessorList([codes_only]),
-        )  # fmt: skip
+            with_begin,
+            attention_mask=torch.ones_like(with_begin),
+            max_new_tokens=args.new,
+            do_sample=True,
+            temperature=config.temperature,
+            top_p=config.top_p,
+            top_k=0,
+            eos_token_id=None,
+            pad_token_id=0,
+            logits_processor=LogitsProcessorList([codes_only]),
+        )
         written.append({ids.shape[1] - with_begin.shape[1]})
 
     times = in_turn(ours, theirs, args.rounds)
     if any(lengths != {args.new} for lengths in written):
-        raise RuntimeError(f"not everybody wrote {args.new} codes: {written}")
+        raise RuntimeError(f"not every row has {args.new} codes: {written}")
     report(f"sampling {args.size}, {args.batch} x {args.new} codes", *times, "transformers")
 
 
 if __name__ == "__main__":
     parser = make_parser(__doc__)
     parser.add_argument("--prompt", type=int, default=48, help="prompt tokens (default 48)")
-    parser.add_argument("--new", type=int, default=49, help="codes to write per row (default 49: ten seconds)")
+    parser.add_argument("--new", type=int, default=49, help="codes to write per row (default 49, ten seconds)")
     main(parser.parse_args())

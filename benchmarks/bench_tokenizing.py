@@ -1,9 +1,9 @@
-"""A data set to codes: all clips in batches of like length, and one by one.
+"""A data set to codes: all clips in batches of similar length, and one by one.
 
     python benchmarks/bench_tokenizing.py                     # the shipped tokenizer, 256 made-up clips
     python benchmarks/bench_tokenizing.py --data data/mine --vqvae outputs/vqvae --clips 1000
 
-The codes of both must be the same, every one, before anything is timed. Made-up clips have lengths of 40 to 196 frames.
+Both ways must give exactly the same codes before anything is timed. Made-up clips are 40 to 196 frames long.
 """
 
 import argparse
@@ -22,11 +22,10 @@ from motiongpt.motion_tokenizer import MotionTokenizer
 
 
 def made_up(motion_tokenizer: MotionTokenizer, count: int) -> list[np.ndarray]:
-    """Smooth random walks around the mean: the network's work does not depend on what a clip shows."""
+    """Random walks around the mean: the network's work does not depend on what a clip shows."""
     rng = np.random.default_rng(0)
-    mean, std = (
-        np.asarray(part, np.float32) for part in (motion_tokenizer.normalizer.mean, motion_tokenizer.normalizer.std)
-    )
+    mean = np.asarray(motion_tokenizer.normalizer.mean, np.float32)
+    std = np.asarray(motion_tokenizer.normalizer.std, np.float32)
     walks = (rng.standard_normal((n, len(mean))).cumsum(0) / 4 for n in rng.integers(40, 197, count))
     return [(mean + std * walk).astype(np.float32) for walk in walks]
 
@@ -47,9 +46,7 @@ def main(args) -> None:
 
     different = [i for i, (a, b) in enumerate(zip(batched(), one_by_one(), strict=True)) if a != b]
     if different:
-        raise RuntimeError(
-            f"clips {different[:8]} have other codes in a batch than alone: it would not be the same work"
-        )
+        raise RuntimeError(f"clips {different[:8]} have other codes in a batch than alone: the work would differ")
     frames = sum(map(len, clips))
     what = f"tokenizing {len(clips)} clips, {frames} frames, {args.threads} threads, {args.device}"
     report(what, *in_turn(batched, one_by_one, args.rounds), "one by one")
@@ -59,8 +56,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vqvae", type=Path, default=ROOT / "checkpoints" / "demo" / "vqvae", help="tokenizer folder")
     parser.add_argument("--data", type=Path, help="dataset folder (default: made-up clips)")
-    parser.add_argument("--clips", type=int, default=256, help="at most so many clips (default 256)")
-    parser.add_argument("--rounds", type=int, default=5, help="timed rounds after one that warms up (default 5)")
-    parser.add_argument("--threads", type=int, default=1, help="of PyTorch on the CPU (default 1)")
+    parser.add_argument("--clips", type=int, default=256, help="use at most this many clips (default 256)")
+    parser.add_argument("--rounds", type=int, default=5, help="timed rounds, after one round of warm-up (default 5)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of PyTorch (default 1)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
     main(parser.parse_args())

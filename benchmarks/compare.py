@@ -1,7 +1,8 @@
-"""What the benchmarks share: the model sizes, one model twice (ours and transformers'), and timing in turn.
+"""What the benchmarks share: model sizes, one model twice (ours and transformers'), and timing in turn.
 
-Two programs are timed in one process, in turn, so that whatever else the machine does meets both; what counts is
-the ratio of the medians. Ratios of single rounds are shown as its spread. Weights are random: speed does not care.
+Two programs are timed in one process, in turn, so that any other load on the machine hits both. The result is the
+ratio of the medians; the ratios of single rounds are shown as its spread. Weights are random, as speed does not depend
+on them.
 """
 
 import argparse
@@ -28,15 +29,15 @@ SIZES = LLM_PRESETS | {"0.6b": QWEN3_06B}
 def make_parser(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=tuple(SIZES), default="demo", help="model shape (default demo)")
-    parser.add_argument("--batch", type=int, default=8, help="rows at once (default 8)")
-    parser.add_argument("--rounds", type=int, default=7, help="timed rounds after one that warms up (default 7)")
-    parser.add_argument("--codes", type=int, default=512, help="codebook entries, new words of the model (default 512)")
+    parser.add_argument("--batch", type=int, default=8, help="rows in a batch (default 8)")
+    parser.add_argument("--rounds", type=int, default=7, help="timed rounds, after one round of warm-up (default 7)")
+    parser.add_argument("--codes", type=int, default=512, help="codebook entries, which are new words (default 512)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
     return parser
 
 
 def twins(config: LLMConfig, new_words: int, device: str) -> tuple[LLM, torch.nn.Module]:
-    """(our model with its new rows, transformers' model with the same weights in one table)."""
+    """Our model with its new rows, and transformers' model with the same weights in one table."""
     from transformers import AutoModelForCausalLM
 
     generator = torch.Generator().manual_seed(0)
@@ -49,7 +50,7 @@ def twins(config: LLMConfig, new_words: int, device: str) -> tuple[LLM, torch.nn
 
 
 def in_turn(ours: Callable[[], object], theirs: Callable[[], object], rounds: int) -> tuple[list[float], list[float]]:
-    """Seconds of every round of both; who goes first changes with every round."""
+    """Seconds of every round of both programs. They take turns in going first."""
     times: dict[Callable, list[float]] = {ours: [], theirs: []}
     for number in range(rounds + 1):
         for program in (ours, theirs) if number % 2 else (theirs, ours):
@@ -63,7 +64,7 @@ def in_turn(ours: Callable[[], object], theirs: Callable[[], object], rounds: in
 
 
 def report(what: str, ours: list[float], theirs: list[float], peer: str) -> None:
-    """One line: both medians in ms, and their ratio with the spread over the rounds."""
+    """Print one line: both medians in ms, and their ratio with its spread over the rounds."""
     mine, other = statistics.median(ours), statistics.median(theirs)
     ratios = sorted(b / a for a, b in zip(ours, theirs, strict=True))
     print(

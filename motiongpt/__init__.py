@@ -4,12 +4,12 @@
     motion = MotionGenerator.load("checkpoints/demo").generate("a person walks forward", seed=0)
     motion.save("walk.gif")
 
-Shape letters, used everywhere: B batch, F frames, S code steps (F / 4), T tokens, J joints, D feature width,
-C model width, H query heads, K key/value heads, d head width, V vocabulary, N codebook entries. Motion is
-always (B, F, D). Masks are bool, True means real. Units are metres, seconds and radians; y is up, the first
-frame faces +z.
+Shape letters, the same everywhere: B batch, F frames, S code steps (F / 4), T tokens, J joints, D feature width,
+C model width, H query heads, K key/value heads, d head width, V vocabulary, N codebook entries. Motion is always
+(B, F, D). Masks are bool, and True means real. Units are metres, seconds and radians; y is up, and the first frame
+faces +z.
 
-Importing this package is light: names are looked up when they are used.
+Importing this package is light: a name's module is imported when the name is first used.
 """
 
 from importlib import import_module

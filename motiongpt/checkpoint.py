@@ -1,12 +1,12 @@
 """Training state that survives: atomic saves, one previous generation kept, loud loads.
 
-A training state is a folder with `tensors.safetensors` (parameters, buffers, optimizer moments, RNG) and
-`state.json` (step, best score, everything that is not a tensor). It is written beside its place and renamed,
-so a full disk or a kill leaves the old one as it was:
+A training state is a folder with `tensors.safetensors` (parameters, buffers, optimizer moments, generators) and
+`state.json` (step, best score, everything that is not a tensor). It is written beside its place and renamed, so a
+full disk or a kill leaves the old one as it was:
 
-    state/last       the newest save            state/previous   the one before, used where `last` is damaged
+    state/last       the newest save            state/previous   the one before, used if `last` is damaged
 
-It knows folders and tensors; what they mean is the caller's business.
+It knows folders, tensors and JSON values; the caller knows what they mean.
 """
 
 import os
@@ -23,14 +23,20 @@ TENSORS, STATE = "tensors.safetensors", "state.json"
 
 
 def save_state(folder: Path, tensors: dict[str, Tensor], state: dict) -> None:
-    """Write `folder/last`, keeping the former one as `folder/previous`."""
+    """Write `folder/last`, and keep the former one as `folder/previous`.
+
+    Whenever it is interrupted, `folder` holds at least one whole state.
+    """
     folder = Path(folder)
-    fresh, last, previous = folder / ".new", folder / "last", folder / "previous"
+    fresh = folder / ".new"
+    last = folder / "last"
+    previous = folder / "previous"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     try:
         write_tensors(fresh / TENSORS, tensors)
         write_json(fresh / STATE, state)
+        # between the two renames there is no `last`: `previous` is then the newest
         if last.exists():
             shutil.rmtree(previous, ignore_errors=True)
             os.replace(last, previous)
@@ -40,10 +46,10 @@ def save_state(folder: Path, tensors: dict[str, Tensor], state: dict) -> None:
 
 
 def load_state(folder: Path, warn: Callable[[str], None]) -> tuple[dict[str, Tensor], dict] | None:
-    """The newest readable state under `folder`, or None where there is none.
+    """The newest readable (tensors, state.json) under `folder`, or None if it has none.
 
-    A damaged `last` is named through `warn`, `previous` is used, and `last` is set aside as `damaged`, so that the
-    next save does not put it in the place of the good one. Raises ValueError where both are damaged.
+    If `last` is damaged, `warn` gets a line that names the file, `previous` is used, and `last` is set aside as
+    `damaged`: the next save would otherwise overwrite the good state with it. Raises ValueError if both are damaged.
     """
     folder = Path(folder)
     problems = []
@@ -51,7 +57,8 @@ def load_state(folder: Path, warn: Callable[[str], None]) -> tuple[dict[str, Ten
         if not (folder / name).is_dir():
             continue
         try:
-            tensors, state = read_tensors(folder / name / TENSORS), read_json(folder / name / STATE)
+            tensors = read_tensors(folder / name / TENSORS)
+            state = read_json(folder / name / STATE)
         except (ValueError, FileNotFoundError) as error:
             problems.append(str(error))
             continue
@@ -65,10 +72,24 @@ def load_state(folder: Path, warn: Callable[[str], None]) -> tuple[dict[str, Ten
     return None
 
 
-def pack_state(module: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device) -> dict[str, Tensor]:
-    """Trainable parameters, buffers, optimizer moments and the RNG, the device's too, as one flat dict on the CPU.
+def differences(saved: dict, now: dict) -> list[str]:
+    """`width 32 there, 64 here` for every value that differs between two sets of settings, looking into dicts."""
+    lines = []
+    for key in saved | now:
+        there = saved.get(key)
+        here = now.get(key)
+        if isinstance(there, dict) and isinstance(here, dict):
+            lines += differences(there, here)
+        elif there != here:
+            lines.append(f"{key} {there!r} there, {here!r} here")
+    return lines
 
-    Frozen parameters are left out: they are the backbone's, which is on disk already.
+
+def pack_state(module: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device) -> dict[str, Tensor]:
+    """Trainable parameters, buffers, optimizer moments and generator states as one flat dict of CPU tensors.
+
+    Keys are `model/NAME`, `buffer/NAME`, `optimizer/NAME/MOMENT`, `rng/cpu` and, on CUDA, `rng/cuda`. Frozen
+    parameters are left out: they are the backbone's, which is on disk already.
     """
     named = {name: p for name, p in module.named_parameters() if p.requires_grad}
     tensors = {f"model/{name}": p for name, p in named.items()}
@@ -79,17 +100,18 @@ def pack_state(module: nn.Module, optimizer: torch.optim.Optimizer, device: torc
     tensors["rng/cpu"] = torch.get_rng_state()
     if device.type == "cuda":
         tensors["rng/cuda"] = torch.cuda.get_rng_state(device)
-    # the copies cut ties: tied or sliced tensors share memory, which safetensors refuses to write
+    # copies, because tied or sliced tensors share memory, which safetensors refuses to write
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
 
 
 def unpack_state(
     tensors: dict[str, Tensor], module: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
 ) -> None:
-    """Inverse of `pack`, total: a tensor too many, too few or of another shape is a ValueError, and nothing is copied.
+    """Inverse of `pack_state`. A tensor too many, too few or of another shape is a ValueError, and nothing is copied.
 
     Only optimizer moments may be missing: a parameter that never had a gradient has none.
     """
+    # first the names: none missing, none unknown
     named = {name: p for name, p in module.named_parameters() if p.requires_grad}
     targets = {f"model/{name}": p.data for name, p in named.items()}
     targets |= {f"buffer/{name}": b for name, b in module.named_buffers()}
@@ -98,16 +120,19 @@ def unpack_state(
     odd = sorted((set(tensors) - set(targets) - allowed) | (({"rng/cpu"} | set(targets)) - set(tensors)))
     if odd:
         raise ValueError(f"the saved state has other tensors than this model, {len(odd)} of them, first {odd[0]}")
+    # then the shapes
     shapes = {name: target.shape for name, target in targets.items()}
     shapes |= {name: named[owner].shape for name, (_, owner, key) in moments.items() if key != "step"}
     for name, shape in shapes.items():
         if tensors[name].shape != shape:
             raise ValueError(f"{name}: saved shape {tuple(tensors[name].shape)}, model {tuple(shape)}")
+    # now that all of it fits, copy
     for name, target in targets.items():
         target.copy_(tensors[name])
-    for name, (_, owner, key) in moments.items():  # the step counter too: a fused optimizer has it on the device
+    for name, (_, owner, key) in moments.items():
         p = named[owner]
-        # a copy: what was read may lie in the mapped file, and Windows renames no file that is mapped
+        # to the device, step counter too: a fused optimizer keeps it there;
+        # a copy, because a tensor read from disk may lie in the mapped file, which Windows does not rename
         optimizer.state[p][key] = tensors[name].to(p.device, copy=True)
     torch.set_rng_state(tensors["rng/cpu"].cpu())
     if "rng/cuda" in tensors and device.type == "cuda":

@@ -1,9 +1,9 @@
 """The bricks of the decoder: RMSNorm, rotary positions, grouped-query attention, the gated MLP, the key/value cache.
 
 Rotary embedding is half-split (channel i turns with channel i + d/2), so Hugging Face weights copy without a
-permutation. Norms reduce in fp32 whatever the weights are. Nothing here has state outside parameters: rotary
-angles are computed once per forward and passed down, so neither a meta-device build nor `.to(bfloat16)` can
-spoil them. This file does not know the vocabulary, files, or how a batch was padded: it gets a mask.
+permutation. Norms reduce in fp32 whatever dtype the weights have. No brick keeps state outside its parameters: rotary
+angles are computed once per forward pass and handed down, so neither a meta-device build nor `.to(bfloat16)` can
+spoil them. This file knows no vocabulary and no files. How a batch was padded reaches it only as a mask.
 
     (B, T, C) -- q_proj -> (B, H, T, d) -- norm, rotary --.
               -- k_proj -> (B, K, T, d) -- norm, rotary --+-- softmax(q k / sqrt(d)) v -- o_proj -> (B, T, C)
@@ -35,7 +35,7 @@ def rotary(positions: Tensor, head_dim: int, theta: float, dtype: torch.dtype) -
     """Cosine and signed sine of every position: positions (..., T) -> two tables (..., T, d).
 
     Channel pair (i, i + d/2) at position t turns by t * theta^(-2i/d) radians (Su et al. 2021, eq. 15). The first
-    half of the sine carries the minus sign of the rotation, so `rotate` is two products and a roll.
+    half of the sine carries the minus sign of the rotation, so that `rotate` needs only two products and a roll.
     """
     steps = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32) / head_dim  # (d/2,)
     angles = positions[..., None].float() * (1.0 / theta**steps)  # (..., T, d/2), fp32: bf16 loses whole turns
@@ -49,9 +49,9 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class KVCache:
-    """Keys and values of the tokens seen so far, preallocated: per layer (B, K, T, d) each.
+    """Keys and values of the tokens seen so far, preallocated: (B, K, T, d) of each per layer.
 
-    `length` positions are filled in every layer; `LLM.hidden` advances it once per call, after the last layer.
+    Every layer has `length` positions filled. `LLM.hidden` advances `length` once per call, after the last layer.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class KVCache:
         self.length = 0
 
     def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Write k, v (B, K, T, d) behind `length` and return everything up to there, (B, K, length + T, d)."""
+        """Write k, v (B, K, T, d) after the first `length` positions and return all so far, (B, K, length + T, d)."""
         end = self.length + k.shape[2]
         keys, values = self.keys[layer], self.values[layer]
         keys[:, :, self.length : end] = k
@@ -78,8 +78,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -
     if H == K:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
     if q.is_cuda and (mask is not None or q.dtype == torch.float32):
-        # CUDA's only fused kernel with shared keys takes neither a mask nor fp32, and the fallback builds (B, H, T, U).
-        if T == 1:  # the queries that share a key become its rows, so the cache is not copied out per query head
+        # CUDA's one fused kernel for shared keys takes neither a mask nor fp32, and the fallback builds all scores,
+        # (B, H, T, U). Without sharing, other fused kernels apply.
+        if T == 1:  # queries that share a key become rows of one product: the cache is not copied for every head
             return F.scaled_dot_product_attention(q.reshape(B, K, H // K, d), k, v, attn_mask=mask).reshape(B, H, 1, d)
         k, v = k.repeat_interleave(H // K, 1), v.repeat_interleave(H // K, 1)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
@@ -91,7 +92,8 @@ class Attention(nn.Module):
 
     def __init__(self, config: LLMConfig, layer: int) -> None:
         super().__init__()
-        C, H, K, d = config.hidden_size, config.num_heads, config.num_kv_heads, config.head_dim
+        C, d = config.hidden_size, config.head_dim
+        H, K = config.num_heads, config.num_kv_heads
         self.layer, self.head_dim = layer, d
         self.q_proj = nn.Linear(C, H * d, bias=config.qkv_bias)
         self.k_proj = nn.Linear(C, K * d, bias=config.qkv_bias)
@@ -109,14 +111,15 @@ class Attention(nn.Module):
         cache: KVCache | None = None,
         causal: bool = True,
     ) -> Tensor:
-        """x (B, T, C) -> (B, T, C); with a cache, the keys are those before it and these T."""
+        """x (B, T, C) -> (B, T, C). With a cache, these T tokens also see the keys that are in it."""
         B, T, _ = x.shape
         q = self.q_proj(x).view(B, T, -1, self.head_dim)  # (B, T, H, d)
         k = self.k_proj(x).view(B, T, -1, self.head_dim)  # (B, T, K, d)
         v = self.v_proj(x).view(B, T, -1, self.head_dim).transpose(1, 2)  # (B, K, T, d)
         if self.q_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
-        q, k = rotate(q.transpose(1, 2), cos, sin), rotate(k.transpose(1, 2), cos, sin)
+        q = rotate(q.transpose(1, 2), cos, sin)  # (B, H, T, d)
+        k = rotate(k.transpose(1, 2), cos, sin)  # (B, K, T, d)
         if cache is not None:
             k, v = cache.append(self.layer, k, v)
         out = attend(q, k, v, mask, causal)  # (B, H, T, d)
@@ -124,7 +127,7 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """down(silu(gate(x)) * up(x)): the SwiGLU of Shazeer 2020."""
+    """down(silu(gate(x)) * up(x)), the SwiGLU of Shazeer 2020."""
 
     def __init__(self, config: LLMConfig) -> None:
         super().__init__()
@@ -137,7 +140,7 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """One decoder layer, (B, T, C) -> (B, T, C); norms sit before each half, the residual stream is never normalised.
+    """One decoder layer, (B, T, C) -> (B, T, C). A norm precedes each half; the residual stream is never normalised.
 
     x --+-- norm -- attention --(+)--+-- norm -- MLP --(+)-->
         '------------------------'   '------------------'

@@ -1,15 +1,15 @@
 """One decoder language model for Qwen2, Qwen2.5 and Qwen3, with the new motion words in a small table of their own.
 
-Families are flags of `LLMConfig`, never names. Module names are those of the public checkpoints without their
-leading `model.`, so keys map plainly. The words a project adds are not appended to the base table; they lie beside it:
+Families are flags of `LLMConfig`, never names. Module names are those of the public checkpoints without the leading
+`model.`, so keys map one to one. New words are not appended to the base table, they lie beside it:
 
     id   0 ............ first_id - 1 | first_id ........ first_id + count - 1        V = first_id + count
          embed_tokens (base)         | new_in (count, C)                             inputs
          embed_tokens or lm_head     | new_in or new_out (count, C)                  outputs, tied or untied
 
-A padded base table has rows past the tokenizer's last token; from first_id on they are never read. Nothing here
-knows files, text, motion or sampling. Right-padded training batches need no mask: causality already keeps real
-tokens from seeing what follows them. Left-padded ones, as used for generation, say where each row starts.
+A padded base table has rows past the tokenizer's last token. Base rows from first_id on are never read. Right-padded
+training batches need no mask: causality already keeps real tokens from seeing what follows them. Left-padded batches,
+as used for generation, say where each row starts. Nothing here knows files, text, motion or sampling.
 """
 
 import torch
@@ -21,10 +21,10 @@ from motiongpt.layers import Block, KVCache, RMSNorm, rotary
 
 
 def attention_mask(length: int, T: int, start: Tensor | None, device: torch.device) -> Tensor:
-    """Which of the length + T keys each of the last T positions may see: (B or 1, 1, T, length + T), True = real.
+    """Which of the length + T keys each of the last T positions may see: (B or 1, 1, T, length + T), True = visible.
 
-    length 0, T 3, start [0, 1]:   row 0  1 0 0    row 1  1 0 0   <- padding sees only itself, so its softmax is
-                                          1 1 0           0 1 0      finite; nothing real ever sees it
+    length 0, T 3, start [0, 1]:   row 0  1 0 0    row 1  1 0 0   <- padding sees itself, so that its softmax is
+                                          1 1 0           0 1 0      finite; no real token ever sees padding
                                           1 1 1           0 1 1
     """
     keys = torch.arange(length + T, device=device)
@@ -36,10 +36,10 @@ def attention_mask(length: int, T: int, start: Tensor | None, device: torch.devi
 
 
 class LLM(nn.Module):
-    """Decoder-only transformer: ids (B, T) -> logits (B, T, V); V = `vocab_size`, which `extend` changes.
+    """Decoder-only transformer: ids (B, T) -> logits (B, T, V). V is `vocab_size`, which `extend` changes.
 
-    Weights are drawn from `generator` (the global one where None): normal, std 0.02, and smaller by sqrt(2 layers)
-    where a layer writes into the residual stream (Radford et al. 2019).
+    Weights are drawn from `generator`, or from the global one if it is None: normal, std 0.02. Matrices that write
+    into the residual stream get a std smaller by sqrt(2 layers) (Radford et al. 2019).
     """
 
     def __init__(self, config: LLMConfig, generator: torch.Generator | None = None) -> None:
@@ -48,7 +48,7 @@ class LLM(nn.Module):
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.num_layers))
         self.norm = RMSNorm(config.hidden_size, config.norm_eps)
-        # The untied head is a table, not a Linear: spans of its rows are multiplied, which an adapter would not see.
+        # An untied head is a table, not a Linear: `logits` multiplies spans of its rows, which an adapter would miss.
         self.lm_head = None if config.tie_embeddings else nn.Embedding(config.vocab_size, config.hidden_size)
         self.first_id = config.vocab_size
         self.register_parameter("new_in", None)
@@ -65,11 +65,11 @@ class LLM(nn.Module):
             elif name.endswith("bias"):
                 parameter.zero_()
 
-    # 1) The vocabulary: base rows and, beside them, the new ones.
+    # 1) The vocabulary: base rows, and the new rows beside them.
 
     @property
     def vocab_size(self) -> int:
-        """V: ids run from 0 to V - 1."""
+        """V, the number of ids: they run from 0 to V - 1."""
         return self.first_id + (0 if self.new_in is None else len(self.new_in))
 
     @torch.no_grad()
@@ -79,8 +79,9 @@ class LLM(nn.Module):
         """Add trainable fp32 rows for ids first_id .. first_id + count - 1; base rows from first_id on go unused.
 
         Each new row is the mean of the base rows before first_id plus normal noise of 0.02 times their standard
-        deviation, per channel. With `from_base` the rows are instead taken out of the base table at those ids: the
-        inverse of writing base and new rows as one table. ValueError where the range makes no sense or rows exist.
+        deviation, per channel. With `from_base` the new rows are copied from the base table at those ids, which
+        inverts writing base and new rows as one table. Raises ValueError for an impossible range, or if the model
+        has new rows already.
         """
         if self.new_in is not None:
             raise ValueError(
@@ -108,19 +109,19 @@ class LLM(nn.Module):
         self.first_id = first_id
 
     def embed(self, ids: Tensor) -> Tensor:
-        """ids (B, T) -> (B, T, C); both tables are indexed, neither is copied."""
+        """ids (B, T) -> (B, T, C). Both tables are indexed, neither is copied."""
         base = self.embed_tokens.weight
         if self.new_in is None:
             return F.embedding(ids, base)
-        new = ids - self.first_id  # (B, T), negative where the base has the row
+        new = ids - self.first_id  # (B, T), negative for ids of the base table
         is_new = new >= 0
         x = F.embedding(ids.masked_fill(is_new, 0), base)
         return torch.where(is_new[..., None], F.embedding(new.clamp(min=0), self.new_in).to(x.dtype), x)
 
     def logits(self, hidden: Tensor, span: tuple[int, int] | None = None) -> Tensor:
-        """Hidden states (..., C) -> logits (..., V), or (..., last - first) of ids [first, last) = `span`.
+        """Hidden states (..., C) -> logits (..., V), or with `span` = (first, last) those of ids first .. last - 1.
 
-        Only the rows of the span are read: inside a motion that is a few hundred of 152,000.
+        Only rows of the span are read. Inside a motion they are a few hundred of 152,000.
         """
         first, last = (0, self.vocab_size) if span is None else span
         if not 0 <= first < last <= self.vocab_size:
@@ -128,6 +129,7 @@ class LLM(nn.Module):
         base = (self.embed_tokens if self.lm_head is None else self.lm_head).weight
         new = self.new_in if self.lm_head is None else self.new_out
         N = self.first_id
+        # the span may lie in the base table, among the new rows, or across both
         if last <= N:
             return F.linear(hidden, base[first:last])
         new_logits = F.linear(hidden, new[max(first - N, 0) : last - N].to(hidden.dtype))
@@ -138,12 +140,12 @@ class LLM(nn.Module):
     # 2) The transformer.
 
     def compute_dtype(self) -> torch.dtype:
-        """What the matrix products run in: autocast's type where that is on, else the weights'."""
+        """The dtype of the matrix products: autocast's if it is on, else the weights'."""
         kind = self.embed_tokens.weight.device.type
         return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else self.embed_tokens.weight.dtype
 
     def new_cache(self, B: int, T: int) -> KVCache:
-        """An empty cache for B rows of up to T tokens, padding included. Make it under the autocast it is used in."""
+        """An empty cache for B rows of up to T tokens with padding. Call it under the autocast the cache is used in."""
         config = self.config
         shape = (B, config.num_kv_heads, T, config.head_dim)
         return KVCache(config.num_layers, shape, self.compute_dtype(), self.embed_tokens.weight.device)
@@ -151,11 +153,13 @@ class LLM(nn.Module):
     def hidden(self, ids: Tensor, cache: KVCache | None = None, start: Tensor | None = None) -> Tensor:
         """ids (B, T) -> final hidden states (B, T, C).
 
-        With a cache, ids are the tokens after the `cache.length` already in it, and are added to it. In a left-padded
-        batch start (B,) is the index of each row's first real token, counted from the first cached position: positions
-        count from there and what lies before is not seen (states of padding are finite and mean nothing). Rotary
-        scores depend on distances only, so counting from there is for roundings: a row's do not depend on its padding.
-        ValueError where the cache or the model's positions are too short.
+        With a cache, ids are the tokens that follow the `cache.length` tokens in it, and they are added to it.
+
+        In a left-padded batch, start (B,) is the index of each row's first real token, counted from the first cached
+        position. Nothing before it is seen, and positions count from it, so that a row's roundings do not depend on
+        its padding (rotary scores depend only on distances). States of padding are finite and mean nothing.
+
+        Raises ValueError if the cache or the model's positions are too short.
         """
         B, T = ids.shape
         length = 0 if cache is None else cache.length
@@ -169,7 +173,7 @@ class LLM(nn.Module):
             positions = (positions - start[:, None]).clamp(min=0)[:, None]  # (B, 1, T)
         cos, sin = rotary(positions, self.config.head_dim, self.config.rope_theta, self.compute_dtype())
         causal = start is None and length == 0  # the fused kernel's own mask
-        sees_all = start is None and T == 1  # one new token, no padding
+        sees_all = start is None and T == 1  # one new token and no padding: no key is hidden from it
         mask = None if causal or sees_all else attention_mask(length, T, start, ids.device)
 
         x = self.embed(ids)

@@ -1,10 +1,10 @@
 """The training loop: one, for the VQ-VAE, the language model and whatever comes next.
 
-It is given a module, a source of batches and a loss, and knows no task. Three choices decide its shape:
+It gets a module, batches and a loss, and knows no task. Three choices decide its shape:
 
-- The loss of a step is a sum divided by the number of labels in the whole step, counted over all its
-  micro-batches: `--batch-size 4 --grad-accum 2` is `--batch-size 8`. (A mean of means is not.)
-- A batch is a pure function of the micro-step, and the learning rate of the step. So the data cursor is an
+- The loss of a step is a sum divided by the number of labels of the whole step, counted over all its
+  micro-batches: `--batch-size 4 --grad-accum 2` equals `--batch-size 8`. (A mean of means does not.)
+- A batch is a pure function of the micro-step, and the learning rate one of the step. So the data cursor is an
   integer, and ten steps equal five, a kill, a resume and five, bit for bit on the CPU.
 - Validation, export and pictures come in as callables.
 
@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,17 +27,17 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from motiongpt.checkpoint import load_state, pack_state, save_state, unpack_state
+from motiongpt.checkpoint import differences, load_state, pack_state, save_state, unpack_state
 from motiongpt.config import TrainConfig
 from motiongpt.files.lock import hold
 from motiongpt.files.store import write_atomic
-from motiongpt.render.curves import plot_metrics
+from motiongpt.render.figures import plot_losses
 
 MAX_BAD_STEPS = 10  # non-finite losses in a row before the run gives up
 
 
 class Batches(Protocol):
-    """Where training data comes from. `batch["count"]` is the number of labels the loss is summed over."""
+    """Where training data comes from. `batch["count"]` is the number of labels that the loss sums over."""
 
     per_epoch: int  # micro-batches in one pass over the data
 
@@ -50,13 +50,46 @@ class Result:
 
     step: int
     total_steps: int
-    best: float  # lowest validation loss; inf where there was no validation
+    best: float  # lowest validation loss; inf without validation
     metrics: dict[str, float]  # the last log record and the last validation
-    early: bool = False  # the validations of `patience` in a row were no better
+    early: bool = False  # `patience` validations in a row were no better
 
     @property
     def finished(self) -> bool:
         return self.early or self.step >= self.total_steps
+
+
+@dataclass
+class LoopState:
+    """The numbers that a run carries from step to step. With the tensors they are all that a resume needs.
+
+    Nothing here belongs to one process or one call: no clock, no device, no rank.
+    """
+
+    step: int = 0
+    best: float = math.inf  # lowest validation loss
+    worse: int = 0  # validations in a row that were no better
+    skipped: int = 0  # steps whose loss or gradient was not finite
+    bad_in_a_row: int = 0  # how many of them came last, without a good step in between
+    sums: dict[str, list[float | Tensor]] = field(default_factory=dict)  # numbers since the last log line
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values: no tensors, and no infinity, which JSON lacks."""
+        best = None if self.best == math.inf else self.best
+        sums = {name: [float(value) for value in seen] for name, seen in self.sums.items()}
+        return vars(self) | {"best": best, "sums": sums}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "LoopState":
+        """Inverse of `to_dict`; older states lack three of the keys."""
+        return cls(
+            step=values["step"],
+            best=math.inf if values["best"] is None else values["best"],
+            worse=values.get("worse", 0),
+            skipped=values["skipped"],
+            bad_in_a_row=values.get("bad_in_a_row", 0),
+            sums=values.get("sums", {}),
+        )
 
 
 def total_steps(config: TrainConfig, per_epoch: int) -> int:
@@ -80,14 +113,14 @@ def get_lr(step: int, total: int, config: TrainConfig) -> float:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """First weights by the seed: what is drawn inside starts from it, and the caller's generator stays as it was."""
+    """Draw initial weights from `seed`; the global generator is restored afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.set_rng_state(torch.Generator().manual_seed(seed).get_state())
         yield
 
 
 def pick_device(name: str | None) -> torch.device:
-    """The named device, else CUDA, else Apple's, else the CPU. Raises ValueError for one that is not there."""
+    """The named device, else CUDA, else Apple's, else the CPU. Raises ValueError for one that cannot be used."""
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
@@ -101,8 +134,8 @@ def pick_device(name: str | None) -> torch.device:
 def resolve_precision(precision: str, device: torch.device, bf16_pays: bool = True) -> str:
     """`auto` -> bf16, fp16 or fp32 for this device; anything else is returned as it is.
 
-    bf16 on CUDA >= 8.0 and on CPUs with AMX or AVX512-bf16 where the model is large enough to gain from it
-    (`bf16_pays`), fp16 on older CUDA, fp32 elsewhere.
+    bf16 on CUDA of compute capability 8.0 or newer, and on CPUs with AMX or AVX512-bf16 if the model is large enough
+    to gain from it (`bf16_pays`); fp16 on older CUDA; fp32 elsewhere.
     """
     if precision != "auto":
         return precision
@@ -115,14 +148,14 @@ def resolve_precision(precision: str, device: torch.device, bf16_pays: bool = Tr
 
 
 def autocast(precision: str, device: torch.device) -> Any:
-    """The context every forward pass of a run is under."""
+    """The context that every forward pass of a run is under."""
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16 if precision == "bf16" else torch.float16)
 
 
 def make_optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW over what requires a gradient; weight decay on matrices, none on biases, norms and vectors."""
+    """AdamW over the parameters that require a gradient; weight decay on matrices only, not on biases and norms."""
     trainable = [p for p in module.parameters() if p.requires_grad]
     if not trainable:
         raise ValueError("nothing to train: no parameter of the model requires a gradient")
@@ -135,7 +168,10 @@ def make_optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
 
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], bool]]:
-    """SIGTERM and Ctrl-C ask the loop to save and stop; a second Ctrl-C is an ordinary KeyboardInterrupt."""
+    """SIGTERM and Ctrl-C ask the loop to save and stop; a second Ctrl-C is an ordinary KeyboardInterrupt.
+
+    Yields a function that tells whether one has come.
+    """
     received = threading.Event()
 
     def handle(number: int, _frame: object) -> None:
@@ -143,7 +179,7 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         received.set()
 
-    if threading.current_thread() is not threading.main_thread():  # signals belong to the main thread
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield received.is_set
         return
     former = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -170,103 +206,105 @@ def train(
     patience: int = 0,
     log: Callable[[str], None] = tqdm.write,
 ) -> Result:
-    """Train `module` in `folder` until its steps, its minutes or a signal end it; resume what is there.
+    """Train `module` in `folder` until its steps, its minutes or a signal end it; resume a state that is there.
 
     Args:
-        loss: batch -> (sum over labels, numbers to log). Runs under autocast. `batch["count"]` labels. Of several
-            micro-batches the last one's numbers are logged; tensors () among them are not read before that.
-        validate: -> numbers to log, of which "loss" decides the best model; runs in eval mode, without grad.
-        export: called with `folder` whenever the validation loss improves (at the end, without validation).
-        fingerprint: JSON values the run was started with; resuming with others is a ValueError.
+        loss: batch -> (sum over its labels, numbers to log), called under autocast. `batch["count"]` is the number
+            of labels. Numbers may be tensors (): they are read only when they are logged or saved. With several
+            micro-batches those of the last one are logged.
+        validate: -> numbers to log; their "loss" decides which model is best. Called in eval mode, without grad.
+        export: called with `folder` whenever the validation loss improves; without validation, at the end.
+        fingerprint: JSON values that the run was started with; a state with others is not resumed.
         unit: what `batch["units"]` (default: its count) counts, for the speed in the log line.
-        patience: end after so many validations in a row without a better loss; 0 = never.
+        patience: stop after this many validations in a row without a better loss; 0 = never.
 
     Raises:
         ValueError: the saved state belongs to another run. BlockingIOError: another process trains in `folder`.
-        FloatingPointError: ten non-finite losses in a row; the message names the last good checkpoint. Or a
-            validation loss that is not finite while none was before: there is no best model to export.
+        FloatingPointError: ten non-finite losses in a row, the message names the last good checkpoint; or a
+            non-finite validation loss with no finite one before it, as there is no best model to export.
     """
     folder = Path(folder)
     fingerprint = json.loads(json.dumps(fingerprint or {}))  # tuples become lists, as in the saved one
+    metrics_file = folder / "metrics.jsonl"
     total = total_steps(config, batches.per_epoch)
     optimizer = make_optimizer(module, config)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
     trainable = [p for group in optimizer.param_groups for p in group["params"]]
-    step, best, worse, skipped, bad_in_a_row = 0, math.inf, 0, 0, 0
-    sums: dict[str, list[float | Tensor]] = {}  # numbers since the last log line
+    progress = partial(tqdm, total=total, unit="step", disable=None, dynamic_ncols=True)  # None: off without a terminal
 
-    # disable=None: off where there is no terminal
-    progress = partial(tqdm, total=total, unit="step", disable=None, dynamic_ncols=True)
     with hold(folder, "trained"), progress() as bar, stop_signals() as stop_asked:
+        # ---- resume what is there: tensors, generators, and the loop's own numbers ----------------
         torch.manual_seed(config.seed)
+        state = LoopState()
         saved = load_state(folder / "state", warn=log)
         if saved is not None:
-            tensors, state = saved
-            if changes := ", ".join(_differences(state["fingerprint"], fingerprint)):
+            tensors, values = saved
+            if changes := ", ".join(differences(values["fingerprint"], fingerprint)):
                 raise ValueError(f"{folder} holds a run with other settings ({changes}); --fresh starts over")
             unpack_state(tensors, module, optimizer, device)
-            if state["scaler"]:
-                scaler.load_state_dict(state["scaler"])
-            step, skipped = state["step"], state["skipped"]
-            bad_in_a_row, sums, worse = state.get("bad_in_a_row", 0), state.get("sums", {}), state.get("worse", 0)
-            best = math.inf if state["best"] is None else state["best"]
-            log(f"resumed at step {step} of {total}")
+            if values["scaler"]:
+                scaler.load_state_dict(values["scaler"])
+            state = LoopState.from_dict(values)
+            log(f"resumed at step {state.step} of {total}")
             del saved, tensors  # a file that is still mapped cannot be renamed on Windows
-        metrics_file = folder / "metrics.jsonl"
-        kept = _records_until(metrics_file, step)
+        # steps after the last save are done again, so their records go
+        kept = _records_until(metrics_file, state.step)
         write_atomic(metrics_file, lambda temporary: temporary.write_text(kept))
 
-        def save() -> None:
-            state = {"step": step, "total_steps": total, "best": best if best < math.inf else None, "skipped": skipped}
-            numbers = {name: [float(value) for value in seen] for name, seen in sums.items()}
-            state |= {"bad_in_a_row": bad_in_a_row, "sums": numbers, "worse": worse}
-            state |= {"scaler": scaler.state_dict(), "fingerprint": fingerprint}
-            save_state(folder / "state", pack_state(module, optimizer, device), state)
+        last_metrics: dict[str, float] = {}
 
         def record(values: dict[str, float]) -> None:
             last_metrics.update(values)
             with open(metrics_file, "a") as file:
-                file.write(json.dumps({"step": step} | values) + "\n")
+                file.write(json.dumps({"step": state.step} | values) + "\n")
 
-        last_metrics: dict[str, float] = {}
+        def save() -> None:
+            others = {"total_steps": total, "scaler": scaler.state_dict(), "fingerprint": fingerprint}
+            save_state(folder / "state", pack_state(module, optimizer, device), state.to_dict() | others)
+
+        # the clock and the speed are those of this call
+        first_step = state.step
         started = last_log = time.monotonic()
-        first_step, units = step, 0
-        bar.initial = bar.n = bar.last_print_n = step
+        units = 0
+        bar.initial = bar.n = bar.last_print_n = first_step
         module.train()
-        # one more turn than there are steps: the last validation and save are the loop's own
+
+        # one more turn than there are steps: the last validation and the last save need no code of their own
         while True:
-            # ---- once in a while: validate, save, stop ------------------------------------------------
+            # ---- once in a while: validate and export the best, save, stop ------------------------
             now = time.monotonic()
             out_of_time = config.max_minutes > 0 and now - started > 60 * config.max_minutes
-            stopping = step >= total or out_of_time or stop_asked()
-            moved = step > first_step
-            if validate is not None and moved and (step % config.eval_every == 0 or step >= total):
+            stopping = state.step >= total or out_of_time or stop_asked()
+            moved = state.step > first_step  # a state just resumed was validated and saved by the call before
+            if validate is not None and moved and (state.step % config.eval_every == 0 or state.step >= total):
                 module.eval()
                 with torch.no_grad(), autocast(precision, device):
                     scores = validate()
                 module.train()
-                log(f"step {step:>6}  validation  " + _numbers(scores))
-                if not math.isfinite(scores["loss"]) and best == math.inf:
+                log(f"step {state.step:>6}  validation  " + _numbers(scores))
+                if not math.isfinite(scores["loss"]) and state.best == math.inf:
                     raise FloatingPointError(
-                        f"the validation loss is {scores['loss']} at step {step}, and no validation before was finite: "
+                        f"the validation loss is {scores['loss']} at step {state.step}, and none before was finite: "
                         "there is no model to keep; try a lower --lr or --precision fp32"
                     )
-                improved = scores["loss"] < best
-                best, worse = min(best, scores["loss"]), 0 if improved else worse + 1
+                improved = scores["loss"] < state.best
+                state.best = scores["loss"] if improved else state.best
+                state.worse = 0 if improved else state.worse + 1
                 record({f"val_{name}": value for name, value in scores.items()})
                 if export is not None and improved:
                     export(folder)
-            stopping = stopping or 0 < patience <= worse
-            if moved and (stopping or step % config.save_every == 0):
+            early = 0 < patience <= state.worse
+            stopping = stopping or early
+            if moved and (stopping or state.step % config.save_every == 0):
                 save()
-            last_log += time.monotonic() - now  # the speed in the log line is that of the steps
+            last_log += time.monotonic() - now  # the logged speed is that of the steps alone
             if stopping:
                 break
 
-            # ---- one step -----------------------------------------------------------------------------
-            micro = [batches(step * config.grad_accum + i) for i in range(config.grad_accum)]
+            # ---- one step: forward, backward, clip, update ----------------------------------------
+            micro = [batches(state.step * config.grad_accum + i) for i in range(config.grad_accum)]
             labels = sum(int(batch["count"]) for batch in micro)
-            lr = get_lr(step, total, config)
+            lr = get_lr(state.step, total, config)
             for group in optimizer.param_groups:
                 group["lr"] = lr
             summed, extra = 0.0, {}
@@ -278,52 +316,58 @@ def train(
                 summed = summed + value.detach()
             scaler.unscale_(optimizer)
             norm = torch.nn.utils.clip_grad_norm_(trainable, config.clip if config.clip else math.inf)
-            # the one moment at which the loop itself waits for the device
+            # the only place where the loop itself waits for the device
             mean, norm = torch.stack((summed / max(1, labels), norm)).tolist()
-            # an fp16 gradient that overflows is the scaler's to handle, as long as it has a scale to lower;
+            # the scaler handles an fp16 gradient that overflows, as long as it has a scale to lower;
             # everything else that is not finite is skipped and counted
             overflow = precision == "fp16" and scaler.get_scale() > 1
             finite = math.isfinite(mean) and (overflow or math.isfinite(norm))
             if finite:
                 scaler.step(optimizer)
-                bad_in_a_row = 0
+                state.bad_in_a_row = 0
             else:
-                skipped, bad_in_a_row = skipped + 1, bad_in_a_row + 1
+                state.skipped += 1
+                state.bad_in_a_row += 1
             scaler.update()  # also after a skipped step: gradients are unscaled once between two updates
             optimizer.zero_grad(set_to_none=True)
-            step += 1
-            # -------------------------------------------------------------------------------------------
+            state.step += 1
+            # ---------------------------------------------------------------------------------------
 
-            if bad_in_a_row >= MAX_BAD_STEPS:
-                kept_at = folder / "state" / "last"
-                good = f"the last good checkpoint is {kept_at}" if kept_at.is_dir() else "nothing was saved yet"
+            # ---- after it: give up on a run that diverged, count, log -----------------------------
+            if state.bad_in_a_row >= MAX_BAD_STEPS:
+                last = folder / "state" / "last"
+                good = f"the last good checkpoint is {last}" if last.is_dir() else "nothing was saved yet"
                 raise FloatingPointError(
-                    f"the loss was not finite for {MAX_BAD_STEPS} steps in a row, step {step}; {good}; try a lower --lr"
+                    f"the loss was not finite for {MAX_BAD_STEPS} steps in a row, step {state.step}; {good}; "
+                    "try a lower --lr"
                 )
             bar.update()
             units += sum(int(batch.get("units", batch["count"])) for batch in micro)
             for name, value in ({"loss": mean} | extra if finite else {}).items():
-                sums.setdefault(name, []).append(value.detach() if isinstance(value, Tensor) else float(value))
-            if step % config.log_every == 0 or step >= total:
+                number = value.detach() if isinstance(value, Tensor) else float(value)  # reading a tensor would wait
+                state.sums.setdefault(name, []).append(number)
+            if state.step % config.log_every == 0 or state.step >= total:
                 now = time.monotonic()
-                values = {name: sum(map(float, seen)) / len(seen) for name, seen in sums.items()}
-                eta = (total - step) * (now - started) / (step - first_step)
+                means = {name: sum(map(float, seen)) / len(seen) for name, seen in state.sums.items()}
                 speed = units / max(1e-9, now - last_log)
+                eta = (total - state.step) * (now - started) / (state.step - first_step)
                 log(
-                    f"step {step:>6}/{total}  {_numbers(values)}  lr {lr:.2e}  {speed:,.0f} {unit}/s  eta {_clock(eta)}"
-                    + (f"  skipped {skipped}" if skipped else "")
+                    f"step {state.step:>6}/{total}  {_numbers(means)}  lr {lr:.2e}  {speed:,.0f} {unit}/s"
+                    f"  eta {_clock(eta)}" + (f"  skipped {state.skipped}" if state.skipped else "")
                 )
-                record(values | {"lr": lr, f"{unit}_per_s": round(speed)})
-                sums, units, last_log = {}, 0, now
+                record(means | {"lr": lr, f"{unit}_per_s": round(speed)})
+                state.sums = {}
+                units = 0
+                last_log = now
 
-        if export is not None and validate is None and step >= total:
+        if export is not None and validate is None and state.step >= total:
             export(folder)
-        plot_metrics(metrics_file, folder / "loss.png")
-    return Result(step, total, best, last_metrics, early=0 < patience <= worse)
+        plot_losses(metrics_file, folder / "loss.png")
+    return Result(state.step, total, state.best, last_metrics, early)
 
 
 def _records_until(path: Path, step: int) -> str:
-    """The lines of a metrics.jsonl up to a step; a line torn by a kill and what follows it are left out."""
+    """The lines of a metrics.jsonl up to `step`, without a line torn by a kill and what follows it."""
     kept = ""
     for line in path.read_text().splitlines() if path.exists() else []:
         try:
@@ -333,18 +377,6 @@ def _records_until(path: Path, step: int) -> str:
             break
         kept += line + "\n"
     return kept
-
-
-def _differences(there: dict, here: dict) -> list[str]:
-    """`width 32 there, 64 here` for every value that differs; of dicts, only what differs inside."""
-    lines = []
-    for key in there | here:
-        a, b = there.get(key), here.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            lines += _differences(a, b)
-        elif a != b:
-            lines.append(f"{key} {a!r} there, {b!r} here")
-    return lines
 
 
 def _numbers(values: dict[str, float]) -> str:

@@ -4,12 +4,10 @@
                   '-- dropout -- lora_A (r, in) -- lora_B (out, r) * alpha / r --'
 
 The frozen matrix keeps its key (`weight`), so base checkpoints load with and without adapters and need no remap.
-lora_B starts at zero: a freshly injected model computes exactly what the base computes. This file knows nn.Linear
-and nothing else of the package; file formats are `motiongpt.weights.llm`'.
+lora_B starts at zero, so a freshly injected model computes exactly what the base computes. This file knows
+nn.Linear and nothing else of the package; `weights/adapters.py` reads and writes adapter files.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Protocol
 
 import torch
@@ -29,8 +27,8 @@ class LoRASettings(Protocol):
 class LoRALinear(nn.Linear):
     """An nn.Linear plus (alpha / r) B A; takes over the weight and bias of `linear` (no copy) and freezes them.
 
-    A and B are fp32 whatever the base is, since small updates vanish in bf16, and are cast where they are used.
-    `merged`: the update is inside `weight`. `enabled` False: the adapter is skipped.
+    A and B stay fp32 even on a bf16 base, because bf16 would round small updates away; `forward` casts them.
+    `merged` says that the update is inside `weight`.
     """
 
     def __init__(
@@ -46,30 +44,31 @@ class LoRALinear(nn.Linear):
         self.lora_A = nn.Parameter((bound * uniform).to(device))
         self.lora_B = nn.Parameter(torch.zeros(self.out_features, r, device=device))
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
-        self.r, self.alpha, self.scale = r, alpha, alpha / r
-        self.merged, self.enabled = False, True
-        self.register_buffer("unmerged_weight", None, persistent=False)
+        self.r, self.alpha = r, alpha
+        self.scale = alpha / r
+        self.merged = False
+        self.register_buffer("unmerged_weight", None, persistent=False)  # a buffer, so `.to(device)` moves it too
 
     def forward(self, x: Tensor) -> Tensor:
         out = F.linear(x, self.weight, self.bias)
-        if self.merged or not self.enabled:
+        if self.merged:
             return out
         low = F.linear(self.dropout(x), self.lora_A.to(x.dtype))  # (..., r)
         return out + F.linear(low * self.scale, self.lora_B.to(x.dtype))
 
     @torch.no_grad()
     def merge(self, keep: bool = True) -> None:
-        """weight <- weight + (alpha / r) B A, once. The old matrix is kept: subtracting would not restore it."""
+        """weight <- weight + (alpha / r) B A, once. The old matrix is kept: subtracting would not restore its bits."""
         if self.merged:
             return
         update = self.scale * (self.lora_B.float() @ self.lora_A.float())
         self.unmerged_weight = self.weight.data if keep else None
-        self.weight.data = (self.weight.float() + update).to(self.weight.dtype)
+        self.weight.data = (self.weight.float() + update).to(self.weight.dtype)  # a bf16 base rounds only the sum
         self.merged = True
 
     @torch.no_grad()
     def unmerge(self) -> None:
-        """Put the frozen matrix back, bit for bit. ValueError where it was merged without keeping it."""
+        """Put the frozen matrix back, bit for bit. ValueError if `merge` did not keep it."""
         if not self.merged:
             return
         if self.unmerged_weight is None:
@@ -91,8 +90,8 @@ def inject(
 ) -> list[str]:
     """Replace every nn.Linear whose last name is in `lora_targets` and freeze the rest; returns the replaced names.
 
-    Parameters whose last name is in `keep` (the tables of new words) are left as trainable as they are. ValueError
-    where a target matches no layer, or where the model has adapters already.
+    Parameters whose last name is in `keep` (the tables of new words) stay as trainable as they were. Raises ValueError
+    if a target matches no layer, or if the model has adapters already.
     """
     if lora_layers(model):
         raise ValueError("the model already has adapters: load the base again to inject others")
@@ -107,6 +106,7 @@ def inject(
     for name, parameter in model.named_parameters():
         if name.rpartition(".")[2] not in keep:
             parameter.requires_grad_(False)
+    # Named before the first replacement: walking a model while changing it would visit the new layers too.
     replaced = [name for name in linear if name.rpartition(".")[2] in config.lora_targets]
     for name in replaced:
         parent, _, child = name.rpartition(".")
@@ -116,7 +116,8 @@ def inject(
 
 
 def merge(model: nn.Module, keep: bool = True) -> None:
-    """Fold every adapter into its frozen matrix: no extra product per token. keep=False saves memory, for good."""
+    """Fold every adapter into its frozen matrix, which saves a product per token. keep=False saves memory too, but
+    then `unmerge` is impossible."""
     for layer in lora_layers(model).values():
         layer.merge(keep)
 
@@ -127,45 +128,19 @@ def unmerge(model: nn.Module) -> None:
         layer.unmerge()
 
 
-@contextmanager
-def disabled(model: nn.Module) -> Iterator[None]:
-    """Inside, the model computes what its base computes; merged adapters are merged again afterwards."""
-    layers = lora_layers(model).values()
-    merged = [layer for layer in layers if layer.merged]
-    before = {layer: layer.enabled for layer in layers}
-    for layer in merged:
-        layer.unmerge()
-    for layer in layers:
-        layer.enabled = False
-    try:
-        yield
-    finally:
-        for layer, enabled in before.items():
-            layer.enabled = enabled
-        for layer in merged:
-            layer.merge()
-
-
-def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """What an optimiser should move, by name: adapters and new rows, or everything in full training."""
-    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-
-
 def adapter_state(model: nn.Module) -> dict[str, Tensor]:
     """The adapter matrices by name: `layers.0.self_attn.q_proj.lora_A` (r, in), `...lora_B` (out, r)."""
     layers = lora_layers(model)
-    return {
-        f"{name}.{part}": getattr(layer, part).detach()
-        for name, layer in layers.items()
-        for part in ("lora_A", "lora_B")
-    }
+    parts = ("lora_A", "lora_B")
+    return {f"{name}.{part}": getattr(layer, part).detach() for name, layer in layers.items() for part in parts}
 
 
 @torch.no_grad()
 def load_adapter_state(model: nn.Module, state: dict[str, Tensor]) -> None:
     """Copy adapter matrices in. ValueError, before anything is copied, unless names and shapes agree both ways."""
     own = adapter_state(model)
-    missing, unexpected = [key for key in own if key not in state], [key for key in state if key not in own]
+    missing = [key for key in own if key not in state]
+    unexpected = [key for key in state if key not in own]
     if missing or unexpected:
         raise ValueError(
             f"adapter and model disagree: {len(missing)} matrices missing {missing[:3]}, "

@@ -1,10 +1,10 @@
 """A motion as people handle it: joints, frame rate, tokens and text together, saved by file suffix.
 
-`Motion.save` picks the writer: `.npy` `.npz` `.json` `.txt` here, `.gif` and `.png` in `render.skeleton`. A motion may
-have tokens and no joints (a language model run without a motion tokenizer), or SMPL-X parameters instead of joints; it
-saves what it has. Made-up or missing joints are never drawn.
+`Motion.save` picks the writer: `.npy` `.npz` `.json` `.txt` here, `.gif` and `.png` in `render/stick_figure.py`. A
+motion may have tokens and no joints (a language model without a motion tokenizer), or SMPL-X parameters instead of
+joints. It saves what it has; joints are never made up to be drawn.
 
-What this module does not know: how tokens become joints (`vqvae.py`, `features.py`), and which model made them.
+This module does not know how tokens become joints (`motion_tokenizer.py`), nor which model made them.
 """
 
 import json
@@ -15,20 +15,19 @@ from pathlib import Path
 import numpy as np
 
 from motiongpt.body.skeletons import MYOSKELETON, Skeleton, guess_skeleton
-from motiongpt.features.smplx import SMPLX_WIDTHS
+from motiongpt.features.smplx import SMPLX_COLUMNS, SMPLX_WIDTH
 from motiongpt.files.arrays import array_fault
 from motiongpt.files.store import write_atomic
-from motiongpt.render.skeleton import render_gif, render_png
+from motiongpt.render.stick_figure import render_gif, render_png
 from motiongpt.vocab import format_motion
 
-SMPLX_WIDTH = sum(SMPLX_WIDTHS.values())
 PICTURES = (".gif", ".png")
-SIZES = (64, 4096)  # pixels of a picture's side: below, the words do not fit; above, the memory does not suffice
+SIZES = (64, 4096)  # pixels of a picture's side: in a smaller one words do not fit, a larger one exhausts memory
 NO_BODY_MODEL = "SMPL-X parameters become joints only through a body model (--smplx-dir, not there yet); save .npz"
 
 
 class Codes(tuple):
-    """Motion codes, a tuple of ints whose `str` is the field's text form: `print(motion.tokens)` gives 42 18 91."""
+    """Motion codes: a tuple of ints that prints the way the field writes them, 42 18 91."""
 
     __slots__ = ()
 
@@ -41,20 +40,20 @@ class Codes(tuple):
 
 @dataclass
 class Motion:
-    """One motion. Raises ValueError where joints, skeleton and fps contradict each other.
+    """One motion. Raises ValueError if joints, skeleton and fps contradict each other.
 
-    Joints are kept as float32, tokens as `Codes`; any array or sequence of ints may be given.
+    Joints are kept as float32 and tokens as `Codes`; any array and any sequence of ints may be given.
     """
 
-    joints: np.ndarray | None  # (F, J, 3) metres, y up; None where there are only tokens
+    joints: np.ndarray | None  # (F, J, 3) metres, y up; None if there are only tokens
     fps: float  # frames, not tokens, per second
     tokens: Codes = Codes()  # S = F / 4 codes
     text: str = ""
-    skeleton: Skeleton | None = None  # needed where there are joints
-    parameters: np.ndarray | None = None  # (F, 182) of SMPL-X, by the names of SMPLX_WIDTHS, instead of joints
+    skeleton: Skeleton | None = None  # required with joints
+    parameters: np.ndarray | None = None  # (F, 182) of SMPL-X in the order of SMPLX_COLUMNS, instead of joints
 
     def __repr__(self) -> str:
-        """What a person wants to see at a prompt: not the array."""
+        """A line for the Python prompt, without the array."""
         frames = self.parameters if self.joints is None else self.joints
         size = f"{len(self.tokens)} codes" if frames is None else f"{len(frames)} frames"
         return f"Motion({size}, {self.fps:g} fps, {self.text!r})"
@@ -68,7 +67,7 @@ class Motion:
             if self.joints is not None or self.parameters.ndim != 2 or self.parameters.shape[1] != SMPLX_WIDTH:
                 got = f"{self.parameters.shape}" + ("" if self.joints is None else " and joints")
                 raise ValueError(f"SMPL-X parameters must be (F, {SMPLX_WIDTH}), without joints, got {got}")
-        if self.joints is None:
+        if self.joints is None:  # nothing below applies
             return
         self.joints = np.asarray(self.joints, dtype=np.float32)
         if self.joints.ndim != 3 or self.joints.shape[2] != 3 or len(self.joints) == 0:
@@ -86,24 +85,25 @@ class Motion:
 
     @property
     def seconds(self) -> float:
-        """Duration; 0 where there are only tokens, because how long a token lasts is the tokenizer's business."""
+        """Duration; 0 if there are only tokens, since only a motion tokenizer knows how long a token lasts."""
         frames = self.parameters if self.joints is None else self.joints
         return 0.0 if frames is None else len(frames) / self.fps
 
     def save(self, path: str | Path, *, title: str = "", size: int | None = None) -> list[Path]:
-        """Writes the format named by the suffix and returns the paths written; parent folders are made.
+        """Write the format of the suffix and return the paths written. Parent folders are made.
 
         A path without a suffix, or an existing folder, becomes a folder with motion.npy, motion.gif and motion.txt
         (SMPL-X: motion.npz and motion.txt; tokens only: motion.txt). `title` and `size` (pixels) are for pictures.
         Each file appears whole or not at all.
 
-        Raises ValueError for an unknown suffix, a `size` outside 64 to 4096, and for a format that needs joints where
+        Raises ValueError for an unknown suffix, for a `size` outside 64 to 4096, and for a format that needs joints if
         there are none.
         """
         path = Path(path)
-        if path.is_dir() or not path.suffix:
+        if path.is_dir() or not path.suffix:  # a folder: one file per format the motion can have
             suffixes = (".txt",) if self.joints is None else (".npy", ".gif", ".txt")
-            suffixes = suffixes if self.parameters is None else (".npz", ".txt")
+            if self.parameters is not None:
+                suffixes = (".npz", ".txt")
             return [out for end in suffixes for out in self.save(path / f"motion{end}", title=title, size=size)]
         check_suffix(path, self.joints is not None, self.parameters is not None)
         check_size(size)
@@ -117,12 +117,12 @@ class Motion:
 
     @classmethod
     def load(cls, path: str | Path, *, skeleton: Skeleton | None = None, fps: float | None = None) -> "Motion":
-        """Reads a `.npz` written by `save`, or a `.npy` of joints (F, J, 3), metres.
+        """Read a `.npz` written by `save`, or a `.npy` of joints (F, J, 3) in metres.
 
-        A `.npy` says neither skeleton nor fps: without `skeleton`, 22 joints are HumanML3D's and 21 are KIT-ML's,
-        and without `fps` it is the skeleton's. What is given here goes before what a `.npz` says.
+        A `.npy` holds neither skeleton nor fps. Without `skeleton`, 22 joints are HumanML3D's and 21 are KIT-ML's;
+        without `fps` it is the skeleton's. Both arguments override what a `.npz` holds.
 
-        Raises FileNotFoundError, and ValueError naming the file where it is damaged or does not fit.
+        Raises FileNotFoundError, or ValueError naming a file that is damaged or does not fit.
         """
         path = Path(path)
         if not path.is_file():
@@ -132,15 +132,16 @@ class Motion:
         try:
             loaded = np.load(path, allow_pickle=False)
             record = {"joints": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded}
-            if "betas" in record:
-                record["parameters"] = np.concatenate([record[name] for name in SMPLX_WIDTHS], axis=1)
+            if "betas" in record:  # SMPL-X parameters, by name
+                record["parameters"] = np.concatenate([record[name] for name in SMPLX_COLUMNS], axis=1)
             if skeleton is None and "skeleton" in record:
                 skeleton = Skeleton.from_json(str(record["skeleton"]))
             if skeleton is None and record.get("joints") is not None:
                 skeleton = _skeleton_of(record["joints"].shape)
             if fps is None:
                 fps = float(record["fps"]) if "fps" in record or skeleton is None else skeleton.fps
-            text, tokens = str(record.get("text", "")), record.get("tokens", ())
+            tokens = record.get("tokens", ())
+            text = str(record.get("text", ""))
             return cls(record.get("joints"), fps, tokens, text, skeleton, record.get("parameters"))
         except KeyError as error:
             raise ValueError(f"{path}: a motion .npz must have {error}") from error
@@ -149,6 +150,7 @@ class Motion:
 
 
 def _skeleton_of(shape: tuple[int, ...]) -> Skeleton:
+    """The built-in skeleton of joints (F, J, 3), by their number."""
     joints = shape[1] if len(shape) == 3 else 0
     skeleton = MYOSKELETON if joints == MYOSKELETON.num_joints else guess_skeleton(joints)
     if skeleton is None:
@@ -157,9 +159,9 @@ def _skeleton_of(shape: tuple[int, ...]) -> Skeleton:
 
 
 def check_suffix(path: Path, joints: bool, parameters: bool = False) -> None:
-    """ValueError where `Motion.save` could not write this file: an unknown suffix, or joints needed and none there.
+    """ValueError if `Motion.save` could not write this file: an unknown suffix, or a format that needs joints.
 
-    `parameters`: there are SMPL-X parameters instead of joints.
+    `joints` and `parameters` say whether the motion has joints, or SMPL-X parameters instead.
     """
     suffix = path.suffix.lower()
     if not suffix or path.is_dir():
@@ -173,13 +175,13 @@ def check_suffix(path: Path, joints: bool, parameters: bool = False) -> None:
 
 
 def check_size(size: int | None) -> None:
-    """ValueError for pixels that no picture is drawn with; None is the default of its format."""
+    """ValueError for a picture's side outside 64 to 4096 pixels; None is the default of its format."""
     if size is not None and not SIZES[0] <= size <= SIZES[1]:
         raise ValueError(f"the size of a picture (--size) must be {SIZES[0]} to {SIZES[1]} pixels, got {size}")
 
 
 def _write_npy(motion: Motion, path: Path) -> None:
-    with open(path, "wb") as file:  # a path would get another suffix
+    with open(path, "wb") as file:  # given a path, NumPy would append .npy to a temporary name
         np.save(file, motion.joints)
 
 
@@ -190,22 +192,22 @@ def _write_npz(motion: Motion, path: Path) -> None:
     if motion.joints is not None:
         record["joints"] = motion.joints
     if motion.parameters is not None:
-        ends = np.cumsum(list(SMPLX_WIDTHS.values()))[:-1]
-        record |= dict(zip(SMPLX_WIDTHS, np.split(motion.parameters, ends, axis=1), strict=True))
+        record |= {name: motion.parameters[:, columns] for name, columns in SMPLX_COLUMNS.items()}
     with open(path, "wb") as file:
         np.savez_compressed(file, **record)
 
 
 def _write_json(motion: Motion, path: Path) -> None:
-    """Everything, the skeleton by name; joints to a micrometre."""
+    """All fields, the skeleton by its name, joints rounded to a micrometre."""
 
     def numbers(array: np.ndarray | None) -> list | None:
         return None if array is None else array.astype(np.float64).round(6).tolist()
 
     skeleton = motion.skeleton.name if motion.skeleton else None
     record = {"text": motion.text, "fps": motion.fps, "tokens": list(motion.tokens), "skeleton": skeleton}
-    record |= {"joints": numbers(motion.joints)}
-    record |= {} if motion.parameters is None else {"parameters": numbers(motion.parameters)}
+    record["joints"] = numbers(motion.joints)
+    if motion.parameters is not None:
+        record["parameters"] = numbers(motion.parameters)
     path.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -1,12 +1,12 @@
-"""A user's own file -> features -> codes or a motion, in the terms of one tokenizer; and codes -> motions.
+"""A user's own file to features, codes or a motion, in the terms of one motion tokenizer; and codes to motions.
 
-    .bvh              any hierarchy that a joint map fits; unit and up axis are guessed, or given
-    .npy              joints (F, J, 3) in metres, y up, unless given otherwise; features (F, D) as the tokenizer's
-    .npz              a saved motion; with a tokenizer of SMPL-X also parameters by name (or a folder of frames)
-    .txt              tokens, as a .npy of codes (S,), such as `tokenize_motions.py --format npy` writes, holds them too
+    .bvh   any hierarchy that a joint map fits; unit and up axis are guessed, or given
+    .npy   joints (F, J, 3), in metres and y up unless given otherwise; features (F, D) of the tokenizer; codes (S,)
+    .npz   a saved motion; with a tokenizer of SMPL-X also parameters by name (or a folder of frames)
+    .txt   tokens
 
-Joints are mapped by name, resampled and turned into features as `scripts/prepare.py` does it, so a file and the data
-set made of it give the same codes.
+Joints are mapped by name, resampled and turned into features exactly as `scripts/prepare.py` does it, so a file and
+the data set made from it give the same codes.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,18 +29,19 @@ from motiongpt.motion_tokenizer import MotionTokenizer
 from motiongpt.vocab import parse_motion
 
 SUFFIXES = (".npy", ".npz", ".txt", ".bvh")
+TOKENS_FPS = 20.0  # of tokens without a motion tokenizer, which would know their rate
 NO_TOKENIZER = "has no tokens, and this run no motion tokenizer to make them; give --vqvae FOLDER"
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a file does not say of itself, or what is to hold instead of what is guessed."""
+    """What a file does not tell about itself, and what replaces a guess. None is the default."""
 
-    fps: float | None = None  # of joints in a .npy, and of SMPL-X parameters; default the tokenizer's
-    joint_map: Path | None = None  # file as of `joint_maps.read_map`, where no built-in map fits a .bvh
-    unit: float | None = None  # metres, of joints in a .npy (default 1) and of a .bvh (default guessed)
-    up: str | None = None  # y or z, of the same (default y, and guessed)
-    say: Callable[[str], None] = lambda line: None  # gets what was guessed, and what looks wrong
+    fps: float | None = None  # of joints in a .npy and of SMPL-X parameters; default the tokenizer's
+    joint_map: Path | None = None  # a file for `joint_maps.read_map`, if no built-in map fits a .bvh
+    unit: float | None = None  # in metres, of joints in a .npy (default 1) and of a .bvh (default guessed)
+    up: str | None = None  # y or z, of joints in a .npy (default y) and of a .bvh (default guessed)
+    say: Callable[[str], None] = lambda line: None  # is called with every guess, and with every warning
 
     @property
     def placed(self) -> bool:
@@ -49,9 +50,9 @@ class Reading:
 
 
 def read_codes(path: Path, motion_tokenizer: MotionTokenizer | None, how: Reading = Reading()) -> list[int]:
-    """The motion codes of a file: those it holds (.txt, .npz), else what the tokenizer makes of its motion.
+    """The motion codes of a file: those it holds, else those the tokenizer gives its motion.
 
-    Raises FileNotFoundError, and ValueError naming the file, what was found and what was expected.
+    Raises FileNotFoundError, or ValueError naming the file, what was found and what was expected.
     """
     content = _read(Path(path), motion_tokenizer, how)
     if isinstance(content, Motion):
@@ -60,7 +61,7 @@ def read_codes(path: Path, motion_tokenizer: MotionTokenizer | None, how: Readin
 
 
 def read_joints(path: Path, how: Reading = Reading()) -> Motion:
-    """The motion of a .npy of joints or a saved .npz, to be drawn as it is. Errors as of `Motion.load`."""
+    """The motion of a .npy of joints or a saved .npz, to be drawn as it is. Raises what `Motion.load` raises."""
     motion = Motion.load(path, fps=how.fps)
     if how.placed:
         _check_placed(path)
@@ -73,40 +74,44 @@ def read_joints(path: Path, how: Reading = Reading()) -> Motion:
 def read_motion(
     path: Path, motion_tokenizer: MotionTokenizer, how: Reading = Reading(), reconstruct: bool = False
 ) -> Motion:
-    """The motion of a file, to be drawn; with `reconstruct` what the tokenizer gives back of it. Errors as above."""
+    """The motion of a file, to be drawn. With `reconstruct` it goes through the tokenizer's codes and back.
+
+    Raises what `read_codes` raises.
+    """
     path = Path(path)
     content = _read(path, motion_tokenizer, how)
-    if isinstance(content, Motion) and not reconstruct and (content.joints is not None or not content.tokens):
-        return content
-    if not isinstance(content, Motion) and not reconstruct:
-        return _motion(motion_tokenizer, torch.from_numpy(content))
-    codes = (
-        motion_codes(content, motion_tokenizer)
-        if isinstance(content, Motion)
-        else motion_tokenizer.encode([content])[0]
-    )
+    if isinstance(content, Motion):
+        if not reconstruct and (content.joints is not None or not content.tokens):
+            return content
+        codes = motion_codes(content, motion_tokenizer)
+        text = content.text
+    else:
+        if not reconstruct:
+            return _motion(motion_tokenizer, torch.from_numpy(content))
+        codes = motion_tokenizer.encode([content])[0]
+        text = ""
     if not codes:
         raise ValueError(f"{path}: no motion tokens; expected such as <motion_42><motion_18>, or a motion of one code")
-    return decode_motions(motion_tokenizer, [codes], [content.text if isinstance(content, Motion) else ""])[0]
+    return decode_motions(motion_tokenizer, [codes], [text])[0]
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:
-    """Names for what is made of files: their stems, and where several files have one, their folder before it."""
+    """A name for what is made from each file: its stem, after the name of its folder if stems repeat."""
     stems = [path.stem for path in paths]
     return [s if stems.count(s) == 1 else f"{p.resolve().parent.name}-{s}" for s, p in zip(stems, paths, strict=True)]
 
 
 def needs_tokenizer(path: Path) -> bool:
-    """Whether only a tokenizer can tell what a file's numbers mean: a .bvh, and a .npy of features or codes."""
+    """Whether only a tokenizer can tell what a file's numbers mean: for a .bvh, and a .npy of features or codes."""
     if path.suffix.lower() != ".npy":
         return path.suffix.lower() == ".bvh"
     return read_array(path).ndim < 3
 
 
 def motion_codes(motion: Motion, motion_tokenizer: MotionTokenizer | None) -> list[int]:
-    """A motion's own tokens, else those of its joints or parameters; none where it has none of these.
+    """A motion's own tokens, else the codes of its joints or parameters, else none.
 
-    Raises ValueError where the joints do not fit the tokenizer's skeleton, and where a tokenizer is needed.
+    Raises ValueError if a tokenizer is needed and there is none, or if the joints do not fit its skeleton.
     """
     if motion.tokens or (motion.joints is None and motion.parameters is None):
         return list(motion.tokens)
@@ -120,22 +125,22 @@ def motion_codes(motion: Motion, motion_tokenizer: MotionTokenizer | None) -> li
 def decode_motions(
     motion_tokenizer: MotionTokenizer, codes: Sequence[Sequence[int]], texts: Sequence[str]
 ) -> list[Motion]:
-    """Codes -> motions with joints, or with parameters where the tokenizer's features are SMPL-X's."""
-    return [
-        _motion(motion_tokenizer, features, row, text)
-        for features, row, text in zip(motion_tokenizer.decode_features(codes), codes, texts, strict=True)
-    ]
+    """Codes -> motions with joints, or with SMPL-X parameters if these are the tokenizer's features."""
+    decoded = motion_tokenizer.decode_features(codes)
+    rows = zip(decoded, codes, texts, strict=True)
+    return [_motion(motion_tokenizer, features, row, text) for features, row, text in rows]
 
 
 def clip_features(
-    clip: RawClip, motion_tokenizer: MotionTokenizer, joint_map: JointMap | None = None,
+    clip: RawClip,
+    motion_tokenizer: MotionTokenizer,
+    joint_map: JointMap | None = None,
     say: Callable[[str], None] = lambda line: None,
-) -> np.ndarray:  # fmt: skip
-    """A clip -> features (F, D) in their own units, at the tokenizer's rate. Raises ValueError where it does not fit.
+) -> np.ndarray:
+    """A clip -> features (F, D) in their own units, at the tokenizer's frame rate.
 
-    `say` gets the clip's notes, and a line where it does not look like a person in metres, y up.
-
-    A skeleton without lengths (KIT-ML's) has nothing to retarget to: joints must be of its body, as sampled ones are.
+    `say` is called with the clip's notes, and with a warning if it does not look like a person in metres, y up. Raises
+    ValueError for joints or parameters that are not what the tokenizer needs.
     """
     representation, skeleton = motion_tokenizer.representation, motion_tokenizer.skeleton
     if not representation.has_joints:
@@ -150,6 +155,7 @@ def clip_features(
     _warn(joints, skeleton, say)
     joints = resample(joints, clip.fps, motion_tokenizer.fps)
     if representation.kind == "humanml3d" and not skeleton.has_lengths:
+        # KIT-ML's skeleton has no bone lengths to retarget to: joints must be of its body already, as sampled ones are
         features = joints_to_features(joints / representation.metres_per_unit, skeleton, retargeted=True)
     else:
         features = representation.encode(joints)
@@ -157,7 +163,7 @@ def clip_features(
 
 
 def _warn(joints: np.ndarray, skeleton: Skeleton, say: Callable[[str], None]) -> None:
-    """A line for what does not look like a person in metres, y up."""
+    """Warn about joints that do not look like a person in metres, y up."""
     for line in warnings([measure_posture(joints, skeleton)]):
         say(f"warning: {line}")
 
@@ -168,58 +174,67 @@ def _motion(
     """Features (F, D) in their own units -> a motion."""
     if not motion_tokenizer.representation.has_joints:
         return Motion(None, motion_tokenizer.fps, codes, text, parameters=features.numpy())
-    return Motion(
-        motion_tokenizer.joints(features).numpy(), motion_tokenizer.fps, codes, text, motion_tokenizer.skeleton
-    )
+    joints = motion_tokenizer.joints(features).numpy()
+    return Motion(joints, motion_tokenizer.fps, codes, text, motion_tokenizer.skeleton)
 
 
 def _check_placed(path: Path) -> None:
-    """ValueError for a unit or an axis given for a file whose joints have both."""
+    """ValueError if a unit or an axis is given for a file whose joints are known to be in metres, y up."""
     if path.suffix.lower() not in (".npy", ".bvh"):
         raise ValueError(f"--unit and --up are for a .bvh, and for joints in a .npy; {path} is in metres, y up")
 
 
 def _read(path: Path, motion_tokenizer: MotionTokenizer | None, how: Reading) -> Motion | np.ndarray:
-    """A file as a motion, where it is one already, else as features (F, D) of the tokenizer."""
-    suffix, fps = path.suffix.lower(), how.fps
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist")
+    """A file as a motion if it is one already, else as features (F, D) of the tokenizer."""
+    suffix = path.suffix.lower()
     is_smplx = motion_tokenizer is not None and not motion_tokenizer.representation.has_joints
-    if not (suffix in SUFFIXES or (is_smplx and path.is_dir())):
-        raise ValueError(f"{path}: a motion is read from {' '.join(SUFFIXES)}")
-    if how.placed:
-        _check_placed(path)
-    if how.joint_map is not None and suffix != ".bvh":
-        raise ValueError(f"--joint-map is for a .bvh, whose joints have names; got {path}")
-    if fps is not None and suffix != ".npy" and not (is_smplx and suffix != ".txt"):
-        raise ValueError(f"--fps is for joints in a .npy, which does not say; {path} does")
+    _check_readable(path, is_smplx, how)
+
+    # 1) Tokens and saved motions need no tokenizer.
+    tokens_fps = motion_tokenizer.fps if motion_tokenizer else TOKENS_FPS
     if suffix == ".txt":
-        return Motion(
-            None, motion_tokenizer.fps if motion_tokenizer else 20.0, parse_motion(path.read_text(encoding="utf-8-sig"))
-        )
+        return Motion(None, tokens_fps, parse_motion(path.read_text(encoding="utf-8-sig")))
     if suffix == ".npz" and not (is_smplx and not _is_saved(path)):
         return Motion.load(path)
-    if suffix == ".npy" and (codes := read_array(path)).ndim == 1 and codes.dtype.kind in "iu":
-        if fps is not None or how.placed:
-            raise ValueError(f"{path} holds codes: --fps, --unit and --up are for joints")
-        return Motion(None, motion_tokenizer.fps if motion_tokenizer else 20.0, codes.tolist())
+    if suffix == ".npy":
+        codes = read_array(path)
+        if codes.ndim == 1 and codes.dtype.kind in "iu":
+            if how.fps is not None or how.placed:
+                raise ValueError(f"{path} holds codes: --fps, --unit and --up are for joints")
+            return Motion(None, tokens_fps, codes.tolist())
+
+    # 2) All else is turned into features.
     if motion_tokenizer is None:
         raise ValueError(f"{path} {NO_TOKENIZER}")
     if suffix == ".npy":
         return _from_array(path, motion_tokenizer, how)
     try:
         if suffix == ".bvh":
-            names = read_map(how.joint_map) if how.joint_map else None
-            return clip_features(
-                bvh.read(path, motion_tokenizer.fps, how.unit, how.up), motion_tokenizer, names, how.say
-            )
-        return clip_features(smplx.read(path, fps or motion_tokenizer.fps), motion_tokenizer, say=how.say)
+            joint_map = read_map(how.joint_map) if how.joint_map else None
+            clip = bvh.read(path, motion_tokenizer.fps, how.unit, how.up)
+            return clip_features(clip, motion_tokenizer, joint_map, how.say)
+        return clip_features(smplx.read(path, how.fps or motion_tokenizer.fps), motion_tokenizer, say=how.say)
     except ValueError as error:
         raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
 
 
+def _check_readable(path: Path, is_smplx: bool, how: Reading) -> None:
+    """Refuse a path of no known kind, and settings that would have no effect on it."""
+    suffix = path.suffix.lower()
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist")
+    if not (suffix in SUFFIXES or (is_smplx and path.is_dir())):
+        raise ValueError(f"{path}: a motion is read from {' '.join(SUFFIXES)}")
+    if how.placed:
+        _check_placed(path)
+    if how.joint_map is not None and suffix != ".bvh":
+        raise ValueError(f"--joint-map is for a .bvh, whose joints have names; got {path}")
+    if how.fps is not None and suffix != ".npy" and not (is_smplx and suffix != ".txt"):
+        raise ValueError(f"--fps is for joints in a .npy, which has no frame rate of its own; got {path}")
+
+
 def _is_saved(path: Path) -> bool:
-    """Whether a .npz was written by `Motion.save`: it has tokens, maybe none."""
+    """Whether a .npz was written by `Motion.save`, which always writes a list of tokens."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return "tokens" in file.files
@@ -228,10 +243,11 @@ def _is_saved(path: Path) -> bool:
 
 
 def _from_array(path: Path, motion_tokenizer: MotionTokenizer, how: Reading) -> np.ndarray:
-    """Joints or features of a .npy, told apart by their number of axes."""
-    array, fps = read_array(path), how.fps
-    D, J, rate = motion_tokenizer.representation.dim, motion_tokenizer.skeleton.num_joints, motion_tokenizer.fps
-    has_joints = motion_tokenizer.representation.has_joints
+    """The features of a .npy of joints or features, which differ in their number of axes."""
+    array = read_array(path)
+    representation, rate = motion_tokenizer.representation, motion_tokenizer.fps
+    D, J = representation.dim, motion_tokenizer.skeleton.num_joints
+    has_joints = representation.has_joints
     wanted = (f"joints (F, {J}, 3) or " if has_joints else "") + f"features (F, {D})"
     is_features = array.ndim == 2 and array.shape[1] == D
     is_joints = has_joints and array.ndim == 3 and array.shape[1:] == (J, 3)
@@ -241,10 +257,10 @@ def _from_array(path: Path, motion_tokenizer: MotionTokenizer, how: Reading) -> 
     if not np.isfinite(array).all():
         raise ValueError(f"{path}: frame {int(np.argwhere(~np.isfinite(array))[0, 0])} is not finite")
     if is_joints:
-        clip = RawClip(to_metres(array, how.unit, how.up), motion_tokenizer.skeleton.joints, fps or rate)
+        clip = RawClip(to_metres(array, how.unit, how.up), motion_tokenizer.skeleton.joints, how.fps or rate)
         return clip_features(clip, motion_tokenizer, say=how.say)
     if how.placed:
         raise ValueError(f"{path}: --unit and --up are for joints (F, {J}, 3); these are features, got {array.shape}")
-    if fps not in (None, rate):
-        raise ValueError(f"{path}: features are not resampled: they must be of {rate:g} fps, got --fps {fps:g}")
+    if how.fps not in (None, rate):
+        raise ValueError(f"{path}: features are not resampled: they must have {rate:g} fps, got --fps {how.fps:g}")
     return array

@@ -2,12 +2,12 @@
 
     vqvae/   config.json   VQVAEConfig, skeleton, representation (absent: humanml3d), fps
              model.safetensors      Mean.npy  Std.npy
-             skeleton.json          where the skeleton is not a built-in one
+             skeleton.json          if the skeleton is not a built-in one
 
-config.json has `smplx_layout` too where the weights came from another project: the order its 182 columns were in.
+If the weights came from another project, config.json also has `smplx_layout`, the order of its 182 columns.
 
-Motions go in as features in their own units and come out as joints in metres; what is between is nobody
-else's business. Clips of any lengths share a batch (see `vqvae.py`).
+Motions go in as features in their own units and come out as features or as joints in metres. Nobody outside sees
+normalised numbers. Clips of any lengths share a batch (see `vqvae.py`).
 """
 
 from collections.abc import Sequence
@@ -26,8 +26,7 @@ from motiongpt.data.motions import MotionDataset
 from motiongpt.features.humanml3d import skeleton_of_width
 from motiongpt.features.normalizer import Normalizer
 from motiongpt.features.representations import Representation, get_representation
-from motiongpt.features.smplx import SMPLX_WIDTH as SMPLX_WIDTH
-from motiongpt.features.smplx import from_layout
+from motiongpt.features.smplx import SMPLX_WIDTH, from_layout
 from motiongpt.files.hashes import file_hash
 from motiongpt.files.store import read_json, tensors_hash, write_json
 from motiongpt.vqvae import VQVAE
@@ -36,11 +35,11 @@ from motiongpt.weights.vqvae import load_vqvae, save_vqvae
 TOKENIZER_FILES = ("config.json", "model.safetensors", "Mean.npy", "Std.npy")
 ENCODE_BATCH = 32  # clips of similar length that share a batch
 FOREIGN_BIAS = {"ema_reset": 25.0, "residual": 5.0}
-"""Quantiser -> feature bias of the published tokenizers: T2M-GPT's and its kin, and MoMask's."""
+"""Quantiser -> feature bias of the published tokenizers: of T2M-GPT and its relatives, and of MoMask."""
 
 
 def own_folder(folder: Path) -> Path:
-    """A tokenizer folder as it is, of a run its vqvae/; FileNotFoundError where there is no folder."""
+    """The tokenizer folder of a path: a run's vqvae/, or the folder itself. FileNotFoundError if it is no folder."""
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} does not exist; expected a tokenizer folder, or the file of another project")
     inside = folder / "vqvae"  # a run has a config.json of its own
@@ -48,7 +47,7 @@ def own_folder(folder: Path) -> Path:
 
 
 def tokenizer_files(folder: Path | str) -> list[Path]:
-    """The files a tokenizer folder is made of, to copy it. Raises FileNotFoundError naming one that is missing."""
+    """The files of a tokenizer folder, for copying it. FileNotFoundError names one that is missing."""
     paths = [Path(folder) / name for name in TOKENIZER_FILES]
     for path in paths:
         if not path.is_file():
@@ -58,7 +57,10 @@ def tokenizer_files(folder: Path | str) -> list[Path]:
 
 
 class MotionTokenizer:
-    """`encode` clips to codes, `decode` codes to features or joints."""
+    """`encode` turns clips into codes; `decode_features` and `decode` turn codes into features and joints.
+
+    Raises ValueError if network, normalisation and representation have different widths.
+    """
 
     def __init__(
         self,
@@ -73,14 +75,17 @@ class MotionTokenizer:
                 f"Mean.npy has width {len(normalizer.mean)}, the tokenizer {vqvae.config.feature_dim}: they belong to "
                 "different representations"
             )
-        self.vqvae, self.normalizer, self.skeleton, self.fps = vqvae.eval(), normalizer, skeleton, fps
+        self.vqvae, self.normalizer = vqvae.eval(), normalizer
+        self.skeleton, self.fps = skeleton, fps
         self.representation = representation or get_representation("humanml3d", skeleton)
         if self.representation.dim != vqvae.config.feature_dim:
             raise ValueError(
                 f"the tokenizer has width {vqvae.config.feature_dim}, its representation {self.representation.name} of "
                 f"skeleton {skeleton.name} has {self.representation.dim}"
             )
-        self.hash, self.smplx_layout, self.source = "", None, None  # source: the file or folder it was loaded from
+        self.hash = ""
+        self.smplx_layout: str | None = None
+        self.source: Path | None = None  # the file or folder it was loaded from
 
     @classmethod
     def load(
@@ -91,17 +96,17 @@ class MotionTokenizer:
         smplx_layout: str | None = None,
         fps: float | None = None,
     ) -> "MotionTokenizer":
-        """Read a folder that `train_vqvae.py` wrote, or the `vqvae/` of a run folder, or the file of another project.
+        """Read a folder that `train_vqvae.py` wrote, a run folder with its `vqvae/`, or the file of another project.
 
         Args:
-            stats: such a file has no mean and deviation; those it was trained with, see `Normalizer.load`.
-            smplx_layout: of a file with 182 features, the order of its columns, train or visualize (readers/smplx.py).
-                Its columns and those of `stats` are brought into ours; what its order lacks stays zero, and what only
-                it has (the eyes) is taken to be at its mean.
-            fps: frame rate it was trained at; default the skeleton's, and needed for SMPL-X, where nothing tells.
+            stats: for another project's file, the mean and deviation of its training; see `Normalizer.load`.
+            smplx_layout: for such a file with 182 columns, their order, train or visualize (`features/smplx.py`). They
+                and the columns of `stats` are brought into our order. A column the file lacks stays zero; a column
+                that only the file has (the eyes) is assumed to be at its mean.
+            fps: for such a file, the frame rate it was trained at; default the skeleton's, required for SMPL-X.
 
-        Raises FileNotFoundError or ValueError naming the file, also where the pair is another one than the network was
-        trained with.
+        Raises FileNotFoundError or ValueError, naming the file. It is a ValueError, too, if mean and deviation are not
+        those the network was trained with.
         """
         folder = Path(folder)
         if folder.is_file():
@@ -110,6 +115,10 @@ class MotionTokenizer:
         for flag, value in (("--stats", stats), ("--smplx-layout", smplx_layout), ("--vqvae-fps", fps)):
             if value is not None:
                 raise ValueError(f"{flag} is for the file of another project, {folder} is a folder, which has its own")
+        return cls._load_own(folder, device)
+
+    @classmethod
+    def _load_own(cls, folder: Path, device: str | torch.device) -> "MotionTokenizer":
         for name in ("config.json", "model.safetensors"):
             if not (folder / name).is_file():
                 raise FileNotFoundError(f"{folder} holds no tokenizer (no {name}); scripts/train_vqvae.py makes one")
@@ -119,11 +128,14 @@ class MotionTokenizer:
             raise ValueError(f"{folder / 'config.json'} is not a tokenizer's: it has no {', '.join(missing)}")
         skeleton = load_skeleton(folder, content["skeleton"])
         representation = get_representation(content.get("representation", "humanml3d"), skeleton)
-        vqvae, normalizer = load_vqvae(folder).to(device), Normalizer.load(folder)
+        vqvae = load_vqvae(folder).to(device)
+        normalizer = Normalizer.load(folder)
         normalizer.check_pair(representation, vqvae.config.feature_bias, folder / "Std.npy")
+
         motion_tokenizer = cls(vqvae, normalizer, skeleton, content["fps"], representation)
         motion_tokenizer.hash = file_hash(folder / "model.safetensors")
-        motion_tokenizer.smplx_layout, motion_tokenizer.source = content.get("smplx_layout"), folder
+        motion_tokenizer.smplx_layout = content.get("smplx_layout")
+        motion_tokenizer.source = folder
         return motion_tokenizer
 
     @classmethod
@@ -135,12 +147,14 @@ class MotionTokenizer:
         layout: str | None,
         fps: float | None,
     ) -> "MotionTokenizer":
-        if stats is None and (path.parent / "Mean.npy").is_file() and path.name == "model.safetensors":
-            raise ValueError(f"{path} is part of a tokenizer folder; give the folder, {path.parent}")
         if stats is None:
+            if (path.parent / "Mean.npy").is_file() and path.name == "model.safetensors":
+                raise ValueError(f"{path} is part of a tokenizer folder; give the folder, {path.parent}")
             raise ValueError(f"{path} has no mean and deviation: give the folder of its Mean.npy and Std.npy (--stats)")
         normalizer = Normalizer.load(stats)
         vqvae = load_vqvae(path).to(device)
+
+        # 1) The width tells the skeleton; SMPL-X has none of its own, and a choice of column orders.
         width = vqvae.config.feature_dim
         skeleton = skeleton_of_width(width)
         if skeleton is None and width != SMPLX_WIDTH:
@@ -152,35 +166,47 @@ class MotionTokenizer:
             normalizer = _reorder(vqvae, normalizer, layout, path)
         elif layout is not None:
             raise ValueError(f"--smplx-layout is for 182 SMPL-X numbers a frame; {path} has {width}")
-        bias = _bias_of(Path(stats), vqvae)
+
+        # 2) Mean and deviation must be the pair the network was trained with.
+        bias = _feature_bias(Path(stats), vqvae)
         normalizer.check_pair(representation, bias, stats if Path(stats).is_file() else Path(stats) / "Std.npy")
-        vqvae.config = replace(vqvae.config, feature_bias=bias)  # what `save` writes is then true
+        vqvae.config = replace(vqvae.config, feature_bias=bias)  # so that `save` writes the true value
+
         skeleton = skeleton or HUMANML3D
         motion_tokenizer = cls(vqvae, normalizer, skeleton, fps or skeleton.fps, representation)
-        motion_tokenizer.hash = tensors_hash(vqvae.state_dict())  # that of the folder which `save` makes
-        motion_tokenizer.smplx_layout, motion_tokenizer.source = layout, path
+        motion_tokenizer.hash = tensors_hash(vqvae.state_dict())  # equal to the hash of a folder that `save` writes
+        motion_tokenizer.smplx_layout = layout
+        motion_tokenizer.source = path
         return motion_tokenizer
 
     def save(self, folder: Path, dtype: torch.dtype = torch.float32) -> None:
-        """Write the folder; `dtype` float16 halves a shipped file (it is upcast on load)."""
+        """Write the folder. With `dtype` float16 a shipped file has half the size; a load makes it float32 again."""
         folder.mkdir(parents=True, exist_ok=True)
         save_vqvae(self.vqvae, folder, dtype)
         self.normalizer.save(folder)
         save_skeleton(self.skeleton, folder)
-        content = {"VQVAEConfig": self.vqvae.config.to_dict(), "skeleton": self.skeleton.name}
-        content |= {"representation": self.representation.name, "fps": self.fps}
-        content |= {"smplx_layout": self.smplx_layout} if self.smplx_layout else {}
+        content = {
+            "VQVAEConfig": self.vqvae.config.to_dict(),
+            "skeleton": self.skeleton.name,
+            "representation": self.representation.name,
+            "fps": self.fps,
+        }
+        if self.smplx_layout:
+            content["smplx_layout"] = self.smplx_layout
         write_json(folder / "config.json", content)
 
     def has_codes_of(self, other: "MotionTokenizer") -> bool:
-        """Whether a code is the same latent in both, to float16, as shipped weights are, and motions are of one kind; a
-        decoder may have been trained on."""
+        """Whether a code means the same in both: motions of one kind, and equal latents for every code.
+
+        Latents are compared to float16 precision, which shipped weights have. The decoders may differ: one may have
+        been trained further.
+        """
         kinds = [(x.skeleton, x.representation.name, x.fps, x.config.codes) for x in (self, other)]
         if kinds[0] != kinds[1]:
             return False
         codes = torch.arange(self.config.codes)[:, None]
         rows, wanted = (x.vqvae.quantizer.lookup(codes.to(x.device)).cpu() for x in (self, other))
-        near = 1e-3 * float(wanted.abs().max())
+        near = 1e-3 * float(wanted.abs().max())  # float16 rounds to about 5e-4 of a number
         return rows.shape == wanted.shape and torch.allclose(rows, wanted, rtol=0, atol=near)
 
     @property
@@ -192,10 +218,10 @@ class MotionTokenizer:
         return self.vqvae.config
 
     def encode_all(self, clips: Sequence[np.ndarray]) -> list[Tensor]:
-        """Features (F_i, D) in their own units -> codes (S_i, Q) of all layers, S_i = F_i // 4, which may be 0."""
+        """Features (F_i, D) in their own units -> codes (S_i, Q) of all layers; S_i = F_i // 4 may be 0."""
         sizes = [len(clip) // self.config.frames_per_code for clip in clips]
         codes = [torch.zeros(0, self.vqvae.quantizer.num_layers, dtype=torch.int64) for _ in clips]
-        for indices in _filled(sizes):
+        for indices in _batches(sizes):
             motion, lengths = pad_motions([self.normalizer.normalise(clips[i]) for i in indices])
             out = self.vqvae.encode_all(motion.to(self.device), lengths.to(self.device)).cpu()
             for i, row in zip(indices, out, strict=True):
@@ -203,40 +229,43 @@ class MotionTokenizer:
         return codes
 
     def encode(self, clips: Sequence[np.ndarray]) -> list[list[int]]:
-        """`encode_all`'s first layer, as lists: what a language model learns. Most quantisers have no other."""
+        """The first layer of `encode_all`, as lists. This is what a language model learns."""
         return [codes[:, 0].tolist() for codes in self.encode_all(clips)]
 
     def decode_features(self, codes: Sequence[Sequence[int] | Tensor]) -> list[Tensor]:
-        """Codes (S_i,), or (S_i, q) of the first q layers, all the same q -> features (4 S_i, D) in their own units."""
+        """Codes (S_i,), or (S_i, q) of the first q layers -> features (4 S_i, D) in their own units."""
         rows = [torch.as_tensor(row, dtype=torch.int64) for row in codes]
         motions = [torch.zeros(0, self.config.feature_dim) for _ in rows]
-        for indices in _filled([len(row) for row in rows]):
+        for indices in _batches([len(row) for row in rows]):
             lengths = torch.tensor([len(rows[i]) for i in indices])
             padded = pad_sequence([rows[i] for i in indices], batch_first=True)
             motion = self.vqvae.decode(padded.to(self.device), lengths.to(self.device))
             motion = self.normalizer.denormalise(motion.float()).cpu()
-            for i, row, length in zip(indices, motion, lengths * self.config.frames_per_code, strict=True):
+            frames = lengths * self.config.frames_per_code
+            for i, row, length in zip(indices, motion, frames, strict=True):
                 motions[i] = row[:length]
         return motions
 
     def decode(self, codes: Sequence[Sequence[int]]) -> list[np.ndarray]:
-        """Codes -> joints (4 S_i, J, 3), metres, float32. Raises ValueError where features are no joints (SMPL-X)."""
+        """Codes -> joints (4 S_i, J, 3), metres, float32. ValueError if features hold no joints (SMPL-X)."""
         return [self.joints(features).numpy() for features in self.decode_features(codes)]
 
     def joints(self, features: Tensor) -> Tensor:
-        """Features (F, D) in their own units -> joints (F, J, 3) in metres; KIT-ML's features are not in metres."""
+        """Features (F, D) in their own units -> joints (F, J, 3) in metres. KIT-ML's features are in other units."""
         return self.representation.decode(features) * self.representation.metres_per_unit
 
 
-def _filled(sizes: Sequence[int]) -> list[list[int]]:
-    """Indices of the rows that hold something, in batches of similar size."""
+def _batches(sizes: Sequence[int]) -> list[list[int]]:
+    """Indices of the rows that are not empty, in batches of similar size."""
     rows = np.flatnonzero(sizes)
     return [rows[batch].tolist() for batch in by_length(np.asarray(sizes)[rows], ENCODE_BATCH)]
 
 
-def _bias_of(stats: Path, vqvae: VQVAE) -> float:
-    """The feature bias that belongs to a file's mean and deviation: where they lie in the tokenizer folder of ours that
-    the file was exported from, that folder's; else the published one."""
+def _feature_bias(stats: Path, vqvae: VQVAE) -> float:
+    """The feature bias behind the mean and deviation of another project's file.
+
+    It is the published one, unless `stats` is the tokenizer folder of ours from which the file was exported.
+    """
     kind = vqvae.config.quantizer
     if (stats / "config.json").is_file() and (stats / "model.safetensors").is_file():
         own = load_vqvae(stats)
@@ -246,8 +275,10 @@ def _bias_of(stats: Path, vqvae: VQVAE) -> float:
 
 
 def _reorder(vqvae: VQVAE, normalizer: Normalizer, layout: str | None, path: Path) -> Normalizer:
-    """Bring the columns a foreign network reads and writes into our order of SMPL-X numbers, in place, and those of
-    its normalisation, which is returned. A column it lacks is read with weight 0 and written as 0."""
+    """Bring the SMPL-X columns a foreign network reads and writes into our order, in place; return its normaliser, too.
+
+    A column it lacks is read with weight 0 and written as 0.
+    """
 
     def ours(columns: np.ndarray) -> np.ndarray:
         """(182, ...) -> the same in our order."""
@@ -267,7 +298,7 @@ def _reorder(vqvae: VQVAE, normalizer: Normalizer, layout: str | None, path: Pat
 
 
 def check_same_motion(motion_tokenizer: MotionTokenizer, data: MotionDataset, name: str = "tokenizer") -> None:
-    """ValueError where a tokenizer, or an evaluator (`name`), would read a data set's numbers as something else."""
+    """ValueError if a tokenizer, or an evaluator (`name`), would take a data set's numbers for something else."""
     pairs = {
         "skeleton": (motion_tokenizer.skeleton, data.skeleton),
         "representation": (motion_tokenizer.representation.name, data.representation.name),

@@ -2,14 +2,14 @@
 
     ema_reset   a codebook learned by moving averages; unused rows are drawn anew (T2M-GPT)
     fsq         no codebook: a few numbers per latent, each rounded to one of a few levels (Mentzer et al. 2023)
-    residual    several codebooks, each for what the ones before it left over (MoMask)
+    residual    several codebooks, each coding what the ones before it left over (MoMask)
 
     forward(latents (B, S, C), mask (B, S) or None) -> quantised (B, S, C), codes (B, S, Q), commit (), stats
     indices(latents (n, C)) -> codes (n, Q)          lookup(codes (..., q)) -> (..., C), from the first q layers
-    num_codes, num_layers: N and Q; Q is 1 but for `residual`
+    num_codes, num_layers: N and Q; Q is 1 except for `residual`
 
-Codes are -1 in the padding, and `commit` is summed over real codes. What is learned without gradients lives in
-buffers, so training that resumes continues. Everything is fp32, whatever the autocast around it.
+Codes are -1 in the padding, and `commit` is a sum over real codes. Whatever is learned without gradients lives in
+buffers, so that a resumed run continues from it. Everything runs in fp32, under any autocast.
 """
 
 import math
@@ -22,10 +22,10 @@ from motiongpt.metrics.tokens import perplexity
 
 
 class Quantizer(nn.Module):
-    """What all of them share: only real latents are looked at, and the result goes back to its place."""
+    """What all quantisers share: only real latents are quantised, and each result goes back to its place."""
 
     stats = ("perplexity", "active", "resets")
-    """Names of the numbers of a forward pass: of the batch's codes (first layer), and codebook rows drawn anew."""
+    """Names of a forward pass's numbers: perplexity and number of the batch's codes (first layer), rows drawn anew."""
     num_codes: int
     num_layers = 1
 
@@ -45,12 +45,12 @@ class Quantizer(nn.Module):
         raise NotImplementedError
 
     def may_learn(self, latents: Tensor) -> bool:
-        """Whether averages may move: one NaN latent would stay in them for good; the loop skips such a step too."""
+        """Whether averages may move. A NaN latent would stay in them for good; the loop skips such a step too."""
         return self.training and bool(torch.isfinite(latents).all()) and len(latents) > 0
 
     def usage(self, codes: Tensor) -> tuple[Tensor, Tensor]:
         """(n,) codes, -1 for none -> perplexity () and number of different codes ()."""
-        counts = torch.zeros(self.num_codes + 1, device=codes.device)
+        counts = torch.zeros(self.num_codes + 1, device=codes.device)  # the first entry counts the -1
         counts = counts.index_add_(0, codes + 1, torch.ones_like(codes, dtype=counts.dtype))[1:]
         return perplexity(counts), (counts > 0).sum()
 
@@ -58,22 +58,25 @@ class Quantizer(nn.Module):
 class EMAQuantizer(Quantizer):
     """Nearest codebook row, learned by moving averages; unused rows are replaced from the batch.
 
-    The rule is T2M-GPT's QuantizeEMAReset: counts and sums decay by `ema_decay`, a row is sum / count, and a
-    row whose moving count is below `dead_below` (1 there) is drawn anew from the batch's latents; the count
-    scales with the batch, so small batches want a smaller threshold. `code_sum`, `code_count` and
-    `ready` (the codebook has seen its first batch) are buffers beside `codebook`: they are the state.
+    The rule is T2M-GPT's QuantizeEMAReset. Counts and sums decay by `ema_decay`, and a row is sum / count. A row whose
+    moving count is below `dead_below` (1 in T2M-GPT) is drawn anew from the batch's latents. The count scales with the
+    batch, so small batches want a smaller threshold.
+
+    The state is `codebook`, `code_sum`, `code_count` and `ready` (the codebook has seen its first batch). All four are
+    buffers: a state kept elsewhere is lost in a checkpoint, and the resumed run would draw a new codebook.
     """
 
     def __init__(self, config: VQVAEConfig) -> None:
         super().__init__()
-        self.decay, self.dead_below, self.num_codes = config.ema_decay, config.dead_below, config.codes
+        self.num_codes = config.codes
+        self.decay, self.dead_below = config.ema_decay, config.dead_below
         self.register_buffer("codebook", torch.zeros(config.codes, config.code_dim))
         self.register_buffer("code_sum", torch.zeros(config.codes, config.code_dim))
         self.register_buffer("code_count", torch.zeros(config.codes))
         self.register_buffer("ready", torch.zeros((), dtype=torch.bool))
 
     def nearest(self, latents: Tensor) -> Tensor:
-        """(n, code_dim) -> (n,) index of the closest row. |x - e|^2 = |x|^2 - 2 x.e + |e|^2, |x|^2 being constant."""
+        """(n, code_dim) -> (n,) index of the closest row, from |x - e|^2 = |x|^2 - 2 x.e + |e|^2 without |x|^2."""
         book = self.codebook
         return (book.square().sum(-1) - 2 * latents @ book.T).argmin(-1)
 
@@ -84,24 +87,24 @@ class EMAQuantizer(Quantizer):
         return self.codebook[codes[..., 0]]
 
     def sample_rows(self, latents: Tensor) -> Tensor:
-        """N rows drawn from the batch; a batch smaller than the codebook is tiled with a little noise.
+        """Draw N rows from the batch. A batch smaller than the codebook is repeated with a little noise.
 
-        It draws from torch's global generator, as the dropout of layers below does: the loop seeds it, and saves it
-        with the state.
+        The draw uses torch's global generator, which the loop seeds and saves with the state.
         """
         N, C = self.codebook.shape
         if len(latents) < N:
-            latents = latents.repeat(-(-N // len(latents)), 1)
+            latents = latents.repeat(-(-N // len(latents)), 1)  # rounded up
             latents = latents + torch.randn_like(latents) * (0.01 / C**0.5)
         return latents[torch.randperm(len(latents), device=latents.device)[:N]]
 
     @torch.no_grad()
     def update(self, latents: Tensor, codes: Tensor) -> Tensor:
-        """One moving-average step from the batch's (n, code_dim) latents; returns how many dead rows were reset, ()."""
+        """One moving-average step from latents (n, code_dim); returns how many dead rows were drawn anew, ()."""
         count = torch.zeros_like(self.code_count).index_add_(0, codes, latents.new_ones(len(codes)))
         total = torch.zeros_like(self.code_sum).index_add_(0, codes, latents)
         self.code_sum.mul_(self.decay).add_(total, alpha=1 - self.decay)
         self.code_count.mul_(self.decay).add_(count, alpha=1 - self.decay)
+        # every row is replaced by its mean, or by a latent of the batch if it is dead
         alive = (self.code_count >= self.dead_below)[:, None]
         mean = self.code_sum / self.code_count.clamp(min=1e-9)[:, None]
         self.codebook.copy_(torch.where(alive, mean, self.sample_rows(latents)))
@@ -109,8 +112,8 @@ class EMAQuantizer(Quantizer):
 
     @torch.no_grad()
     def step(self, latents: Tensor, learning: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """(n, code_dim) -> their rows (n, code_dim) and codes (n,), and how many rows were reset afterwards, ()."""
-        if learning and not self.ready:
+        """(n, code_dim) -> their rows (n, code_dim), their codes (n,), and how many rows were drawn anew, ()."""
+        if learning and not self.ready:  # the first batch fills the codebook
             rows = self.sample_rows(latents)
             self.codebook.copy_(rows)
             self.code_sum.copy_(rows)
@@ -125,27 +128,29 @@ class EMAQuantizer(Quantizer):
         chosen, index, resets = self.step(latents.detach(), self.may_learn(latents))
         commit = (latents - chosen).square().mean(-1).sum()
         stats = dict(zip(self.stats, (*self.usage(index), resets), strict=True))
+        # straight through: the value of `chosen`, the gradient of `latents`
         return latents + (chosen - latents).detach(), index[:, None], commit, stats
 
 
 class ResidualQuantizer(Quantizer):
     """Residual quantisation (MoMask, Guo et al. 2023): layer k codes what layers 0 .. k - 1 left over.
 
-    With probability `rvq_dropout` a training pass uses only the first 1 .. Q layers, a number drawn evenly, so that
-    the first layers carry as much as they can; the others neither learn nor count, and their codes are -1. The
-    commitment loss is the mean over the layers used. `shared` means one codebook, which every layer learns in turn.
+    With probability `rvq_dropout` a training pass uses only the first 1 .. Q layers, a number drawn evenly. That makes
+    the first layers carry as much as they can. The other layers neither learn nor count, and their codes are -1. The
+    commitment loss is the mean over the layers used. With `shared`, all layers learn one codebook in turn.
 
-    Two things differ from the public models/vq/residual_vq.py, in training only: the latents get the decoder's gradient
-    once, not once per layer, and a latent takes its nearest row, without Gumbel noise. MoMask's drop-out inside
-    the residual blocks is the field `dropout`.
+    Training differs from the public models/vq/residual_vq.py in two ways: the latents get the decoder's gradient once
+    instead of once per layer, and a latent takes its nearest row without Gumbel noise. MoMask's dropout inside the
+    residual blocks is the field `dropout`.
     """
 
     stats = (*Quantizer.stats, "perplexity_all", "active_all", "resets_all")
-    """perplexity_all is the mean over the layers used, active_all and resets_all are sums over them."""
+    """perplexity_all is the mean over the layers used; active_all and resets_all are sums over them."""
 
     def __init__(self, config: VQVAEConfig) -> None:
         super().__init__()
-        self.num_codes, self.num_layers, self.dropout = config.codes, config.rvq_layers, config.rvq_dropout
+        self.num_codes, self.num_layers = config.codes, config.rvq_layers
+        self.dropout = config.rvq_dropout
         books = 1 if config.rvq_codebooks == "shared" else config.rvq_layers
         self.layers = nn.ModuleList(EMAQuantizer(config) for _ in range(books))
 
@@ -154,7 +159,7 @@ class ResidualQuantizer(Quantizer):
 
     @property
     def codebook(self) -> Tensor:
-        """(N, C) of the first layer, which the language model's codes are of."""
+        """(N, C) of the first layer: the language model's codes are indices into it."""
         return self.layers[0].codebook
 
     def indices(self, latents: Tensor) -> Tensor:
@@ -166,27 +171,37 @@ class ResidualQuantizer(Quantizer):
 
     def lookup(self, codes: Tensor) -> Tensor:
         """(..., q) -> (..., C), the sum of the first q layers' rows; a code of -1 adds nothing."""
-        rows = (self.layer(k).codebook[c.clamp(min=0)] * (c >= 0)[..., None] for k, c in enumerate(codes.unbind(-1)))
-        return sum(rows)
+        total = 0
+        for k, code in enumerate(codes.unbind(-1)):
+            total = total + self.layer(k).codebook[code.clamp(min=0)] * (code >= 0)[..., None]
+        return total
 
     def layers_used(self) -> int:
-        """All layers, or in training now and then fewer."""
+        """How many layers this pass uses: all, or in training sometimes fewer."""
         if self.training and self.num_layers > 1 and self.dropout and float(torch.rand(())) < self.dropout:
             return int(torch.randint(1, self.num_layers + 1, ()))
         return self.num_layers
 
     def quantise(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
-        learning, used = self.may_learn(latents), self.layers_used()
-        residual, codes, usage, resets, commit = latents, [], [], [], 0.0
+        learning = self.may_learn(latents)
+        used = self.layers_used()
+        residual = latents
         quantised = torch.zeros_like(latents)
+        commit = 0.0
+        codes = []
+        resets, usage = [], []
         for k in range(used):
+            # a step sees no gradient: the codebook learns by averages, the encoder by `commit` and straight through
             chosen, index, new = self.layer(k).step(residual.detach(), learning)
             commit = commit + (residual - chosen).square().mean(-1).sum() / used
-            residual, quantised = residual - chosen, quantised + chosen
+            quantised = quantised + chosen
+            residual = residual - chosen
             codes.append(index)
             resets.append(new)
             usage.append(self.usage(index))
         codes += [torch.full_like(codes[0], -1)] * (self.num_layers - used)
+
+        # numbers to report: of the first layer, then over all layers used
         perplexities, actives = (torch.stack(values) for values in zip(*usage, strict=True))
         totals = (perplexities.mean(), actives.sum(), torch.stack(resets).sum())
         stats = dict(zip(self.stats, (*usage[0], resets[0], *totals), strict=True))
@@ -196,10 +211,10 @@ class ResidualQuantizer(Quantizer):
 class FSQuantizer(Quantizer):
     """Finite scalar quantisation (Mentzer et al. 2023, "VQ-VAE Made Simple", appendix A.1).
 
-    A latent is projected to d numbers, number i is squashed and rounded to one of levels[i] values in [-1, 1],
-    and the d values are projected back. The codebook is all their combinations: code = sum of digit_i x basis_i
-    with basis (1, L_1, L_1 L_2, ...). Rounding passes gradients straight through; nothing else is needed: no
-    commitment loss, no averages, no dead rows. The projections are ordinary parameters, and there are no buffers.
+    A latent is projected to d numbers. Number i is squashed and rounded to one of levels[i] values in [-1, 1], and the
+    d values are projected back. The codebook is the set of their combinations: code = sum of digit_i x basis_i, with
+    basis (1, L_1, L_1 L_2, ...). Rounding passes gradients straight through, so there is no commitment loss, no
+    average and no dead row. The projections are ordinary parameters, and there are no buffers.
     """
 
     EPS = 1e-3  # keeps tanh's limits inside the outermost levels
@@ -212,21 +227,21 @@ class FSQuantizer(Quantizer):
         self.project_out = nn.Linear(len(self.levels), config.code_dim)
 
     def bound(self, z: Tensor) -> Tensor:
-        """(..., d) -> numbers whose rounding is one of L_i integers: -L // 2 .. (L - 1) // 2."""
+        """(..., d) -> numbers that round to one of L_i integers, -(L // 2) .. (L - 1) // 2."""
         levels = z.new_tensor(self.levels)
         half = (levels - 1) * (1 - self.EPS) / 2
-        offset = 0.5 * (levels % 2 == 0)  # an even number of levels has none in the middle
+        offset = 0.5 * (levels % 2 == 0)  # with an even number of levels, none is in the middle
         return torch.tanh(z + torch.tan(offset / half)) * half - offset
 
     def round(self, z: Tensor) -> Tensor:
-        """(..., d) -> the levels chosen, in [-1, 1], with the gradient of `bound`."""
+        """(..., d) -> the chosen levels in [-1, 1], with the gradient of `bound` (straight through the rounding)."""
         bounded = self.bound(z)
         return (bounded + (bounded.round() - bounded).detach()) / (z.new_tensor(self.levels) // 2)
 
     def to_code(self, values: Tensor) -> Tensor:
         """(..., d) levels in [-1, 1] -> (...) codes. Inverse of `to_values`."""
         half = values.new_tensor(self.levels) // 2
-        digits = (values * half + half).nan_to_num().round().long()  # a NaN has no code; its loss is NaN, and skipped
+        digits = (values * half + half).nan_to_num().round().long()  # a NaN has no code; the loop skips its NaN loss
         return (digits * digits.new_tensor(self.basis)).sum(-1)
 
     def to_values(self, codes: Tensor) -> Tensor:
@@ -237,7 +252,7 @@ class FSQuantizer(Quantizer):
 
     @property
     def codebook(self) -> Tensor:
-        """(N, C): every combination of levels, projected; computed when asked for."""
+        """(N, C): every combination of levels, projected. It is computed at each access."""
         return self.lookup(torch.arange(self.num_codes, device=self.project_out.weight.device)[:, None])
 
     def indices(self, latents: Tensor) -> Tensor:
@@ -254,8 +269,7 @@ class FSQuantizer(Quantizer):
         return self.project_out(values), index[:, None], none, stats
 
 
-KINDS = {"ema_reset": EMAQuantizer, "residual": ResidualQuantizer, "fsq": FSQuantizer}
-
-
 def make_quantizer(config: VQVAEConfig) -> Quantizer:
-    return KINDS[config.quantizer](config)
+    """The quantiser that `config.quantizer` names."""
+    classes = {"ema_reset": EMAQuantizer, "fsq": FSQuantizer, "residual": ResidualQuantizer}
+    return classes[config.quantizer](config)

@@ -6,15 +6,15 @@ Motion is written inside one contiguous span of ids, and only the logits of that
     word    <MOT_BEGIN>   <MOT_END>      <motion_0>    ...  <motion_{N-1}>
     column  0             1              2             ...  N + 1
 
-<MOT_BEGIN> is forced, so it is appended to the prompt and costs no model step. Then come codes until `hard_min`
-are written, then codes or <MOT_END>, whose logit grows by `end_logit_slope` for every code past `target`, and
-<MOT_END> is forced at `hard_max`. The idea of the three limits is SignMotionGPT's; here they are (B,) tensors
-and one (B, N + 2) mask per step, without a loop over rows.
+<MOT_BEGIN> is forced, so it is appended to the prompt and costs no model step. Only codes may follow until `hard_min`
+are written, then codes or <MOT_END>. The logit of <MOT_END> grows by `end_logit_slope` for every code past `target`,
+and at `hard_max` it is forced. The three limits are SignMotionGPT's idea; here they are (B,) tensors and one
+(B, N + 2) mask per step, without a loop over rows.
 
 The order of the filters is fixed: repetition penalty, no-repeat n-gram, mask and slope, temperature, top-k, top-p.
 
-Every row draws from its own seed by inverse CDF, so a motion does not depend on who shared its batch.
-What this module does not know: text, tokenizers, files, devices. It takes ids as ints and a `Model` (below).
+Every row draws from its own seed by inverse CDF, so a motion does not depend on who shares its batch. This module
+knows no text, tokenizers, files or devices. It takes ids as ints and a `Model` (below).
 """
 
 import math
@@ -27,11 +27,12 @@ from torch import Tensor
 
 from motiongpt.config import SampleConfig
 
-BEGIN, END, FIRST = 0, 1, 2  # columns of the motion span
+END_COLUMN = 1  # of <MOT_END> in the motion span; column 0 is <MOT_BEGIN>, which is never drawn
+CODE_COLUMN = 2  # of <motion_0>
 
 
 class Model(Protocol):
-    """What the sampler needs of a language model. `training` must be False: dropout would defeat the seeds."""
+    """What the sampler needs from a language model. `training` must be False: dropout would defeat the seeds."""
 
     training: bool
 
@@ -39,15 +40,15 @@ class Model(Protocol):
         """Room for T positions of B rows."""
 
     def hidden(self, ids: Tensor, cache: Any, start: Tensor | None) -> Tensor:
-        """ids (B, T), the next ones of the cache -> (B, T, C); row b is padding before index start[b] (None = 0)."""
+        """ids (B, T) that follow the cache -> (B, T, C); row b is padding before index start[b] (None = no padding)."""
 
     def logits(self, hidden: Tensor, span: tuple[int, int]) -> Tensor:
-        """hidden (B, C) -> (B, last - first), the logits of ids first .. last - 1."""
+        """hidden (B, C), span (first, last) -> (B, last - first), the logits of ids first .. last - 1."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How many codes one row may write: at least `hard_min`, at most `hard_max`, pushed to end past `target`."""
+    """How many codes one row may write: at least `hard_min`, at most `hard_max`, pushed to end after `target`."""
 
     hard_min: int
     target: int
@@ -58,7 +59,7 @@ class Limits:
             raise ValueError(f"limits must satisfy 1 <= hard_min <= target <= hard_max, got {self}")
 
     def capped(self, most: int) -> "Limits":
-        """The same limits with none above `most` codes."""
+        """The same limits, each lowered to at most `most` codes."""
         return Limits(min(self.hard_min, most), min(self.target, most), min(self.hard_max, most))
 
 
@@ -71,13 +72,13 @@ def limits_from_median(median: int) -> Limits:
 
 
 def limits_from_guess(codes: int) -> Limits:
-    """Limits around a guessed length, 0.6, 1.5 and 2 of it: the model mostly ends itself. 10 -> Limits(6, 15, 20)."""
+    """Limits around a guessed length, 0.6, 1.5 and 2 of it: the model mostly decides. 10 -> Limits(6, 15, 20)."""
     around = limits_from_median(codes)
     return Limits(around.hard_min, codes * 3 // 2, max(around.hard_max, 2 * codes))
 
 
 def limits_from_length(codes: int, exact: bool = False) -> Limits:
-    """Limits for a wanted length: one code either way; `exact` leaves no room at all. 100 -> Limits(99, 100, 101)."""
+    """Limits for a wanted length: one code either way, or none with `exact`. 100 -> Limits(99, 100, 101)."""
     if codes < 1:
         raise ValueError(f"a wanted length must be at least 1 code, got {codes}")
     slack = 0 if exact else 1
@@ -85,23 +86,10 @@ def limits_from_length(codes: int, exact: bool = False) -> Limits:
 
 
 def codes_for_seconds(seconds: float, fps: float, frames_per_code: int) -> int:
-    """Seconds of motion as the nearest number of codes, at least 1. 4 s at 20 fps, 4 frames per code -> 20."""
+    """Seconds of motion as the nearest number of codes, at least 1. 4 s, 20 fps, 4 frames per code -> 20."""
     if not (0 < seconds < math.inf and 0 < fps < math.inf and frames_per_code >= 1):
         raise ValueError(f"seconds, fps and frames per code must be positive, got {seconds}, {fps}, {frames_per_code}")
     return max(1, int(seconds * fps / frames_per_code + 0.5))
-
-
-def median_length(lengths: Sequence[int]) -> int:
-    """The median in whole codes: the mean of the two middle values, rounded down. [4, 7] -> 5."""
-    upper = global_median(lengths)
-    return (sorted(lengths)[(len(lengths) - 1) // 2] + upper) // 2
-
-
-def global_median(lengths: Sequence[int]) -> int:
-    """The upper median, used where a prompt was never seen in training. [4, 7] -> 7."""
-    if not lengths:
-        raise ValueError("the median of no lengths is undefined: give at least one")
-    return sorted(lengths)[len(lengths) // 2]
 
 
 def repetition_penalty(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
@@ -118,7 +106,8 @@ def ngram_ban(tokens: Tensor, n: int, span: tuple[int, int]) -> Tensor:
     tokens [5, 6, 7, 5, 6], n 3 -> id 7 is banned. Negative tokens (padding) belong to no n-gram.
     As transformers' NoRepeatNGramLogitsProcessor.
     """
-    (B, T), (first, last) = tokens.shape, span
+    B, T = tokens.shape
+    first, last = span
     W = last - first
     banned = tokens.new_zeros(B, W + 1, dtype=torch.bool)  # the spare column takes everything outside the span
     if T >= n:
@@ -144,14 +133,14 @@ def length_mask(codes: Tensor, written: Tensor, limits: Tensor, done: Tensor) ->
 
 
 def top_k_keep(scores: Tensor, k: int) -> Tensor:
-    """The k largest of each row, (B, W) -> (B, W) bool; what ties with the k-th stays, as transformers' TopK."""
+    """The k largest of each row, (B, W) -> (B, W) bool. Ties with the k-th stay, as in transformers' TopK."""
     return scores >= scores.topk(min(k, scores.shape[-1])).values[:, -1:]
 
 
 def top_p_keep(p: Tensor, top_p: float) -> Tensor:
-    """The smallest set of most likely ids that holds `top_p` of each row's sum, (B, W) -> (B, W) bool; never empty.
+    """The fewest most likely ids that hold `top_p` of each row's sum, (B, W) -> (B, W) bool; never empty.
 
-    [.5, .3, .2], top_p .7 -> the first two. As transformers' TopP: dropped is the tail whose sum is <= 1 - top_p.
+    [.5, .3, .2], top_p .7 -> the first two. As transformers' TopP: it drops the tail whose sum is <= 1 - top_p.
     """
     ascending, order = p.sort(dim=-1, stable=True)
     tail = ascending.cumsum(-1)
@@ -164,19 +153,19 @@ def sample_next(logits: Tensor, uniform: Tensor, allowed: Tensor, config: Sample
     """Draw one column per row after temperature, top-k and top-p; temperature 0 takes the largest.
 
     Inverse CDF in id order, in float64: the first column whose cumulative probability exceeds uniform * total.
-    p [.25, 0, .75]: u 0 -> 0, u .24 -> 0, u .25 -> 2, u .99 -> 2. It is drawn on the device of `uniform`.
+    p [.25, 0, .75]: u 0 -> 0, u .24 -> 0, u .25 -> 2, u .99 -> 2. The draw runs on the device of `uniform`.
 
     Args:
         logits: (B, W), penalties and slope already applied.
         uniform: (B,) float64 in [0, 1).
-        allowed: (B, W) bool; what is False is never drawn.
+        allowed: (B, W) bool; a column that is False is never drawn.
 
     Returns: (B,) long, on the device of `logits`.
-    Raises ValueError where a row allows nothing, or where the logits leave nothing to draw (NaN, infinity).
+    Raises ValueError if a row allows nothing, or if its logits are NaN or infinite.
     """
     device, allowed = logits.device, allowed.to(uniform.device)
     scores = logits.to(uniform.device).double().masked_fill(~allowed, -math.inf)
-    best = scores.max(dim=-1, keepdim=True)  # NaN wins a max, so one check sees every broken row
+    best = scores.max(dim=-1, keepdim=True)  # a NaN wins the max, so one check sees every broken row
     if not best.values.isfinite().all():
         if not allowed.any(-1).all():
             raise ValueError("nothing is allowed in at least one row: every row needs one id that may be drawn")
@@ -184,7 +173,7 @@ def sample_next(logits: Tensor, uniform: Tensor, allowed: Tensor, config: Sample
     if config.temperature == 0:
         return best.indices[:, 0].to(device)
 
-    scores = (scores - best.values) / config.temperature  # largest is 0: no temperature can overflow it
+    scores = (scores - best.values) / config.temperature  # the largest is 0, so no temperature can overflow
     if config.top_k:
         scores = scores.masked_fill(~top_k_keep(scores, config.top_k), -math.inf)
     p = scores.softmax(dim=-1)
@@ -194,23 +183,23 @@ def sample_next(logits: Tensor, uniform: Tensor, allowed: Tensor, config: Sample
     cdf = p.cumsum(-1)
     point = uniform.to(cdf)[:, None] * cdf[:, -1:]
     index = torch.searchsorted(cdf, point, right=True)[:, 0]
-    # a uniform that was rounded to 1 points past every column: the last one that has any probability takes it
+    # a uniform that rounds to 1 points past every column: the last column with any probability takes it
     columns = torch.arange(p.shape[1], device=p.device)
     return index.minimum(torch.where(p > 0, columns, -1).amax(-1)).to(device)
 
 
 def left_pad(prompts: Sequence[Sequence[int]], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-    """[[7], [8, 9]] -> ids [[0, 7], [8, 9]], start [1, 0]: the last prompt id of every row is in one column."""
+    """[[7], [8, 9]] -> ids [[0, 7], [8, 9]], start [1, 0]: the last ids of all rows share a column."""
     T = max(map(len, prompts))
     ids = torch.tensor([[0] * (T - len(prompt)) + list(prompt) for prompt in prompts], device=device)
     return ids, torch.tensor([T - len(prompt) for prompt in prompts], device=device)
 
 
 def row_uniforms(seeds: Sequence[int], steps: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
-    """Row b: steps[b] numbers in [0, 1) from seeds[b], zeros after -> (B, max(steps)) float64.
+    """Row b: steps[b] numbers in [0, 1) drawn from seeds[b], then zeros -> (B, max(steps)) float64.
 
-    Drawn on the CPU whatever the device, and for each row alone: neither hardware nor neighbours change them. They
-    stay there where the device is Apple's, which has no float64.
+    They are drawn on the CPU and for each row alone, so neither hardware nor neighbours change them. Apple's devices
+    have no float64; there they stay on the CPU.
     """
     uniform = torch.zeros(len(seeds), max(steps), dtype=torch.float64)
     for row, seed, n in zip(uniform, seeds, steps, strict=True):
@@ -219,24 +208,34 @@ def row_uniforms(seeds: Sequence[int], steps: Sequence[int], device: torch.devic
 
 
 class _Rows:
-    """The rows in flight: the model's cache, what was written (not padding, nor the prompt where penalty_scope is
-    "motion": -1 in `tokens`), and the filters that depend on it."""
+    """The rows being written: the model's cache, the tokens so far, and the filters that depend on them.
+
+    `tokens` (B, P + steps) is -1 for what the filters must not count: padding, what is not written yet, and with
+    penalty_scope "motion" the prompt.
+    """
 
     def __init__(
-        self, model: Model, prompts: Sequence[Sequence[int]], span: tuple[int, int], steps: int, config: SampleConfig,
-        device: torch.device | str, autocast: torch.dtype | None,
-    ) -> None:  # fmt: skip
-        self.model, self.span, self.config = model, span, config
+        self,
+        model: Model,
+        prompts: Sequence[Sequence[int]],
+        span: tuple[int, int],
+        steps: int,
+        config: SampleConfig,
+        device: torch.device | str,
+        autocast: torch.dtype | None,
+    ) -> None:
+        self.model, self.config = model, config
+        self.span = span
         self.ids, start = left_pad(prompts, device)
         B, P = self.ids.shape
-        self.P, self.length = P, P
+        self.P = self.length = P  # columns of the prompt, columns so far
         self.start = start if start.any() else None  # without padding a model may use its faster attention
         self.precision = torch.autocast(self.ids.device.type, dtype=autocast, enabled=autocast is not None)
         with self.precision:
-            self.cache = model.new_cache(B, P + steps - 1)  # the last id drawn is never fed
+            self.cache = model.new_cache(B, P + steps - 1)  # the last id drawn is never fed to the model
         self.written = torch.zeros(B, dtype=torch.long, device=device)
         self.done = torch.zeros(B, dtype=torch.bool, device=device)
-        real = torch.arange(P, device=device) >= start[:, None]  # (B, P)
+        real = torch.arange(P, device=device) >= start[:, None]  # (B, P), False in the padding
         counted = real if config.penalty_scope == "all" else torch.zeros_like(real)
         self.tokens = self.ids.new_full((B, P + steps), -1)
         self.tokens[:, :P] = self.ids.where(counted, -1)
@@ -250,15 +249,15 @@ class _Rows:
         return repetition_penalty(logits.float(), self.seen, self.config.repetition_penalty)
 
     def without_repeats(self, allowed: Tensor) -> Tensor:
-        """`allowed` less the banned n-grams. A ban that would leave a row nothing is lifted there for this step:
-        the length limits and the vocabulary are promises, the ban is a wish."""
+        """`allowed` without the banned n-grams. A row that the ban would leave nothing ignores it for this step:
+        length limits and vocabulary are promises, the ban is a wish."""
         if not self.config.no_repeat_ngram:
             return allowed
         kept = allowed & ~ngram_ban(self.tokens[:, : self.length], self.config.no_repeat_ngram, self.span)
         return torch.where(kept.any(-1, keepdim=True), kept, allowed)
 
     def append(self, index: Tensor, stop: Tensor) -> None:
-        """index (B,) columns of the span to feed next; stop (B,) bool, this one ends its row and is not output."""
+        """index (B,): columns of the span to feed next; stop (B,) bool: this one ends its row and is not output."""
         self.ids = (index + self.span[0])[:, None]  # (B, 1)
         self.tokens[:, self.length] = self.ids[:, 0]
         self.seen.scatter_(1, index[:, None], True)
@@ -267,7 +266,7 @@ class _Rows:
         self.written = self.written + (~self.done).long()
 
     def output(self) -> list[list[int]]:
-        """The ids of every row; a row writes without gaps, so they are its first `written` ones."""
+        """The ids of every row: its first `written` tokens after the prompt, as a row writes without gaps."""
         return [row[:n] for row, n in zip(self.tokens[:, self.P :].tolist(), self.written.tolist(), strict=True)]
 
 
@@ -303,16 +302,16 @@ def generate(
     Args:
         model: see `Model`; on `device`, in eval mode.
         prompts: B lists of ids, without <MOT_BEGIN>; they may differ in length.
-        begin_id, codes: where the motion span begins, and N, the codebook entries.
+        begin_id, codes: first id of the motion span, and N, the number of codebook entries.
         limits, seeds: one per prompt; `config.max_new_tokens` caps every limit.
         allowed: (B, N) bool, the codes each row may use; None = all.
-        trace: called as trace(step, record) after every draw; record holds lists of B: codes `written` before it,
-            `allowed` columns, `end_logit`, `end_logit_sloped`, the `code` drawn (-1 = end), `active` (not yet ended).
-        autocast: dtype of the model steps, None = the weights' own. Weights are cast anew at every step, so a
-            model that is bf16 itself is faster.
+        trace: called as trace(step, record) after every draw. The record has lists of B: the codes `written` before,
+            how many columns were `allowed`, `end_logit`, `end_logit_sloped`, the `code` drawn (-1 = end), `active`.
+        autocast: dtype of the model steps; None = the weights' own. Autocast casts the weights at every step, so
+            bf16 weights are faster.
 
     Returns: B lists of codes in [0, N), without the markers.
-    Raises ValueError for arguments that disagree with each other, and for logits that are NaN or infinite.
+    Raises ValueError for arguments that contradict each other, and for logits that are NaN or infinite.
     """
     _check_rows(model, prompts, limits=limits, seeds=seeds)
     B, N = len(prompts), codes
@@ -330,22 +329,22 @@ def generate(
     uniform = row_uniforms(seeds, [row.hard_max for row in limits], device)  # (B, steps)
     allowed = allowed.to(device)
 
-    span = (begin_id, begin_id + FIRST + N)
+    span = (begin_id, begin_id + CODE_COLUMN + N)
     rows = _Rows(model, [[*prompt, begin_id] for prompt in prompts], span, steps, config, device, autocast)
     for step in range(steps):
         logits = rows.logits()  # (B, N + 2)
-        end_logit = logits[:, END].clone()
-        logits[:, END] += config.end_logit_slope * (rows.written - bounds[:, 1]).clamp(min=0)
+        end_logit = logits[:, END_COLUMN].clone()
+        logits[:, END_COLUMN] += config.end_logit_slope * (rows.written - bounds[:, 1]).clamp(min=0)
         mask = rows.without_repeats(length_mask(allowed, rows.written, bounds, rows.done))
         index = sample_next(logits, uniform[:, step], mask, config)
         if trace is not None:
-            record = {"written": rows.written, "allowed": mask.sum(-1), "end_logit": end_logit}
-            record |= {"end_logit_sloped": logits[:, END], "code": (index - FIRST).clamp(min=-1), "active": ~rows.done}
+            record = {"written": rows.written, "allowed": mask.sum(-1), "code": (index - CODE_COLUMN).clamp(min=-1)}
+            record |= {"end_logit": end_logit, "end_logit_sloped": logits[:, END_COLUMN], "active": ~rows.done}
             trace(step, {name: values.tolist() for name, values in record.items()})
-        rows.append(index, index == END)
+        rows.append(index, index == END_COLUMN)
         if rows.done.all():
             break
-    return [[i - begin_id - FIRST for i in row] for row in rows.output()]
+    return [[i - begin_id - CODE_COLUMN for i in row] for row in rows.output()]
 
 
 @torch.inference_mode()
@@ -365,12 +364,12 @@ def generate_text(
     """Write text ids after each prompt (motion to text): only ids in [0, first_id), where the motion words begin.
 
     Args:
-        stop_ids: text ids of which any ends its row.
-        max_new_tokens: a row that meets no stop id is cut here; None = `config.max_new_tokens`.
-        banned: text ids that are never written (other special tokens, say).
+        stop_ids: text ids; each of them ends its row.
+        max_new_tokens: a row without a stop id is cut here; None = `config.max_new_tokens`.
+        banned: text ids that are never written, such as other special tokens.
 
     Returns: B lists of text ids, without the stop id; a row may be empty.
-    Raises ValueError as `generate`, and where stop or banned ids are no text ids or leave nothing to write.
+    Raises ValueError like `generate`, and if stop or banned ids are no text ids or leave nothing to write.
     """
     _check_rows(model, prompts, seeds=seeds)
     steps = config.max_new_tokens if max_new_tokens is None else max_new_tokens
@@ -387,12 +386,13 @@ def generate_text(
     B = len(prompts)
     text = torch.ones(first_id, dtype=torch.bool)  # (W,)
     text[list(banned)] = False
-    text, stops = text.to(device).expand(B, -1), torch.tensor(list(stop_ids), device=device)
+    text = text.to(device).expand(B, -1)  # (B, W)
+    stops = torch.tensor(list(stop_ids), device=device)
     uniform = row_uniforms(seeds, [steps] * B, device)  # (B, steps)
 
     rows = _Rows(model, prompts, (0, first_id), steps, config, device, autocast)
     for step in range(steps):
-        mask = rows.without_repeats(text)  # a row that has stopped writes on, unread
+        mask = rows.without_repeats(text)  # a row that has ended still draws, but nothing reads it
         index = sample_next(rows.logits(), uniform[:, step], mask, config)
         rows.append(index, torch.isin(index, stops))
         if rows.done.all():

@@ -1,4 +1,12 @@
-"""Text tokenizers behind one small interface."""
+"""Text tokenizers behind one small interface, `TextTokenizer`: captions to ids and back.
+
+Danger: whatever a user types is text. `encode` therefore never matches special or added tokens. If a caption holds
+`<MOT_END>` or `<|im_end|>`, it is spelled out in ordinary pieces, so no caption can end a motion or open a chat turn.
+The package looks special tokens up by name, with `token_id`.
+
+The words of motion are no part of a text tokenizer; `vocab.py` puts them behind its last id. `save` adds them to the
+exported files, for other programs.
+"""
 
 import json
 from collections.abc import Sequence
@@ -9,26 +17,29 @@ from motiongpt.files.store import write_atomic
 
 
 class TextTokenizer(Protocol):
-    """What the rest of the package asks of a tokenizer. `size` is the largest id + 1."""
+    """What the rest of the package needs from a text tokenizer."""
 
-    size: int
-    added_ids: tuple[int, ...]  # ids of its special and added tokens, which no plain text encodes to
+    size: int  # the largest id + 1
+    added_ids: tuple[int, ...]  # ids of its special and added tokens; no text encodes to them
 
     def encode(self, text: str) -> list[int]:
-        """Plain text to ids; never a special token."""
+        """Text to ids, never the id of a special token."""
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Ids to text; special tokens are left out."""
+        """Ids to text, without special tokens."""
 
     def token_id(self, word: str) -> int | None:
-        """The id of a special token, None where the tokenizer has none of that name."""
+        """The id of a token by its name, None if there is no such token."""
 
     def save(self, folder: Path, words: Sequence[str] = ()) -> None:
         """Write tokenizer files into `folder`, with `words` added as special tokens at `size`, size + 1, ..."""
 
 
 class JSONTokenizer:
-    """A Hugging Face `tokenizer.json` (Qwen, Llama 3, the demo's own), through the `tokenizers` library."""
+    """A Hugging Face `tokenizer.json` (Qwen, Llama 3, the demo's own), read with the `tokenizers` library.
+
+    Raises ValueError if the content is no such file, or if its ids have gaps.
+    """
 
     def __init__(self, content: str) -> None:
         from tokenizers import Tokenizer
@@ -37,8 +48,8 @@ class JSONTokenizer:
         if not isinstance(plain, dict) or not isinstance(plain.get("model"), dict):
             raise ValueError("expected a JSON object with the key model")
         self.added_ids = tuple(token["id"] for token in plain.get("added_tokens") or ())
-        # The tokenizer that reads users' text knows no added tokens at all: nothing to inject. Nor does it cut or
-        # pad, which a file may ask for.
+        # The tokenizer that reads users' text knows no added tokens at all, so there is nothing to inject. A file may
+        # also ask for cutting and padding; text is never cut or padded here.
         bare = {"added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
         try:
             self.full = Tokenizer.from_str(content)
@@ -53,7 +64,7 @@ class JSONTokenizer:
     def encode(self, text: str) -> list[int]:
         try:
             text.encode("utf-8")
-        except UnicodeEncodeError as error:  # half a character: bytes of another encoding on the command line
+        except UnicodeEncodeError as error:  # a lone surrogate: the command line had bytes of another encoding
             raise ValueError(f"the text is not Unicode at character {error.start}: {text[:40]!a}") from error
         return self.plain.encode(text, add_special_tokens=False).ids
 
@@ -76,14 +87,14 @@ class JSONTokenizer:
 
 
 def _write_if_new(path: Path, text: str) -> None:
-    """A stage is exported many times and its words stay: an equal file is left alone."""
+    """Write a file unless it has this content already: every save of a stage writes the same tokenizer."""
     content = text.encode("utf-8")
     if not path.is_file() or path.read_bytes() != content:
         write_atomic(path, lambda temporary: temporary.write_bytes(content))
 
 
 def load_text_tokenizer(folder: Path | str) -> TextTokenizer:
-    """The tokenizer of a backbone folder. Raises FileNotFoundError where there is none we read."""
+    """The text tokenizer of a backbone folder. FileNotFoundError if it has none, ValueError if it is unreadable."""
     path = Path(folder) / "tokenizer.json"
     if not path.is_file():
         raise FileNotFoundError(f"{folder} has no tokenizer.json; a backbone folder needs one beside config.json")
@@ -93,19 +104,19 @@ def load_text_tokenizer(folder: Path | str) -> TextTokenizer:
         raise ValueError(f"{path} is not a tokenizer we read ({error})") from error
 
 
-SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")  # Qwen's
 
 
 def train_text_tokenizer(texts: Sequence[str], size: int) -> JSONTokenizer:
-    """A byte-level BPE tokenizer of at most `size` words learnt from captions, with Qwen's chat markers."""
+    """Learn a byte-level BPE tokenizer of at most `size` tokens from captions, with Qwen's chat markers."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-    text_tokenizer = Tokenizer(models.BPE())
-    text_tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    text_tokenizer.decoder = decoders.ByteLevel()
+    learnt = Tokenizer(models.BPE())
+    learnt.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    learnt.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=size, special_tokens=list(SPECIAL), initial_alphabet=alphabet, show_progress=False
+        vocab_size=size, special_tokens=list(SPECIAL_TOKENS), initial_alphabet=alphabet, show_progress=False
     )
-    text_tokenizer.train_from_iterator(texts, trainer)
-    return JSONTokenizer(text_tokenizer.to_str())
+    learnt.train_from_iterator(texts, trainer)
+    return JSONTokenizer(learnt.to_str())

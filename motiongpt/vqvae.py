@@ -9,13 +9,13 @@ Discrete Representations"; behaviour of the public models/vqvae.py, encdec.py, q
       | conv 3                                                            relu, conv 3 |
       latents (B, S, code_dim)  -->  nearest of N codebook rows  -->  codes (B, S) ----+
 
-The quantiser in the middle is one of `quantizers.py`. Two things differ, on purpose. All its state, the flag of
-the first batch included, lives in buffers, so training that resumes continues (the public code draws a new
-codebook). And clips of different lengths share a batch without touching each other: every convolution wider than
-one frame sees zeros past a clip's end, at every layer, as it does when the clip is alone.
+The quantiser in the middle is one of `quantizers.py`. Two things differ from the public code, on purpose. All state of
+the quantiser, its first-batch flag included, lives in buffers, so a resumed run continues (the public code draws a new
+codebook). And clips of different lengths share a batch without influencing each other: at every layer, a convolution
+wider than one frame sees zeros past a clip's end, exactly as if the clip were alone.
 
-Motion is `(B, F, D)` everywhere outside this file; the transposes for the convolutions are here.
-It knows features, not joints: no skeleton, no normalisation.
+Motion is `(B, F, D)` everywhere outside this file; the transposes for the convolutions are here. This file knows
+features, not joints: no skeleton and no normalisation.
 """
 
 import torch
@@ -27,12 +27,12 @@ from motiongpt.quantizers import make_quantizer
 
 
 def frame_mask(lengths: Tensor, size: int) -> Tensor:
-    """(B,) lengths -> (B, size) bool, True where real: length_mask([2, 3], 3) = [[T, T, F], [T, T, T]]."""
+    """(B,) lengths -> (B, size) bool, True = real: frame_mask([2, 3], 3) = [[T, T, F], [T, T, T]]."""
     return torch.arange(size, device=lengths.device) < lengths[:, None]
 
 
 def channel_mask(lengths: Tensor | None, size: int) -> Tensor | None:
-    """The (B, 1, size) factor for (B, C, size); None without lengths, where there is nothing to hide."""
+    """The (B, 1, size) factor that zeroes the padding of (B, C, size); None if there are no lengths."""
     return None if lengths is None else frame_mask(lengths, size)[:, None].float()
 
 
@@ -40,20 +40,18 @@ def masked(x: Tensor, mask: Tensor | None) -> Tensor:
     return x if mask is None else x * mask.to(x.dtype)
 
 
-ACTIVATIONS = {"relu": F.relu, "silu": F.silu, "gelu": F.gelu}
-
-
 class ResidualBlock(nn.Module):
-    """x + conv1(relu(dilated conv3(relu(x)))); the 3-wide convolution is the one that must not see padding.
+    """x + conv1(relu(dilated conv3(relu(x)))). Only the 3-wide convolution could see padding, so its input is masked.
 
-    relu may be another activation; the four outside these blocks are relu in every public model.
+    `config.activation` replaces the relu here. Outside these blocks, every public model uses relu.
     """
 
     def __init__(self, config: VQVAEConfig, dilation: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv1d(config.width, config.width, 3, padding=dilation, dilation=dilation)
         self.conv2 = nn.Conv1d(config.width, config.width, 1)
-        self.activation, self.dropout = ACTIVATIONS[config.activation], nn.Dropout(config.dropout)
+        self.activation = getattr(F, config.activation)  # one of config.ACTIVATIONS
+        self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:  # (B, C, F)
         hidden = self.activation(self.conv1(masked(self.activation(x), mask)))
@@ -61,7 +59,7 @@ class ResidualBlock(nn.Module):
 
 
 class ResidualStack(nn.Module):
-    """Residual blocks from the widest dilation to the narrowest, as T2M-GPT orders them: 9, 3, 1."""
+    """Residual blocks from the widest dilation to the narrowest, in T2M-GPT's order: 9, 3, 1."""
 
     def __init__(self, config: VQVAEConfig) -> None:
         super().__init__()
@@ -87,7 +85,7 @@ class Encoder(nn.Module):
         x = F.relu(self.conv_in(masked(x, mask)))
         for down, stack in zip(self.downs, self.stacks, strict=True):
             x = down(masked(x, mask))
-            lengths = None if lengths is None else lengths // 2  # a stride-2 window past the end is not a frame
+            lengths = None if lengths is None else lengths // 2  # an odd last frame is dropped
             mask = channel_mask(lengths, x.shape[-1])
             x = stack(x, mask)
         return self.conv_out(masked(x, mask))
@@ -115,9 +113,9 @@ class Decoder(nn.Module):
 
 
 class VQVAE(nn.Module):
-    """Motion features to codes and back.
+    """Normalised motion features to codes and back.
 
-    `forward` trains; `encode` and `decode` are what everyone else calls. Motions are normalised.
+    Training calls `loss`; everyone else calls `encode` and `decode`.
     """
 
     def __init__(self, config: VQVAEConfig) -> None:
@@ -128,20 +126,20 @@ class VQVAE(nn.Module):
         self.quantizer = make_quantizer(config)
 
     def latents(self, motion: Tensor, lengths: Tensor | None) -> Tensor:
-        """(B, F, D) -> (B, F // 4, code_dim). Raises ValueError for another width."""
+        """(B, F, D) -> (B, F // 4, code_dim). Raises ValueError if D is not the configured width."""
         if motion.ndim != 3 or motion.shape[-1] != self.config.feature_dim:
             raise ValueError(
                 f"motion must be (B, F, {self.config.feature_dim}) for this tokenizer, got {tuple(motion.shape)}"
             )
-        if motion.shape[1] < self.config.frames_per_code:  # no code, and too short for a convolution
+        if motion.shape[1] < self.config.frames_per_code:  # too short for one code, and for a convolution
             return motion.new_zeros(len(motion), 0, self.config.code_dim)
         return self.encoder(motion.transpose(1, 2), lengths).transpose(1, 2)
 
     def forward(self, motion: Tensor, lengths: Tensor | None = None) -> dict[str, Tensor]:
-        """One training pass over (B, F, D) with F a multiple of 4.
+        """One training pass over (B, F, D), where F is a multiple of 4.
 
-        Returns `motion` (B, F, D), `codes` (B, S) of the first layer, `commit` (sum over real codes), and the
-        quantiser's `stats`: `resets` () and others.
+        Returns `motion` (B, F, D), `codes` (B, S) of the first layer, `commit` () summed over real codes, and the
+        quantiser's `stats`, such as `resets` (). Raises ValueError for another F.
         """
         if motion.shape[1] == 0 or motion.shape[1] % self.config.frames_per_code:
             raise ValueError(
@@ -160,8 +158,8 @@ class VQVAE(nn.Module):
     def encode_all(self, motion: Tensor, lengths: Tensor | None = None) -> Tensor:
         """(B, F, D) normalised, lengths (B,) in frames -> codes (B, S, Q) of all layers, -1 past a row's S = F // 4.
 
-        fp32 whatever the surrounding autocast, and without the TF32 that cuDNN takes by default: fewer bits flip
-        codes whose two nearest rows nearly tie.
+        It runs in fp32 under any autocast, and without the TF32 that cuDNN uses by default: with fewer bits, a latent
+        nearly as close to a second row would get the wrong code.
         """
         cudnn = torch.backends.cudnn
         exact = cudnn.flags(enabled=cudnn.enabled, deterministic=True, allow_tf32=False)
@@ -175,15 +173,15 @@ class VQVAE(nn.Module):
         return codes.masked_fill(~real[..., None], -1)
 
     def encode(self, motion: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """`encode_all`'s first layer, codes (B, S): what a language model learns. Most quantisers have no other."""
+        """The first layer of `encode_all`, codes (B, S). This is what a language model learns."""
         return self.encode_all(motion, lengths)[..., 0]
 
     @torch.no_grad()
     def decode(self, codes: Tensor, lengths: Tensor | None = None) -> Tensor:
         """codes (B, S), lengths (B,) in codes -> motion (B, 4 S, D), zeros past a row's end.
 
-        codes (B, S, q) are those of the first q layers of a residual quantiser, where -1 after the first layer
-        leaves one out. Raises ValueError for a real code outside 0 .. N - 1, or more layers than there are.
+        codes (B, S, q) are those of the first q layers of a residual quantiser; after the first layer, -1 skips a
+        layer. Raises ValueError for a real code outside 0 .. N - 1, and for more layers than there are.
         """
         N, Q = self.config.codes, self.quantizer.num_layers
         codes = codes[..., None] if codes.ndim == 2 else codes  # (B, S, q)
@@ -195,22 +193,23 @@ class VQVAE(nn.Module):
             raise ValueError(f"motion code {bad} is outside this tokenizer's codebook of {N} (0 to {N - 1})")
         if codes.shape[1] == 0:
             return self.decoder.conv_out.weight.new_zeros(len(codes), 0, self.config.feature_dim)
-        first = codes[..., :1].clamp(0, N - 1)  # past a row's end anything may stand
+        first = codes[..., :1].clamp(0, N - 1)  # past a row's end a code may be anything
         quantised = self.quantizer.lookup(torch.cat((first, codes[..., 1:].clamp(-1, N - 1)), -1))
         return self.decoder(quantised.transpose(1, 2), lengths).transpose(1, 2)
 
     def loss(self, motion: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """T2M-GPT's loss as (sum over real frames, number of real frames, what `forward` returned).
+        """T2M-GPT's loss as (sum over real frames, number of real frames, output of `forward`).
 
-        smooth-L1 on all features + joint_weight x smooth-L1 on the joint positions (features 4:4+joint_dim;
+        Per frame: smooth-L1 on all features + joint_weight x smooth-L1 on the joint positions (features 4:4+joint_dim;
         T2M-GPT calls this the velocity loss) + commit_weight x commitment, each a mean over its elements.
         """
         config, per_code = self.config, self.config.frames_per_code
         out = self(motion, lengths)
-        coded = None if lengths is None else lengths // per_code * per_code  # frames past the last whole code
+        coded = None if lengths is None else lengths // per_code * per_code  # without frames past the last whole code
         error = F.smooth_l1_loss(out["motion"].float(), motion.float(), reduction="none")
         if coded is not None:
             error = error * frame_mask(coded, motion.shape[1])[..., None]
+        # `commit` is a sum over codes and this one over frames: a code stands for per_code of them
         total = error.mean(-1).sum() + config.commit_weight * per_code * out["commit"]
         if config.joint_dim:
             total = total + config.joint_weight * error[..., 4 : 4 + config.joint_dim].mean(-1).sum()

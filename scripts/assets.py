@@ -1,10 +1,11 @@
-"""What a recipe needs that is not in this checkout: found or missing, what for, and its licence page.
+"""List what a recipe needs that is not in this checkout: found or missing, what it is for, and its licence page.
 
     python scripts/assets.py --recipe humanml3d
     python scripts/assets.py --fetch https://example.org/model.zip --to deps/model --sha256 64_HEX_DIGITS
 
---fetch goes on where it stopped, checks the hash and refuses web pages. An archive (.zip .tar .tar.gz .tgz) is unpacked
-where --to has no suffix, else kept as the file --to. Read the licence page first: nothing is fetched by itself.
+Nothing is downloaded without --fetch; read the licence page first. --fetch resumes an unfinished download, checks the
+hash, and refuses a web page in place of a file. An archive (.zip .tar .tar.gz .tgz) is unpacked into the folder --to,
+or kept as it is if --to has a suffix.
 """
 
 import sys
@@ -12,7 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from motiongpt.cli.parser import Parser, run
+# everything else is imported inside functions: --help and a mistyped flag must answer at once
+from motiongpt.cli.parser import Parser, run_script
 
 TABLE = Path(__file__).with_suffix(".json")
 
@@ -20,15 +22,15 @@ TABLE = Path(__file__).with_suffix(".json")
 def make_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument("--recipe", help="only what this recipe needs (default: all)")
-    parser.add_argument("--root", type=Path, default=Path(), help="folder the paths are relative to (default: here)")
+    parser.add_argument("--root", type=Path, default=Path(), help="folder to look in (default: the current one)")
     parser.add_argument("--fetch", metavar="URL", help="download one file, over http or https")
-    parser.add_argument("--to", type=Path, help="with --fetch: the file, or the folder of an archive, relative to here")
-    parser.add_argument("--sha256", help="with --fetch: what the download must hash to (default: only printed)")
+    parser.add_argument("--to", type=Path, help="--fetch: file to write, or folder to unpack into")
+    parser.add_argument("--sha256", help="--fetch: SHA-256 that the download must have (default: it is only printed)")
     return parser
 
 
 def bar(done: int, total: int | None) -> None:
-    """One line on a terminal; nothing where the output is a file."""
+    """Progress in one line on a terminal; nothing if the output is a file."""
     if sys.stderr.isatty():
         share = f"{100 * done / total:5.1f} % of {total / 1e6:.1f} MB" if total else f"{done / 1e6:.1f} MB"
         filled = int(30 * done / total) if total else 0
@@ -36,9 +38,11 @@ def bar(done: int, total: int | None) -> None:
 
 
 def fetch_one(url: str, to: Path, sha256: str | None) -> None:
+    """Download a file to `to`; an archive is unpacked if `to` has no suffix."""
     from urllib.parse import urlsplit
 
-    from motiongpt.files.download import fetch, is_archive, unpack_archive
+    from motiongpt.files.archives import is_archive, unpack_archive
+    from motiongpt.files.download import fetch
 
     name = Path(urlsplit(url).path).name
     if not is_archive(name) or to.suffix:
@@ -57,7 +61,7 @@ def fetch_one(url: str, to: Path, sha256: str | None) -> None:
 
 
 def main(args) -> int:
-    from motiongpt.files.download import load_assets
+    from motiongpt.cli.assets import load_assets
 
     if args.fetch is not None or args.to is not None:
         if args.fetch is None or args.to is None:
@@ -78,4 +82,4 @@ def main(args) -> int:
 
 
 if __name__ == "__main__":
-    run(main, make_parser())
+    run_script(main, make_parser())

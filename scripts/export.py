@@ -1,9 +1,10 @@
-"""Write our weights in the files of other projects, and a tokenizer of another project as our folder.
+"""Write our weights in the file formats of other projects, or a tokenizer of another project as our folder.
 
     python scripts/export.py --format t2m-gpt --vqvae outputs/vqvae --out tokenizer.pth
     python scripts/export.py --format motiongpt --vqvae net_last.pth --stats meta --out outputs/published
 
-Nothing that is there is overwritten.
+No file or folder is overwritten. Environment variables, which flags override: VQVAE_CHECKPOINT (--vqvae),
+VQVAE_STATS_PATH (--stats).
 """
 
 import sys
@@ -11,9 +12,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+# everything else is imported inside functions: --help and a mistyped flag must not wait for torch
 from motiongpt.cli.environment import fill_tokenizer_from_environment
 from motiongpt.cli.opening import add_tokenizer_flags, named_motion_tokenizer
-from motiongpt.cli.parser import Parser, run
+from motiongpt.cli.parser import Parser, run_script
 from motiongpt.config import flag_name
 
 
@@ -23,7 +25,7 @@ def export_t2m_gpt(args) -> None:
     motion_tokenizer = named_motion_tokenizer(args)
     save_t2m_gpt(motion_tokenizer.vqvae, args.out)
     config = motion_tokenizer.config
-    print(f"wrote {args.out}; the file holds no sizes, T2M-GPT is to be told them:")
+    print(f"wrote {args.out}; the file holds no sizes, so T2M-GPT needs these flags:")
     print(
         f"  --nb-code {config.codes} --code-dim {config.code_dim} --output-emb-width {config.code_dim} "
         f"--width {config.width} --depth {config.depth} --down-t {config.down} "
@@ -36,21 +38,20 @@ def export_t2m_gpt(args) -> None:
 def export_own(args) -> None:
     motion_tokenizer = named_motion_tokenizer(args)
     motion_tokenizer.save(args.out)
-    codes, skeleton, fps = motion_tokenizer.config.codes, motion_tokenizer.skeleton.name, motion_tokenizer.fps
-    kind = motion_tokenizer.representation.name
-    print(f"wrote {args.out}/: {kind}, {skeleton}, {fps:g} fps, {codes} codes")
+    kind, skeleton = motion_tokenizer.representation.name, motion_tokenizer.skeleton.name
+    print(f"wrote {args.out}/: {kind}, {skeleton}, {motion_tokenizer.fps:g} fps, {motion_tokenizer.config.codes} codes")
     print(f"every script takes it: --vqvae {args.out}")
 
 
 FORMATS = {"t2m-gpt": ("vqvae", export_t2m_gpt), "motiongpt": ("vqvae", export_own)}
-"""Name -> the flag that says what is exported, and the function that does it."""
+"""Format -> (the flag that names what is exported, the function that does it)."""
 
 
 def make_parser() -> Parser:
     parser = Parser(__doc__)
-    add_tokenizer_flags(parser, "tokenizer folder, or a run with one (t2m-gpt, motiongpt)")
-    parser.add_argument("--format", required=True, choices=tuple(FORMATS), help="whose layout (no default)")
-    parser.add_argument("--out", type=Path, required=True, help="file to write (motiongpt: folder), not there yet")
+    add_tokenizer_flags(parser, "tokenizer folder, or a run with one")
+    parser.add_argument("--format", required=True, choices=tuple(FORMATS), help="whose file format (no default)")
+    parser.add_argument("--out", type=Path, required=True, help="file to write (motiongpt: folder); must not exist")
     return parser
 
 
@@ -65,4 +66,4 @@ def main(args) -> None:
 
 
 if __name__ == "__main__":
-    run(main, make_parser())
+    run_script(main, make_parser())

@@ -4,11 +4,12 @@
     python scripts/finetune.py --stage 1 --data tokens.json --vqvae outputs/vqvae --backbone Qwen/Qwen3-0.6B
     python scripts/finetune.py --stage all --recipe myoskeleton --data data/mine     # from a dataset folder
 
-With no more than --stage it trains on the embedded dataset with the demo backbone, into outputs/run. Stage N
-goes on from stage N - 1 of the same --out. An unfinished stage resumes by itself; --fresh starts it over.
---window and the flags under VQVAEConfig, --codes aside, are for a stage that trains the tokenizer.
-Environment, below the flags: DATA_JSON_PATH (--data), VQVAE_CHECKPOINT (--vqvae), VQVAE_STATS_PATH (--stats), WORK_DIR
-(where outputs/ is), HF_TOKEN or HUGGINGFACE_HUB_TOKEN (for a backbone by repo id).
+With --stage alone it trains on the embedded data with the demo backbone, into outputs/run. Stage N starts from stage
+N - 1 in the same --out. An unfinished stage resumes by itself; --fresh starts it over. --list shows recipes, stages
+and tasks. --window and the flags under VQVAEConfig, except --codes, are for a stage that trains the motion tokenizer.
+
+Environment variables, which flags override: DATA_JSON_PATH (--data), VQVAE_CHECKPOINT (--vqvae), VQVAE_STATS_PATH
+(--stats), WORK_DIR (the folder that outputs/ is in), HF_TOKEN or HUGGINGFACE_HUB_TOKEN (to download a backbone).
 """
 
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+# everything else is imported inside functions: --help and a mistyped flag must not wait for torch
 from motiongpt.cli.environment import (
     default_run,
     fill_from_environment,
@@ -25,15 +27,26 @@ from motiongpt.cli.environment import (
     say_unused_environment,
 )
 from motiongpt.cli.opening import TOKENIZER_FLAGS, add_tokenizer_flags
-from motiongpt.cli.parser import DEBUG_STEPS, VQVAE_FLAGS, Parser, add_config_flags, refuse, run, settle_steps
+from motiongpt.cli.parser import (
+    DEBUG_STEPS,
+    VQVAE_FLAGS,
+    Parser,
+    add_config_flags,
+    refuse_flags,
+    run_script,
+    shorten_for_debug,
+)
 from motiongpt.config import LoRAConfig, TrainConfig, VQVAEConfig
 
 DEMO = ROOT / "checkpoints" / "demo"
+
+# what the help says of values that a recipe may set
 FIELDS = TrainConfig.__dataclass_fields__ | LoRAConfig.__dataclass_fields__
 RECIPES_SET = "lr beta2 schedule batch_size grad_accum epochs max_steps warmup weight_decay clip seed max_seq_len "
 RECIPES_SET += "eval_every caption_dropout lora_r lora_alpha lora_dropout"
 DEFAULTS = {name: f"the recipe's, else {FIELDS[name].default}" for name in RECIPES_SET.split()}
 DEFAULTS["lora_targets"] = f"the recipe's, else {' '.join(FIELDS['lora_targets'].default)}"
+
 LORA = tuple(LoRAConfig.__dataclass_fields__)
 LANGUAGE_ONLY = ("backbone", "tasks", "train", *TOKENIZER_FLAGS, "from", "dedup", "think", "max_seq_len",
                  "label_smoothing", *LORA)  # fmt: skip
@@ -45,25 +58,42 @@ def make_parser() -> Parser:
     add = parser.add_argument
     add("--stage", help="number or name of a stage of the recipe, or all")
     add("--list", action="store_true", help="list recipes, their stages and tasks, and stop")
-    add("--data", type=Path, help="token dataset, a JSON file or a folder of codes (default: the run's own tokens.json "
-        "of --stage all, else the embedded one); for a stage that trains the tokenizer, a dataset folder")  # fmt: skip
-    add("--backbone", help="HF folder, Hub repo id, or preset demo/tiny (default: the run's, else the demo's)")
-    add("--recipe", default="signmotiongpt",
-        help="signmotiongpt, captions, zhang (or motiongpt), myoskeleton (default signmotiongpt)")  # fmt: skip
-    add("--tasks", nargs="+", metavar="TASK=SHARE",
-        help="other tasks than the stage's, of t2m m2t denoise motion caption: t2m=0.5 m2t=0.5")  # fmt: skip
-    add("--train", choices=("lora", "full"), help="adapters or all weights (default lora)")
+    add(
+        "--data",
+        type=Path,
+        help="token dataset, a JSON file or a folder of codes (default: the run's own tokens.json of --stage all, else "
+        "the embedded one); for a stage that trains the tokenizer, a dataset folder",
+    )
+    add(
+        "--backbone",
+        help="Hugging Face folder, Hub repo id, or preset demo/tiny (default: the run's, else the demo's)",
+    )
+    add(
+        "--recipe",
+        default="signmotiongpt",
+        help="signmotiongpt, captions, zhang (or motiongpt), myoskeleton (default: signmotiongpt)",
+    )
+    add(
+        "--tasks",
+        nargs="+",
+        metavar="TASK=SHARE",
+        help="instead of the stage's tasks, such as t2m=0.5 m2t=0.5; there are t2m m2t denoise motion caption",
+    )
+    add("--train", choices=("lora", "full"), help="adapters or all weights (default: lora)")
     add_tokenizer_flags(parser, "tokenizer folder, copied into the run so that it can draw")
-    add("--out", type=Path, help="run folder (default outputs/run)")
-    add("--from", type=Path, help="start from this stage folder instead of the one before")
+    add("--out", type=Path, help="run folder (default: outputs/run)")
+    add("--from", type=Path, help="start from this stage folder instead of the stage before")
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--resume", action="store_true", help="insist on resuming: an error where nothing is unfinished")
+    how.add_argument("--resume", action="store_true", help="insist on resuming: an error if nothing is unfinished")
     how.add_argument("--fresh", action="store_true", help="start the stage over, replacing what is there")
-    add("--config", help="JSON file of values, such as a run's config.json; flags win over it")
-    add("--dedup", action="store_true", help="keep the first entry per caption and participant")
-    add("--think", choices=("auto", "none", "empty"),
-        help="Qwen3's empty think block before the answer (default auto: where the tokenizer has it)")  # fmt: skip
-    add("--device", help="cpu, cuda, cuda:1, mps (default: cuda where there is one)")
+    add("--config", help="JSON file of values, such as a run's config.json; flags override it")
+    add("--dedup", action="store_true", help="keep only the first entry per caption and participant")
+    add(
+        "--think",
+        choices=("auto", "none", "empty"),
+        help="Qwen3's empty think block before the answer (default: auto, if the tokenizer has it)",
+    )
+    add("--device", help="cpu, cuda, cuda:1, mps (default: cuda if there is one)")
     add_config_flags(parser, LoRAConfig, defaults=DEFAULTS)
     add_config_flags(parser, TrainConfig, defaults=DEFAULTS)
     size = "of a token dataset: tokens.meta.json's, else largest + 1; of a tokenizer to train: 512"
@@ -72,30 +102,31 @@ def make_parser() -> Parser:
 
 
 def main(args) -> int | None:
+    if args.stage is None and not args.list:
+        raise ValueError("--stage is needed: 1, 2, 3, a name or all; --list shows them")
     from motiongpt.stages.recipes import RECIPES, find_stage, list_recipes, recipe_name
 
     if args.list:
         print(list_recipes())
-        return
-    if args.stage is None:
-        raise ValueError("--stage is needed: 1, 2, 3, a name or all; --list shows them")
+        return None
     args.recipe = recipe_name(args.recipe)
     every = args.stage == "all"
     stages = list(enumerate(RECIPES[args.recipe], 1)) if every else [find_stage(args.recipe, args.stage)]
+    # flags that have no effect here
     if every:
-        refuse(args, ["from"], "with --stage all, where each stage goes on from the one before")
+        refuse_flags(args, ["from"], "with --stage all, where each stage goes on from the one before")
     if not any(stage.trains_tokenizer for _, stage in stages):
-        refuse(args, TOKENIZER_ONLY, "here: no tokenizer is trained")
+        refuse_flags(args, TOKENIZER_ONLY, "here: no tokenizer is trained")
         fill_from_environment(args, data="DATA_JSON_PATH")
         fill_tokenizer_from_environment(args)
     else:
-        refuse(args, TOKENIZER_FLAGS if every else LANGUAGE_ONLY, "for a stage that trains the tokenizer")
+        refuse_flags(args, TOKENIZER_FLAGS if every else LANGUAGE_ONLY, "for a stage that trains the tokenizer")
         say_unused_environment("DATA_JSON_PATH", "VQVAE_CHECKPOINT", "VQVAE_STATS_PATH")
     if args.train == "full":
-        refuse(args, LORA, "with --train full, which has no adapters")
+        refuse_flags(args, LORA, "with --train full, which has no adapters")
     say_unread_environment()
     args.out = args.out or default_run()
-    settle_steps(args)
+    shorten_for_debug(args)
     from motiongpt.cli.stages import language_stage, tokenizer_stage
     from motiongpt.files.folders import output_path
 
@@ -109,7 +140,8 @@ def main(args) -> int | None:
             return code
     if args.resume:
         raise FileNotFoundError(f"--resume: {args.out} has nothing unfinished; every stage is finished")
+    return None
 
 
 if __name__ == "__main__":
-    run(main, make_parser())
+    run_script(main, make_parser())

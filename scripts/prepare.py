@@ -1,149 +1,143 @@
-"""Any source of motion -> one dataset folder (HumanML3D's layout), with a report of what was dropped and why.
+"""Turn any source of motion into one dataset folder (HumanML3D's layout), and report what was dropped and why.
 
     python scripts/prepare.py --from procedural --out data/demo
     python scripts/prepare.py --from joints --input my_joints --fps 30 --out data/mine
     python scripts/prepare.py --from bvh --input my_bvh --captions captions.csv --out data/bvh
-    python scripts/prepare.py --from bvh --explain my_bvh/walk.bvh     # 0 if it is whole, 1 if it is broken
+    python scripts/prepare.py --from bvh --explain my_bvh/walk.bvh     # exit code 0 if it is whole, 1 if it is broken
     python scripts/prepare.py --from humanml3d --input HumanML3D        # checks it, writes outputs/humanml3d.json
 
-joints: {raw_joints,joints,new_joints}/ID.npy (F, J, 3) in metres, y up (else --unit, --up), with texts/ID.txt and
-train.txt, val.txt, test.txt. humanml3d, kit-ml: downloads. kit-xml: NNNNN_mmm.xml. myoskeleton: .h5. smplx: folders of
-frames or .npz. Bodies are retargeted to the skeleton, but for positions. After a kill the same command goes on.
+--from joints reads ID.npy (F, J, 3) in raw_joints/, joints/ or new_joints/, in metres and y up unless --unit and --up
+say otherwise, with texts/ID.txt and train.txt, val.txt, test.txt. humanml3d and kit-ml are the downloads, kit-xml is
+NNNNN_mmm.xml, myoskeleton is .h5, smplx is .npz or folders of frames. Bodies are retargeted to the skeleton, except for
+--representation positions. After a kill, the same command continues.
+
+Environment variable: WORK_DIR (the folder that outputs/ is in).
 """
 
-import math
 import os
 import shlex
 import sys
 from pathlib import Path
 
-from tqdm import tqdm
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from motiongpt.cli.parser import Parser, refuse, run
-
-SOURCES = ("joints", "humanml3d", "kit-ml", "kit-xml", "bvh", "amass", "myoskeleton", "smplx", "procedural")
+# everything else is imported inside functions: --help and a mistyped flag must not wait for NumPy or torch
+from motiongpt.cli.environment import default_output
+from motiongpt.cli.parser import Parser, run_script
+from motiongpt.cli.source_flags import DOWNLOADS, check_source_flags, source_options
+from motiongpt.data.prepare.sources import SOURCES
 
 
 def make_parser() -> Parser:
     parser = Parser(__doc__)
-    parser.add_argument("--from", dest="source", required=True, choices=SOURCES, help="what --input is")
-    parser.add_argument("--input", type=Path, help="source folder, or one file of it (procedural: none)")
-    parser.add_argument("--out", type=Path, help="dataset folder to write; must be empty, absent, or an unfinished one")
-    parser.add_argument("--explain", type=Path, metavar="FILE", help="say what a file holds and what would be dropped")
-    parser.add_argument("--captions", type=Path, help=".csv or .json with id, caption, participant, split")
-    parser.add_argument("--fps", type=float, help="frames per second of files that do not say (H5 default 20)")
-    parser.add_argument("--unit", help="m, cm, mm, inch, or metres as a number (default: as the file says, or guessed)")
-    parser.add_argument("--up", choices=("y", "z"), help="the axis that points up (default: the file's, or guessed)")
-    parser.add_argument("--joint-map", type=Path, help="JSON {joint of the skeleton: joint of the file}")
-    parser.add_argument("--skeleton", help="skeleton name or JSON file (default humanml3d, or the source's)")
-    parser.add_argument("--representation", choices=("humanml3d", "positions"), help="default the source's")
-    parser.add_argument("--allow-no-text", action="store_true", help="myoskeleton: placeholder captions")
-    parser.add_argument("--smplx-layout", choices=("train", "visualize"), help="order of 182 numbers without names")
-    parser.add_argument("--smplx-dir", type=Path, help="amass, smplx: folder of body models (smplx: joints)")
-    parser.add_argument("--exact-fps", action="store_true", help="amass: resample, where HumanML3D takes whole frames")
-    parser.add_argument("--index", type=Path, help="amass: HumanML3D's index.csv, to rebuild its clips from --input")
-    parser.add_argument("--plain", type=Path, metavar="DIR", help="kit-xml: also plain .npy and .json, into DIR")
-    parser.add_argument("--workers", type=int, help="processes (default: as many as there are cores)")
-    parser.add_argument("--mirror", action="store_true", help="add each clip with sides exchanged before retargeting")
-    parser.add_argument("--count", type=int, help="procedural: how many clips (default 4000)")
-    parser.add_argument("--seed", type=int, help="procedural: seed (default 0)")
-    parser.add_argument("--licence", help="licence of the data, kept in dataset.json")
+    add = parser.add_argument
+    add("--from", dest="source", required=True, choices=SOURCES, help="what --input is")
+    add("--input", type=Path, help="source folder, or one file of it (procedural: none)")
+    add("--out", type=Path, help="dataset folder to write; must be empty, absent, or an unfinished one")
+    add("--explain", type=Path, metavar="FILE", help="print what a file holds and what would be dropped, and stop")
+    add("--captions", type=Path, help=".csv or .json with id, caption, participant, split")
+    add("--fps", type=float, help="frames per second of files that do not say (default: 20 for .h5)")
+    add("--unit", help="m, cm, mm, inch, or metres as a number (default: as the file says, or guessed)")
+    add("--up", choices=("y", "z"), help="the axis that points up (default: as the file says, or guessed)")
+    add("--joint-map", type=Path, help="JSON file {joint of the skeleton: joint of the file}")
+    add("--skeleton", help="skeleton name or JSON file (default: the source's, else humanml3d)")
+    add("--representation", choices=("humanml3d", "positions"), help="features of a frame (default: the source's)")
+    add("--allow-no-text", action="store_true", help="myoskeleton: give clips without text a placeholder caption")
+    add("--smplx-layout", choices=("train", "visualize"), help="smplx: order of 182 numbers without names")
+    add("--smplx-dir", type=Path, help="amass, smplx: folder of body models (smplx: for joints)")
+    add("--exact-fps", action="store_true", help="amass: resample, instead of dropping frames as HumanML3D does")
+    add("--index", type=Path, help="amass: HumanML3D's index.csv, to rebuild its clips from --input")
+    add("--plain", type=Path, metavar="DIR", help="kit-xml: also write plain .npy and .json files into DIR")
+    add("--workers", type=int, help="processes (default: one per core)")
+    add("--mirror", action="store_true", help="add each clip with left and right exchanged")
+    add("--count", type=int, help="procedural: number of clips (default: 4000)")
+    add("--seed", type=int, help="procedural: seed (default: 0)")
+    add("--licence", help="licence of the data, kept in dataset.json (default: none)")
     return parser
 
 
-def read_options(args):
-    """The flags, checked against the source."""
-    from motiongpt.body.skeletons import get_skeleton
-    from motiongpt.data.joint_maps import read_map
-    from motiongpt.data.prepare.caption_table import read_captions
-    from motiongpt.data.prepare.sources import Options, check_flags, default_skeleton
+def main(args) -> int | None:
+    check_source_flags(args)
+    from motiongpt.data.prepare.explain import explain
+    from motiongpt.data.prepare.records import records
+    from motiongpt.data.prepare.report import TooManySkipped
 
-    check_flags(args.source, vars(args))
-    check_use(args)
-    if args.fps is not None and not 0 < args.fps < math.inf:
-        raise ValueError(f"--fps must be positive, got {args.fps}")
-    for name, least, words in (("workers", 1, "at least 1"), ("count", 1, "at least 1"), ("seed", 0, "0 or more")):
-        if (value := getattr(args, name)) is not None and value < least:
-            raise ValueError(f"--{name} must be {words}, got {value}")
-    return Options(
-        get_skeleton(args.skeleton or default_skeleton(args.source, args.explain or args.input)),
-        Path(args.skeleton) if str(args.skeleton).endswith(".json") else None,
-        args.fps, args.unit, args.up, read_captions(args.captions) if args.captions else None,
-        read_map(args.joint_map) if args.joint_map else None, args.allow_no_text, args.smplx_layout, args.smplx_dir,
-        args.exact_fps, args.index, args.count or 4000, args.seed or 0,
-    )  # fmt: skip
-
-
-def check_use(args) -> None:
-    """ValueError for flags that would be without effect, and for folders that are in each other's way."""
-    built = ("captions", "joint_map", "representation", "workers", "mirror", "licence")
+    options = source_options(args)
     if args.explain:
-        refuse(args, ("input", "out", "index", "plain", *built), "with --explain, which looks at one file")
-    if args.out is None:
-        refuse(args, built if args.plain or args.source in ("humanml3d", "kit-ml") else (), "without --out")
-        return
-    out, source = args.out.resolve(), args.input and args.input.resolve()
-    if source and out in (source, *source.parents):
-        raise ValueError(f"--out {args.out} holds the --input {args.input}; give a folder of its own")
-    inside = out.relative_to(source).parts if source and source in out.parents else ()
-    if inside and (args.source == "smplx" or (args.source == "joints" and inside[0].endswith("joints"))):
-        raise ValueError(f"--out {args.out} lies where --input {args.input} is read; give a folder outside of it")
-    if args.plain and out in (plain := args.plain.resolve(), *plain.parents):
-        raise ValueError(f"--plain {args.plain} lies in --out {args.out}, which must be empty; give another folder")
+        lines, code = explain(args.source, args.explain, options)
+        print("\n".join(lines))
+        return code
+    found = records(args.source, args.input, options)  # finds a wrong --input before anything is written
+    if args.out is None and args.source in DOWNLOADS:
+        return check_in_place(args, options)
+    try:
+        if args.out:
+            build_dataset(args, options, *found)
+        if args.plain:  # after the build, which may find that the source is broken
+            write_plain_files(args, options)
+    except TooManySkipped as error:  # the command was right, the data is not: 1, since 2 means a wrong command
+        print(f"prepare.py: error: {error}", file=sys.stderr)
+        return 1
+    return None
+
+
+def progress(clips, total: int | None = None):
+    """A bar on a terminal; nothing if the output is a file."""
+    from tqdm import tqdm
+
+    return tqdm(clips, total=total, unit="clip", disable=None)
 
 
 def check_in_place(args, options) -> int:
-    """An existing download, looked through where it is."""
-    from motiongpt.data.prepare.downloads import check, lines
+    """Look through a download where it is; returns the exit code, 1 if it has problems."""
+    from motiongpt.data.prepare.downloads import check_download, summary_lines
     from motiongpt.files.store import write_json
 
-    facts = check(args.input, options.skeleton, lambda clips: tqdm(clips, unit="clip", disable=None))
-    print("\n".join(lines(facts)))
-    report = Path("outputs") / f"{args.source}.json"
+    facts = check_download(args.input, options.skeleton, progress)
+    print("\n".join(summary_lines(facts)))
+    report = default_output(f"{args.source}.json")
     write_json(report, facts)
     print(f"wrote {report}")
     return 1 if facts["problems"] else 0
 
 
-def main(args) -> int | None:
-    from motiongpt.data.prepare import sources
+def build_dataset(args, options, clips, total: int | None, fps: float | None) -> None:
     from motiongpt.data.prepare.build import build
-    from motiongpt.data.prepare.explain import explain
-    from motiongpt.data.prepare.kit_plain import write_plain
-    from motiongpt.data.prepare.report import TooManySkipped
-    from motiongpt.data.prepare.sources import choose_representation, records
+    from motiongpt.data.prepare.records import choose_representation
 
-    options = read_options(args)
-    if args.explain:
-        said, code = explain(args.source, args.explain, options)
-        print("\n".join(said))
-        return code
-    found, total, fps = records(args.source, args.input, options)
-    if args.out is None and args.source in ("humanml3d", "kit-ml"):
-        return check_in_place(args, options)
-    if args.out is None and args.plain is None:
-        raise ValueError("--out is needed: the dataset folder to write")
-    what = args.input.name if args.input else f"{options.count} clips, seed {options.seed}"
-    said = {n: str(v) for n, v in vars(args).items() if v is not None and n not in ("out", "workers", "plain", "debug")}
-    try:
-        if args.out:
-            representation = choose_representation(args.source, args.representation, options)
-            report = build(tqdm(found, total=total, unit="clip", disable=None), args.out, options.skeleton,
-                           f"{args.source} {what}", args.licence or "", args.mirror, representation, fps,
-                           options.joint_map, args.workers or os.cpu_count() or 1, said,
-                           options.captions or (), sources.SOURCES[args.source].flags)  # fmt: skip
-            print(f"{report.summary()}\nwrote {args.out}/ (report.json says what was dropped and why; lengths.png)")
-            print(f"next: {report.next_step(shlex.quote(str(args.out)))}")
-        if args.plain:  # after the build, which may find that the source is broken
-            found, total, _ = records(args.source, args.input, options)
-            write_plain(tqdm(found, total=total, unit="clip", disable=None), args.plain, tqdm.write)
-            print(f"wrote {args.plain}/kit_motion_data.npy and {args.plain}/kit_text_data.json")
-    except TooManySkipped as error:  # the command was right, the data is not: 1, where 2 means a wrong command
-        print(f"prepare.py: error: {error}", file=sys.stderr)
-        return 1
+    name = args.input.name if args.input else f"{options.count} clips, seed {options.seed}"
+    # what the folder remembers: an unfinished build continues only with the same flags
+    free = ("out", "workers", "plain", "debug")
+    said = {flag: str(value) for flag, value in vars(args).items() if value is not None and flag not in free}
+    report = build(
+        progress(clips, total),
+        args.out,
+        options.skeleton,
+        f"{args.source} {name}",
+        args.licence or "",
+        args.mirror,
+        choose_representation(args.source, args.representation, options),
+        fps,
+        options.joint_map,
+        args.workers or os.cpu_count() or 1,
+        said,
+        options.captions or (),
+        SOURCES[args.source].flags,
+    )
+    print(f"{report.summary()}\nwrote {args.out}/ (report.json says what was dropped and why; lengths.png)")
+    print(f"next: {report.next_step(shlex.quote(str(args.out)))}")
+
+
+def write_plain_files(args, options) -> None:
+    from tqdm import tqdm
+
+    from motiongpt.data.prepare.kit_plain import write_plain
+    from motiongpt.data.prepare.records import records
+
+    clips, total, _ = records(args.source, args.input, options)
+    write_plain(progress(clips, total), args.plain, tqdm.write)
+    print(f"wrote {args.plain}/kit_motion_data.npy and {args.plain}/kit_text_data.json")
 
 
 if __name__ == "__main__":
-    run(main, make_parser())
+    run_script(main, make_parser())

@@ -1,9 +1,11 @@
-"""A dataset folder and a motion tokenizer -> the token dataset that finetune.py reads.
+"""Turn a dataset folder into the token dataset that finetune.py reads, with a motion tokenizer.
 
     python scripts/tokenize_motions.py --data data/demo --vqvae outputs/vqvae --out tokens.json
 
-Writes one entry per caption (sub-clip captions get their own codes), and <out>.meta.json beside it. --format npy writes
-a folder instead: codes/ID.npy (S,) int64, texts/ID.txt, train.txt, val.txt, test.txt.
+Writes one entry per caption, and <out>.meta.json beside it. A caption of a part of a clip gets the codes of that part.
+--format npy writes a folder instead: codes/ID.npy (S,) int64, texts/ID.txt, train.txt, val.txt, test.txt.
+
+Environment variables, which flags override: VQVAE_CHECKPOINT (--vqvae), VQVAE_STATS_PATH (--stats).
 """
 
 import shlex
@@ -12,38 +14,45 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from motiongpt.cli.opening import TOKENIZER_FLAGS, add_tokenizer_flags, named_motion_tokenizer
-from motiongpt.cli.parser import Parser, run
+# everything else is imported inside functions: --help and a mistyped flag must not wait for torch
+from motiongpt.cli.environment import fill_tokenizer_from_environment
+from motiongpt.cli.opening import TOKENIZER_FLAGS, add_tokenizer_flags, foreign_flags, named_motion_tokenizer
+from motiongpt.cli.parser import Parser, run_script
 from motiongpt.config import flag_name
 
 
 def make_parser() -> Parser:
     parser = Parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="dataset folder, from scripts/prepare.py")
+    add = parser.add_argument
+    add("--data", type=Path, required=True, help="dataset folder, from scripts/prepare.py")
     add_tokenizer_flags(parser, "tokenizer folder, from scripts/train_vqvae.py")
-    parser.add_argument("--out", required=True, help="JSON file (or, with npy, folder) to write")
-    parser.add_argument(
-        "--format", choices=("json", "npy"), default="json", help="one JSON file, or a folder of arrays (default json)"
+    add("--out", required=True, help="JSON file to write, or folder with --format npy")
+    add(
+        "--format", choices=("json", "npy"), default="json", help="one JSON file, or a folder of arrays (default: json)"
     )
-    parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1, mps (default: cuda where there is one)")
+    add("--device", help="cpu, cuda, cuda:1, mps (default: cuda if there is one)")
     return parser
 
 
 def main(args) -> None:
+    fill_tokenizer_from_environment(args)
+    foreign_flags(args)
+    if args.vqvae is None:
+        raise ValueError("--vqvae is needed: a tokenizer folder, scripts/train_vqvae.py makes one")
     from motiongpt.data.motions import MotionDataset
     from motiongpt.files.folders import output_path
     from motiongpt.loops import pick_device
     from motiongpt.stages.tokenizer import tokenise_dataset
 
     out = output_path(args.out, "--out", folder=args.format == "npy")
-    if (motion_tokenizer := named_motion_tokenizer(args, pick_device(args.device))) is None:
-        raise ValueError("--vqvae is needed: a tokenizer folder, scripts/train_vqvae.py makes one")
+    motion_tokenizer = named_motion_tokenizer(args, pick_device(args.device))
     tokenise_dataset(MotionDataset(args.data), motion_tokenizer, out, form=args.format)
-    named = [(flag_name(name), getattr(args, name)) for name in TOKENIZER_FLAGS]
     words = ["--stage", "1", "--data", str(out)]
-    words += [str(part) for flag, value in named if value is not None for part in (flag, value)]
+    for name in TOKENIZER_FLAGS:
+        if (value := getattr(args, name)) is not None:
+            words += [flag_name(name), str(value)]
     print(f"next: python scripts/finetune.py {shlex.join(words)}")
 
 
 if __name__ == "__main__":
-    run(main, make_parser())
+    run_script(main, make_parser())

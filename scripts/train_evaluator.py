@@ -4,7 +4,8 @@
     python scripts/train_evaluator.py --data data/humanml3d --out outputs/evaluator --glove glove
 
 Any skeleton and representation. The model is chosen by R-precision on the validation split; the test split is not read.
-Writes OUT/{config.json, model.safetensors, words.json, Mean.npy, Std.npy}, loss.png and metrics.jsonl.
+Writes OUT/{config.json, model.safetensors, words.json, Mean.npy, Std.npy}, loss.png and metrics.jsonl. An unfinished
+training in OUT is resumed.
 """
 
 import sys
@@ -17,36 +18,39 @@ from motiongpt.cli.parser import (
     VQVAE_TRAIN_FLAGS,
     Parser,
     add_config_flags,
-    describe,
+    describe_values,
     read_config_file,
-    resolve,
-    run,
-    stopped,
+    resolve_config,
+    run_script,
+    say_stopped,
 )
 from motiongpt.config import EvaluatorConfig, TrainConfig
 
 DEFAULTS = {
-    "lr": 2e-4, "batch_size": 128, "epochs": 40.0, "warmup": 0.05, "caption_dropout": 0.1, "weight_decay": 0.01,
+    "lr": 2e-4,
+    "batch_size": 128,
+    "epochs": 40.0,
+    "warmup": 0.05,
+    "caption_dropout": 0.1,
+    "weight_decay": 0.01,
     "eval_every": 100,
-}  # fmt: skip
+}
+TRAIN_FLAGS = (*(name for name in VQVAE_TRAIN_FLAGS if name != "window"), "caption_dropout")
 
 
 def make_parser() -> Parser:
     parser = Parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="dataset folder, from scripts/prepare.py")
-    parser.add_argument("--out", type=Path, required=True, help="evaluator folder to write")
-    parser.add_argument("--glove", type=Path, help="folder of our_vab_data.npy (default: word vectors are trained)")
-    parser.add_argument("--movement", type=Path, help="movement encoder to keep: Decomp_.../model/latest.tar")
-    parser.add_argument("--patience", type=int, default=10, help="validations without a better one before the end")
-    parser.add_argument("--config", help="JSON file of values; flags win over it")
-    parser.add_argument(
-        "--fresh", action="store_true", help="start over instead of resuming an unfinished run in --out"
-    )
-    parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1, mps (default: cuda where there is one)")
+    add = parser.add_argument
+    add("--data", type=Path, required=True, help="dataset folder, from scripts/prepare.py")
+    add("--out", type=Path, required=True, help="evaluator folder to write")
+    add("--glove", type=Path, help="folder of our_vab_data.npy (default: word vectors are trained)")
+    add("--movement", type=Path, help="movement encoder to keep unchanged: Decomp_.../model/latest.tar")
+    add("--patience", type=int, default=10, help="end after N validations without a better one (default 10, 0: never)")
+    add("--config", help="JSON file of values; flags win over it")
+    add("--fresh", action="store_true", help="start over instead of resuming a training in --out")
+    add("--device", default=None, help="cpu, cuda, cuda:1, mps (default: cuda if there is one)")
     add_config_flags(parser, EvaluatorConfig)
-    add_config_flags(
-        parser, TrainConfig, (*(n for n in VQVAE_TRAIN_FLAGS if n != "window"), "caption_dropout"), DEFAULTS
-    )
+    add_config_flags(parser, TrainConfig, TRAIN_FLAGS, DEFAULTS)
     return parser
 
 
@@ -58,20 +62,28 @@ def main(args) -> int | None:
         raise ValueError(f"--patience must be 0 (never) or more, got {args.patience}")
     data = open_dataset(args)
     given = (f"--config {args.config}", read_config_file(args.config))
-    model_config, model_origins = resolve(EvaluatorConfig, args, given)
-    config, origins = resolve(TrainConfig, args, ("script", DEFAULTS), given)
+    model_config, model_origins = resolve_config(EvaluatorConfig, args, given)
+    config, origins = resolve_config(TrainConfig, args, ("script", DEFAULTS), given)
     device = pick_device(args.device)
-    print(describe(model_config, model_origins))
-    print(describe(config, origins))
+    print(describe_values(model_config, model_origins))
+    print(describe_values(config, origins))
     result = train_evaluator(
-        data, model_config, config, args.out, device=device, precision=resolve_precision(config.precision, device),
-        glove=args.glove, movement=args.movement, patience=args.patience, fresh=args.fresh,
-    )  # fmt: skip
+        data,
+        model_config,
+        config,
+        args.out,
+        device=device,
+        precision=resolve_precision(config.precision, device),
+        glove=args.glove,
+        movement=args.movement,
+        patience=args.patience,
+        fresh=args.fresh,
+    )
     if not result.finished:
-        return stopped(result, args)
+        return say_stopped(result, args)
     why = f"no better validation in {args.patience}, " if result.early else ""
     print(f"wrote {args.out}/ ({why}step {result.step}); best mean R-precision (top 1, 2, 3) {1 - result.best:.3f}")
 
 
 if __name__ == "__main__":
-    run(main, make_parser())
+    run_script(main, make_parser())

@@ -1,4 +1,4 @@
-"""Fixtures shared by the suite: real data where it is there, deterministic torch everywhere."""
+"""Fixtures of the whole suite: real data if it is there, the same random numbers for every test, a tiny trained run."""
 
 import importlib.util
 import io
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture
 def shared_data() -> Path:
-    """The folder of real motion capture and reference outputs beside the checkout; most users do not have it."""
+    """The folder of real motion capture and reference outputs beside the checkout. Most users do not have it."""
     folder = ROOT.parent / "shared" / "data"
     if not folder.is_dir():
         pytest.skip("needs the motion capture and goldens in ../shared/data, which are not part of the project")
@@ -25,8 +25,8 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def seeded():
-    """Same weights in every run; a test that changes the default dtype does not leak it."""
+def same_start():
+    """Every test starts from the same random numbers; one that changes the default dtype does not leak it."""
     torch.manual_seed(0)
     yield
     torch.set_default_dtype(torch.float32)
@@ -34,7 +34,7 @@ def seeded():
 
 @dataclass(frozen=True)
 class Tiny:
-    """A world of 32 codes: a random backbone and tokenizer, captions with codes, and a run with one trained stage."""
+    """A world of 32 codes: a random backbone and motion tokenizer, captions with codes, one trained stage."""
 
     folder: Path
     backbone: Path
@@ -43,37 +43,62 @@ class Tiny:
     run: Path
 
     def finetune(self, out: Path, number: int = 1, killed_after: int | None = None, **changes) -> Path:
-        """Run one stage of recipe signmotiongpt for three steps; `changes` are fields of Job. Returns its folder.
+        """Train one stage of recipe signmotiongpt for three steps and return its folder. `changes` are fields of Job.
 
-        With `killed_after`, a KeyboardInterrupt comes in the middle of the step after so many.
+        With `killed_after`, a KeyboardInterrupt stops the step after that many.
         """
         from motiongpt.config import LoRAConfig, TrainConfig
         from motiongpt.loops import train
-        from motiongpt.stages.language import Job, prepare_stage
+        from motiongpt.stages.language import prepare_stage
+        from motiongpt.stages.plan import Job
         from motiongpt.stages.recipes import RECIPES
         from motiongpt.stages.run import stage_folder
 
         config = TrainConfig(lr=1e-2, max_steps=3, batch_size=8, eval_every=3, save_every=3, warmup=0.0)
         values = {
-            "number": number, "name": "test", "tasks": RECIPES["signmotiongpt"][number - 1].tasks, "out": out,
-            "recipe": "signmotiongpt", "train_mode": "lora", "data": self.data, "backbone": str(self.backbone),
-            "vqvae": None, "foreign": {}, "source": None, "codes": None, "dedup": False, "think": "auto",
-            "fresh": False, "resume": False, "config": config, "lora": LoRAConfig(lora_r=4, lora_alpha=4.0),
-        }  # fmt: skip
+            "number": number,
+            "name": "test",
+            "tasks": RECIPES["signmotiongpt"][number - 1].tasks,
+            "out": out,
+            "recipe": "signmotiongpt",
+            "train_mode": "lora",
+            "data": self.data,
+            "backbone": str(self.backbone),
+            "vqvae": None,
+            "foreign": {},
+            "source": None,
+            "codes": None,
+            "dedup": False,
+            "think": "auto",
+            "fresh": False,
+            "resume": False,
+            "config": config,
+            "lora": LoRAConfig(lora_r=4, lora_alpha=4.0),
+        }
         job = Job(**values | changes)
         device = torch.device("cpu")
         stage = prepare_stage(job, device, lambda line: None)
-        left = iter(range(killed_after or 0))
+        batches_seen = 0
 
         def loss(batch):
-            if killed_after is not None and next(left, None) is None:
+            nonlocal batches_seen
+            if batches_seen == killed_after:
                 raise KeyboardInterrupt
+            batches_seen += 1
             return stage.loss(batch)
 
         result = train(
-            stage.model, stage.batches, loss, job.config, stage_folder(out, number), device=device,
-            validate=stage.validate, export=stage.export, fingerprint=stage.fingerprint, log=lambda line: None,
-        )  # fmt: skip
+            stage.model,
+            stage.batches,
+            loss,
+            job.config,
+            stage_folder(out, number),
+            device=device,
+            validate=stage.validate,
+            export=stage.export,
+            fingerprint=stage.fingerprint,
+            log=lambda line: None,
+        )
         stage.finish(result)
         return stage_folder(out, number)
 
@@ -83,7 +108,7 @@ TINY_CAPTIONS = ("a person walks forward", "someone waves", "a person jumps twic
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory) -> Tiny:
-    """Built once per worker, in about two seconds. Weights are random and barely trained: shapes, not motions."""
+    """Built once per worker, in about two seconds. Its weights are barely trained: right shapes, no real motions."""
     from motiongpt.body.skeletons import HUMANML3D
     from motiongpt.config import VQVAEConfig
     from motiongpt.data.tokens import Entry, save_tokens
@@ -113,10 +138,27 @@ def tiny(tmp_path_factory) -> Tiny:
         low = 4 * (i % 5)  # caption c uses the codes 4 c ... 4 c + 11
         codes = tuple(int(code) for code in rng.integers(low, low + 12, size=8 + i % 5))
         entries.append(Entry(text, codes, f"P{i % 3}", f"clip{i}", "val" if i >= 36 else "train"))
-    save_tokens(world.data, entries, {"vqvae": file_hash(world.vqvae / "model.safetensors"), "codes": 32, "fps": 20.0,
-                                      "frames_per_code": 4, "skeleton": HUMANML3D.name})  # fmt: skip
+    save_tokens(
+        world.data,
+        entries,
+        {
+            "vqvae": file_hash(world.vqvae / "model.safetensors"),
+            "codes": 32,
+            "fps": 20.0,
+            "frames_per_code": 4,
+            "skeleton": HUMANML3D.name,
+        },
+    )
     world.finetune(world.run, 1, vqvae=world.vqvae)
     return world
+
+
+@pytest.fixture(scope="session")
+def generator(tiny):
+    """The tiny run, opened for sampling."""
+    from motiongpt.generator import MotionGenerator
+
+    return MotionGenerator.load(tiny.run)
 
 
 @dataclass(frozen=True)
@@ -130,10 +172,10 @@ class Done:
 
 @pytest.fixture(scope="session")
 def script() -> Callable[..., Done]:
-    """`script("sample", "--prompt", ...)` runs scripts/sample.py in this process: a fresh one costs two seconds."""
+    """`script("sample", "--prompt", ...)` runs scripts/sample.py in this process. A new process takes two seconds."""
 
     def call(name: str, *args: object) -> Done:
-        from motiongpt.cli.parser import run
+        from motiongpt.cli.parser import run_script
 
         spec = importlib.util.spec_from_file_location(f"script_{name}", ROOT / "scripts" / f"{name}.py")
         module = importlib.util.module_from_spec(spec)
@@ -143,7 +185,7 @@ def script() -> Callable[..., Done]:
             with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
                 spec.loader.exec_module(module)
                 with pytest.raises(SystemExit) as end:
-                    run(module.main, module.make_parser())
+                    run_script(module.main, module.make_parser())
         finally:
             sys.argv, sys.path[:] = argv, path
         return Done(end.value.code or 0, out.getvalue(), err.getvalue())

@@ -1,8 +1,8 @@
-"""Commands people type, wrong ones and right ones, with what must come of them: `python tests/invocations.py` runs all.
+"""Commands that people type, wrong and right ones, and what must come of them.
 
-`{world}` is the tiny run's folder, `{here}` an empty folder of the test's own, which is the working directory too.
-WRONG: a command and a piece of the one line it must get. RIGHT: commands, and what must be true afterwards.
-tests/test_bad_input.py and tests/test_good_input.py run over the two lists.
+WRONG pairs a command with a piece of the one line that must answer it. RIGHT pairs commands with what must be true
+afterwards. `{world}` is the tiny run's folder; `{here}` is an empty folder, and the working directory.
+tests/test_bad_input.py and tests/test_good_input.py run the two lists, and `python tests/invocations.py` runs both.
 """
 
 import json
@@ -78,7 +78,7 @@ WRONG: list[tuple[str, str]] = [
     ("render --tokens walk", "not a motion token: 'walk'"),
     ("render --tokens <MOT_BEGIN><MOT_END> --run {world}/run", "no motion tokens to draw"),
     (f"render --tokens 5000 {VQ}", "motion code 5000 is outside this tokenizer's codebook of 32"),
-    # things that are not there, or are something else
+    # files and folders that are missing or of another kind
     ("sample --prompt walk --run {here}/no/run", "no run folder at"),
     ("sample --prompt walk --run {here}", "not a run folder: no config.json"),
     ("sample --prompt walk --run {world}/backbone", "its config.json is of another kind"),
@@ -118,7 +118,7 @@ WRONG: list[tuple[str, str]] = [
     ("render --input {world}/tokens.json", "can read .npy .npz .txt"),
     (f"render --tokens 1 --output {{here}}/x.mov {VQ}", "cannot save x.mov: supported are"),
     (f"render --tokens 1 {VQ} --size -5 --output {{here}}/x.gif", "-5"),
-    # recipes and what a stage has no use for
+    # recipes, and flags that a stage does not use
     ("finetune --stage 2 --recipe zhang", "recipe zhang has no stage '2'; it has one stage: 1 finetune"),
     ("finetune --stage 3 --recipe motiongpt", "recipe zhang has no stage '3'; it has one stage: 1 finetune"),
     ("finetune --stage 4 --recipe myoskeleton", "it has 3 stages: 1 tokenizer, 2 pretrain, 3 instruct"),
@@ -149,14 +149,14 @@ WRONG: list[tuple[str, str]] = [
     ("render --prompt walk --run {world}/run --pid P99", "unknown participant 'P99'"),
     ("render --prompt walk --run {world}/run --output {here}/x.mov", "cannot save x.mov: supported are"),
     ("train_vqvae --data {world}/tokens.json --out {here}/vq", "got the file {world}/tokens.json"),
-    # flags that a source does not read, and folders in each other's way
+    # flags that a source does not read, and folders that collide
     ("prepare --from joints --input {world} --seed 0 --out {here}/x", "--seed is for --from procedural; not for"),
     ("prepare --from procedural --input {world} --out {here}/x", "--input is for --from joints"),
     ("prepare --from bvh --explain {here}/a.bvh --out {here}/x", "--out has no meaning with --explain"),
     ("prepare --from joints --input {here} --out {here}", "--out {here} holds the --input {here}"),
     ("demo_report --data-seed -1 --out {here}/x", "--data-seed must be 0 or more, got -1"),
     ("demo_report --first-seed -1 --out {here}/x", "--first-seed must be 0 or more, got -1"),
-    # what is found before a model is loaded: there is no run at {here}/no
+    # found before a model is loaded: there is no run at {here}/no
     (f"{SAMPLE} --seed -1", "--seed must be 0 or more, got -1"),
     ("render --prompt walk --run {here}/no --seed -1", "--seed must be 0 or more, got -1"),
     ("sample --run {here}/no --prompt NOTHING.TXT", "--prompt NOTHING.TXT: no such file of sentences"),
@@ -178,19 +178,19 @@ WRONG: list[tuple[str, str]] = [
 
 @dataclass(frozen=True)
 class Right:
-    """Commands that run one after the other in one folder, and what must be true after the last of them."""
+    """Commands that run one after the other in one folder, and what must be true after the last one."""
 
     name: str
     commands: tuple[str, ...]
     writes: tuple[str, ...] = ()  # files under {here}, none of them empty
-    says: tuple[str, ...] = ()  # pieces of what all of them print together
-    same: tuple[str, str] | None = None  # files that are equal
-    differ: tuple[str, str] | None = None
-    codes: tuple[int, ...] = ()  # exit codes; 0 for each unless said
+    says: tuple[str, ...] = ()  # pieces of their output
+    same: tuple[str, str] | None = None  # two equal files
+    differ: tuple[str, str] | None = None  # two different files
+    codes: tuple[int, ...] = ()  # exit codes; by default each is 0
 
 
 def stages(recipe: str, *names: str) -> Right:
-    """The named stages of a recipe, one command each, at the smallest size there is."""
+    """The named stages of a recipe, one command each, at the smallest size."""
     commands = tuple(f"{STAGE} {LORA} --recipe {recipe} --stage {name}" for name in names)
     says = (f"recipe {'zhang' if recipe == 'motiongpt' else recipe}, stage",)
     return Right(f"recipe {recipe}", commands, ("out/prompts.json", "out/config.json"), says)
@@ -200,7 +200,7 @@ SUFFIXES = ("npy", "npz", "gif", "png", "txt", "json")
 MOTION = "<MOT_BEGIN><motion_1><motion_2><MOT_END>"
 
 RIGHT: list[Right] = [
-    # sample: what comes out
+    # sample: output files
     *(Right(f"sample to .{s}", (f"{SHORT} --output {{here}}/m.{s}",), (f"m.{s}",), ("wrote {here}/m." + s,))
       for s in SUFFIXES),
     Right("sample to two files", (f"{SHORT} --output {{here}}/m.npy {{here}}/deep/m.txt",), ("m.npy", "deep/m.txt")),
@@ -211,7 +211,7 @@ RIGHT: list[Right] = [
           ("m-000.txt", "m-001.txt")),
     Right("sample a file of sentences: BOM, Windows line ends, empty lines",
           (f"{TO_TEXT} --prompt {{world}}/prompts.txt",), ("m-000.txt", "m-001.txt")),
-    # sample: how
+    # sample: settings
     Right("sample for --seconds", (f"{SAMPLE} --seconds 1 --output {{here}}/m.txt",), ("m.txt",), ("codes of 0.2 s",)),
     Right("sample an exact length", (f"{SAMPLE} --seconds 2 --exact-length --output {{here}}/m.txt",), ("m.txt",),
           ("10 codes of 0.2 s: 2.0 s",)),
@@ -329,7 +329,7 @@ RIGHT: list[Right] = [
     Right("render a sentence to a file and a folder", (
           "render --prompt walk --run {world}/run --vqvae {world}/vqvae --size 128 --output {here}/w.png",
           "render --prompt walk --run {world}/run --size 64 --output {here}/w"), ("w.png", "w/motion.gif")),
-    # names of files
+    # file names
     Right("sample files of sentences: a space, .TXT, no suffix, two of them, and a sentence", (
           f"{TO_TEXT} --prompt '{{world}}/two lines.TXT' {{world}}/lines 'someone waves'",),
           tuple(f"m-00{i}.txt" for i in range(5)), ("wrote {here}/m-004.txt",)),
@@ -346,7 +346,7 @@ RIGHT: list[Right] = [
 
 
 def add_to_world(world: Path, script: Callable) -> None:
-    """What RIGHT needs beside the tiny run: a dataset folder, sentences, tokens and sampling values."""
+    """Add what RIGHT needs beside the tiny run: a dataset folder, sentences, tokens and sampling values."""
     done = script("prepare", "--from", "procedural", "--count", 8, "--out", world / "data")
     assert done.code == 0, done.err
     (world / "prompts.txt").write_bytes("\ufeffhe sits down\r\n\r\n  someone waves\r\n".encode())
@@ -361,7 +361,7 @@ def add_to_world(world: Path, script: Callable) -> None:
 
 
 class Table:
-    """A pytest plugin that prints a line per command and keeps quiet otherwise."""
+    """A pytest plugin that prints one line per command and nothing else."""
 
     def pytest_runtest_logreport(self, report) -> None:
         _, _, case = report.nodeid.partition("[")
@@ -371,7 +371,7 @@ class Table:
 
 
 def main() -> int:
-    """Run both lists through the suite's own fixtures and print the table."""
+    """Run both lists with the suite's fixtures and print the table."""
     import pytest
 
     here = Path(__file__).resolve().parent

@@ -1,10 +1,10 @@
 """Damaged copies of a good file, for the tests of everything that reads somebody else's."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+from cases import at_most
 
 
 def mutations(good: bytes, head: int | None = None, changes: int = 7) -> Iterator[bytes]:
@@ -22,20 +22,39 @@ def mutations(good: bytes, head: int | None = None, changes: int = 7) -> Iterato
 
 
 def check_mutations(
-    path: Path, read: Callable[[], object], also: Callable[[], object] = lambda: True, least: int = 25, **how
+    path: Path,
+    read: Callable[[], object],
+    also: Callable[[bool], object] = lambda refused: True,
+    copies: Iterable[bytes] | None = None,
+    sound: Callable[[object], object] = lambda result: True,
+    refusals: tuple[type[Exception], ...] = (ValueError,),
+    names: Path | None = None,
+    least: int = 25,
+    most: int = 100,
+    **how,
 ) -> None:
-    """`read` takes the file as it is, and its mutations or refuses them: one line, within 5 seconds. What `also` does
-    with each must work. `least` are refused; of text, fewer than every truncated one."""
+    """`read` takes the good file. Of each damaged one it makes something sound, or refuses it within 5 seconds of work
+    by a `refusals` error of one line that names the file (or `names`). `also(refused)` must hold then.
+
+    The damaged ones are `copies`, or the mutations of the good file, whose options are `how`. From `least` to `most`
+    of them are refused: at least every truncated one, unless the file is text. Every failure is listed.
+    """
     read()
-    refused = 0
-    for data in mutations(path.read_bytes(), **how):
+    problems, refused = [], 0
+    for i, data in enumerate(copies or mutations(path.read_bytes(), **how)):
         path.write_bytes(data)
-        start = time.monotonic()
+        message = None
         try:
-            read()
-        except ValueError as error:
-            assert "\n" not in str(error)
-            refused += 1
-        assert also()
-        assert time.monotonic() - start < 5
-    assert refused >= least  # at least every truncated one
+            with at_most(seconds=5):
+                try:
+                    assert sound(read()), "what was read is not sound"
+                except refusals as error:
+                    message = str(error)
+                    refused += 1
+                    assert "\n" not in message and len(message) < 1000, message
+                    assert str(names or path) in message, f"the file is not named: {message}"
+                assert also(message is not None), f"`also` does not hold; refused with: {message}"
+        except Exception as error:
+            problems.append(f"copy {i}: {type(error).__name__}: {error}")
+    assert not problems, "\n" + "\n".join(problems)
+    assert least <= refused <= most, f"{refused} were refused"

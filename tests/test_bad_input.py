@@ -1,4 +1,4 @@
-"""Wrong commands and broken files: exit code 2, one line on stderr that names what is wrong, no traceback.
+"""Wrong commands and broken files give exit code 2 and one line on stderr that names the fault, no traceback.
 
 The wrong commands are in tests/invocations.py.
 """
@@ -21,7 +21,7 @@ def check(done, message: str) -> None:
 
 @pytest.fixture
 def here(tmp_path, monkeypatch) -> Path:
-    """An empty working directory, so that no outputs/run is anybody's default."""
+    """An empty working directory: without an outputs/run there is no default run."""
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -40,7 +40,7 @@ def test_there_are_enough_of_them():
     assert len(WRONG) >= 60 and len({command for command, _ in WRONG}) == len(WRONG)
 
 
-# 1) Broken files. Each test breaks one thing of a copy.
+# 1) Broken files. Each test breaks one thing in a copy.
 
 
 @pytest.fixture
@@ -80,17 +80,18 @@ def scramble(path: Path) -> None:
 def test_sampling_from_a_damaged_run_names_the_file(script, copy, name, damage):
     damage(copy / name)
     done = script("sample", "--prompt", "walk", "--run", "run", "--output", "x.npy")
-    said = {"run/stage1/adapter_model.safetensors": "no finished stage", "run/stage1/meta.json": "no finished stage"}
-    gone = said.get(name, Path(name).name) if damage is Path.unlink else Path(name).name
-    if damage is Path.unlink and name == "run/stage1/adapter_config.json":
-        gone = "config.json"  # then it can only be a full stage
-    check(done, gone)
+    if damage is Path.unlink and name in ("run/stage1/adapter_model.safetensors", "run/stage1/meta.json"):
+        check(done, "no finished stage")
+    elif damage is Path.unlink and name == "run/stage1/adapter_config.json":
+        check(done, "config.json")  # without an adapter it can only be a full stage
+    else:
+        check(done, Path(name).name)
 
 
 @pytest.mark.parametrize("damage", [cut, scramble])
 @pytest.mark.parametrize("place", ["run", "backbone"])
 def test_a_damaged_text_tokenizer_is_named(script, copy, place, damage):
-    """The run's own comes first, the backbone's serves older runs."""
+    """The run's own is read first; older runs use the backbone's."""
     if place == "backbone":
         (copy / "run" / "tokenizer.json").unlink()
     damage(copy / place / "tokenizer.json")
@@ -103,8 +104,8 @@ def test_a_damaged_text_tokenizer_is_named(script, copy, place, damage):
 )
 def test_training_on_damaged_files_names_the_file(script, copy, name, damage):
     damage(copy / name)
-    done = script("finetune", "--stage", 1, "--data", "tokens.json", "--backbone", "backbone", "--out", "new",
-                  "--max-steps", 1, "--eval-every", 1)  # fmt: skip
+    stage = ("finetune", "--stage", 1, "--data", "tokens.json", "--backbone", "backbone", "--out", "new")
+    done = script(*stage, "--max-steps", 1, "--eval-every", 1)
     check(done, Path(name).name)
     assert not (copy / "new").exists()
 
@@ -212,7 +213,7 @@ def test_describe_names_a_npy_of_other_joints(script, tiny, here):
 
 @pytest.fixture
 def joints(here) -> Path:
-    """A folder of 20 sound clips of standing people, as `--from joints` reads it."""
+    """A folder of 20 sound clips, as `--from joints` reads it."""
     from motiongpt.procedural.clips import generate_clips
 
     (here / "in/joints").mkdir(parents=True)
@@ -300,14 +301,13 @@ def test_a_shipped_tokenizer_is_not_overwritten(script, dataset, copy):
     "args, message", [(["--grad-accum", 2], "--grad-accum must be 1, got 2"), (["--codes", 0], "--codes must be at")]
 )
 def test_the_tokenizer_stage_of_a_recipe_refuses_values(script, dataset, args, message):
-    check(
-        script("finetune", "--recipe", "myoskeleton", "--stage", 1, "--data", dataset, "--out", "new", *args), message
-    )
+    stage = ("finetune", "--recipe", "myoskeleton", "--stage", 1, "--data", dataset, "--out", "new")
+    check(script(*stage, *args), message)
     assert not Path("new").exists()
 
 
 def test_a_tokenizer_trained_in_a_run_is_not_replaced(script, dataset, tiny):
-    """Neither by training it again under finished stages, nor by tokens of another, nor by another recipe."""
+    """Not by training it again under finished stages, not by tokens of another tokenizer, not by another recipe."""
     small = "--max-steps 1 --eval-every 1 --width 8 --code-dim 8 --codes 8 --depth 1".split()
     out = ("--out", "new", "--recipe", "myoskeleton")
     done = script("finetune", "--stage", "all", "--data", dataset, "--backbone", tiny.backbone, *out, *small)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from cases import for_each
 
 from motiongpt.data.batches import BucketedBatches, WindowBatches, epoch_batches, pad, pad_motions
 
@@ -14,7 +15,7 @@ def bucketed(lengths, batch_size=4, seed=0):
 
 
 def ramps(lengths, D=5):
-    """Clips whose frame f of clip c is c * 1000 + f + 1 in every column: a frame says where it comes from."""
+    """Clips with c * 1000 + f + 1 in every column of frame f of clip c: a frame says where it comes from."""
     return [
         np.repeat(1000.0 * c + np.arange(1, F + 1), D).reshape(F, D).astype(np.float32) for c, F in enumerate(lengths)
     ]
@@ -30,7 +31,7 @@ def test_buckets_are_a_pure_function_of_the_micro_step():
     assert len({tuple(batch["drawn"]) for batch in forward}) == 30
 
 
-@pytest.mark.parametrize(("count", "batch_size"), [(1, 4), (4, 4), (43, 4), (500, 3)])
+@for_each("count, batch_size", [(1, 4), (4, 4), (43, 4), (500, 3)])
 def test_every_index_once_an_epoch(count, batch_size):
     batches = bucketed(np.random.default_rng(0).integers(1, 50, count), batch_size)
     epochs = []
@@ -69,7 +70,7 @@ def test_windows_lie_inside_their_clip():
 
 
 def test_windows_are_drawn_evenly():
-    """In proportion to the windows a clip holds: 35 of 50 frames, 1 of 16. 1,600 draws."""
+    """Clips are drawn in proportion to their windows, 35 in 50 frames and 1 in 16; over 1,600 draws."""
     batches = WindowBatches(ramps([50, 16]), window=16, batch_size=8, seed=0)
     drawn = torch.cat([batches(step)["motion"][:, 0, 0] for step in range(200)])
     assert abs(float((drawn > 1000).float().mean()) - 1 / 36) < 0.013  # three standard deviations

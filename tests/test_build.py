@@ -1,4 +1,4 @@
-"""Builds: the same bytes however many workers and kills, what is assumed is reported, clips find their skeleton."""
+"""Builds: the same bytes with any number of workers and kills, reported assumptions, joints mapped to the skeleton."""
 
 import json
 import os
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases import for_each
 
 from motiongpt.body.skeletons import HUMANML3D, MYOSKELETON
 from motiongpt.data.joint_maps import to_skeleton
@@ -19,7 +20,7 @@ from motiongpt.data.motions import JOURNAL, MotionDataset, read_ids
 from motiongpt.data.prepare import build as module
 from motiongpt.data.prepare.build import build
 from motiongpt.data.prepare.caption_table import read_captions
-from motiongpt.data.prepare.sources import Options, _given, records
+from motiongpt.data.prepare.records import Options, loaded, records
 from motiongpt.data.raw import RawClip, Record
 from motiongpt.data.resample import resample_parameters
 from motiongpt.data.texts import Caption
@@ -38,15 +39,16 @@ def clips():
 def given(clips):
     for clip in clips:
         raw = RawClip(clip.joints, HUMANML3D.joints, 20.0, tuple(clip.captions), clip.participant, clip.split)
-        yield Record(clip.id, None, [], partial(_given, raw))
+        yield Record(clip.id, None, [], partial(loaded, raw))
 
 
 def tree(folder):
-    """Every file's bytes, but the folder's own name."""
+    """The bytes of every file, without the folder's own name."""
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     return files | {"dataset.json": files["dataset.json"].replace(folder.name.encode(), b"NAME")}
 
 
+@pytest.mark.slow
 def test_the_bytes_do_not_depend_on_the_workers(tmp_path, clips):
     for workers in (1, 2):
         build(given(clips), tmp_path / f"w{workers}", HUMANML3D, "t", mirror=True, workers=workers)
@@ -71,12 +73,12 @@ def test_a_killed_build_goes_on_where_it_was(tmp_path, clips):
     assert not (out / "dataset.json").exists() and not (out / "train.txt").exists()
     done = len((out / JOURNAL).read_text().splitlines()) - 1
     assert 0 < done <= 36
-    with pytest.raises(ValueError, match="unfinished build .*the same prepare.py command goes on"):
+    with pytest.raises(ValueError, match="unfinished build .*the same prepare.py command continues"):
         MotionDataset(out)
     with pytest.raises(FileExistsError, match="unfinished build of other settings"):
         build(given(clips), out, HUMANML3D, "t", mirror=True)
     with pytest.raises(FileExistsError, match="unfinished build of other settings"):
-        build(given(clips), out, HUMANML3D, "t", said={"fps": "30"})
+        build(given(clips), out, HUMANML3D, "t", given={"fps": "30"})
 
     with open(out / JOURNAL, "a") as journal:  # killed in the middle of a line, and of a file
         journal.write('{"id": "p03_0000')
@@ -90,7 +92,7 @@ def test_a_killed_build_goes_on_where_it_was(tmp_path, clips):
 
 @pytest.mark.parametrize("moment", range(1, 6))
 def test_a_build_killed_in_its_first_moments_goes_on(tmp_path, clips, monkeypatch, moment):
-    """After so many files and folders made, with the lock and a half-written journal left behind."""
+    """Killed after `moment` files and folders, with the lock and a half-written journal left behind."""
     out, left = tmp_path / "d", iter(range(moment))
 
     def dying(function):
@@ -126,7 +128,7 @@ def test_a_folder_is_built_by_one_process(tmp_path, clips):
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_workers_end_with_the_process_that_started_them(tmp_path, number):
-    """They write to its pipe: while one of them lives, the pipe stays open."""
+    """Workers write to the pipe of that process, so the pipe stays open as long as one of them lives."""
     script = Path(__file__).resolve().parents[1] / "scripts" / "prepare.py"
     out, args = tmp_path / "d", ("--from", "procedural", "--count", "100000", "--workers", "2")
     with subprocess.Popen([sys.executable, script, *args, "--out", out], stdout=subprocess.PIPE) as process:
@@ -141,7 +143,7 @@ def test_workers_end_with_the_process_that_started_them(tmp_path, number):
 def test_skipped_clips_get_another_chance(tmp_path, clips):
     def some(joints):
         yield from given(clips[:3])
-        yield Record("late", "train", [Caption("x")], partial(_given, joints))
+        yield Record("late", "train", [Caption("x")], partial(loaded, joints))
 
     with pytest.raises(ValueError, match="1 of 4 records cannot be used"):
         build(some(clips[4].joints[:2]), tmp_path / "d", HUMANML3D, "t")
@@ -154,7 +156,7 @@ def test_what_was_assumed_is_reported(tmp_path, clips):
         for i, clip in enumerate(clips[:20]):
             notes = (f"unit: centimetres (guessed: {1.5 + i} m)",)
             raw = RawClip(clip.joints[:, :, :], HUMANML3D.joints, 20.0, notes=notes)
-            yield Record(clip.id, None, [], partial(_given, raw), guess="walk left" if i < 3 else "")
+            yield Record(clip.id, None, [], partial(loaded, raw), guess="walk left" if i < 3 else "")
 
     with pytest.raises(ValueError, match="17 of 20 .*: no caption"):
         build(noted(), tmp_path / "none", HUMANML3D, "t")
@@ -173,7 +175,7 @@ def test_clips_without_a_split_are_split_by_hash(tmp_path, clips):
     assert shares["train"] == pytest.approx(0.9, abs=0.02) and shares["val"] == pytest.approx(0.05, abs=0.015)
 
     def unsplit(count):
-        return [Record(c.id, None, [Caption("x")], partial(_given, c.joints), c.participant) for c in clips[:count]]
+        return [Record(c.id, None, [Caption("x")], partial(loaded, c.joints), c.participant) for c in clips[:count]]
 
     build(unsplit(5), tmp_path / "d", HUMANML3D, "t")  # too few for the hash: a validation clip is taken
     data = MotionDataset(tmp_path / "d")
@@ -196,7 +198,7 @@ def test_positions_and_parameters_have_folders_too(tmp_path, clips):
 
     smplx, rng = get_representation("smplx", HUMANML3D), np.random.default_rng(0)
     raws = [RawClip(None, (), 25.0, ("hello",), parameters=rng.random((9, 182), np.float32)) for _ in range(3)]
-    found = [Record(f"s{i}", "train", [], partial(_given, raw)) for i, raw in enumerate(raws)]
+    found = [Record(f"s{i}", "train", [], partial(loaded, raw)) for i, raw in enumerate(raws)]
     build(found, tmp_path / "s", HUMANML3D, "t", representation=smplx, fps=25.0)
     data = MotionDataset(tmp_path / "s")
     assert data.fps == 25.0 and not (tmp_path / "s" / "new_joints").exists()
@@ -220,7 +222,7 @@ def test_joints_find_their_skeleton(clips):
 
 
 def test_parameters_are_resampled_as_rotations():
-    """A joint turning at a constant rate past 180 degrees, and a root going straight on."""
+    """A joint that turns at a constant rate past 180 degrees, and a root that moves straight ahead."""
     groups = get_representation("smplx", HUMANML3D).groups
     parameters = np.zeros((31, 182), np.float32)
     parameters[:, groups["body_pose"].start] = angle = np.linspace(0, 3, 31)
@@ -252,8 +254,8 @@ def test_caption_tables(tmp_path):
     assert list(read_captions(write(tmp_path / "b.json", '[{"id": 7, "caption": "x"}]'))) == ["7"]
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
+@for_each(
+    "name, text, message",
     [
         ("a.csv", "name,caption\nx,y\n", "must name the columns id and caption, it has name, caption"),
         ("a.csv", "id,caption\n,y\n", "a.csv, line 2: no id"),
@@ -285,7 +287,7 @@ def test_procedural_records_pickle(tmp_path):
 def test_captions_that_are_too_long_to_train_on_are_left_out(tmp_path, clips):
     def captioned(texts):
         raw = RawClip(clips[0].joints, HUMANML3D.joints, 20.0, tuple(texts), split="train")
-        return Record("long", None, [], partial(_given, raw), guess="walk")
+        return Record("long", None, [], partial(loaded, raw), guess="walk")
 
     kept = "x" * MAX_CAPTION
     build([captioned([kept, kept + "x"])], tmp_path / "d", HUMANML3D, "t")
@@ -302,7 +304,7 @@ def test_a_build_of_nothing_leaves_the_folder_as_it_was(tmp_path, clips, there):
     if there:
         out.mkdir()
     for record in bad:
-        record.load = partial(_given, clips[0].joints[:2])
+        record.load = partial(loaded, clips[0].joints[:2])
     with pytest.raises(ValueError, match="3 of 3 records cannot be used .*: no caption; repair"):
         build(bad, out, HUMANML3D, "t")
     assert list(tmp_path.rglob("*")) == [out] * there
@@ -320,7 +322,7 @@ def test_an_id_that_leaves_the_folder_is_skipped(tmp_path, clips, name):
     ]
 
 
-@pytest.mark.parametrize("name", ["../esc", "a/../../b", "..", "/etc/x"])
+@for_each("name", ["../esc", "a/../../b", "..", "/etc/x"])
 def test_a_split_names_no_path(tmp_path, name):
     (tmp_path / "train.txt").write_text(f"c1\n{name}\n")
     with pytest.raises(ValueError, match="train.txt: the id .* leads out of the folder"):

@@ -1,8 +1,9 @@
-"""Captions files as people have them: other delimiters, headers and names are read, and nothing is cut in silence."""
+"""Captions files of people: other delimiters, headers and names are read, and no text is cut silently."""
 
 import json
 
 import pytest
+from cases import for_each
 
 from motiongpt.data.prepare.caption_table import read_captions
 
@@ -12,7 +13,7 @@ def texts(path, content):
     return {name: [caption.text for caption in row.captions] for name, row in read_captions(path).items()}
 
 
-@pytest.mark.parametrize(
+@for_each(
     "content",
     [
         'id,caption\nx,"he walks, then turns"\n',
@@ -31,7 +32,7 @@ def test_tables_that_are_read(tmp_path, content):
     assert texts(tmp_path / "a.csv", content) == {"x": ["he walks, then turns"]}
 
 
-@pytest.mark.parametrize(
+@for_each(
     "content",
     [
         {"x": "he walks"},
@@ -54,8 +55,8 @@ def test_participant_and_split_need_no_caption(tmp_path):
     assert texts(tmp_path / "a.json", '[{"id": "x", "split": "val"}]') == {"x": []}
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
+@for_each(
+    "name, content, message",
     [
         ("a.csv", "id,caption\ny,he sits\nx,a person walks, then turns\n",
          "a.csv, line 3: more than 2 columns; quote captions that hold a comma"),

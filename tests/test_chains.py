@@ -1,7 +1,7 @@
 """From every kind of source to a sampled motion, through the scripts people type, at tiny size.
 
-prepare -> train_vqvae -> tokenize_motions -> finetune --stage 3 --debug -> sample. Weights are barely trained: what is
-checked is that each step takes what the one before wrote, and that the widths, skeletons and rates come out right.
+prepare -> train_vqvae -> tokenize_motions -> finetune --stage 3 --debug -> sample. Weights are barely trained. The
+tests check that each step takes what the one before wrote, and that widths, skeletons and frame rates come out right.
 """
 
 import json
@@ -33,7 +33,7 @@ LORA = "--lora-r 2 --batch-size 4".split()
 
 @dataclass(frozen=True)
 class Chain:
-    """What a source must come out as."""
+    """What must come out of a source."""
 
     joints: int | None  # None: SMPL-X parameters
     fps: float
@@ -63,13 +63,12 @@ def make_joints(place: Path) -> list:
 
 
 def make_features(place: Path, width: int) -> list:
-    """A download's layout. The values of 251 are random: KIT's features are read as they are."""
-
+    """The layout of a download. KIT's 251 features are random: they are read as they are."""
     (place / "new_joint_vecs").mkdir(parents=True)
     rng = np.random.default_rng(0)
     for i, joints in enumerate(moving_joints()):
         features = joints_to_features(joints, HUMANML3D) if width == 263 else rng.normal(size=(44, width)) / 10
-        features[:, -4:] = features[:, -4:] > 0  # contacts are 0 or 1, which the check of the deviations knows
+        features[:, -4:] = features[:, -4:] > 0  # contacts are 0 or 1, and the check of the deviations relies on it
         np.save(place / "new_joint_vecs" / f"{i}.npy", features.astype(np.float32))
     caption_folder(place, [str(i) for i in range(5)])
     return []
@@ -89,7 +88,7 @@ def write_captions(place: Path, ids: list[str]) -> Path:
 
 
 def make_kit_xml(place: Path) -> list:
-    """Walks of the reader's own maker, each under a number of its own."""
+    """Walks from the maker of the reader's tests, each under its own number."""
     place.mkdir()
     ids = [f"{i:05}" for i in range(11, 16)]
     for i, name in enumerate(ids):
@@ -125,8 +124,8 @@ def make_amass(place: Path) -> list:
         poses = test_reader_amass.smooth_poses(120, 156, i)
         content = test_reader_amass.motion(frames=120, fps=60.0, seed=i, poses=poses)
         test_reader_amass.write(place / "amass" / f"{name}_poses.npz", content)
-    return ["--input", place / "amass", "--smplx-dir", models,
-            "--captions", write_captions(place, [f"{name}_poses" for name in ids])]  # fmt: skip
+    captions = write_captions(place, [f"{name}_poses" for name in ids])
+    return ["--input", place / "amass", "--smplx-dir", models, "--captions", captions]
 
 
 CHAINS = {
@@ -149,7 +148,7 @@ def call(script, name, *args):
 
 
 def train_and_sample(script, tiny, here: Path, data: Path, want: Chain) -> None:
-    """From a dataset folder to a motion; every step's command is the one before's."""
+    """From a dataset folder to a motion; each step reads what the one before wrote."""
     call(script, "train_vqvae", "--data", data, "--out", here / "vqvae", *TINY)
     settings = json.loads((here / "vqvae" / "config.json").read_text())
     assert settings["VQVAEConfig"]["feature_dim"] == want.width and settings["fps"] == want.fps
@@ -167,9 +166,9 @@ def train_and_sample(script, tiny, here: Path, data: Path, want: Chain) -> None:
 
 
 def finetune(script, tiny, here, data, *args):
-    """Stage 3 without the ones before: a warning, five steps."""
-    done = call(script, "finetune", "--stage", 3, "--debug", "--data", data, "--backbone", tiny.backbone,
-                "--out", here / "run", *LORA, *args)  # fmt: skip
+    """Stage 3 without the stages before it; five steps."""
+    stage = ("--stage", 3, "--debug", "--data", data, "--backbone", tiny.backbone)
+    done = call(script, "finetune", *stage, "--out", here / "run", *LORA, *args)
     assert "--debug: at most 5 steps" in done.out and "; 5 steps on" in done.out
     assert json.loads((here / "run" / "stage3" / "meta.json").read_text())["steps"] == 5
 
@@ -199,6 +198,7 @@ def parameters_come_out(script, here, sample, want) -> None:
     assert done.code == 2 and "--smplx-dir" in done.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", CHAINS)
 def test_a_made_source_becomes_a_motion(source, script, tiny, tmp_path):
     if source == "myoskeleton":
@@ -212,7 +212,7 @@ def test_a_made_source_becomes_a_motion(source, script, tiny, tmp_path):
 
 
 def real_humanml3d(shared: Path, place: Path) -> list:
-    """Ten clips of the download, in its layout."""
+    """Ten clips of the HumanML3D download, in its layout."""
     download = shared / "humanml3d_folder"
     for name in ("new_joint_vecs", "texts"):
         (place / name).mkdir(parents=True)
@@ -235,11 +235,13 @@ REAL = {
 
 def kit_splits(place: Path) -> Path:
     place.mkdir()
-    (place / "c.csv").write_text("id,caption,participant,split\n00001,he walks,,train\n00002,he runs,,train\n"
-                                 "00004,he goes,,val\n")  # fmt: skip
+    (place / "c.csv").write_text(
+        "id,caption,participant,split\n00001,he walks,,train\n00002,he runs,,train\n00004,he goes,,val\n"
+    )
     return place / "c.csv"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", REAL)
 def test_a_real_sample_becomes_a_motion(source, script, tiny, tmp_path, shared_data):
     args = REAL[source](shared_data, tmp_path / "in")
@@ -248,9 +250,11 @@ def test_a_real_sample_becomes_a_motion(source, script, tiny, tmp_path, shared_d
 
 
 def test_token_json_starts_at_finetune(script, tiny, tmp_path):
-    """Without a tokenizer there are tokens, and no joints are made up."""
-    entries = [{"text_query": f"sign {i % 4}", "motion_tokens": f"{i % 7} {i % 5} 3 2", "participant_id": f"P{i % 2}"}
-               for i in range(60)]  # fmt: skip
+    """Without a motion tokenizer tokens come out, and no joints are made up."""
+    entries = [
+        {"text_query": f"sign {i % 4}", "motion_tokens": f"{i % 7} {i % 5} 3 2", "participant_id": f"P{i % 2}"}
+        for i in range(60)
+    ]
     (tmp_path / "t.json").write_text(json.dumps(entries))
     tokens_come_out(script, tiny, tmp_path, tmp_path / "t.json")
 
@@ -269,23 +273,25 @@ def tokens_come_out(script, tiny, here, data):
     assert done.code == 2 and "--vqvae" in done.err
 
 
+@pytest.mark.slow
 def test_debug_keeps_fewer_steps_and_shortens_a_tokenizer_stage(script, tiny, tmp_path):
     call(script, "prepare", "--from", "procedural", "--count", 12, "--workers", 1, "--out", tmp_path / "data")
     small = [word for word in TINY if word not in ("--max-steps", "3", "--eval-every")]
-    done = call(script, "finetune", "--recipe", "myoskeleton", "--stage", 1, "--debug", "--data", tmp_path / "data",
-                "--out", tmp_path / "run", *small)  # fmt: skip
+    stage = ("--recipe", "myoskeleton", "--stage", 1, "--debug", "--data", tmp_path / "data")
+    done = call(script, "finetune", *stage, "--out", tmp_path / "run", *small)
     assert json.loads((tmp_path / "run" / "vqvae" / "meta.json").read_text())["steps"] == 5
-    done = call(script, "finetune", "--stage", 3, "--debug", "--data", tiny.data, "--backbone", tiny.backbone,
-                "--out", tmp_path / "b", *LORA, "--max-steps", 2)  # fmt: skip
+    stage = ("--stage", 3, "--debug", "--data", tiny.data, "--backbone", tiny.backbone)
+    done = call(script, "finetune", *stage, "--out", tmp_path / "b", *LORA, "--max-steps", 2)
     assert "; 2 steps on" in done.out
 
 
 FOREIGN = {"humanml3d": [], "smplx": ["--smplx-layout", "train", "--vqvae-fps", 25]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("source", "named"), FOREIGN.items())
 def test_a_published_tokenizer_goes_the_whole_way(source, named, script, tiny, tmp_path):
-    """As a file of another project: into tokens, into the run, which then has it as its own, and into our folder."""
+    """A file of another project makes tokens, goes into the run, which then owns it, and becomes our folder."""
     make, want = CHAINS[source]
     args, data, net = make(tmp_path / "in"), tmp_path / "data", tmp_path / "net.pth"
     prepare = ("prepare", "--from", source, "--input", tmp_path / "in", "--workers", 1, *args)
@@ -300,23 +306,23 @@ def test_a_published_tokenizer_goes_the_whole_way(source, named, script, tiny, t
     call(script, "tokenize_motions", "--data", data, "--vqvae", tmp_path / "vqvae", "--out", tmp_path / "ours.json")
     assert (tmp_path / "tokens.json").read_bytes() == (tmp_path / "ours.json").read_bytes()
     finetune(script, tiny, tmp_path, tmp_path / "tokens.json", *foreign)
-    again = ("finetune", "--stage", 3, "--debug", "--fresh", "--data", tmp_path / "tokens.json", "--backbone",
-             tiny.backbone, "--out", tmp_path / "run", *LORA)  # fmt: skip
-    call(script, *again)  # the run has it
+    stage = ("--stage", 3, "--debug", "--fresh", "--data", tmp_path / "tokens.json", "--backbone", tiny.backbone)
+    again = ("finetune", *stage, "--out", tmp_path / "run", *LORA)
+    call(script, *again)  # the run has its tokenizer
     done = script(*again, "--vqvae", tmp_path / "vqvae")
-    assert done.code == 2 and "is not the tokenizer that wrote" in done.err  # its averages' state is another
+    assert done.code == 2 and "is not the tokenizer that wrote" in done.err  # its moving averages differ
 
     call(script, "export", "--format", "motiongpt", "--out", tmp_path / "own", *foreign)
     assert MotionTokenizer.load(tmp_path / "own").hash == MotionTokenizer.load(tmp_path / "run").hash
     call(script, *again, "--vqvae", tmp_path / "own")
-    call(script, "sample", "--run", tmp_path / "run", "--prompt", "a person walks", "--max-new-tokens", 6,
-         "--output", tmp_path / "m.npz")  # fmt: skip
+    sample = ("--run", tmp_path / "run", "--prompt", "a person walks", "--max-new-tokens", 6)
+    call(script, "sample", *sample, "--output", tmp_path / "m.npz")
     motion = Motion.load(tmp_path / "m.npz")
     assert motion.fps == want.fps and (motion.joints is None) == (want.joints is None)
 
 
 def test_kit_joints_come_back_in(script, tiny, tmp_path):
-    """KIT's skeleton has no lengths to retarget to: sampled joints are of its body, and are taken so."""
+    """KIT's skeleton has no bone lengths to retarget to: sampled joints have its body and are taken as they are."""
     make_features(tmp_path / "in", 251)
     call(script, "prepare", "--from", "kit-ml", "--input", tmp_path / "in", "--out", tmp_path / "data", "--workers", 1)
     call(script, "train_vqvae", "--data", tmp_path / "data", "--out", tmp_path / "vqvae", *TINY)

@@ -1,10 +1,11 @@
-"""Training states: whichever moment a save is interrupted at, a state is left that loads; loads are total."""
+"""Training states: a save that is interrupted at any moment leaves a state that loads, and loads are total."""
 
 import os
 import shutil
 
 import pytest
 import torch
+from cases import for_each
 from torch import nn
 
 from motiongpt import checkpoint
@@ -38,12 +39,12 @@ def test_two_generations(tmp_path):
 
 
 class Killed(BaseException):
-    """Stands for kill -9: nothing after it runs, `finally` excepted, which the test undoes."""
+    """Stands for kill -9: nothing runs after it, except `finally` blocks, whose calls die too."""
 
 
-@pytest.mark.parametrize("moment", range(9))
+@for_each("moment", range(9))
 def test_killed_at_any_moment_of_a_save(tmp_path, monkeypatch, moment):
-    """Each system call of the third save in turn is the last one: what is left loads, and the next save works."""
+    """A kill at each system call of the third save in turn: what is left loads, and the next save works."""
     folder = tmp_path / "state"
     for step in (1, 2):
         save_state(folder, *state(step))
@@ -85,8 +86,8 @@ def test_a_full_disk_leaves_the_former_state(tmp_path, monkeypatch):
     assert saved_steps(tmp_path) == 1 and [p.name for p in tmp_path.iterdir()] == ["last"]
 
 
-@pytest.mark.parametrize(
-    ("file", "content"),
+@for_each(
+    "file, content",
     [
         ("tensors.safetensors", b"\x10\x00"),
         ("tensors.safetensors", None),
@@ -108,7 +109,7 @@ def test_a_damaged_state_falls_back_and_says_so(tmp_path, file, content):
     tensors, values = load_state(tmp_path, said.append)
     assert values["step"] == 1 and len(said) == 1
     assert str(tmp_path / "last" / file) in said[0] and "going on from the save before it, step 1" in said[0]
-    # the good one keeps its place: a second damaged file still leaves a state
+    # the good state keeps its place: after a second damaged file there is still one
     save_state(tmp_path, *state(3))
     damage("last")
     assert load_state(tmp_path, said.append)[1]["step"] == 1
@@ -165,7 +166,7 @@ def test_pack_is_a_copy():
 
 
 def test_moments_are_copies_of_what_was_read():
-    """What was read lies in a mapped file, which Windows does not let go of while a tensor points into it."""
+    """A tensor read from disk lies in a mapped file, which Windows locks as long as a tensor points into it."""
     tensors = pack_state(*trained(), CPU)
     other, optimizer = fresh()
     unpack_state(tensors, other, optimizer, CPU)
@@ -176,12 +177,12 @@ def test_moments_are_copies_of_what_was_read():
 def test_the_random_state_of_another_device_is_left_alone():
     tensors = pack_state(*trained(), CPU)
     assert "rng/cuda" not in tensors
-    tensors["rng/cuda"] = torch.zeros(16, dtype=torch.uint8)  # of a run that began on a GPU
+    tensors["rng/cuda"] = torch.zeros(16, dtype=torch.uint8)  # from a run that began on a GPU
     unpack_state(tensors, *fresh(), CPU)
 
 
-@pytest.mark.parametrize(
-    ("change", "named"),
+@for_each(
+    "change, named",
     [
         (lambda t: t.pop("model/2.weight"), "model/2.weight"),
         (lambda t: t.pop("buffer/1.running_var"), "buffer/1.running_var"),

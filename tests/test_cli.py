@@ -1,4 +1,4 @@
-"""What the scripts share: flags from config fields, where a value came from, and one-line errors."""
+"""What the scripts share: flags from configs, the origin of each value, the environment, and one-line errors."""
 
 import argparse
 import dataclasses
@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from cases import for_each
 
 from motiongpt.cli.environment import (
     NOT_READ_YET,
+    default_output,
     default_run,
     fill_from_environment,
     say_unread_environment,
@@ -20,14 +22,14 @@ from motiongpt.cli.environment import (
 from motiongpt.cli.parser import (
     Parser,
     add_config_flags,
-    describe,
+    command_for_stage,
+    describe_values,
     read_config_file,
-    refuse,
-    resolve,
-    run,
-    same_command,
-    slug,
+    refuse_flags,
+    resolve_config,
+    run_script,
 )
+from motiongpt.cli.prompts import folder_name
 from motiongpt.config import LoRAConfig, SampleConfig, TrainConfig, VQVAEConfig
 
 
@@ -40,33 +42,33 @@ def parse(config, *args: str):
 # 1) Values and their origins.
 
 
-@pytest.mark.parametrize("config", [TrainConfig, LoRAConfig, VQVAEConfig, SampleConfig])
+@for_each("config", [TrainConfig, LoRAConfig, VQVAEConfig, SampleConfig])
 def test_without_flags_a_config_is_its_defaults(config):
-    values, origins = resolve(config, parse(config))
+    values, origins = resolve_config(config, parse(config))
     assert values == config() and set(origins.values()) == {"default"}
 
 
-@pytest.mark.parametrize("config", [TrainConfig, LoRAConfig, VQVAEConfig, SampleConfig])
+@for_each("config", [TrainConfig, LoRAConfig, VQVAEConfig, SampleConfig])
 def test_every_field_survives_its_flag(config):
     """Each field given its own default as text comes back equal, with origin flag."""
     args = []
     for field in dataclasses.fields(config):
         value = field.default
         args += ["--" + field.name.replace("_", "-"), *(value if isinstance(value, tuple) else [str(value)])]
-    values, origins = resolve(config, parse(config, *args))
+    values, origins = resolve_config(config, parse(config, *args))
     assert values == config() and set(origins.values()) == {"flag"}
 
 
 def test_recipe_below_config_below_flag():
     layers = (("recipe x", {"lr": 1.0, "batch_size": 2, "epochs": 3}), ("--config f", {"lr": 2.0, "batch_size": 4}))
-    values, origins = resolve(TrainConfig, parse(TrainConfig, "--lr", "3"), *layers)
+    values, origins = resolve_config(TrainConfig, parse(TrainConfig, "--lr", "3"), *layers)
     assert (values.lr, values.batch_size, values.epochs) == (3.0, 4, 3)
     assert [origins[n] for n in ("lr", "batch_size", "epochs", "seed")] == ["flag", "--config f", "recipe x", "default"]
-    text = describe(values, origins)
+    text = describe_values(values, origins)
     assert "lr 3.0 (flag)" in text and "batch_size 4 (--config f)" in text and "default: " in text and "seed 42" in text
 
 
-@pytest.mark.parametrize(
+@for_each(
     "layers, flags, epochs, steps",
     [([{"epochs": 3.0}, {"max_steps": 250}], (), (3.0, "0"), (250, "1")),
      ([{"max_steps": 250}, {"epochs": 3.0}], (), (3.0, "1"), (0, "default")),
@@ -77,16 +79,16 @@ def test_recipe_below_config_below_flag():
 )  # fmt: skip
 def test_epochs_drop_the_steps_of_weaker_layers_only(layers, flags, epochs, steps):
     named = [(str(number), layer) for number, layer in enumerate(layers)]
-    values, origins = resolve(TrainConfig, parse(TrainConfig, *flags), *named)
+    values, origins = resolve_config(TrainConfig, parse(TrainConfig, *flags), *named)
     assert (values.epochs, origins["epochs"]) == epochs and (values.max_steps, origins["max_steps"]) == steps
 
 
 def test_a_layer_may_hold_the_fields_of_other_configs():
-    values, _ = resolve(LoRAConfig, parse(LoRAConfig), ("recipe", {"lr": 1.0, "lora_r": 8}))
+    values, _ = resolve_config(LoRAConfig, parse(LoRAConfig), ("recipe", {"lr": 1.0, "lora_r": 8}))
     assert values.lora_r == 8
 
 
-@pytest.mark.parametrize(
+@for_each(
     "config, layer",
     [(TrainConfig, {"lr": "fast"}), (TrainConfig, {"lr": None}), (TrainConfig, {"lr": float("nan")}),
      (TrainConfig, {"lr": float("inf")}), (TrainConfig, {"lr": True}), (TrainConfig, {"batch_size": 2.5}),
@@ -96,12 +98,12 @@ def test_a_layer_may_hold_the_fields_of_other_configs():
 def test_a_value_of_the_wrong_kind_is_named_with_its_origin(config, layer):
     name = "--" + next(iter(layer)).replace("_", "-")
     with pytest.raises(ValueError, match=rf"{name} must be .*\(--config f\)"):
-        resolve(config, parse(config), ("--config f", layer))
+        resolve_config(config, parse(config), ("--config f", layer))
 
 
 def test_a_value_out_of_range_is_named_by_its_flag():
     with pytest.raises(ValueError, match="--batch-size must be at least 1, got 0"):
-        resolve(TrainConfig, parse(TrainConfig, "--batch-size", "0"))
+        resolve_config(TrainConfig, parse(TrainConfig, "--batch-size", "0"))
 
 
 # 2) Config files.
@@ -121,7 +123,7 @@ def test_a_config_file_is_flat_or_a_runs_own(tmp_path):
     assert read_config_file(None) == {}
 
 
-@pytest.mark.parametrize(
+@for_each(
     "content, message",
     [("{", "line 1"), ("[1]", "expected a JSON object, got list"), ("3", "expected a JSON object, got int"),
      ('{"learning_rate": 1}', "no setting is called learning_rate"), ('{"TrainConfig": 3}', "called TrainConfig"),
@@ -168,13 +170,21 @@ def test_the_default_run_is_in_work_dir(monkeypatch, capsys):
     assert args.data == Path.home() / "a.json"
 
 
+def test_a_default_output_is_in_work_dir_and_that_is_said(monkeypatch, capsys):
+    monkeypatch.delenv("WORK_DIR", raising=False)
+    assert (default_output("x.json"), capsys.readouterr().out) == (Path("outputs/x.json"), "")
+    monkeypatch.setenv("WORK_DIR", "w")
+    assert default_output("x.json") == Path("w/outputs/x.json")
+    assert capsys.readouterr().out == "outputs/x.json is in w (environment: WORK_DIR)\n"
+
+
 # 4) How a script ends.
 
 
 def end(monkeypatch, capsys, main, *args: str) -> tuple[int, str, str]:
     monkeypatch.setattr(sys, "argv", ["tool.py", *args])
     with pytest.raises(SystemExit) as stop:
-        run(main, Parser("What it is."))
+        run_script(main, Parser("What it is."))
     return stop.value.code, *capsys.readouterr()
 
 
@@ -190,7 +200,7 @@ def test_exit_codes(monkeypatch, capsys, value, code):
     assert end(monkeypatch, capsys, lambda args: value) == (code, "", "")
 
 
-@pytest.mark.parametrize(
+@for_each(
     "error, line",
     [
         (ValueError("first line\nsecond line"), "first line"),
@@ -219,7 +229,7 @@ def test_a_full_device_is_one_line_and_other_runtime_errors_are_bugs(monkeypatch
 
     assert "use a smaller --batch-size and a larger --grad-accum" in end(monkeypatch, capsys, main)[2]
     with pytest.raises(RuntimeError, match="a bug"):
-        run(raising(RuntimeError("a bug")), Parser("What it is."))
+        run_script(raising(RuntimeError("a bug")), Parser("What it is."))
 
 
 def test_a_narrow_pipe_gets_question_marks_not_an_error(monkeypatch):
@@ -233,7 +243,7 @@ def test_a_narrow_pipe_gets_question_marks_not_an_error(monkeypatch):
         raise ValueError("人")
 
     with pytest.raises(SystemExit):
-        run(main, Parser("What it is."))
+        run_script(main, Parser("What it is."))
     out, err = (stream.detach().getvalue() for stream in map(flushed, streams.values()))
     assert out.split() == [b"?", b"walks"] and err.split() == [b"tool.py:", b"error:", b"?"]
 
@@ -253,7 +263,7 @@ def test_debug_shows_the_traceback_and_bugs_always_do(monkeypatch, capsys):
     assert code == 2 and err.startswith("Traceback") and err.splitlines()[-1].endswith("error: x")
     monkeypatch.setattr(sys, "argv", ["tool.py"])
     with pytest.raises(KeyError):
-        run(raising(KeyError("a bug")), Parser("What it is."))
+        run_script(raising(KeyError("a bug")), Parser("What it is."))
 
 
 def test_a_wrong_flag_is_one_line_and_not_guessed(monkeypatch, capsys):
@@ -262,7 +272,7 @@ def test_a_wrong_flag_is_one_line_and_not_guessed(monkeypatch, capsys):
         assert code == 2 and out == "" and err.count("\n") == 1 and "--help lists the flags" in err
 
 
-# 5) What scripts share beside flags.
+# 5) Notes, refusals, and names that scripts print.
 
 
 def test_the_ancestors_variables_without_a_feature_are_named_not_obeyed(monkeypatch, capsys):
@@ -278,7 +288,7 @@ def test_the_ancestors_variables_without_a_feature_are_named_not_obeyed(monkeypa
 
 
 def test_the_hub_token_is_handed_on_said_and_never_shown(monkeypatch, capsys, tmp_path):
-    monkeypatch.setenv("HF_TOKEN", "")  # so that it is put back afterwards
+    monkeypatch.setenv("HF_TOKEN", "")  # monkeypatch puts it back afterwards
     monkeypatch.setenv("HUGGINGFACE_HUB_TOKEN", "hf_secret")
     use_hub_token(tmp_path)
     use_hub_token(None)
@@ -292,26 +302,26 @@ def test_the_hub_token_is_handed_on_said_and_never_shown(monkeypatch, capsys, tm
 
 def test_flags_without_effect_are_refused_by_name():
     args = argparse.Namespace(batch_size=None, fresh=False, seed=0, lora_r=4)
-    refuse(args, ("batch_size", "fresh", "absent"), "here")
-    with pytest.raises(ValueError, match="^--lora-r has no meaning here; leave it away"):
-        refuse(args, ("lora_r",), "here")
-    with pytest.raises(ValueError, match="--seed, --lora-r have no meaning"):  # 0 was given too
-        refuse(args, ("seed", "lora_r"), "here")
+    refuse_flags(args, ("batch_size", "fresh", "absent"), "here")
+    with pytest.raises(ValueError, match="^--lora-r has no meaning here; drop it$"):
+        refuse_flags(args, ("lora_r",), "here")
+    with pytest.raises(ValueError, match="--seed, --lora-r have no meaning"):  # 0 is given, False is not
+        refuse_flags(args, ("seed", "lora_r"), "here")
 
 
 def test_the_same_command_for_another_stage(monkeypatch):
     words = "--stage 1 --data a.json --tasks t2m=1 m2t=2 --lr 1 --from x --fresh --out=my dir".split(" ")
     monkeypatch.setattr(sys, "argv", ["/somewhere/finetune.py", *words[:-2], "--out", "my dir"])
-    assert same_command(2) == "python scripts/finetune.py --stage 2 --data a.json --lr 1 --out 'my dir'"
-    assert same_command(2, "--data") == "python scripts/finetune.py --stage 2 --lr 1 --out 'my dir'"
+    assert command_for_stage(2) == "python scripts/finetune.py --stage 2 --data a.json --lr 1 --out 'my dir'"
+    assert command_for_stage(2, "--data") == "python scripts/finetune.py --stage 2 --lr 1 --out 'my dir'"
     monkeypatch.setattr(sys, "argv", ["finetune.py", "--stage=1", "--lr=2"])
-    assert same_command(3) == "python scripts/finetune.py --stage 3 --lr=2"
+    assert command_for_stage(3) == "python scripts/finetune.py --stage 3 --lr=2"
 
 
-@pytest.mark.parametrize(
+@for_each(
     "prompt, name",
     [("A person walks!", "a-person-walks"), ("../../etc", "etc"), ("🤸", "motion"), ("a " * 20, "a-a-a-a-a-a-a-a"),
      ("b" * 99, "b" * 60), ("الشخص", "الشخص")],
 )  # fmt: skip
 def test_a_slug_is_a_plain_folder_name(prompt, name):
-    assert slug(prompt) == name
+    assert folder_name(prompt) == name

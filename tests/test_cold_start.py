@@ -1,6 +1,7 @@
-"""From the shell to a motion, only what is used is imported: most of the waiting is imports."""
+"""From the shell to an answer, only what is used is imported: most of the waiting is imports."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,39 +10,82 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "checkpoints" / "demo"
+SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
+# the whole libraries, which a motion needs and a usage line does not
+LIBRARIES = {"torch", "numpy", "matplotlib", "safetensors", "tqdm", "PIL", "h5py", "smplx", "huggingface_hub"}
+# what a motion needs neither
 HEAVY = {
     *("matplotlib", "PIL", "h5py", "smplx", "huggingface_hub", "scipy", "transformers", "peft"),
     *("torch._dynamo", "torch._inductor", "sympy"),  # torch's compiler: as long to import as torch itself
 }
+# script -> a command line without something that the script needs
+INCOMPLETE = {
+    "sample": "", "finetune": "", "render": "", "prepare": "--from bvh --input x", "ship": "--run x --data x",
+    "export": "--format t2m-gpt --out x", "tokenize_motions": "--data x --out x", "train_vqvae": "--data x",
+    "train_evaluator": "--data x", "evaluate": "--what t2m",
+}  # fmt: skip
+REPORT = "\nimport sys, json; print(json.dumps(sorted(sys.modules)))"
 
 
-def imported(code: str) -> set[str]:
-    """Which of `HEAVY` a new process has imported after running `code`."""
-    code += "\nimport sys, json; print(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    return HEAVY & set(json.loads(done.stdout.splitlines()[-1]))
+def modules_after(code: str) -> set[str]:
+    """The modules that a new process has imported after running `code`."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("DATA_JSON_PATH", "WORK_DIR")}
+    done = subprocess.run(
+        [sys.executable, "-c", code + REPORT], cwd=ROOT, capture_output=True, text=True, check=True, env=environment
+    )
+    return set(json.loads(done.stdout.splitlines()[-1]))
 
 
+def running(script: str, *args: str, code: int) -> str:
+    """Python code that runs a script as a program and asserts its exit code."""
+    return f"""
+import runpy, sys
+sys.argv = {[f"{script}.py", *args]!r}
+try:
+    runpy.run_path("scripts/{script}.py", run_name="__main__")
+except SystemExit as end:
+    assert (end.code or 0) == {code}, end.code
+"""
+
+
+# 1) A usage line waits for no library.
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_and_wrong_flags_import_no_library(script):
+    """All in one process: what the first imported, the last would report."""
+    code = running(script, "--help", code=0) + running(script, "--nonsense", code=2)
+    if script in INCOMPLETE:
+        code += running(script, *INCOMPLETE[script].split(), code=2)
+    assert modules_after(code) & LIBRARIES == set()
+
+
+def test_every_script_is_tried_without_what_it_needs():
+    """A new script goes into INCOMPLETE, unless it runs without any flag."""
+    assert set(SCRIPTS) - set(INCOMPLETE) == {"assets", "demo_report"}
+
+
+def test_the_check_sees_libraries():
+    assert modules_after("import numpy") & LIBRARIES == {"numpy"}
+
+
+# 2) A motion waits for no library that it does not use.
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not (DEMO / "config.json").is_file(), reason="the shipped demo is not here")
 def test_a_sentence_to_npy_imports_nothing_heavy(tmp_path):
-    argv = ["sample.py", "--prompt", "a person walks forward", "--run", str(DEMO), "--device", "cpu",
-            "--output", str(tmp_path / "walk.npy")]  # fmt: skip
-    code = f"""
-import runpy, sys
-sys.argv = {argv!r}
-try:
-    runpy.run_path("scripts/sample.py", run_name="__main__")
-except SystemExit as done:
-    assert not done.code, done.code
-"""
-    assert imported(code) == set()
+    args = ["--prompt", "a person walks forward", "--run", str(DEMO), "--device", "cpu"]
+    code = running("sample", *args, "--output", str(tmp_path / "walk.npy"), code=0)
+    assert modules_after(code) & HEAVY == set()
     assert (tmp_path / "walk.npy").is_file()
 
 
 def test_the_check_sees_heavy_modules():
-    assert imported("import PIL") == {"PIL"}
+    assert modules_after("import PIL") & HEAVY == {"PIL"}
 
 
+@pytest.mark.slow
 def test_models_to_be_filled_draw_nothing():
     """Drawing on the meta device is what imports the compiler; and a load must not move the global generator."""
     code = """
@@ -58,4 +102,4 @@ assert all(parameter.requires_grad for model in models for parameter in model.pa
 assert torch.equal(torch.get_rng_state(), before)
 assert not torch.empty(1).is_meta
 """
-    assert imported(code) == set()
+    assert modules_after(code) & HEAVY == set()

@@ -1,6 +1,6 @@
-"""Two evaluations compared: equal ones do not differ, planted differences are found, and intervals hold what they say.
+"""Two evaluations compared: equal ones do not differ, planted differences are found, intervals hold as often as stated.
 
-Evaluations are folders written here: hits, distances and embeddings of texts and motions that are planted points.
+The evaluation folders are written here, from texts and motions that are planted points.
 """
 
 import json
@@ -11,16 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cases import seeded
 
 from motiongpt.config import SampleConfig
-from motiongpt.evaluation.comparison import (
-    FID_GROUPS,
-    RESAMPLES,
-    bootstrap,
-    compare,
-    comparison_markdown,
-    fid_half_width,
-)
+from motiongpt.evaluation.comparison import compare, comparison_markdown
+from motiongpt.evaluation.intervals import FID_GROUPS, RESAMPLES, bootstrap, fid_half_width
 from motiongpt.evaluation.protocol import TableRow
 from motiongpt.files.hashes import file_hash
 from motiongpt.files.store import read_tensors, write_json, write_tensors
@@ -49,13 +44,13 @@ def write(
     **more,
 ) -> Path:
     """An evaluation whose motions are their texts plus `noise`; `seed` draws the noise, texts are always the same."""
-    text = torch.randn(n, D, generator=torch.Generator().manual_seed(0))
-    model = text + noise * torch.randn(n, D, generator=torch.Generator().manual_seed(1 + seed))
+    text = torch.randn(n, D, generator=seeded(0))
+    model = text + noise * torch.randn(n, D, generator=seeded(1 + seed))
     row = TableRow()
     for repeat in range(repeats):
-        row.match(text, model, np.random.default_rng([seed, repeat]))
+        row.add_matching(text, model, np.random.default_rng([seed, repeat]))
         row.add({}, fid=fid(more.get("real_cut", text), model, True), multimodality=float(repeat))
-    clips = {f"{names}{i}": {"frames": 40 + 4 * (i % 5), "captions": ["x"]} | row.per_clip(i) for i in range(n)}
+    clips = {f"{names}{i}": {"frames": 40 + 4 * (i % 5), "captions": ["x"]} | row.of_clip(i) for i in range(n)}
     write_tensors(folder / "embeddings.safetensors", {"real": text, "model": model, **more})
     report = {"protocol": PROTOCOL | (protocol or {}), "rows": {"model": row.summary()}, "clips": clips}
     write_json(folder / "report.json", report | {"embeddings_hash": file_hash(folder / "embeddings.safetensors")})
@@ -88,9 +83,11 @@ def test_bootstrap_by_hand():
 
 
 def test_intervals_hold_the_truth_as_often_as_they_say():
-    """400 pairs of evaluations of 60 clips, B better by 0.3: 95 % of the intervals hold 0.3. The binomial deviation is
-    1.1 %, and percentiles of so few clips hold it about 1 % too seldom: 91 to 98 %. Not paired, with the part that
-    clips share left in, they would be three times as wide and hold it nearly always."""
+    """400 pairs of evaluations of 60 clips, B better by 0.3: 95 % of the intervals should hold 0.3.
+
+    The binomial deviation is 1.1 %, and percentiles of so few clips hold it about 1 % too seldom: 91 to 98 %. Unpaired
+    intervals would also contain what clips share; they would be three times as wide and nearly always hold it.
+    """
     rng, inside, widths = np.random.default_rng(0), 0, []
     for _ in range(400):
         clip = rng.normal(size=60)  # hard and easy clips, the same for both
@@ -114,7 +111,7 @@ def test_equal_evaluations_do_not_differ(tmp_path):
 
 
 def test_a_better_one_is_found_and_chance_is_not(tmp_path):
-    """Less noise is better by every metric; other noise of the same size is not."""
+    """Less noise is better by every metric; different noise of the same size is not."""
     a = write(tmp_path / "a", 1.5)
     better = compare(a, write(tmp_path / "b", 0.5), resamples=500)["rows"]
     for name in MEASURED:
@@ -129,7 +126,7 @@ def test_a_better_one_is_found_and_chance_is_not(tmp_path):
 
 
 def test_a_metric_of_one_side_or_of_other_clips_is_left_out(tmp_path):
-    """A value that only one evaluation has is no pair: neither is in the means."""
+    """A clip with a value in one evaluation only is in neither mean."""
     for name in "ab":
         folder = write(tmp_path / name, 0.5)
         report = json.loads((folder / "report.json").read_text())
@@ -145,13 +142,13 @@ def test_a_metric_of_one_side_or_of_other_clips_is_left_out(tmp_path):
     assert "jerk_m_s3" not in rows  # a has all but the first clip, b the first alone
     assert [rows["foot_skate"][x] for x in ("a", "b", "clips")] == [1, 5.5, 10]  # every clip once, short or long
     assert 0 < rows["foot_skate"]["low"] < 4.5 < rows["foot_skate"]["high"]
-    assert "foot-skate ratio: of the 10 clips that both have one of." in comparison_markdown(got)
+    assert "foot-skate ratio: over the 10 clips that have a value in both." in comparison_markdown(got)
 
 
 @pytest.mark.parametrize("width", [5, 200])  # more clips than dimensions, and fewer
 def test_fid_half_width_is_the_jackknife(width):
-    """By its formula, from `fid` of the rows that stay."""
-    generator = torch.Generator().manual_seed(0)
+    """The formula, from `fid` of the rows that each group leaves."""
+    generator = seeded(0)
     real, x, y, other = (torch.randn(50, width, generator=generator) * (i + 1) for i in range(4))
     for a, b in (((real, x), (real, y)), ((real, x), (other, y))):
         got = fid_half_width(a, b, np.random.default_rng(3))
@@ -163,11 +160,12 @@ def test_fid_half_width_is_the_jackknife(width):
         assert got == pytest.approx(2.093 * wanted, rel=1e-8)  # float64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clips, width", [(100, 16), (100, 64)])
 def test_fid_intervals_hold_the_expected_difference(clips, width):
-    """100 trials, truth the mean of 300 fresh ones: 95 % with a binomial deviation of 2.2 %, so 88 % at least; and not
-    by being too wide: within half as much again of 1.96 deviations."""
-    generator, rng = torch.Generator().manual_seed(0), np.random.default_rng(0)
+    """100 trials; the truth is the mean of 300 fresh ones. 95 % with a binomial deviation of 2.2 %: at least 88 % hold
+    it. They are not too wide either: less than 1.5 times 1.96 deviations."""
+    generator, rng = seeded(0), np.random.default_rng(0)
 
     def draw():
         real, x, y = (torch.randn(clips, width, generator=generator) for _ in range(3))
@@ -186,7 +184,7 @@ def test_fid_intervals_hold_the_expected_difference(clips, width):
 
 @pytest.mark.parametrize("repeats", [1, 3])
 def test_the_values_are_those_of_the_reports(tmp_path, repeats):
-    """70 clips, groups of 64: each evaluation leaves out others, so the mean over clips is another number."""
+    """70 clips, 64 of them in groups: each evaluation leaves out other clips, so the mean over clips differs."""
     a, b = (write(tmp_path / x, noise, n=70, repeats=repeats, seed=repeats * i)
             for i, (x, noise) in enumerate((("a", 1.0), ("b", 0.9))))  # fmt: skip
     rows, reports = compare(a, b, resamples=500)["rows"], [json.loads((x / "report.json").read_text()) for x in (a, b)]
@@ -197,7 +195,7 @@ def test_the_values_are_those_of_the_reports(tmp_path, repeats):
     assert hits[0] != pytest.approx(rows["r_precision_1"]["a"], rel=1e-6)
 
 
-def test_what_has_no_value_per_clip_has_no_interval(tmp_path):
+def test_a_metric_without_values_per_clip_has_no_interval(tmp_path):
     a, b = write(tmp_path / "a", 0.5), write(tmp_path / "b", 1.0)
     edit(b, lambda report: report["rows"]["model"].update(multimodality={"mean": 7.0, "interval": None}))
     got = compare(a, b, resamples=20)
@@ -205,7 +203,7 @@ def test_what_has_no_value_per_clip_has_no_interval(tmp_path):
     assert (row["a"], row["b"], row["difference"]) == (1, 7, 6) and row["low"] is row["zero_inside"] is None
     text = comparison_markdown(got)
     assert "| MultiModality | 1 | 7 | 6 | - | - |" in text
-    assert "No interval of Diversity, MultiModality: it is of the whole set" in text
+    assert "No interval for Diversity, MultiModality: it is of the whole set" in text
     edit(b, lambda report: report["rows"]["model"].update(multimodality=None))
     got = compare(a, b, resamples=20)
     assert "multimodality" not in got[
@@ -257,7 +255,7 @@ def test_reconstructions_are_compared_by_their_frames(tmp_path):
         compare(a, write(tmp_path / "c", 0.5))
 
 
-def test_what_cannot_be_compared_is_refused(tmp_path):
+def test_incomparable_evaluations_are_refused(tmp_path):
     a = write(tmp_path / "a", 0.5)
     for name, value, message in (
         ("what", "m2t", "what is t2m and m2t, they measure different things"),
@@ -293,7 +291,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
         compare(a, tmp_path / "c")
 
 
-def test_what_differs_is_said(tmp_path):
+def test_differences_of_protocol_are_listed(tmp_path):
     sampling = SampleConfig(temperature=1.5).to_dict()
     b = {"repeats": 5, "seed": 3, "tokenizer_hash": "ffff", "sampling": sampling, "length_policy": "gt",
          "motiongpt": "0.2.0", "bert_model": "x"}  # fmt: skip
@@ -309,8 +307,8 @@ def test_what_differs_is_said(tmp_path):
 
 
 def test_fid_of_cut_motions_compares_with_cut_ones_only(tmp_path):
-    """With `cut` the real motions are cut too: real_cut is what was compared with, and only another `cut` has one."""
-    shift = torch.randn(N, D, generator=torch.Generator().manual_seed(0)) + 2.0
+    """With the policy cut the real motions are cut too: FID is against real_cut, which only another cut has."""
+    shift = torch.randn(N, D, generator=seeded(0)) + 2.0
     a = write(tmp_path / "a", 0.1)
     cut = write(tmp_path / "b", 0.1, {"length_policy": "cut"}, real_cut=shift)
     got = compare(a, cut, resamples=20)
@@ -320,7 +318,7 @@ def test_fid_of_cut_motions_compares_with_cut_ones_only(tmp_path):
     assert both["fid"]["b"] == pytest.approx(4 * D, rel=0.05) and both["fid"]["a"] < 0.1  # a shift of 2 in D dimensions
 
 
-def test_script_keeps_it_and_refuses_what_has_no_effect(script, tmp_path, monkeypatch):
+def test_script_writes_it_and_refuses_flags_without_effect(script, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # without --out nothing is written, not into the default folder either
     a, b, out = write(tmp_path / "a", 0.5), write(tmp_path / "b", 1.0, {"repeats": 4}), tmp_path / "out"
     done = script("evaluate", "--compare", a, b, "--seed", 3)
@@ -337,7 +335,7 @@ def test_script_keeps_it_and_refuses_what_has_no_effect(script, tmp_path, monkey
         (("--seed", -1), "--seed must be 0 or more, got -1"),
         (("--repeats", 20, "--multimodality", 0), "--repeats, --multimodality have no meaning"),
         (("--device", "cpu", "--bert-score", "x", "--glove", "y"), "--glove, --bert-score, --device have no meaning"),
-    ):  # also where they are given their defaults
+    ):  # also when they are given their default values
         done = script("evaluate", "--compare", a, b, *flags)
         assert done.code == 2 and message in done.err and done.err.count("\n") == 1, done.err
     (tmp_path / "file").write_text("mine")
@@ -349,7 +347,7 @@ def test_script_keeps_it_and_refuses_what_has_no_effect(script, tmp_path, monkey
     assert done.code == 2 and "is a data set; give the evaluation a folder" in done.err
 
 
-def test_few_clips_are_said(tmp_path):
+def test_few_clips_give_a_warning(tmp_path):
     for name in "ab":
         folder = write(tmp_path / name, 0.5, {"fid_few": True})
         vectors = read_tensors(folder / "embeddings.safetensors")

@@ -1,16 +1,17 @@
-"""Configs: JSON both ways, and bad values refused in the words of the flag that sets them."""
+"""Configs: JSON in both directions, and bad values refused with the name of their flag."""
 
 import dataclasses
 import json
 
 import pytest
+from cases import for_each
 
 from motiongpt.config import LLM_PRESETS, LLMConfig, LoRAConfig, SampleConfig, TrainConfig, VQVAEConfig, flag_name
 
 CONFIGS = (LLMConfig, LoRAConfig, VQVAEConfig, TrainConfig, SampleConfig)
 
 
-@pytest.mark.parametrize("kind", CONFIGS)
+@for_each("kind", CONFIGS)
 def test_json_round_trip(kind):
     config = kind()
     assert kind.from_dict(json.loads(json.dumps(config.to_dict()))) == config
@@ -24,14 +25,14 @@ def test_tuples_and_floats_survive_json():
     assert back == config and isinstance(back.lora_targets, tuple)
 
 
-@pytest.mark.parametrize("kind", CONFIGS)
+@for_each("kind", CONFIGS)
 def test_unknown_keys_are_refused(kind):
     with pytest.raises(ValueError, match=f"{kind.__name__} has no field colour, size; known fields: "):
         kind.from_dict({"size": 1, "colour": 2})
 
 
-@pytest.mark.parametrize(
-    ("kind", "values"),
+@for_each(
+    "kind, values",
     [
         (TrainConfig, {"lr": "1e-4"}),
         (TrainConfig, {"batch_size": 2.5}),
@@ -51,11 +52,11 @@ def test_values_of_the_wrong_kind_are_refused(kind, values):
     (name,) = values
     with pytest.raises(ValueError, match=f"{flag_name(name)} must be (of the kind of|a finite number, got) "):
         kind.from_dict(values)
-    assert TrainConfig.from_dict({"lr": 1}).lr == 1  # JSON writes 1.0 and 1 alike
+    assert TrainConfig.from_dict({"lr": 1}).lr == 1  # JSON may write 1.0 as 1
 
 
-@pytest.mark.parametrize(
-    ("kind", "values"),
+@for_each(
+    "kind, values",
     [
         (TrainConfig, {"lr": 0.0}),
         (TrainConfig, {"lr": float("nan")}),

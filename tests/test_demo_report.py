@@ -1,4 +1,4 @@
-"""The report counts what it says, the model never meets a condition, and the script writes its two files."""
+"""The report counts correctly, the model never meets a condition, and the script writes its two files."""
 
 import json
 from types import SimpleNamespace
@@ -21,7 +21,7 @@ from motiongpt.faithfulness.report import (
 
 @pytest.fixture(scope="module")
 def motions():
-    """Sentence -> a true motion of it, as an ideal model would write it."""
+    """Sentence -> a motion that does what it says, as an ideal model would write it."""
     known = [("jump",), ("wave_left",), ("turn_left", "walk_forward")]
     return {report.plain_caption(names): fresh_clips(names, 1)[0] for names in known}
 
@@ -114,7 +114,7 @@ def test_the_script_measures_truth_without_a_model(script, tmp_path):
 
 
 def test_the_script_measures_a_run(script, tiny, tmp_path):
-    """Random weights: nothing is faithful, everything is counted, and lengths hold whatever the weights."""
+    """With random weights nothing is faithful, but everything is counted, and lengths are right all the same."""
     few = tmp_path / "few.json"
     few.write_text(json.dumps([{"sentence": "a person walks", "actions": ["walk_forward"]}]))
     done = script("demo_report", "--run", tiny.run, "--rows", "roundtrip", "sentences", "lengths", "--clips", 1,
@@ -125,6 +125,20 @@ def test_the_script_measures_a_run(script, tiny, tmp_path):
     assert (rows["roundtrip"]["total"], rows["sentences"]["total"], rows["lengths"]["total"]) == (32, 2, 32)
     assert {what["seed"] for what in rows["sentences"]["failures"]} == {7, 8}
     assert all(rows["lengths"]["groups"][f"{s} s, exact"] == [4, 4] for s in (2, 4, 6, 8))
+
+
+def test_the_report_is_where_work_dir_says(script, tmp_path, monkeypatch):
+    """Without --out: outputs/demo_report in the folder of WORK_DIR, else in the current one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WORK_DIR", str(tmp_path / "w"))
+    done = script("demo_report", "--rows", "truth", "--clips", 1)
+    assert done.code == 0, done.err
+    assert f"outputs/demo_report is in {tmp_path / 'w'} (environment: WORK_DIR)" in done.out
+    written = tmp_path / "w" / "outputs" / "demo_report"
+    assert {path.name for path in written.iterdir()} == {"report.json", "report.md"}
+    monkeypatch.delenv("WORK_DIR")
+    assert script("demo_report", "--rows", "truth", "--clips", 1).code == 0
+    assert (tmp_path / "outputs" / "demo_report" / "report.md").is_file()
 
 
 def test_sentences_are_checked_against_the_captions_of_the_training(script, tiny, tmp_path):

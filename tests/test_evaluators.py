@@ -1,4 +1,4 @@
-"""Evaluators: equal to the published networks, whatever shares the batch, and loud about files that do not fit."""
+"""Evaluators: equal to the published networks, independent of the batch, strict about files that do not fit."""
 
 import json
 import pickle
@@ -8,21 +8,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cases import for_each
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from motiongpt.config import EvaluatorConfig
 from motiongpt.data.texts import Caption
-from motiongpt.evaluation.evaluators import Evaluator, load_movement_encoder
-from motiongpt.evaluation.networks import contrastive_loss, info_nce, usable_frames
+from motiongpt.evaluation.clips import usable_frames
+from motiongpt.evaluation.evaluators import Evaluator
+from motiongpt.evaluation.networks import contrastive_loss, info_nce
+from motiongpt.evaluation.published import load_movement_encoder
 from motiongpt.evaluation.word_vectors import OTHER, POS, Vocabulary, caption_tokens, read_glove
 
 WORDS = ["sos", "eos", "unk", "a", "person", "walk", "left", "slowly", "door"]
 PUBLISHED = Path("text_mot_match", "model", "finest.tar")
 
 
-# The published networks in their own form, for one clip or caption at a time and for a sorted batch.
+# The published networks in their own form, for a single clip or caption and for a sorted batch.
 
 
 class Movement(nn.Module):
@@ -37,7 +40,7 @@ class Movement(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """Both encoders; the text one has `pos_emb` besides."""
+    """Both encoders; the one of texts also has `pos_emb`."""
 
     def __init__(self, inputs, width, outputs, pos=0):
         super().__init__()
@@ -58,7 +61,7 @@ class Recurrent(nn.Module):
 
 
 def write_glove(folder: Path, width: int = 12) -> np.ndarray:
-    """The three files, the rows in another order than the words."""
+    """The three files, with rows in another order than the words."""
     folder.mkdir()
     vectors = np.random.default_rng(1).normal(size=(len(WORDS), width))
     rows = {word: len(WORDS) - 1 - i for i, word in enumerate(WORDS)}
@@ -136,7 +139,7 @@ def test_kit_has_other_widths(tmp_path):
 
 
 def test_text_embeddings_are_the_published_ones(world):
-    """Word vectors, parts of speech and lengths by hand; two captions, the longer one cut at 20 words."""
+    """Word vectors, parts of speech and lengths by hand, for two captions; the longer one is cut at 20 words."""
     long = ["walk/NOUN", "stone/NOUN", *["a/DET"] * 20]
     short = ["person/NOUN", "left/ADV", "door/XX"]
     row = {word: i for i, word in enumerate(WORDS)}
@@ -165,7 +168,7 @@ def test_a_row_does_not_depend_on_its_batch(world, batch_size):
 
 def test_a_padded_batch_is_its_clips(world):
     evaluator, lengths = world.load(), [40, 192]
-    batch = torch.full((2, 196, 263), 9.0)  # what is behind a clip is not looked at
+    batch = torch.full((2, 196, 263), 9.0)  # frames behind a clip are ignored
     batch[0, :40], batch[1, :192] = torch.from_numpy(world.clips[0]), torch.from_numpy(world.clips[4])
     close(evaluator.embed_motion(batch, lengths), evaluator.embed_motion([world.clips[0], world.clips[4]]))
 
@@ -236,8 +239,8 @@ def test_glove_rows_follow_the_index(world):
     np.testing.assert_allclose(vectors, world.vectors, rtol=1e-6)  # float64 -> float32
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
+@for_each(
+    "name, content, message",
     [
         ("our_vab_idx.pkl", {"sos": 0}, "no row in our_vab_data.npy .9 rows. for the word 'eos'"),
         ("our_vab_words.pkl", {"a": 1}, "expected a list of words"),
@@ -256,8 +259,8 @@ def test_wrong_glove_files_are_named(tmp_path, name, content, message):
 # 4) Files.
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
+@for_each(
+    "change, message",
     [
         (lambda c: c.pop("text_encoder"), "has no text_encoder; it holds: movement_encoder"),
         (lambda c: c.update(discriminator={}), "holds discriminator, which is no part"),
@@ -342,7 +345,7 @@ def test_the_hash_is_of_all_that_decides_an_embedding(tmp_path):
     assert len(set(hashes)) == len(hashes) - 2
 
 
-@pytest.mark.parametrize(
+@for_each(
     "name, change",
     [("words.json", [["unk"]]), ("words.json", [1, 2]), ("words.json", {}), ("config.json", {"EvaluatorConfig": 3}),
      ("config.json", {"facts": [1]}), ("config.json", [])],
@@ -367,8 +370,8 @@ def test_the_movement_encoder_of_a_decomposed_checkpoint(world, tmp_path):
         load_movement_encoder(path)
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
+@for_each(
+    "values, message",
     [
         ({"max_frames": 30}, "--max-frames must be a multiple of 4, got 30"),
         ({"objective": "triplet"}, "--objective must be one of info_nce, contrastive"),

@@ -11,10 +11,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import safetensors.torch
 import torch
+from cases import for_each
 
 from motiongpt.files import lock as lock_module
-from motiongpt.files import store as files
 from motiongpt.files.hashes import file_hash
 from motiongpt.files.lock import _lock, hold
 from motiongpt.files.store import read_json, read_tensors, write_atomic, write_json, write_tensors
@@ -66,8 +67,8 @@ def test_json_round_trip(tmp_path):
     assert "größer 🕺 يمشي" in (tmp_path / "a.json").read_bytes().decode("utf-8")  # readable, whatever the locale
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
+@for_each(
+    "content, message",
     [
         (b'{"a": 1,\n"b": }', "line 2: not valid JSON"),
         (b'{"a": 1, // no\n "b": 2}', "line 1: not valid JSON"),
@@ -83,7 +84,7 @@ def test_bad_json_is_named_with_its_line(tmp_path, content, message):
     assert not isinstance(error.value, json.JSONDecodeError)
 
 
-@pytest.mark.parametrize("value", [[], 3, "x", None, {}])
+@for_each("value", [[], 3, "x", None, {}])
 def test_json_of_another_kind_is_named(tmp_path, value):
     write_json(tmp_path / "a.json", value)
     for kind, wanted in ((dict, "object"), (list, "list")):
@@ -106,7 +107,7 @@ def test_tensors_round_trip(tmp_path):
         assert torch.equal(back[name], tensor) and back[name].dtype == tensor.dtype and not back[name].requires_grad
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "noise", "pickle"])
+@for_each("damage", ["cut", "empty", "noise", "pickle"])
 def test_damaged_tensors_are_named(tmp_path, damage):
     path = tmp_path / "model.safetensors"
     write_tensors(path, {"a": torch.randn(100)})
@@ -128,13 +129,13 @@ def no_room(monkeypatch) -> None:
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
-    save = files.save_file
-    monkeypatch.setattr(files, "save_file", full)
+    save = safetensors.torch.save_file
+    monkeypatch.setattr("safetensors.torch.save_file", full)
 
 
 def no_folder(monkeypatch) -> None:
-    save = files.save_file
-    monkeypatch.setattr(files, "save_file", lambda *args: shutil.rmtree(args[1].parent) or save(*args))
+    save = safetensors.torch.save_file
+    monkeypatch.setattr("safetensors.torch.save_file", lambda *args: shutil.rmtree(args[1].parent) or save(*args))
 
 
 @pytest.mark.parametrize("trouble", [no_room, no_folder])
@@ -158,7 +159,7 @@ def test_hash(tmp_path):
     assert file_hash(tmp_path / "a") == "ba7816bf8f01cfea"  # SHA-256 of "abc", FIPS 180-2's own example
 
 
-# ---- one process to a folder ------------------------------------------------------------------------------------
+# ---- one process per folder -------------------------------------------------------------------------------------
 
 HOLDER = "import sys; from pathlib import Path; from motiongpt.files.lock import hold\n"
 HOLDER += "with hold(Path(sys.argv[1]), 'trained'): "
@@ -176,6 +177,7 @@ def holder(tmp_path):
         process.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["kill -9", "its own"])
 def test_a_folder_is_held_by_one_process_until_that_ends(tmp_path, holder, end):
     message = rf"run is being trained by another process \(PID {holder.pid}\); wait for it or give another --out"
@@ -221,7 +223,7 @@ def test_a_folder_that_was_removed_meanwhile_is_no_error(tmp_path):
 
 
 def test_locks_of_windows(tmp_path, monkeypatch):
-    """There is no Windows here: its locking() by what is documented of it, EACCES where the byte is locked."""
+    """There is no Windows here: a stand-in for its locking() that does what is documented, EACCES on a locked byte."""
     held = set()
 
     def locking(descriptor, mode, count):

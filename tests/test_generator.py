@@ -6,11 +6,13 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from cases import for_each
 
 from motiongpt import Motion, MotionGenerator
 from motiongpt.cli.prompts import read_prompts
+from motiongpt.cli.run_info import run_info
 from motiongpt.config import SampleConfig, TrainConfig
-from motiongpt.data.prompts import prompt_table
+from motiongpt.data.prompts import global_median, median_length, prompt_table
 from motiongpt.data.tokens import load_tokens, save_tokens
 from motiongpt.sampling import limits_from_guess
 
@@ -18,13 +20,8 @@ CAPTION = "a person walks forward"  # in training: codes 0 ... 11, always 8 of t
 UNSEEN = "a dragon flies over a castle"
 
 
-@pytest.fixture(scope="module")
-def generator(tiny) -> MotionGenerator:
-    return MotionGenerator.load(tiny.run)
-
-
 def joints_equal(a: Motion, b: Motion) -> bool:
-    return a.tokens == b.tokens and np.allclose(a.joints, b.joints, atol=1e-5)  # a batch pads, so roundings differ
+    return a.tokens == b.tokens and np.allclose(a.joints, b.joints, atol=1e-5)  # padding in a batch changes roundings
 
 
 # 1) One sentence, one motion.
@@ -85,7 +82,7 @@ def test_numpy_integers_are_seeds(generator):
 
 
 def test_weights_may_be_bfloat16(generator, tiny):
-    """New rows and the motion tokenizer stay fp32; the base is half the size, and its motions are motions."""
+    """New rows and the motion tokenizer stay fp32. The base is half the size and still writes motions."""
     half = MotionGenerator(tiny.run, dtype=torch.bfloat16)
     llm = half.run.llm
     assert llm.embed_tokens.weight.dtype == llm.layers[0].self_attn.q_proj.weight.dtype == torch.bfloat16
@@ -111,7 +108,7 @@ def test_trace_has_a_line_for_every_code_and_the_end(generator):
 
 
 def test_info_says_what_the_run_knows(generator, tiny):
-    lines = generator.info().splitlines()
+    lines = run_info(generator).splitlines()
     said = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines[:10]}
     assert said["actions"] == "jumps, sits, turns, walks, waves"
     assert (
@@ -164,6 +161,16 @@ def test_a_caption_of_unknown_words_gets_the_global_median_loosely(generator, ti
     assert generator.limits(UNSEEN) == limits_from_guess(median)
 
 
+def test_medians():
+    assert median_length([4, 7]) == 5  # 5.5 rounded down
+    assert median_length([9, 1, 4]) == 4
+    assert global_median([9, 1, 4, 7]) == 7
+    assert global_median([3]) == 3
+    for median in (median_length, global_median):
+        with pytest.raises(ValueError, match="the median of no lengths is undefined"):
+            median([])
+
+
 def test_max_new_tokens_is_a_hard_limit(generator):
     assert len(generator.generate(UNSEEN, max_new_tokens=3).tokens) <= 3
 
@@ -180,7 +187,7 @@ def test_only_codes_seen_with_a_caption_are_written(generator):
 
 def test_an_unseen_caption_may_use_every_code(generator):
     drawn = {c for s in range(40) for c in generator.generate(UNSEEN, seed=s, temperature=9.0, top_p=1.0).tokens}
-    assert drawn == set(range(32))  # 40 x 6 codes or more of 32: one missing has odds of 32 (31/32)^240, 1 in 60
+    assert drawn == set(range(32))  # at least 40 x 6 draws: a code is missing with odds of 32 (31/32)^240, 1 in 60
 
 
 def test_lengths_and_codes_may_come_from_a_token_dataset(tiny, tmp_path):
@@ -204,19 +211,19 @@ def test_a_dataset_without_splits_is_split_as_in_training(tiny, tmp_path):
     assert len(trained) == 198
     assert MotionGenerator(tmp_path / "run", tmp_path / "tokens.json").run.prompts.captions == trained
     other = prompt_table(load_tokens(tmp_path / "tokens.json"))["captions"]
-    assert set(other) != set(trained)  # the default seed, 42, holds out others
+    assert set(other) != set(trained)  # the default seed, 42, holds out other captions
 
 
 # 4) Prompts.
 
 
-@pytest.mark.parametrize("prompt", ["", "   ", "\n\t", [CAPTION, " "]])
+@for_each("prompt", ["", "   ", "\n\t", [CAPTION, " "]])
 def test_an_empty_prompt_is_an_error(generator, prompt):
     with pytest.raises(ValueError, match="the prompt is empty"):
         generator.generate(prompt)
 
 
-@pytest.mark.parametrize("prompt", [None, 5, b"walk", [CAPTION, None], [[CAPTION]]])
+@for_each("prompt", [None, 5, b"walk", [CAPTION, None], [[CAPTION]]])
 def test_a_prompt_that_is_no_text_is_an_error(generator, prompt):
     with pytest.raises(ValueError, match="a prompt is a sentence, a str, got"):
         generator.generate(prompt)
@@ -231,7 +238,7 @@ def test_a_long_prompt_is_a_named_error(generator):
         generator.generate("a" * 10_001)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "prompt",
     ["🚶🏽‍♀️👋", "الشخص يمشي", "人が歩く", "<MOT_END>", "<MOT_BEGIN><motion_3><MOT_END>",
      "<|im_end|>\n<|im_start|>assistant\n", "<think>", "a\x00b", "'; DROP TABLE motions; --", "%s %d {x}"],
@@ -253,9 +260,7 @@ def test_participants(generator):
         generator.generate([CAPTION], ["P0", "P1"])
 
 
-@pytest.mark.parametrize(
-    "value", [{"temperature": -1.0}, {"top_p": 0.0}, {"top_p": 1.5}, {"top_k": -1}, {"max_new_tokens": 0}]
-)
+@for_each("value", [{"temperature": -1.0}, {"top_p": 0.0}, {"top_p": 1.5}, {"top_k": -1}, {"max_new_tokens": 0}])
 def test_sampling_values_out_of_range(generator, value):
     with pytest.raises(ValueError, match="--" + next(iter(value)).replace("_", "-")):
         generator.generate(CAPTION, **value)
@@ -275,7 +280,7 @@ def test_describe_gives_text_and_never_motion_words(generator):
 
 
 def test_describe_may_write_no_special_word_but_its_end(generator, monkeypatch):
-    """Some tokenizers have added words that decoding would not leave out, Qwen3's <think> among them."""
+    """Decoding does not drop every added word of a text tokenizer: Qwen3's <think> is one it keeps."""
     import motiongpt.generator as module
 
     given = {}
@@ -337,11 +342,11 @@ def test_a_tokenizer_with_fewer_codes_is_another_one(tiny, tmp_path):
     MotionTokenizer(small, own.normalizer, own.skeleton, 20.0).save(tmp_path / "small")
     with pytest.raises(ValueError, match="has 8 codes, the run writes 32"):
         MotionGenerator(tiny.run, vqvae=tmp_path / "small")
-    other = VQVAE(own.config)  # as many codes, of other latents
+    other = VQVAE(own.config)  # the same number of codes, but other latents
     MotionTokenizer(other, own.normalizer, own.skeleton, 20.0).save(tmp_path / "other")
     with pytest.raises(ValueError, match="other is another tokenizer than the one whose codes this run writes"):
         MotionGenerator(tiny.run, vqvae=tmp_path / "other")
-    own.save(tmp_path / "same", torch.float16)  # as shipped
+    own.save(tmp_path / "same", torch.float16)  # the precision of shipped files
     assert MotionGenerator(tiny.run, vqvae=tmp_path / "same").motion_tokenizer.fps == 20.0
 
 

@@ -1,4 +1,4 @@
-"""Right commands, from invocations.py: they end well, write what they promise and say it."""
+"""The right commands of tests/invocations.py succeed, write what they promise and report it."""
 
 import shlex
 from pathlib import Path
@@ -9,7 +9,7 @@ from invocations import RIGHT, Right, add_to_world
 
 @pytest.fixture(scope="module")
 def world(tiny, script) -> Path:
-    """The tiny world with a dataset folder, once per worker."""
+    """The tiny world with a dataset folder, made once per worker."""
     if not (tiny.folder / "data").is_dir():
         add_to_world(tiny.folder, script)
     return tiny.folder
@@ -17,13 +17,14 @@ def world(tiny, script) -> Path:
 
 @pytest.fixture
 def here(tmp_path, monkeypatch) -> Path:
-    """An empty working directory, and none of the variables that would change a default."""
+    """An empty working directory, without the environment variables that change a default."""
     for name in ("WORK_DIR", "DATA_JSON_PATH", "VQVAE_CHECKPOINT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", RIGHT, ids=[case.name for case in RIGHT])
 def test_a_right_command_does_what_it_promises(script, world, here, case: Right):
     out = ""
@@ -50,7 +51,7 @@ def test_there_are_enough_of_them():
 
 
 def test_every_script_and_suffix_is_among_them():
-    """An output format that is added gets a right invocation too."""
+    """A new output format needs a right command too."""
     from motiongpt.motion import _WRITERS
 
     text = " ".join(command for case in RIGHT for command in case.commands)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from cases import for_each
 
 from motiongpt.config import LLM_PRESETS
 from motiongpt.layers import MLP, Attention, KVCache, RMSNorm, attend, rotary, rotate
@@ -20,7 +21,7 @@ def test_norm_is_its_formula():
 
 @pytest.mark.parametrize("weight_dtype", [torch.float32, torch.bfloat16])
 def test_norm_of_half_precision_input_reduces_in_fp32(weight_dtype):
-    """4,096 ones: a bf16 running sum stops growing at 256. The result may be off by one bf16 rounding, no more."""
+    """4,096 ones: a bf16 running sum stops growing at 256. The result may be off by one bf16 rounding."""
     norm = RMSNorm(4096, eps=0.0).to(weight_dtype)
     out = norm(torch.full((4096,), 3.0, dtype=torch.bfloat16))
     assert out.dtype == torch.bfloat16
@@ -47,13 +48,13 @@ def test_rotation_pairs_halves():
 
 
 def test_angles_are_fp32_for_bf16_models():
-    """Position 1001 in bf16 would be 1000: the angle of the first channel would be off by one radian."""
+    """Position 1001 in bf16 would be 1000, and the angle of the first channel would be off by one radian."""
     cos, _ = rotary(torch.tensor([1001]), 8, 1e6, torch.bfloat16)
     torch.testing.assert_close(cos[0, 0].float(), torch.tensor(1001.0).cos(), atol=2**-8, rtol=0)  # one bf16 rounding
 
 
-@pytest.mark.parametrize("T", [1, 5])
-@pytest.mark.parametrize("K", [1, 2, 4])
+@for_each("T", [1, 5])
+@for_each("K", [1, 2, 4])
 def test_grouped_attention_is_attention_with_repeated_keys(T, K):
     B, H, U, d = 2, 4, 5, 8
     q, k, v = torch.randn(B, H, T, d), torch.randn(B, K, U, d), torch.randn(B, K, U, d)

@@ -1,4 +1,4 @@
-"""The house rules that no reader would notice being broken, read off the syntax trees.
+"""House rules that a reader would not see broken, checked on the syntax trees.
 
 A module of `motiongpt/` imports only from strictly lower levels, inside functions too, so every file can be read
 after the ones below it. A package is one unit with one level; its own files, sub-packages included, import each
@@ -30,12 +30,13 @@ LEVEL = {unit: level for level, units in LEVELS.items() for unit in units.split(
 LAZY = {"matplotlib", "h5py", "smplx", "huggingface_hub", "PIL", "plotly", "imageio", "tensorboard"}
 FOREIGN = {"transformers", "peft", "scipy", "accelerate", "pytorch_lightning", "hydra", "pytest"}
 MAX_LINES, MAX_SCRIPT_LINES = 400, 150
-MAX_MODULES, MAX_PACKAGES = 18, 14  # at the top: `ls motiongpt` fits on a screen
+MAX_MODULES, MAX_PACKAGES = 18, 14  # of the top folder: `ls motiongpt` fits on a screen
 
-FILES = sorted(PACKAGE.rglob("*.py"))  # with __init__.py, which hand names on
+FILES = sorted(PACKAGE.rglob("*.py"))  # with __init__.py files, which only hand names on
 MODULES = [path for path in FILES if path.name != "__init__.py"]
 SCRIPT_FILES = sorted(SCRIPTS.glob("*.py"))
 SOURCES = [*FILES, *SCRIPT_FILES]
+USERS = [*SOURCES, *sorted((ROOT / "benchmarks").glob("*.py")), *sorted((ROOT / "tests").glob("*.py"))]
 
 
 def name_of(path: Path) -> str:
@@ -53,8 +54,8 @@ def nodes_of(path: Path) -> list[ast.AST]:
 
 
 def imports_of(path: Path, nodes: Iterable[ast.AST]) -> Iterator[str]:
-    """Dotted names that nodes of a file import, relative ones made absolute: `from motiongpt import lora` is
-    motiongpt.lora, and so is `from motiongpt.lora import inject`."""
+    """Dotted names that nodes of a file import. Relative ones become absolute: `from motiongpt import lora` and
+    `from motiongpt.lora import inject` both import motiongpt.lora."""
     package = ".".join(path.relative_to(ROOT).parent.parts)
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -68,7 +69,7 @@ def imports_of(path: Path, nodes: Iterable[ast.AST]) -> Iterator[str]:
 
 
 def at_import(path: Path) -> list[ast.AST]:
-    """The nodes that run when a file is imported: all but the insides of functions."""
+    """The nodes that run when a file is imported: everything outside functions."""
     nodes, queue = [], [tree_of(path)]
     while queue:
         node = queue.pop()
@@ -78,13 +79,39 @@ def at_import(path: Path) -> list[ast.AST]:
     return nodes
 
 
+@cache
+def defined_in(path: Path) -> set[str]:
+    """Names that a file defines at its top, inside `if` and `try` too; imported ones are not among them."""
+    names, queue = set(), list(tree_of(path).body)
+    while queue:
+        node = queue.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        else:
+            queue.extend(ast.iter_child_nodes(node))
+    return names
+
+
+def detours(path: Path, nodes: Iterable[ast.AST]) -> Iterator[str]:
+    """`from motiongpt.x import name` of a module x that does not define the name. Packages hand names on."""
+    for node in nodes:
+        module = getattr(node, "module", None) or ""
+        source = ROOT / f"{module.replace('.', '/')}.py"
+        if isinstance(node, ast.ImportFrom) and module.startswith("motiongpt.") and source.is_file():
+            for alias in node.names:
+                if alias.name not in defined_in(source):
+                    yield f"{name_of(path)}:{node.lineno} imports {alias.name} from {module}, which does not define it"
+
+
 def own_imports(path: Path, nodes: Iterable[ast.AST]) -> set[str]:
-    """What nodes of a file import of the package, as "motiongpt.data.tokens"; the package itself is left out."""
+    """The modules of the package that nodes of a file import, such as "motiongpt.data.tokens"."""
     return {name for name in imports_of(path, nodes) if name.startswith("motiongpt.")}
 
 
 def unit_of(module: str) -> str:
-    """The level's holder: "motiongpt.data.readers.bvh" belongs to the unit data."""
+    """What has one level: "motiongpt.data.readers.bvh" belongs to the unit data."""
     return module.split(".")[1]
 
 
@@ -160,6 +187,19 @@ def test_nothing_imports_a_script():
 # 2) What is imported where.
 
 
+def test_a_name_is_imported_from_the_module_that_defines_it():
+    report(detour for path in USERS for detour in detours(path, nodes_of(path)))
+
+
+def test_a_detour_would_be_seen():
+    source = "from motiongpt.loops import train, Checkpoint, nn\nfrom motiongpt.features import Normalizer\n"
+    path, nodes = PACKAGE / "data" / "batches.py", list(ast.walk(ast.parse(source)))
+    assert list(detours(path, nodes)) == [
+        f"motiongpt/data/batches.py:1 imports {name} from motiongpt.loops, which does not define it"
+        for name in ("Checkpoint", "nn")
+    ]
+
+
 def test_oracles_stay_in_tests():
     report(
         f"{name_of(path)} imports {name}"
@@ -185,7 +225,7 @@ def test_importing_the_package_is_light():
 
 
 def test_every_public_name_is_there():
-    """The contracts in Python: what the top level and the packages hand on."""
+    """The names that other people's Python code imports."""
     code = """
 import motiongpt
 [getattr(motiongpt, name) for name in motiongpt.__all__]
@@ -228,7 +268,7 @@ def test_no_silent_failures():
                 dropped = all(isinstance(step, ast.Pass) for step in node.body)
                 problems += [f"{where} an exception is dropped"] if dropped else []
             if isinstance(node, ast.keyword):
-                value = getattr(node.value, "value", None)  # of what is no constant: None, which is neither
+                value = getattr(node.value, "value", None)  # None if it is no constant
                 problems += [f"{where} {node.arg}=False"] * (node.arg in ("strict", "weights_only") and value is False)
                 unpickles = node.arg == "allow_pickle" and (value is not False)
                 problems += [f"{where} unpickles"] * unpickles
@@ -236,7 +276,7 @@ def test_no_silent_failures():
 
 
 def test_no_work_at_import():
-    """No seed is set, nothing is read, made or parsed when a file is imported."""
+    """Importing a file sets no seed, makes no folder and parses no arguments."""
     banned = ("seed", "manual_seed", "mkdir", "makedirs", "parse_args", "getenv")
     report(
         f"{name_of(path)}:{node.lineno} {ast.unparse(node.func)} at import"
@@ -247,7 +287,7 @@ def test_no_work_at_import():
 
 
 def test_no_global_randomness_in_the_library():
-    """np.random.<draw> shares one state; torch.manual_seed is for the loop, which owns the process's dropout."""
+    """np.random functions share one state. Only the loop may call torch.manual_seed: it owns the dropout."""
     problems = []
     for path in FILES:
         for node in nodes_of(path):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from cases import for_each, seeded
 
 from motiongpt.config import LLM_PRESETS
 from motiongpt.layers import rotary
@@ -14,21 +15,21 @@ CLOSE = dict(atol=1e-5, rtol=1e-5)  # fp32, the same sums in another order
 
 
 def make(seed: int = 0, **changes) -> LLM:
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     llm = LLM(replace(TINY, **changes), generator).eval()
     with torch.no_grad():
-        for parameter in llm.parameters():  # far from the initial 0.02, ones and zeros, so that every path matters
+        for parameter in llm.parameters():  # far from the initial values, so that every path matters
             noise = torch.randn(parameter.shape, generator=generator)
             parameter.copy_(5 * parameter if parameter.dim() == 2 else parameter + 0.2 * noise)
     return llm
 
 
 def draw(low: int, high: int, *shape: int) -> torch.Tensor:
-    return torch.randint(low, high, shape, generator=torch.Generator().manual_seed(7))
+    return torch.randint(low, high, shape, generator=seeded(7))
 
 
 def test_same_generator_same_weights():
-    one, two = LLM(TINY, torch.Generator().manual_seed(3)), LLM(TINY, torch.Generator().manual_seed(3))
+    one, two = LLM(TINY, seeded(3)), LLM(TINY, seeded(3))
     assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
 
 
@@ -37,9 +38,9 @@ def test_same_generator_same_weights():
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_new_rows_are_a_longer_table(tied):
-    """Base rows up to first_id and the new ones give what one table of V rows gives, in logits and in gradients."""
+    """Base rows up to first_id and the new rows equal one table of V rows, in logits and in gradients."""
     llm = make(tie_embeddings=tied)
-    llm.extend(290, 25, torch.Generator().manual_seed(1))
+    llm.extend(290, 25, seeded(1))
     assert llm.vocab_size == 315
     merged = make(tie_embeddings=tied, vocab_size=315)
     state = llm.state_dict()
@@ -63,15 +64,15 @@ def test_new_rows_are_a_longer_table(tied):
 def test_new_rows_start_near_the_mean_of_the_base_rows():
     llm = make(hidden_size=64, head_dim=16)
     base = llm.embed_tokens.weight.detach().clone()
-    llm.embed_tokens.weight.data[200:] = 1e6  # rows of a padded table, never trained: they must not count
-    llm.extend(200, 400, torch.Generator().manual_seed(1))
+    llm.embed_tokens.weight.data[200:] = 1e6  # padding of the table: it must not count
+    llm.extend(200, 400, seeded(1))
     mean, std = base[:200].mean(0), base[:200].std(0, correction=0)
     noise = (llm.new_in - mean) / std
     assert abs(noise.std().item() - 0.02) < 0.001  # 25,600 draws: the standard error of their std is 0.0001
-    assert len(llm.new_in.unique(dim=0)) == 400  # no two words start equal
+    assert len(llm.new_in.unique(dim=0)) == 400  # no two words start as equals
     assert torch.equal(llm.embed_tokens.weight[:200], base[:200])
     again = make(hidden_size=64, head_dim=16)
-    again.extend(200, 400, torch.Generator().manual_seed(1))
+    again.extend(200, 400, seeded(1))
     assert torch.equal(again.new_in, llm.new_in)
 
 
@@ -83,7 +84,7 @@ def test_extend_from_base_takes_rows_out_of_a_merged_table():
     torch.testing.assert_close(llm(ids), before, **CLOSE)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "arguments, message",
     [
         ((301, 5), "first id 301"),
@@ -104,8 +105,8 @@ def test_extend_once_only():
         llm.extend(300, 5)
 
 
-@pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("span", [(0, 310), (10, 20), (280, 290), (285, 305), (290, 310), (300, 301), (0, 1)])
+@for_each("tied", [True, False])
+@for_each("span", [(0, 310), (10, 20), (280, 290), (285, 305), (290, 310), (300, 301), (0, 1)])
 def test_span_is_a_slice_of_the_logits(tied, span):
     llm = make(tie_embeddings=tied)
     llm.extend(290, 20)
@@ -113,7 +114,7 @@ def test_span_is_a_slice_of_the_logits(tied, span):
     torch.testing.assert_close(llm.logits(hidden, span), llm.logits(hidden)[..., span[0] : span[1]], **CLOSE)
 
 
-@pytest.mark.parametrize("span", [(5, 5), (-1, 4), (0, 301), (9, 3)])
+@for_each("span", [(5, 5), (-1, 4), (0, 301), (9, 3)])
 def test_span_outside_the_vocabulary(span):
     with pytest.raises(ValueError, match="span must be inside ids 0 to 300"):
         make().logits(torch.randn(1, 32), span)
@@ -129,10 +130,10 @@ def test_ids_past_the_vocabulary_are_an_error():
 # Cache and padding
 
 
-@pytest.mark.parametrize("kind", ["qwen2", "qwen3"])
-@pytest.mark.parametrize("chunks", [(9, 1, 1, 1), (1,) * 12, (5, 7), (12,)])
+@for_each("kind", ["qwen2", "qwen3"])
+@for_each("chunks", [(9, 1, 1, 1), (1,) * 12, (5, 7), (12,)])
 def test_cached_steps_equal_one_pass(kind, chunks):
-    """Prefill and single steps, token by token, and two long pieces."""
+    """Prefill and single steps, token by token, and in two long pieces."""
     llm = make(qkv_bias=kind == "qwen2", qk_norm=kind == "qwen3")
     ids = draw(0, 300, 2, 12)
     with torch.inference_mode():
@@ -150,19 +151,19 @@ def test_left_padded_row_equals_the_row_alone(cached):
     start = torch.tensor([0, 5, 11])
     with torch.inference_mode():
         if cached:
-            cache = llm.new_cache(3, T + 4)  # longer than needed: unused capacity must not be seen
+            cache = llm.new_cache(3, T + 4)  # longer than needed, as unused capacity must not be seen
             pieces = [llm.hidden(piece, cache=cache, start=start) for piece in ids.split((9, 1, 1, 1), dim=1)]
             hidden = torch.cat(pieces, 1)
         else:
             hidden = llm.hidden(ids, start=start)
-        assert hidden.isfinite().all()  # padding too: a NaN would spread through the next layer's values
+        assert hidden.isfinite().all()  # also in the padding: a NaN would spread through the next layer's values
         for row, first in enumerate(start.tolist()):
             alone = llm.hidden(ids[row : row + 1, first:])
             torch.testing.assert_close(hidden[row : row + 1, first:], alone, **CLOSE)
 
 
 def test_positions_count_from_the_first_real_token(monkeypatch):
-    """Scores depend on distances only, so this would show in roundings alone: look at the positions."""
+    """Rotary scores depend on distances only, so logits would hardly show this: look at the positions."""
     seen = []
     monkeypatch.setattr(
         "motiongpt.llm.rotary", lambda positions, *rest: seen.append(positions) or rotary(positions, *rest)

@@ -1,4 +1,4 @@
-"""The loop: ten steps are five, a stop and five; accumulation is the large batch; NaNs and signals are survived."""
+"""The loop: ten steps equal five, a stop and five; accumulation equals a large batch; it survives NaNs and signals."""
 
 import json
 import math
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from cases import for_each, seeded
 from torch import nn
 
 from motiongpt import loops, lora
@@ -60,13 +61,13 @@ def run(model, folder, batches=None, loss=None, config=CONFIG, **kwargs):
 
 
 def records(folder: Path) -> list[dict]:
-    """metrics.jsonl without the speeds, which are the clock's."""
+    """metrics.jsonl without the speeds, which depend on the clock."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [{k: v for k, v in line.items() if not k.endswith("_per_s")} for line in lines]
 
 
 def stop_at(loss, call: int):
-    """The loss, with a SIGTERM sent to this very process in its `call`-th call: an ordinary `kill`."""
+    """The loss, which sends this process a SIGTERM, as `kill` does, in its `call`-th call."""
     calls = 0
 
     def wrapped(batch):
@@ -98,7 +99,7 @@ def vqvae_job():
 
 
 def llm_job():
-    generator = torch.Generator().manual_seed(1)
+    generator = seeded(1)
     llm = LLM(LLM_PRESETS["tiny"], generator)
     llm.extend(290, 20, generator)
     lora.inject(llm, LoRAConfig(lora_r=4, lora_dropout=0.3), generator)
@@ -115,10 +116,11 @@ def llm_job():
     return llm, BucketedBatches(list(range(11)), 4, 5, collate), loss
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("job", [vqvae_job, llm_job])
 def test_ten_steps_equal_five_a_stop_and_five(tmp_path, job, precision):
-    """Bit for bit: parameters, codebook, optimizer moments, random state and metrics (the log spans the stop)."""
+    """Bit for bit: parameters, codebook, moments, random state and metrics, with a log line that spans the stop."""
     config = replace(CONFIG, log_every=3, grad_accum=2)
     model, batches, loss = job()
     start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -126,7 +128,7 @@ def test_ten_steps_equal_five_a_stop_and_five(tmp_path, job, precision):
     assert whole.finished and whole.step == 10
 
     stopped, batches, loss = job()
-    torch.randn(17)  # whatever random numbers were used before
+    torch.randn(17)  # random numbers used before do not matter
     result = run(stopped, tmp_path / "two", batches, stop_at(loss, 9), config, precision=precision)  # in step 5
     assert not result.finished and result.step == 5
     resumed, batches, loss = job()
@@ -144,13 +146,13 @@ def test_ten_steps_equal_five_a_stop_and_five(tmp_path, job, precision):
     assert all(torch.equal(saved[0][name], saved[1][name]) for name in saved[0])
     assert records(tmp_path / "whole") == records(tmp_path / "two")
     assert [line["step"] for line in records(tmp_path / "two")] == [3, 6, 9, 10]
-    if job is llm_job:  # frozen weights are the backbone's: neither moved nor saved
+    if job is llm_job:  # frozen weights are neither moved nor saved
         assert all(name == "new_in" or "lora_" in name for name in moved)
         assert not any("embed_tokens" in name for name in saved[0])
 
 
 def test_killed_between_saves_goes_back_to_the_last_one(tmp_path):
-    """kill -9 at step 7 with a save at 4: the metrics of steps 5 to 7 are dropped, and the end is the same."""
+    """After a kill -9 at step 7 and a save at step 4, the metrics of steps 5 to 7 are dropped; the end is the same."""
     config = replace(CONFIG, save_every=4)
     model = linear()
     run(model, tmp_path / "whole", config=config)
@@ -166,7 +168,7 @@ def test_killed_between_saves_goes_back_to_the_last_one(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(killed, tmp_path / "two", loss=loss, config=config)
     with open(tmp_path / "two" / "metrics.jsonl", "a") as file:
-        file.write('{"step": 8, "lo')  # the write the kill cut
+        file.write('{"step": 8, "lo')  # a write that the kill cut off
     assert len((tmp_path / "two" / "metrics.jsonl").read_text().splitlines()) == 8
     resumed = linear()
     run(resumed, tmp_path / "two", config=config)
@@ -175,7 +177,7 @@ def test_killed_between_saves_goes_back_to_the_last_one(tmp_path):
 
 
 def test_a_second_run_of_the_same_folder_is_refused(tmp_path):
-    """Before it reads or writes anything: the damaged state that it would set aside stays where it is."""
+    """Before it reads or writes anything: a damaged state, which it would set aside, stays where it is."""
     config = replace(CONFIG, save_every=2)
     model = linear()
     run(model, tmp_path / "whole", config=config)
@@ -226,7 +228,7 @@ def test_other_settings_do_not_resume(tmp_path):
             run(linear(), tmp_path, fingerprint=other)
 
 
-def test_of_nested_settings_only_those_that_differ_are_said(tmp_path):
+def test_only_nested_settings_that_differ_are_named(tmp_path):
     run(linear(), tmp_path, fingerprint={"data": "abc", "model": {"width": 32, "depth": 3}})
     with pytest.raises(ValueError, match=r"settings \(width 32 there, 64 here\)"):
         run(linear(), tmp_path, fingerprint={"data": "abc", "model": {"width": 64, "depth": 3}})
@@ -236,7 +238,7 @@ def test_of_nested_settings_only_those_that_differ_are_said(tmp_path):
 
 
 class Joined(Points):
-    """Two consecutive micro-batches of Points as one."""
+    """Two consecutive micro-batches of Points joined into one."""
 
     def __call__(self, micro_step: int) -> dict:
         parts = [Points(self.counts)(2 * micro_step + i) for i in range(2)]
@@ -259,7 +261,7 @@ def test_accumulation_with_uneven_counts_is_the_large_batch(tmp_path):
     for a, b in zip(records(tmp_path / "small"), records(tmp_path / "large"), strict=True):
         assert a == pytest.approx(b, abs=1e-12)
 
-    def mean_of_means(batch):  # what this is not
+    def mean_of_means(batch):  # the usual mistake
         value, _ = double(naive)(batch)
         return value / batch["count"] * 4, {}
 
@@ -276,8 +278,8 @@ def test_get_lr_is_these_numbers():
     assert [get_lr(step, 12, constant) for step in (0, 3, 11)] == [0.25, 1.0, 1.0]
 
 
-@pytest.mark.parametrize("warmup", [0.0, 0.01, 0.1, 0.3, 1, 7, 500])
-@pytest.mark.parametrize("total", [1, 3, 100])
+@for_each("warmup", [0.0, 0.01, 0.1, 0.3, 1, 7, 500])
+@for_each("total", [1, 3, 100])
 def test_get_lr_never_wastes_a_step(warmup, total):
     config = TrainConfig(lr=2e-4, warmup=warmup)
     rates = [get_lr(step, total, config) for step in range(total)]
@@ -297,7 +299,7 @@ def test_total_steps():
 
 
 def nan_at(model, *steps):
-    """The loss, NaN in the given calls (and in all after the last where it is negative)."""
+    """The loss, NaN in the given calls; a negative number means all calls after it."""
     calls = 0
 
     def loss(batch):
@@ -318,7 +320,7 @@ def test_a_nan_step_is_skipped_and_counted(tmp_path):
     assert torch.isfinite(model.weight).all() and "skipped 2" in lines[-1]
     bad = [line for line in records(tmp_path) if "loss" not in line]
     assert [line["step"] for line in bad] == [4, 5]
-    # a skipped step moves nothing: the same as a run whose optimizer was not called there
+    # a skipped step moves nothing, as if the optimizer had not been called
     optimizer = make_optimizer(clean, CONFIG)
     for step in range(10):
         if step in (3, 4):
@@ -347,12 +349,12 @@ def test_ten_nan_steps_in_a_row_stop_the_run(tmp_path, save_every):
         saved = read_tensors(tmp_path / "state" / "last" / "tensors.safetensors")
         assert all(torch.isfinite(t).all() for name, t in saved.items() if name.startswith(("model/", "optimizer/")))
         again = linear()
-        result = run(again, tmp_path, config=config)  # with a loss that behaves, it goes on from there
+        result = run(again, tmp_path, config=config)  # with a good loss it resumes from there
         assert result.finished and torch.isfinite(again.weight).all()
 
 
 def test_bad_steps_in_a_row_are_counted_across_a_resume(tmp_path):
-    """Otherwise a run that is stopped every five minutes never gives up."""
+    """Otherwise a run that is stopped every five minutes would never give up."""
     model, config = linear(), replace(CONFIG, max_steps=40)
     result = run(model, tmp_path, loss=stop_at(nan_at(model, -4), 10), config=config)
     assert result.step == 10
@@ -386,7 +388,7 @@ needs_fp16 = pytest.mark.skipif(not fp16_works(), reason="this PyTorch has no fp
 
 @needs_fp16
 def test_fp16_with_gradient_scaling(tmp_path):
-    """It learns what fp32 learns, survives a NaN loss, and resumes with its scale."""
+    """It learns what fp32 learns, survives a NaN loss, and resumes with its loss scale."""
 
     def gentle(loss):  # small enough for fp16 gradients at the first scale, 2 ** 16
         return lambda batch: (0.05 * loss(batch)[0], {})
@@ -407,7 +409,7 @@ def test_fp16_with_gradient_scaling(tmp_path):
 
 @needs_fp16
 def test_fp16_overflow_is_the_scalers_but_not_for_ever(tmp_path):
-    """A gradient that is infinite at any scale ends the run once the scale is down at 1: 16 halvings and 10 steps."""
+    """A gradient that is infinite at any scale ends the run when the scale is 1: after 16 halvings and 10 steps."""
     model = linear()
     with pytest.raises(FloatingPointError, match="step 26"):
         run(
@@ -423,7 +425,7 @@ def test_fp16_overflow_is_the_scalers_but_not_for_ever(tmp_path):
 
 
 def test_ctrl_c_saves_and_a_second_one_interrupts(tmp_path):
-    model, former = linear(), signal.getsignal(signal.SIGINT)  # of a command in the background: it is ignored
+    model, former = linear(), signal.getsignal(signal.SIGINT)  # a command in the background ignores it
 
     def once(batch):
         os.kill(os.getpid(), signal.SIGINT)
@@ -443,7 +445,7 @@ def test_ctrl_c_saves_and_a_second_one_interrupts(tmp_path):
 
 
 def test_max_minutes(tmp_path, monkeypatch):
-    """Every look at the clock is half a minute later than the one before."""
+    """Every reading of the clock is half a minute after the one before."""
     clock = iter(range(0, 10**6, 30))
     monkeypatch.setattr(loops.time, "monotonic", lambda: next(clock))
     config = replace(CONFIG, max_minutes=3)
@@ -454,7 +456,7 @@ def test_max_minutes(tmp_path, monkeypatch):
 
 
 def test_trains_outside_the_main_thread(tmp_path):
-    """Signals belong to the main thread; a loop in another one does without."""
+    """Only the main thread can handle signals; a loop in another thread does without."""
     results = []
     thread = threading.Thread(target=lambda: results.append(run(linear(), tmp_path)))
     thread.start()
@@ -488,13 +490,13 @@ def test_the_best_model_is_exported_on_improvement_only(tmp_path):
 
 @pytest.mark.parametrize("value", [float("nan"), math.inf])
 def test_a_validation_that_was_never_finite_ends_the_run(tmp_path, value):
-    """There would be nothing exported at the end; after a finite one there is, and the run goes on (above)."""
+    """There is no model to export. After a finite validation there is one, and the run goes on (the test above)."""
     with pytest.raises(FloatingPointError, match=f"validation loss is {value} at step 5"):
         run(linear(), tmp_path, config=replace(CONFIG, eval_every=5), validate=lambda: {"loss": value})
 
 
-def test_the_speed_is_that_of_the_steps(tmp_path, monkeypatch):
-    """A step takes 1 s of 8 labels, a validation an hour: 8 labels/s."""
+def test_the_logged_speed_is_that_of_the_steps_alone(tmp_path, monkeypatch):
+    """A step with 8 labels takes 1 s, a validation an hour: 8 labels/s."""
     clock = [0.0]
     monkeypatch.setattr(loops.time, "monotonic", lambda: clock[0])
     model = linear()
@@ -513,7 +515,7 @@ def test_the_speed_is_that_of_the_steps(tmp_path, monkeypatch):
 
 
 def test_numbers_to_log_may_be_tensors(tmp_path):
-    """They are read when they are logged or saved, so a step does not wait for them."""
+    """They are read when they are logged or saved; a step does not wait for them."""
     model, plain = linear(), linear()
 
     def loss(batch):
@@ -565,6 +567,39 @@ def test_curves_and_log_line(tmp_path):
 
 
 # ---- parts ------------------------------------------------------------------------------------------------------
+
+
+def test_the_state_survives_json():
+    """Bit for bit, with an infinite best score and with tensors among the numbers to log."""
+    begun = loops.LoopState(step=3, worse=2, skipped=1, bad_in_a_row=1, sums={"loss": [0.1, torch.tensor(0.25)]})
+    values = json.loads(json.dumps(begun.to_dict(), allow_nan=False))
+    assert values == {
+        "step": 3, "best": None, "worse": 2, "skipped": 1, "bad_in_a_row": 1, "sums": {"loss": [0.1, 0.25]},
+    }  # fmt: skip
+    assert loops.LoopState.from_dict(values) == replace(begun, sums={"loss": [0.1, 0.25]})
+    validated = replace(begun, best=0.1 + 0.2, sums={})
+    assert loops.LoopState.from_dict(json.loads(json.dumps(validated.to_dict()))) == validated
+
+
+def test_older_states_resume(tmp_path):
+    """They lack three keys, which have a default; all other keys are required."""
+    former = {"step": 7, "total_steps": 10, "best": 0.5, "skipped": 2, "scaler": {}, "fingerprint": {}}
+    assert loops.LoopState.from_dict(former) == loops.LoopState(step=7, best=0.5, skipped=2)
+    for name in ("step", "best", "skipped"):
+        with pytest.raises(KeyError, match=name):
+            loops.LoopState.from_dict({key: value for key, value in former.items() if key != name})
+
+    config = replace(CONFIG, save_every=1)
+    model = linear()
+    run(model, tmp_path / "whole", config=config)
+    model = linear()
+    run(model, tmp_path / "two", loss=stop_at(squares(model), 5), config=config)
+    path = tmp_path / "two" / "state" / "last" / "state.json"
+    saved = read_json(path)
+    assert sorted(saved) == sorted([*former, "bad_in_a_row", "sums", "worse"])
+    path.write_text(json.dumps({key: saved[key] for key in former}))
+    assert run(linear(), tmp_path / "two", config=config).finished
+    assert records(tmp_path / "two") == records(tmp_path / "whole")
 
 
 def test_weight_decay_is_for_matrices():

@@ -1,10 +1,11 @@
-"""Metrics against numbers worked out by hand, and against scipy where it has them."""
+"""Metrics against numbers worked out by hand, and against scipy if it has them."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
+from cases import for_each
 
 from motiongpt.metrics.embeddings import (
     diversity,
@@ -18,12 +19,11 @@ from motiongpt.metrics.embeddings import (
 )
 from motiongpt.metrics.joints import (
     acceleration_error,
-    bone_length_drift,
     bone_lengths,
-    displacement_errors,
     floor_penetration,
     foot_skate,
     jerk,
+    length_drift,
     limit_violation,
     mpjpe,
     pa_mpjpe,
@@ -32,11 +32,9 @@ from motiongpt.metrics.joints import (
 )
 from motiongpt.metrics.tokens import (
     code_counts,
-    edit_distance,
     edit_distances,
     length_accuracy,
     perplexity,
-    token_distance,
     token_distances,
 )
 
@@ -56,7 +54,7 @@ def test_mpjpe_properties():
     a, b = torch.randn(4, 7, 22, 3), torch.randn(4, 7, 22, 3)
     assert mpjpe(a, b).shape == (4, 7) and (mpjpe(a, a) == 0).all()
     torch.testing.assert_close(mpjpe(a, b), mpjpe(b, a))
-    torch.testing.assert_close(mpjpe(a + 3.0, b), mpjpe(a, b))  # root-aligned: where the body stands is no matter
+    torch.testing.assert_close(mpjpe(a + 3.0, b), mpjpe(a, b))  # root-aligned: the place of the body does not matter
     with pytest.raises(ValueError, match=r"equal shapes, got \(4, 7, 22, 3\) and \(4, 7, 21, 3\)"):
         mpjpe(a, b[:, :, :21])
 
@@ -98,7 +96,7 @@ def test_pa_mpjpe_does_not_mirror():
 
 
 def test_procrustes_against_scipy():
-    """scipy's procrustes may mirror, so the oracle is its rotation alone; the scale is least squares by hand."""
+    """scipy's procrustes may mirror, so only its rotation is the oracle; the scale is least squares by hand."""
     Rotation = pytest.importorskip("scipy.spatial.transform").Rotation
     predicted, target = poses(6), poses(6)
     aligned = procrustes_align(predicted, target)
@@ -107,7 +105,7 @@ def test_procrustes_against_scipy():
         rotation, _ = Rotation.align_vectors(t0, p0)
         turned = rotation.apply(p0)
         scale = (turned * t0).sum() / (p0**2).sum()
-        wanted = np.linalg.norm(scale * turned - t0, axis=-1).mean()  # where the roots end up is not forgiven
+        wanted = np.linalg.norm(scale * turned - t0, axis=-1).mean()  # the roots are not aligned
         assert float(pa_mpjpe(p, t)) == pytest.approx(wanted, abs=1e-9)
         np.testing.assert_allclose(ours.numpy(), scale * turned + t.mean(0).numpy(), atol=1e-9)  # float64 SVDs
 
@@ -133,17 +131,6 @@ def test_velocity_and_acceleration_by_hand():
     assert acceleration_error(predicted.expand(5, 4, 2, 3), target.expand(5, 4, 2, 3)).shape == (5, 2)
 
 
-def test_displacement_errors_by_hand():
-    target = torch.zeros(2, 4, 3)
-    predicted = target.clone()
-    predicted[0, :, 0] = 1.0  # four joints 1 m off: sqrt(4)
-    predicted[1, 2] = torch.tensor([3.0, 0.0, 4.0])
-    ade, fde = displacement_errors(predicted, target)
-    assert (ade.item(), fde.item()) == (3.5, 5.0)
-    with pytest.raises(ValueError, match="at least one frame"):
-        displacement_errors(predicted[:0], target[:0])
-
-
 # Joints alone.
 
 
@@ -166,7 +153,7 @@ def test_foot_skate_by_hand():
 
 
 def test_a_single_fast_step_is_not_skating():
-    """GMD's mean over five steps: one step of 2 m/s among still ones is 0.4 m/s on average, one of 3 m/s 0.6."""
+    """GMD's mean over five steps: one step of 2 m/s among still ones averages 0.4 m/s, one of 3 m/s 0.6 m/s."""
     for size, wanted in ((0.2, 0), (0.3, 1)):
         joints = torch.zeros(12, 1, 3)
         joints[6:, 0, 2] = size
@@ -200,20 +187,20 @@ def test_jerk_by_hand():
         assert jerk(joints, fps).tolist() == pytest.approx([3.0] * 6)  # the mean of 6 and of a joint at rest
 
 
-def test_bone_length_drift_by_hand():
+def test_length_drift_by_hand():
     joints = torch.zeros(2, 3, 3)
     joints[:, 1, 0] = torch.tensor([1.0, 3.0])  # lengths 1 and 3: deviation 1, mean 2
     joints[:, 2] = joints[:, 1] + torch.tensor([0.0, 2.0, 0.0])  # rigid
-    assert bone_length_drift(joints, (-1, 0, 1)) == pytest.approx(0.25)
-    assert bone_length_drift(joints + torch.randn(2, 1, 3), (-1, 0, 1)) == pytest.approx(0.25)
+    assert length_drift(bone_lengths(joints, (-1, 0, 1))) == pytest.approx(0.25)
+    assert length_drift(bone_lengths(joints + torch.randn(2, 1, 3), (-1, 0, 1))) == pytest.approx(0.25)
 
 
 def test_bones_of_several_clips_at_once():
     clips = torch.randn(3, 5, 4, 3)
     parents = (-1, 0, 1, 0)
-    together = bone_length_drift(clips, parents)
-    assert together.tolist() == pytest.approx([float(bone_length_drift(clip, parents)) for clip in clips])
     lengths = bone_lengths(clips, parents)
+    alone = [float(length_drift(bone_lengths(clip, parents))) for clip in clips]
+    assert length_drift(lengths).tolist() == pytest.approx(alone)
     assert lengths.shape == (3, 5, 3)
     assert lengths[1, 2, 1] == pytest.approx(math.dist(clips[1, 2, 2].tolist(), clips[1, 2, 1].tolist()), rel=1e-6)
 
@@ -275,18 +262,19 @@ def by_eigenvalues(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a.mean(0) - b.mean(0)).square().sum() + traces - 2 * torch.linalg.svdvals(roots[0] @ roots[1]).sum())
 
 
-@pytest.mark.parametrize(
-    ("N", "M", "rel"), [(20, 50, 2e-8), (50, 20, 2e-8), (20, 30, 2e-8), (32, 33, 1e-11), (60, 50, 1e-12)]
-)
+@for_each("N, M, rel", [(20, 50, 2e-8), (50, 20, 2e-8), (20, 30, 2e-8), (32, 33, 1e-11), (60, 50, 1e-12)])
 def test_fid_is_the_same_from_rows_and_from_eigenvalues(N, M, rel):
-    """32 dimensions: rows on one side, on both or on none. Where N <= D, eigenvalues that are 0 come out as 1e-16 of
-    the largest, of which the root is 1e-8 in each of up to 31 dimensions; from N = D + 1 on there are none."""
+    """32 dimensions, with the root of rows on one side, on both or on none.
+
+    For N <= D, eigenvalues that should be 0 come out as 1e-16 of the largest. Their roots are 1e-8 in each of up to 31
+    dimensions. For N > D there are none.
+    """
     a, b = embeddings(N, 32, 0), embeddings(M, 32, 1)
     assert fid(a, b, allow_few=True) == pytest.approx(by_eigenvalues(a, b), rel=rel)
 
 
 def test_fid_of_few_samples_against_scipy():
-    """sqrtm of the singular product, as the field computes it; its own error is that of such a root, 1e-8 each."""
+    """sqrtm of the singular product, as the field computes it; each such root has an error of 1e-8."""
     linalg = pytest.importorskip("scipy.linalg")
     a, b = embeddings(20, 32, 0), embeddings(25, 32, 1)
     A, B = (np.cov(x.numpy(), rowvar=False) for x in (a, b))
@@ -314,7 +302,7 @@ def test_r_precision_by_hand():
 
 
 def test_retrieval_ranks_by_hand():
-    """The line of the test above: ranks 1, 3, 2; a fourth pair is left over in groups of three."""
+    """The points of the test above have ranks 1, 3, 2; a group of three leaves one of ten pairs over."""
     text, motion = torch.tensor([[0.0], [1.0], [5.0]]), torch.tensor([[0.0], [4.0], [3.9]])
     assert retrieval_ranks(text, motion, np.random.default_rng(0), group=3).tolist() == [1, 3, 2]
     assert top_shares(torch.tensor([1, 3, 2, 0]), 3) == pytest.approx((1 / 3, 2 / 3, 1.0))
@@ -363,6 +351,14 @@ def test_diversity_and_multimodality():
 
 
 # Token sequences.
+
+
+def edit_distance(a, b) -> int:
+    return int(edit_distances([(a, b)])[0])
+
+
+def token_distance(tokens, references) -> dict[str, float]:
+    return {name: float(value[0]) for name, value in token_distances([tokens], [references]).items()}
 
 
 def test_edit_distance_by_hand():

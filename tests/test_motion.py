@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from cases import for_each
 from PIL import Image
 
 from motiongpt.body.skeletons import HUMANML3D, KIT
@@ -61,20 +62,18 @@ def test_json(tmp_path):
     assert record["tokens"] == [42, 18, 91] and record["skeleton"] == "humanml3d-22" and record["fps"] == 20.0
     np.testing.assert_allclose(
         record["joints"], random_joints(), atol=6e-7
-    )  # written to 1e-6: half of it, plus float32
+    )  # rounded to 1e-6, so off by half of that, plus float32 rounding
 
 
 def test_txt(tmp_path):
-    pytest.importorskip("motiongpt.vocab")
     (path,) = motion().save(tmp_path / "walk.txt")
     assert path.read_text() == "<MOT_BEGIN><motion_42><motion_18><motion_91><MOT_END>\n"
 
 
 def test_folder(tmp_path):
-    pytest.importorskip("motiongpt.vocab")
     paths = motion().save(tmp_path / "walk")
     assert [p.name for p in paths] == ["motion.npy", "motion.gif", "motion.txt"]
-    assert sorted(p.name for p in (tmp_path / "walk").iterdir()) == sorted(p.name for p in paths)  # no temporaries
+    assert sorted(p.name for p in (tmp_path / "walk").iterdir()) == sorted(p.name for p in paths)  # no temporary files
     (tmp_path / "a.folder").mkdir()
     assert len(motion().save(tmp_path / "a.folder")) == 3
     assert [p.name for p in motion(joints=None).save(tmp_path / "tokens")] == ["motion.txt"]
@@ -108,7 +107,7 @@ def test_a_failed_save_leaves_the_former_file(tmp_path):
     assert path.read_bytes() == b"former" and len(list(tmp_path.iterdir())) == 1
 
 
-@pytest.mark.parametrize(
+@for_each(
     "changes, message",
     [
         (dict(joints=np.zeros((4, 66))), "shape"),
@@ -170,7 +169,7 @@ def test_where_output_cannot_go_is_said_before_it_is_made(tmp_path):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "a.folder").mkdir()
     for name in ("m.npy", "deep/er/m.npy", "new", "a.folder", "a.folder/m.gif", "file"):
-        if name == "file":  # it has no suffix: it would be a folder
+        if name == "file":  # without a suffix it would be a folder
             with pytest.raises(NotADirectoryError, match="--out .*file is a file, not a folder"):
                 output_path(tmp_path / name, "--out")
         else:
@@ -192,7 +191,7 @@ def test_a_closed_folder_is_said(tmp_path, monkeypatch):
     def closed(dir):
         raise PermissionError(13, "Permission denied", str(dir))
 
-    monkeypatch.setattr("tempfile.TemporaryFile", closed)  # a folder's mode does not keep root out
+    monkeypatch.setattr("tempfile.TemporaryFile", closed)  # a folder's mode does not stop root
     with pytest.raises(PermissionError, match=r"m.npy: nothing can be written in .* \(Permission denied\)"):
         output_path(tmp_path / "new" / "m.npy")
 

@@ -1,4 +1,4 @@
-"""A user's own file comes in without a data set: the same codes as by way of one, a sentence, a picture."""
+"""A user's own file needs no data set: it gives the same codes as with one, a sentence, a picture."""
 
 import json
 from pathlib import Path
@@ -62,7 +62,7 @@ def test_drawn_as_it_is_or_as_the_tokenizer_gives_it_back(walk, tokenizer):
 
 
 def test_unit_and_axis(script, tiny, walk, tokenizer, tmp_path):
-    """Joints in centimetres, and with z up, are named; the flags bring them back. A .bvh has its guess overridden."""
+    """Joints in centimetres or with z up are reported, and the flags fix them. For a .bvh they override the guess."""
     joints = next(generate_clips(1, seed=2)).joints
     np.save(tmp_path / "m.npy", joints)
     np.save(tmp_path / "cm.npy", 100 * joints[..., [0, 2, 1]] * np.array([1, -1, 1], np.float32))  # and z up
@@ -140,7 +140,7 @@ def test_render_refuses_two_files_for_one_picture(script, tmp_path):
 
 
 def test_joints_of_any_name_come_in_by_a_map(script, tiny, walk, tmp_path):
-    """A .bvh whose joints are called j0 ... j21: with its map it is the file it was made of."""
+    """A .bvh with joints named j0 ... j21: with its map it gives what the original file gives."""
     text, names = walk.read_text(), HUMANML3D.joints
     for j, name in enumerate(names):
         text = text.replace(f"ROOT {name}\n", f"ROOT j{j}\n").replace(f"JOINT {name}\n", f"JOINT j{j}\n")
@@ -173,7 +173,7 @@ def test_joints_of_any_name_come_in_by_a_map(script, tiny, walk, tmp_path):
 
 
 def test_the_file_of_another_project_through_the_scripts(script, tiny, tokenizer, walk, tmp_path, monkeypatch):
-    """T2M-GPT's layout and the evaluators' pair: sentences to motions, motions to sentences, pictures."""
+    """A file in T2M-GPT's layout with the evaluators' pair: sentences to motions and back, and pictures."""
     monkeypatch.chdir(tmp_path)
     save_t2m_gpt(tokenizer.vqvae, tmp_path / "net.pth")
     (tmp_path / "pair").mkdir()
@@ -187,7 +187,7 @@ def test_the_file_of_another_project_through_the_scripts(script, tiny, tokenizer
     motion = Motion.load(tmp_path / "m.npz")
     (wanted,), (own,) = foreign.decode([motion.tokens]), tokenizer.decode([motion.tokens])
     np.testing.assert_array_equal(motion.joints, wanted)
-    assert not np.allclose(motion.joints, own, atol=1e-3)  # metres: the other pair is other joints
+    assert not np.allclose(motion.joints, own, atol=1e-3)  # in metres: another pair gives other joints
 
     done = script(*sample, "--task", "m2t", "--input", walk, *both)
     (tmp_path / "t.txt").write_text(" ".join(map(str, read_codes(walk, foreign))))

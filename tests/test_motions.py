@@ -1,4 +1,4 @@
-"""The dataset folder: what reads, what is refused in which words, and how `build` writes one."""
+"""The dataset folder: what can be read, what is refused in which words, and how `build` writes one."""
 
 import dataclasses
 import json
@@ -7,11 +7,13 @@ import shutil
 
 import numpy as np
 import pytest
+from cases import for_each
 
 from motiongpt.body.skeletons import HUMANML3D, KIT
 from motiongpt.data.motions import MotionDataset, read_ids
-from motiongpt.data.prepare.build import _is_whole, build
-from motiongpt.data.prepare.sources import feature_records, joint_records, read_splits
+from motiongpt.data.prepare.array_folders import feature_records, joint_records, read_splits
+from motiongpt.data.prepare.build import build
+from motiongpt.data.prepare.clip_files import is_whole
 from motiongpt.data.raw import Record
 from motiongpt.data.resample import resample
 from motiongpt.data.texts import Caption, parse_captions
@@ -30,7 +32,7 @@ def joints():
 
 
 def plain_folder(folder, skeleton=HUMANML3D, lengths=(40, 12, 25)):
-    """A folder as a HumanML3D download is: random features, no dataset.json."""
+    """A folder laid out like a HumanML3D download: random features, no dataset.json."""
     rng, D = np.random.default_rng(0), skeleton.feature_dim
     for name in ("new_joint_vecs", "texts"):
         (folder / name).mkdir(parents=True)
@@ -65,7 +67,7 @@ def test_captions(tmp_path):
     assert [caption.text for caption in parse_captions(path)][1] == "he is #1 here"
 
 
-@pytest.mark.parametrize("line", ["a man#walks", "a man#tok#1.0", "a man#tok#one#two", "a man#tok#0.0#inf"])
+@for_each("line", ["a man#walks", "a man#tok#1.0", "a man#tok#one#two", "a man#tok#0.0#inf"])
 def test_malformed_caption_lines_are_named(tmp_path, line):
     path = tmp_path / "7.txt"
     path.write_text("fine#tok#0.0#0.0\n" + line + "\n")
@@ -131,7 +133,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("kind", BAD)
+@for_each("kind", BAD)
 def test_malformed_arrays_are_named(tmp_path, kind):
     path = tmp_path / "000007.npy"
     write_bad(path, kind)
@@ -248,7 +250,7 @@ def test_build_writes_a_folder_that_opens(tmp_path, joints):
     assert data.info["counts"]["clips"] == 3 and data.info["counts"]["splits"] == {"train": 1, "val": 1, "test": 1}
     fitted = Normalizer.fit(
         [data.features("a")], get_representation("humanml3d", HUMANML3D)
-    )  # of the training split alone
+    )  # statistics are those of the training split alone
     np.testing.assert_array_equal(data.normalizer.mean, fitted.mean)
     np.testing.assert_array_equal(
         np.load(out / "new_joints" / "b.npy"), features_to_joints(data.features("b"), HUMANML3D)
@@ -329,7 +331,7 @@ def test_joint_records(tmp_path, joints):
     (source / "texts" / "40.txt").write_text("he waves#broken\n")
     (source / "train.txt").write_text("".join(f"{i}\n" for i in range(41)))
     report = build(joint_records(source, HUMANML3D, 30.0), tmp_path / "out", HUMANML3D, "t")
-    # a text file that cannot be read costs its record, not the build
+    # an unreadable text file loses its record, not the build
     assert set(report.skipped) == {"40"} and "40.txt, line 1" in report.skipped["40"]
     assert MotionDataset(tmp_path / "out").features("0").shape == (20 - 1, 263)  # 29 / 30 s, 20 fps, one less
     np.save(source / "joints" / "3.npy", joints[:, :21])
@@ -373,13 +375,13 @@ def test_resample_keeps_the_seconds():
 
 
 def test_a_header_that_does_not_parse_is_a_clip_without_frames(tmp_path):
-    """NumPy raises tokenize.TokenError there, which is no ValueError; a build that goes on looks at such files, too."""
+    """NumPy raises tokenize.TokenError for it, which is no ValueError; a resumed build meets such files, too."""
     vectors = tmp_path / "new_joint_vecs"
     vectors.mkdir()
     np.save(vectors / "a.npy", np.zeros((3, 4), np.float32))
-    assert _is_whole(tmp_path, "a", 3, 1)
+    assert is_whole(tmp_path, "a", 3, 1)
     damaged = (vectors / "a.npy").read_bytes().replace(b"(3, 4), }", b"(3, 4(, }")
     (vectors / "a.npy").write_bytes(damaged)
     data = object.__new__(MotionDataset)  # a folder of one file, which is all that `frames` looks at
     data.folder = tmp_path
-    assert data.frames("a") == 0 and not _is_whole(tmp_path, "a", 3, 1)
+    assert data.frames("a") == 0 and not is_whole(tmp_path, "a", 3, 1)

@@ -1,8 +1,9 @@
-"""Normalisation: the statistics are those of all frames together, there and back is the identity, NaN is refused."""
+"""Normalisation: statistics of all frames together, there and back without loss, and which published pair it is."""
 
 import numpy as np
 import pytest
 import torch
+from cases import for_each
 
 from motiongpt.body.skeletons import HUMANML3D
 from motiongpt.features.humanml3d import feature_groups, joints_to_features
@@ -61,12 +62,12 @@ def test_one_file_of_both(tmp_path):
 
 
 def test_names_in_lower_case(tmp_path):
-    """As the meta folders of published evaluators and tokenizers have them."""
+    """Published evaluators and tokenizers have lower-case names in their meta folders."""
     Normalizer(np.zeros(3), np.full(3, 2.0)).save(tmp_path)
     for name in ("Mean.npy", "Std.npy"):
         (tmp_path / name).rename(tmp_path / name.lower())
     np.testing.assert_array_equal(Normalizer.load(tmp_path).std, 2)
-    np.save(tmp_path / "Std.npy", np.full(3, 2.0, np.float32))  # the same twice
+    np.save(tmp_path / "Std.npy", np.full(3, 2.0, np.float32))  # both names, the same numbers
     np.testing.assert_array_equal(Normalizer.load(tmp_path).std, 2)
     np.save(tmp_path / "Std.npy", np.full(3, 3.0, np.float32))
     with pytest.raises(ValueError, match="Std.npy and std.npy are there and differ"):
@@ -102,7 +103,7 @@ def test_normalizer_refusals(tmp_path):
         Normalizer.load(tmp_path)
 
 
-# ---- which pair it is -------------------------------------------------------------------------------------------
+# Which pair it is.
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +114,7 @@ def clips():
 FEATURES = get_representation("humanml3d", HUMANML3D)
 
 
-@pytest.mark.parametrize("bias", [1.0, 5.0, 25.0, 2.0])
+@for_each("bias", [1.0, 5.0, 25.0, 2.0])
 def test_the_feature_bias_is_read_off_the_contacts(clips, bias):
     normalizer = Normalizer.fit(clips, FEATURES).with_feature_bias(bias, FEATURES)
     assert normalizer.feature_bias(FEATURES) == pytest.approx(bias, rel=1e-3)  # float32 files

@@ -1,9 +1,10 @@
-"""Our decoder against `transformers`, on tiny random weights that went through the real loader and writer."""
+"""Our decoder against `transformers`, on tiny random weights that pass through the real loader and writer."""
 
 import json
 
 import pytest
 import torch
+from cases import for_each, seeded
 
 from motiongpt.config import LLMConfig
 from motiongpt.layers import rotary, rotate
@@ -20,12 +21,12 @@ CASES = {
     "qwen3-tied-gqa": ("qwen3", dict(tie_word_embeddings=True, num_attention_heads=4, num_key_value_heads=2)),
     "qwen3-untied-mqa": ("qwen3", dict(tie_word_embeddings=False, num_attention_heads=4, num_key_value_heads=1)),
 }
-# fp32 on both sides: the same sums in another order. Logits here are of order 1, so this is some tens of roundings.
+# fp32 on both sides, with sums in another order. Logits are of order 1, so this allows some tens of roundings.
 CLOSE = dict(atol=1e-5, rtol=1e-5)
 
 
 def reference(case: str, theta: float = 10_000.0):
-    """A tiny transformers model whose biases and norm weights are random too, so that forgetting one shows."""
+    """A tiny transformers model. Its biases and norm weights are random, so that a forgotten one shows."""
     family, shape = CASES[case]
     if family == "qwen3":
         shape = shape | dict(head_dim=16)  # head_dim * heads != hidden_size, as in Qwen3-0.6B
@@ -33,7 +34,7 @@ def reference(case: str, theta: float = 10_000.0):
         **SHAPE, **shape, rope_parameters={"rope_type": "default", "rope_theta": theta}
     )
     model = transformers.AutoModelForCausalLM.from_config(config).eval()
-    generator = torch.Generator().manual_seed(1)
+    generator = seeded(1)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2 + (parameter.dim() == 1))
@@ -42,11 +43,11 @@ def reference(case: str, theta: float = 10_000.0):
 
 @pytest.fixture
 def ids():
-    return torch.randint(0, V, (3, T), generator=torch.Generator().manual_seed(2))
+    return torch.randint(0, V, (3, T), generator=seeded(2))
 
 
-@pytest.mark.parametrize("shards", ["one file", "20KB"])
-@pytest.mark.parametrize("case", CASES)
+@for_each("shards", ["one file", "20KB"])
+@for_each("case", CASES)
 def test_logits_of_a_loaded_folder(case, shards, ids, tmp_path):
     theirs = reference(case)
     theirs.save_pretrained(tmp_path, **({} if shards == "one file" else dict(max_shard_size=shards)))
@@ -136,18 +137,18 @@ def test_old_style_config_and_redundant_head(ids, tmp_path):
         torch.testing.assert_close(ours(ids), theirs(ids).logits, **CLOSE)
 
 
-@pytest.mark.parametrize("family", ["qwen2", "qwen3"])
-@pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("extended", [True, False])
+@for_each("family", ["qwen2", "qwen3"])
+@for_each("tied", [True, False])
+@for_each("extended", [True, False])
 def test_transformers_loads_what_we_write(family, tied, extended, tmp_path):
     config = LLMConfig(
         **dict(vocab_size=V, hidden_size=C, intermediate_size=48, num_layers=2, num_heads=4, num_kv_heads=2),
         **dict(head_dim=8, rope_theta=5000.0, norm_eps=1e-5, tie_embeddings=tied, max_positions=64),
         **dict(qkv_bias=family == "qwen2", qk_norm=family == "qwen3"),
     )
-    ours = LLM(config, torch.Generator().manual_seed(3))
+    ours = LLM(config, seeded(3))
     if extended:
-        ours.extend(80, 15, torch.Generator().manual_seed(4))
+        ours.extend(80, 15, seeded(4))
     save_llm(ours, tmp_path)
     theirs, info = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"]

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from cases import seeded
 
 from motiongpt import lora
 from motiongpt.config import LLM_PRESETS, LoRAConfig
@@ -12,7 +13,6 @@ from motiongpt.llm import LLM
 from motiongpt.weights.adapters import load_adapter, save_adapter
 from motiongpt.weights.llm import load_llm, save_llm
 
-peft = pytest.importorskip("peft")
 transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 
@@ -22,8 +22,10 @@ CONFIG = LoRAConfig(lora_r=3, lora_alpha=12.0, lora_targets=("q_proj", "v_proj",
 CLOSE = dict(atol=1e-5, rtol=1e-5)  # fp32, the same sums in another order; logits are of order 1
 
 
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+@pytest.fixture(scope="module")
+def peft():
+    """The library, imported by the tests that use it: that takes some seconds."""
+    return pytest.importorskip("peft")
 
 
 def base_folder(folder, tied: bool):
@@ -57,8 +59,9 @@ def ids():
     return torch.randint(0, V, (2, 9), generator=seeded(4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tied", [True, False])
-def test_peft_loads_ours_with_equal_outputs_and_gradients(tied, ids, tmp_path):
+def test_peft_loads_ours_with_equal_outputs_and_gradients(tied, ids, peft, tmp_path):
     base = base_folder(tmp_path / "base", tied)
     ours = ours_adapted(base)
     save_adapter(ours, tmp_path / "adapter", CONFIG, str(base))
@@ -70,8 +73,9 @@ def test_peft_loads_ours_with_equal_outputs_and_gradients(tied, ids, tmp_path):
         logits = ours(ids) if model is ours else theirs(ids).logits
         F.cross_entropy(logits[:, :-1].reshape(-1, V), ids[:, 1:].reshape(-1)).backward()
     grads = {name.replace(".default", ""): p.grad for name, p in theirs.named_parameters() if p.requires_grad}
-    assert len(grads) == len(lora.trainable_parameters(ours))
-    for name, parameter in lora.trainable_parameters(ours).items():
+    trained = {name: parameter for name, parameter in ours.named_parameters() if parameter.requires_grad}
+    assert len(grads) == len(trained)
+    for name, parameter in trained.items():
         key = f"base_model.model.model.{name}.weight"
         if name in ("new_in", "new_out"):
             table = {"new_in": "model.embed_tokens", "new_out": "lm_head"}[name]
@@ -79,8 +83,9 @@ def test_peft_loads_ours_with_equal_outputs_and_gradients(tied, ids, tmp_path):
         torch.testing.assert_close(parameter.grad, grads[key], **CLOSE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tied", [True, False])
-def test_we_load_what_peft_wrote(tied, ids, tmp_path):
+def test_we_load_what_peft_wrote(tied, ids, peft, tmp_path):
     base = base_folder(tmp_path / "base", tied)
     rows = list(range(FIRST, V))
     indices = rows if tied else {"embed_tokens": rows, "lm_head": rows}
@@ -103,8 +108,9 @@ def test_we_load_what_peft_wrote(tied, ids, tmp_path):
         torch.testing.assert_close(ours(ids), theirs(ids).logits, **CLOSE)
 
 
-def test_auto_class_finds_the_base(ids, tmp_path):
-    """AutoPeftModelForCausalLM resizes by the tokenizer beside the adapter; without one the base must be resized."""
+@pytest.mark.slow
+def test_auto_class_finds_the_base(ids, peft, tmp_path):
+    """AutoPeftModelForCausalLM resizes by the tokenizer beside the adapter. Without one the base must be resized."""
     base = base_folder(tmp_path / "base", tied=True)
     ours = ours_adapted(base)
     save_adapter(ours, tmp_path / "adapter", CONFIG, str(base))

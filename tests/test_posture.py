@@ -1,12 +1,13 @@
-"""Warnings of what retargeting hides: units, axes, mirror images, orders of joints; and only flags that help."""
+"""Warnings about what retargeting hides (units, axes, mirror images, orders of joints) advise only flags that help."""
 
 import numpy as np
 import pytest
+from cases import for_each
 
 from motiongpt.body.skeletons import HUMANML3D, KIT, MYOSKELETON, MYOSKELETON_26
 from motiongpt.data.joint_maps import to_skeleton
 from motiongpt.data.posture import measure_posture, warnings
-from motiongpt.data.prepare.sources import Options, records
+from motiongpt.data.prepare.records import Options, records
 from motiongpt.procedural.clips import generate_clip
 
 TURNS = {
@@ -27,8 +28,8 @@ def said(joints, skeleton=HUMANML3D, **given):
     return warnings([measure_posture(x, skeleton) for x in joints], **given)
 
 
-@pytest.mark.parametrize(
-    ("up", "given", "words"),
+@for_each(
+    "up, given, words",
     [
         ("y", {}, None),
         ("z", {}, "give --up z"),
@@ -84,6 +85,7 @@ def test_nothing_is_said_of_no_clips():
     assert warnings([]) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "folder", "skeleton"),
     [
@@ -101,7 +103,7 @@ def test_real_motion_passes(shared_data, source, folder, skeleton):
     for record in found:
         try:
             clip = record.load()
-        except (ValueError, OSError):  # of the folder of joints, clips that are not in it
+        except (ValueError, OSError):  # the folder of joints lists clips that it does not have
             continue
         measures.append(
             measure_posture(clip if isinstance(clip, np.ndarray) else to_skeleton(clip, skeleton), skeleton)

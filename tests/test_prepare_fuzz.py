@@ -1,6 +1,6 @@
-"""prepare.py as a whole on broken sources: one line and exit code 1 or 2, or a data set in which nothing is missing.
+"""prepare.py on broken sources: one line and exit code 1 or 2, or a data set without a gap.
 
-Also real BVH through prepare.py against the joints of the same clips, prepared by somebody else's route.
+Also real BVH through prepare.py, compared with joints of the same clips from another program.
 """
 
 import json
@@ -9,27 +9,29 @@ import random
 import re
 import shutil
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cases import at_most
+from test_chains import CHAINS, caption_folder, moving_joints
+from test_readme import load_script
 
 from motiongpt.body.skeletons import HUMANML3D
+from motiongpt.cli.source_flags import source_options
 from motiongpt.data.motions import SPLITS, MotionDataset
-from motiongpt.data.prepare.sources import records
+from motiongpt.data.prepare.records import records
 from motiongpt.features.humanml3d import canonicalise
-from tests.test_chains import CHAINS, caption_folder, moving_joints
-from tests.test_readme import load_script
 
 MUTATIONS = 16  # of each source
-LIMIT = 5.0  # seconds of one run
-LISTS = {".txt", ".csv", ".json"}  # what names clips and captions: a change there may name fewer of them
+LIMIT = 5.0  # seconds of work of one run
+LISTS = {".txt", ".csv", ".json"}  # they name clips and captions, so a change there may name fewer
 
 
 def many_joints(place: Path) -> list:
-    """24 clips: one bad one is under the limit of 5 %, so it is skipped and the others become a data set."""
-    return many(place, "raw_joints", [clip[i % 5 : i % 5 + 20] for i in range(24) for clip in [moving_joints()[i % 5]]])
+    """24 clips: a single bad one is under the limit of 5 %, so it is skipped and the others become a data set."""
+    clips = moving_joints()
+    return many(place, "raw_joints", [clips[i % 5][i % 5 : i % 5 + 20] for i in range(24)])
 
 
 def many_features(place: Path) -> list:
@@ -45,7 +47,7 @@ def many(place: Path, name: str, arrays: list[np.ndarray]) -> list:
     return []
 
 
-# source -> (maker, clips, clips of one file)
+# source -> (maker, number of clips, clips in one file)
 SOURCES = {
     "bvh": (CHAINS["bvh"][0], 5, 1),
     "kit-xml": (CHAINS["kit-xml"][0], 5, 1),
@@ -55,11 +57,10 @@ SOURCES = {
     "humanml3d": (many_features, 24, 1),
 }
 
+ONE_FILE = ("bvh", "kit-xml", "myoskeleton")  # their clips are known by their files only, not by lists or folders
 
-ONE_FILE = ("bvh", "kit-xml", "myoskeleton")  # a clip that has no file is no clip; elsewhere lists and folders name it
 
-
-# 1) One mutation. Each takes the file and a random.Random, and changes the file.
+# 1) The mutations. Each takes a file and a random.Random, and changes the file.
 
 
 def truncate(path, rng):
@@ -75,7 +76,7 @@ def flip(path, rng):
 
 
 def flip_the_head(path, rng):
-    """The first 128 bytes say what the others are."""
+    """The first 128 bytes describe the rest."""
     data = bytearray(path.read_bytes())
     for _ in range(4):
         data[rng.randrange(min(128, len(data)))] = rng.randrange(256)
@@ -96,14 +97,14 @@ def folder_instead(path, rng):
 
 
 def drop_a_line(path, rng):
-    """In text a key, an element or a frame; in binary whatever lies between two line ends."""
+    """In text a key, an element or a frame; in binary anything between two line ends."""
     lines = path.read_bytes().split(b"\n")
     del lines[rng.randrange(len(lines))]
     path.write_bytes(b"\n".join(lines))
 
 
 def huge_count(path, rng):
-    """A number becomes 19 digits: the shape of an array, the frames of a BVH, a length, a time."""
+    """A number becomes 19 digits: an array's shape, the frames of a BVH, a length, a time."""
     data = path.read_bytes()
     found = [match.span() for match in re.finditer(rb"\d+", data[:2000])] or [(0, 0)]
     start, end = rng.choice(found)
@@ -118,11 +119,18 @@ def not_a_number(path, rng):
 
 
 def wrong_content(path, rng):
-    """A sound file of its kind, with a key gone, another type, a NaN, or one dimension less."""
-    change = rng.choice((
-        lambda x: np.asarray(x, np.complex64), lambda x: np.asarray(x).astype(str), lambda x: np.array([{"a": 1}]),
-        lambda x: np.asarray(x)[..., 0], lambda x: np.asarray(x) * np.nan, lambda x: np.asarray(x)[:0], None,
-    ))  # fmt: skip
+    """A readable file with a key gone, another type, a NaN, or one dimension less."""
+    change = rng.choice(
+        (
+            lambda x: np.asarray(x, np.complex64),
+            lambda x: np.asarray(x).astype(str),
+            lambda x: np.array([{"a": 1}]),
+            lambda x: np.asarray(x)[..., 0],
+            lambda x: np.asarray(x) * np.nan,
+            lambda x: np.asarray(x)[:0],
+            None,
+        )
+    )
     try:
         if path.suffix == ".npy":
             np.save(path, (change or (lambda x: np.int8(3)))(np.load(path, allow_pickle=False)))
@@ -167,7 +175,7 @@ KINDS = (truncate, flip, flip_the_head, remove, empty, folder_instead, drop_a_li
 
 
 def check_whole(out: Path, clips: int | None) -> None:
-    """Every clip that a split lists is there, finite, with its text and joints; and no clip was lost in silence."""
+    """Every clip that a split lists is there, finite, with text and joints. The report counts the lost ones."""
     data = MotionDataset(out)
     listed = [clip for split in SPLITS for clip in data.ids(split)]
     assert len(set(listed)) == len(listed) and set(listed) == {p.stem for p in out.glob("new_joint_vecs/*.npy")}
@@ -200,7 +208,7 @@ def test_a_broken_source_never_becomes_a_data_set_that_passes_for_whole(source, 
     make, clips, per_file = SOURCES[source]
     args = make(tmp_path / "sound")
     broken = 0
-    for seed in range(MUTATIONS + 1):  # 0 is the sound source
+    for seed in range(MUTATIONS + 1):  # seed 0 leaves the source sound
         place, out = tmp_path / f"in{seed}", tmp_path / f"out{seed}"
         shutil.copytree(tmp_path / "sound", place)
         here = [str(arg).replace(str(tmp_path / "sound"), str(place)) for arg in args]
@@ -212,13 +220,11 @@ def test_a_broken_source_never_becomes_a_data_set_that_passes_for_whole(source, 
         if seed:
             kind(path, rng)
         what = f"{source} mutation {seed}: {kind.__name__} of {path.relative_to(place)}"
-        started = time.perf_counter()
-        try:
-            done = script("prepare", "--from", source, "--input", place, "--out", out, "--workers", 1, *here)
-        except Exception as error:
-            raise AssertionError(f"{what}: {type(error).__name__} got through: {error}") from error
-        took = time.perf_counter() - started
-        assert took < LIMIT, f"{what}: {took:.1f} s"
+        with at_most(LIMIT, what):
+            try:
+                done = script("prepare", "--from", source, "--input", place, "--out", out, "--workers", 1, *here)
+            except Exception as error:
+                raise AssertionError(f"{what}: {type(error).__name__} got through: {error}") from error
         assert done.code in ((0, 1, 2) if seed else (0,)), f"{what}: exit {done.code}, {done.err}"
         assert "Traceback" not in done.out + done.err, what
         try:
@@ -235,12 +241,13 @@ def test_a_broken_source_never_becomes_a_data_set_that_passes_for_whole(source, 
         broken += done.code != 0 or " skipped, first " in done.out
         shutil.rmtree(place)
         shutil.rmtree(out, ignore_errors=True)
-    assert 2 <= broken < MUTATIONS  # some of it is refused or skipped, some harmless: else the mutations test nothing
+    assert 2 <= broken < MUTATIONS  # some are refused, some harmless; otherwise they test nothing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", sorted(set(CHAINS) - {"procedural"}))
 def test_the_fingerprints_see_every_file(source, tmp_path):
-    """So an unfinished build that goes on takes in what was mended; nothing else changes them."""
+    """So a build that goes on reads mended files again. Nothing else changes a fingerprint."""
     if source == "myoskeleton":
         pytest.importorskip("h5py")
     make = CHAINS[source][0]
@@ -249,7 +256,7 @@ def test_the_fingerprints_see_every_file(source, tmp_path):
 
     def fingerprints():
         args = prepare.make_parser().parse_args(flags)
-        found, _, _ = records(source, args.input, prepare.read_options(args))
+        found, _, _ = records(source, args.input, source_options(args))
         return [record.fingerprint() for record in found]
 
     before = fingerprints()
@@ -267,7 +274,7 @@ def test_the_fingerprints_see_every_file(source, tmp_path):
 
 
 def test_real_bvh_gives_the_joints_of_the_prepared_clips(script, tmp_path, monkeypatch, shared_data):
-    """Through prepare.py, against raw joints of the same takes made by another program; it has 11 of the 13 files."""
+    """Compared with raw joints of the same takes from another program, which has 11 of the 13 files."""
     monkeypatch.chdir(tmp_path)
     samples, bandai = shared_data / "bvh_samples", shared_data / "bandai"
     done = script("prepare", "--from", "bvh", "--input", samples, "--out", tmp_path / "data", "--workers", 1)
@@ -281,8 +288,7 @@ def test_real_bvh_gives_the_joints_of_the_prepared_clips(script, tmp_path, monke
     raw = {clip: joints for clip, joints in unpack.clips() if clip in ids}
     errors = compare(tmp_path / "data", by_file, raw, samples)
     assert len(errors) == 11
-    # metres; 0.63 mm were measured
-    assert max(errors.values()) < 0.01, errors
+    assert max(errors.values()) < 0.01, errors  # metres; measured: 0.63 mm
 
 
 def compare(data: Path, by_file: dict, raw: dict, samples: Path) -> dict[str, float]:

@@ -31,7 +31,7 @@ def clips():
 
 @pytest.fixture(scope="module")
 def every_action():
-    """Each action once per tempo, and small and large where its size shows, in changing styles."""
+    """Each action once per tempo, and small and large if its size can be seen, in changing styles."""
     made = []
     for index, name in enumerate(ACTIONS):
         for k, tempo in enumerate(("slow", "normal", "quick")):
@@ -107,7 +107,7 @@ def test_knees_bend_forward_and_are_never_locked(clips, every_action):
 
 @pytest.mark.slow
 def test_promises_hold_for_rare_and_extreme_clips():
-    """More clips of another seed, and the corners that random draws seldom reach: large, in a hurry, in every style."""
+    """More clips, and the corners that random draws seldom reach: large movements, in a hurry, in every style."""
     many = list(generate_clips(300, seed=11))
     for index, name in enumerate(name for name in ACTIONS if grammar.family(name) in grammar.SIZED):
         for k, style in enumerate(STYLES):
@@ -131,6 +131,7 @@ def test_clip_depends_on_seed_and_index_only():
     assert other.joints.shape != few[0].joints.shape or not np.array_equal(other.joints, few[0].joints)
 
 
+@pytest.mark.slow
 def test_splits_styles_sides_and_pairs_are_balanced():
     made = list(generate_clips(500, seed=1))
     splits = collections.Counter(clip.split for clip in made)

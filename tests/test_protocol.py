@@ -1,4 +1,4 @@
-"""The protocol: planted embeddings give planted numbers, the same seed the same bytes, and mistakes one line."""
+"""The protocol: planted embeddings give planted numbers, a seed always gives the same bytes, a mistake one line."""
 
 import importlib.util
 import json
@@ -12,7 +12,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from test_evaluate import links_of, make_smplx
+from cases import seeded
+from test_evaluation_reconstruction import links_of, make_smplx
 
 from motiongpt import MotionGenerator
 from motiongpt.body.skeletons import HUMANML3D, KIT
@@ -21,26 +22,29 @@ from motiongpt.data.motions import MotionDataset
 from motiongpt.evaluation import report as evaluation_report
 from motiongpt.evaluation import text as text_evaluation
 from motiongpt.evaluation.clips import Item, items_hash, read_items, shortest_clip
-from motiongpt.evaluation.evaluators import PUBLISHED_FILE
-from motiongpt.evaluation.markdown import matching_line, matching_markdown, report_markdown
-from motiongpt.evaluation.protocol import TableRow, Texts, interval, rounded
-from motiongpt.evaluation.qualities import qualities
+from motiongpt.evaluation.markdown import protocol_line
+from motiongpt.evaluation.perplexity import language_perplexity, perplexities
+from motiongpt.evaluation.protocol import (
+    Evaluation,
+    EvaluationSet,
+    ProtocolConfig,
+    RepeatDraws,
+    TableRow,
+    interval,
+    rounded,
+)
+from motiongpt.evaluation.published import PUBLISHED_FILE
+from motiongpt.evaluation.qualities import clip_qualities
 from motiongpt.evaluation.reconstruction import evaluate_vqvae
 from motiongpt.evaluation.report import write_reconstruction, write_report
-from motiongpt.evaluation.text import (
-    MULTIMODALITY,
-    Writer,
-    evaluate_m2t,
-    evaluate_t2m,
-    language_perplexity,
-    perplexities,
-    write_motions,
-)
+from motiongpt.evaluation.report_markdown import matching_markdown, report_markdown
+from motiongpt.evaluation.text import ModelRow, evaluate_m2t, evaluate_t2m
+from motiongpt.evaluation.writing import MULTIMODALITY, M2TOptions, T2MOptions, write_motions
 from motiongpt.features.humanml3d import joints_to_features
 from motiongpt.files.hashes import file_hash
 from motiongpt.metrics.embeddings import fid, multimodality, retrieval_ranks, top_shares
 from motiongpt.metrics.joints import jerk
-from motiongpt.metrics.tokens import edit_distance
+from motiongpt.metrics.tokens import edit_distances
 from motiongpt.motion_tokenizer import MotionTokenizer
 from motiongpt.stages.model import load_run
 from motiongpt.vqvae import VQVAE
@@ -55,7 +59,7 @@ FILES = {"report.json", "report.md", "embeddings.safetensors", "metrics.png", "r
 
 @dataclass
 class Stub:
-    """An evaluator with the interface of the real one: means of a random map of the frames; words hashed by letters."""
+    """An evaluator with the real interface: motions are means of randomly mapped frames, captions seed a random row."""
 
     hash: str = "0123456789abcdef"
     packing: str = "guo"
@@ -69,7 +73,7 @@ class Stub:
         return f"evaluator {self.hash}, packing {self.packing}"
 
     def embed_motion(self, clips) -> torch.Tensor:
-        map_ = torch.randn(263, self.width, generator=torch.Generator().manual_seed(1))
+        map_ = torch.randn(263, self.width, generator=seeded(1))
         assert all(4 <= len(clip) <= 196 for clip in clips)  # as the real one
         return torch.stack([(torch.as_tensor(clip) @ map_).mean(0) + len(clip) / 100 for clip in clips])
 
@@ -80,7 +84,7 @@ class Stub:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """40 clips of 48 ... 87 frames; c36 has a NaN, c37 200 frames, c38 39, c39 no caption; c0 also timed ones."""
+    """40 clips of 48 ... 87 frames. c36 has a NaN, c37 200 frames, c38 39 frames, c39 no caption, c0 timed captions."""
     folder = tmp_path_factory.mktemp("protocol") / "data"
     rng = np.random.default_rng(0)
     for name in ("new_joint_vecs", "texts"):
@@ -111,23 +115,29 @@ def data(folder) -> MotionDataset:
     return MotionDataset(folder)
 
 
+def t2m(data, generator, clips=None, repeats=2, seed=0, motion_tokenizer=None, **options) -> Evaluation:
+    protocol = ProtocolConfig(clips=clips, repeats=repeats, seed=seed)
+    options = T2MOptions(**{"multimodality_texts": 2} | options)
+    motion_tokenizer = motion_tokenizer or generator.motion_tokenizer
+    return evaluate_t2m(data, Stub(), motion_tokenizer, generator, protocol, options)
+
+
+def tokenizer_alone(data, motion_tokenizer, stub=None, **protocol) -> Evaluation:
+    return evaluate_t2m(data, stub or Stub(), motion_tokenizer, protocol=ProtocolConfig(**{"repeats": 1} | protocol))
+
+
+def m2t(data, generator, repeats=2, **options) -> Evaluation:
+    protocol = ProtocolConfig(repeats=repeats)
+    return evaluate_m2t(data, Stub(), generator.motion_tokenizer, generator, protocol, M2TOptions(**options))
+
+
 @pytest.fixture(scope="module")
-def generator(tiny) -> MotionGenerator:
-    return MotionGenerator.load(tiny.run)
-
-
-def t2m(data, generator, **changes) -> tuple:
-    values = {"repeats": 2, "multimodality_texts": 2} | changes
-    return evaluate_t2m(data, Stub(), generator.motion_tokenizer, generator, **values)
-
-
-@pytest.fixture(scope="module")
-def result(data, generator) -> tuple:
+def result(data, generator) -> Evaluation:
     return t2m(data, generator)
 
 
 @pytest.fixture(scope="module")
-def once(data, generator) -> tuple:
+def once(data, generator) -> Evaluation:
     return t2m(data, generator, repeats=1, multimodality_texts=0)
 
 
@@ -163,7 +173,7 @@ def test_a_caption_of_marks_is_none(folder, tmp_path):
 
 
 def test_only_lists_with_enough_clips_are_advised(folder, tmp_path):
-    """20 and 22 usable clips: both together; 9 of 200 or 39 frames do not count; never train."""
+    """Lists of 14 and 21 clips are advised together; clips of 200 or 39 frames do not count; train is never advised."""
     other = shutil.copytree(folder, tmp_path / "data")
     for name, ids in (("val", range(14)), ("test", range(14, 35)), ("few", range(3))):
         (other / f"{name}.txt").write_text("\n".join(f"c{i}" for i in ids) + "\n")
@@ -181,27 +191,27 @@ def test_clips_and_training_clips_are_in_the_protocol(folder, generator, tmp_pat
     other = shutil.copytree(folder, tmp_path / "data")
     (other / "train.txt").write_text("c0\nc3\nc35\n")
     data = MotionDataset(other)
-    report, *_ = evaluate_t2m(data, Stub(), generator.motion_tokenizer, repeats=1, clips=33)
-    assert "N = 33 (the first 33 of 37 usable, 5 dropped;" in matching_line(report["protocol"])
+    report = tokenizer_alone(data, generator.motion_tokenizer, clips=33).report
+    assert "N = 33 (the first 33 of 37 usable, 5 dropped;" in protocol_line(report["protocol"])
     text = matching_markdown(report)
-    assert "**Warning: 3 of 33 measured clips are of the training split" in text  # c0 twice, with a piece of its own
+    assert "**Warning: 3 of 33 measured clips are in the training split" in text  # c0 twice, with a piece of its own
     (other / "train.txt").write_text("c39\n")
-    report, *_ = evaluate_t2m(data, Stub(), generator.motion_tokenizer, repeats=1)
-    assert "first 3" not in matching_line(report["protocol"]) and "Warning" not in matching_markdown(report)
+    report = tokenizer_alone(data, generator.motion_tokenizer).report
+    assert "first 3" not in protocol_line(report["protocol"]) and "Warning" not in matching_markdown(report)
     with pytest.raises(ValueError, match="--clips 31 is too small: R-precision needs 32"):
-        evaluate_t2m(data, Stub(), generator.motion_tokenizer, clips=31)
+        tokenizer_alone(data, generator.motion_tokenizer, clips=31)
 
 
 def test_interval_and_rounding_by_hand():
     assert interval([1.0, 3.0]) == pytest.approx({"mean": 2.0, "interval": 1.96 / math.sqrt(2)})
-    assert interval([3.0]) == {"mean": 3.0, "interval": None}  # one repeat says nothing of others
+    assert interval([3.0]) == {"mean": 3.0, "interval": None}  # one repeat says nothing about others
     assert interval([]) is None and interval([1.0, None]) is None
     assert rounded({1: [1.23456789e-8, math.nan, 5, "x"]}) == {"1": [1.23457e-8, None, 5, "x"]}
 
 
 def test_qualities_are_those_of_each_clip_alone(data):
     clips = [data.features(f"c{i}")[:size] for i, size in ((1, 48), (2, 44), (3, 48))]
-    got = qualities(clips, data.representation, 20.0)
+    got = clip_qualities(clips, data.representation, 20.0)
     for i, clip in enumerate(clips):
         joints = data.representation.decode(torch.from_numpy(clip))
         assert got["jerk_m_s3"][i] == pytest.approx(float(jerk(joints, 20.0).mean()), rel=1e-4)  # float32 sums
@@ -212,7 +222,7 @@ def test_qualities_are_those_of_each_clip_alone(data):
 
 
 def test_real_row_and_chance(result):
-    report, vectors, _ = result
+    report, vectors = result.report, result.embeddings
     rows = report["rows"]
     assert list(rows) == ["real", "reconstruction", "model", "chance"]
     assert abs(rows["real"]["fid"]["mean"]) < 1e-6 < rows["reconstruction"]["fid"]["mean"]  # float64 roundings
@@ -227,15 +237,15 @@ def test_real_row_and_chance(result):
 
 
 def test_chance_is_one_in_32():
-    """Texts that know their motion, dealt out: 200 repeats x 64 clips = 12,800 draws; 0.006 is four binomial
+    """Texts equal to their motions, then shuffled: 200 repeats x 64 clips = 12,800 draws. 0.006 is four binomial
     deviations of 1/32, sqrt(p (1 - p) / 12800) = 0.00154."""
     items = [Item(str(i), np.zeros((40, 263), np.float32), ()) for i in range(64)]
-    texts = Texts(SimpleNamespace(embed_text=lambda x: torch.zeros(0, 4)), items, 0)
+    draws = RepeatDraws(SimpleNamespace(embed_text=lambda x: torch.zeros(0, 4)), items, 0)
     motion = torch.randn(64, 16)
     own, chance = TableRow(), TableRow()
     for repeat in range(200):
-        own.match(motion, motion, texts.shuffle(repeat))
-        chance.match(motion, motion[texts.deal(repeat)], texts.shuffle(repeat))
+        own.add_matching(motion, motion, draws.rng(repeat))
+        chance.add_matching(motion, motion[draws.chance(repeat)], draws.rng(repeat))
     assert all(own.summary()[f"r_precision_{k}"]["mean"] == 1.0 for k in (1, 2, 3))  # identical embeddings
     assert own.summary()["mm_dist"]["mean"] == 0.0
     for k in (1, 2, 3):
@@ -244,31 +254,31 @@ def test_chance_is_one_in_32():
 
 
 def test_per_clip_values_are_the_means_of_the_rows(result, once):
-    report, *_ = result
+    report = result.report
     clips = report["clips"].values()
     for name in ("mm_dist", "foot_skate", "edit_nearest", "jerk_m_s3"):
         mean = np.mean([clip[name] for clip in clips])
         assert report["rows"]["model"][name]["mean"] == pytest.approx(mean, rel=1e-5)  # six digits
     assert all(clip["r_precision_1"] in (0, 0.5, 1, None) for clip in clips)
     for k in (1, 2, 3):  # of one repeat: 32 of 37 clips are in a group, and their mean is the set's
-        hits = [clip[f"r_precision_{k}"] for clip in once[0]["clips"].values()]
+        hits = [clip[f"r_precision_{k}"] for clip in once.report["clips"].values()]
         known = [hit for hit in hits if hit is not None]
-        assert len(known) == 32 and once[0]["rows"]["model"][f"r_precision_{k}"]["mean"] == np.mean(known)
+        assert len(known) == 32 and once.report["rows"]["model"][f"r_precision_{k}"]["mean"] == np.mean(known)
     assert np.mean(known) > 0
     assert "c0@0-2" in report["clips"] and report["clips"]["c1"]["frames"] == 48
 
 
 def test_token_distance_to_the_real_codes(data, generator, once):
-    """The first repeat written again by hand: edit distance to all clips of which the sentence is said."""
-    report, *_ = once
+    """The first repeat, written again by hand: edit distance to all clips that the sentence is a caption of."""
+    report = once.report
     items, _ = read_items(data, "test", 40, 196)
-    captions, _ = Texts(Stub(), items, 0).draw(0)
+    captions, _ = RepeatDraws(Stub(), items, 0).captions(0)
     texts = [caption.text for caption in captions]
     codes = write_motions(generator, texts, 0, None, SampleConfig(), 7)
     real = generator.motion_tokenizer.encode([item.features for item in items])
     for item, text, row in zip(items, texts, codes, strict=True):
         said = [r for other, r in zip(items, real, strict=True) if text in {c.text for c in other.captions}]
-        wanted = min(edit_distance(row, reference) for reference in said)
+        wanted = edit_distances([(row, reference) for reference in said]).min()
         assert report["clips"][item.name]["edit_nearest"] == wanted
     known = [generator.knows(text) for text in texts]
     assert any(known) and not all(known)
@@ -279,7 +289,8 @@ def test_token_distance_to_the_real_codes(data, generator, once):
 def test_length_policies(data, generator, policy, monkeypatch):
     seen = []
     monkeypatch.setattr(Stub, "embed_motion", spy(Stub.embed_motion, seen))
-    report, vectors, shown = t2m(data, generator, repeats=1, policy=policy, multimodality_texts=0, clips=32)
+    evaluation = t2m(data, generator, clips=32, repeats=1, length_policy=policy, multimodality_texts=0)
+    report, vectors = evaluation.report, evaluation.embeddings
     real, made = seen[0], seen[2]  # real, reconstruction, model
     if policy == "gt":
         assert made == real
@@ -296,17 +307,15 @@ def test_length_policies(data, generator, policy, monkeypatch):
     assert f"length policy {policy} (" in report_markdown(report)
 
 
-def test_what_a_motion_has_more_is_not_looked_at(data, generator, monkeypatch):
-    """60 codes are 240 frames, of which 196 are embedded and measured."""
-    seen, measured, real = [], [], text_evaluation.Setting.qualities
+def test_frames_beyond_the_longest_clip_are_ignored(data, generator, monkeypatch):
+    """A motion of 60 codes has 240 frames; 196 are embedded and measured."""
+    seen, measured, real = [], [], EvaluationSet.qualities
     monkeypatch.setattr(Stub, "embed_motion", spy(Stub.embed_motion, seen))
     monkeypatch.setattr(text_evaluation, "write_motions", lambda generator, texts, *rest: [[3] * 60] * len(texts))
     monkeypatch.setattr(
-        text_evaluation.Setting,
-        "qualities",
-        lambda self, x: measured.append({len(clip) for clip in x}) or real(self, x),
+        EvaluationSet, "qualities", lambda self, x: measured.append({len(clip) for clip in x}) or real(self, x)
     )
-    report, *_ = t2m(data, generator, repeats=1, multimodality_texts=0, perplexity="none")
+    report = t2m(data, generator, repeats=1, multimodality_texts=0, perplexity="none").report
     assert set(seen[-1]) == measured[-1] == {196} and set(report["lengths"]["model"]) == {60}
 
 
@@ -321,10 +330,11 @@ def spy(function, seen):
 # 3) Reports.
 
 
+@pytest.mark.slow
 def test_same_seed_same_bytes(data, generator, result, tmp_path):
-    """Whatever the batch size: motions depend on their own seed only."""
+    """A motion depends on its own seed only, so the batch size changes nothing."""
     for name, got in (("one", result), ("two", t2m(data, generator, batch_size=5))):
-        write_report(*got, data, tmp_path / name)
+        write_report(got, data, tmp_path / name)
     assert {path.name for path in (tmp_path / "one").iterdir()} == FILES
     for name in FILES:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
@@ -338,13 +348,14 @@ def test_same_seed_same_bytes(data, generator, result, tmp_path):
     assert kept["embeddings_hash"] == file_hash(tmp_path / "one" / "embeddings.safetensors")
     assert "2 repeats, seed 0" in text and "c36: " in text
     assert str(tmp_path) not in text and "20" + "26" not in (tmp_path / "one" / "report.json").read_text()[:3000]
-    other, *_ = t2m(data, generator, seed=1)
-    assert other["rows"]["model"] != result[0]["rows"]["model"]
+    other = t2m(data, generator, seed=1).report
+    assert other["rows"]["model"] != result.report["rows"]["model"]
 
 
-def test_few_clips_are_said(data, generator):
+def test_few_clips_give_a_warning(data, generator):
     stub = Stub(width=CLIPS + 1)  # N = D
-    report, vectors, _ = evaluate_t2m(data, stub, generator.motion_tokenizer, repeats=1)
+    evaluation = tokenizer_alone(data, generator.motion_tokenizer, stub)
+    report, vectors = evaluation.report, evaluation.embeddings
     assert list(report["rows"]) == ["real", "reconstruction", "chance"] and set(vectors) == {
         "real", "reconstruction", "text"
     }  # fmt: skip
@@ -352,18 +363,19 @@ def test_few_clips_are_said(data, generator):
     assert "FID with N <= D (37 clips, 37 dimensions)" in matching_markdown(report)
 
 
+@pytest.mark.slow
 def test_m2t(data, generator, tmp_path):
-    report, vectors, shown = evaluate_m2t(data, Stub(), generator.motion_tokenizer, generator, repeats=2)
-    again, *_ = evaluate_m2t(data, Stub(), generator.motion_tokenizer, generator, repeats=2, batch_size=5)
-    assert report == again
+    evaluation = m2t(data, generator)
+    report = evaluation.report
+    assert report == m2t(data, generator, batch_size=5).report
     row = report["rows"]["model"]
     assert list(report["rows"]) == ["real", "model", "chance"] and 0 <= row["bleu_4"]["mean"] <= row["bleu_1"]["mean"]
     assert row["rouge_l"]["interval"] == 0 and report["clips"]["c1"]["captions"] == ["someone waves", "clip number 1"]
     codes = generator.motion_tokenizer.encode([data.features("c1")[:48]])[0]
     assert report["clips"]["c1"]["written"] == generator.describe(codes)
-    for name in (*FILES, "best.gif", "notes.txt", "comparison.json"):  # of a former evaluation; other files
+    for name in (*FILES, "best.gif", "notes.txt", "comparison.json"):  # files of an earlier evaluation, and others
         (tmp_path / name).write_text("former")
-    paths = write_report(report, vectors, shown, data, tmp_path)
+    _, paths = write_report(evaluation, data, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in paths} | {
         "notes.txt",
         "comparison.json",
@@ -378,12 +390,13 @@ def test_m2t(data, generator, tmp_path):
 
 @pytest.fixture
 def stubbed(monkeypatch):
-    """Evaluator.load gives the stub."""
+    """Evaluator.load returns the stub."""
     from motiongpt.evaluation import evaluators
 
     monkeypatch.setattr(evaluators.Evaluator, "load", lambda *args, **kwargs: Stub())
 
 
+@pytest.mark.slow
 def test_script(script, stubbed, folder, tiny, tmp_path):
     base = ("--data", folder, "--evaluator", tmp_path, "--repeats", 1)
     done = script("evaluate", "--what", "t2m", *base, "--run", tiny.run, "--out", tmp_path / "a", "--multimodality", 0)
@@ -420,7 +433,7 @@ def test_mistakes_end_in_one_line(script, stubbed, folder, tiny, tmp_path):
     (folder / "some.txt").write_text("c1\nc2\n")
     (folder / "none.txt").write_text("")
     for args, message in [
-        (base, "needs an evaluator: scripts/train_evaluator.py makes one"),
+        (base, "--what t2m needs an evaluator (--evaluator): train one with scripts/train_evaluator.py, or fetch"),
         ((*base[:2],), "--what t2m needs --data"),
         ((*base, "--evaluator", tmp_path, "--split", "some"), "has 2 clips of 40 to 199 frames with a caption"),
         ((*base, "--evaluator", tmp_path, "--min-frames", 86), "R-precision needs 32"),
@@ -442,11 +455,11 @@ def test_mistakes_end_in_one_line(script, stubbed, folder, tiny, tmp_path):
 
 def test_an_evaluator_of_another_motion(data, generator):
     with pytest.raises(ValueError, match="the evaluator has frame rate 30.0"):
-        evaluate_t2m(data, Stub(fps=30.0), generator.motion_tokenizer)
+        tokenizer_alone(data, generator.motion_tokenizer, Stub(fps=30.0))
 
 
 def test_tokenizer_alone_needs_no_language_model(data, tiny):
-    report, *_ = evaluate_t2m(data, Stub(), MotionTokenizer.load(tiny.vqvae), repeats=1)
+    report = tokenizer_alone(data, MotionTokenizer.load(tiny.vqvae)).report
     assert "length_policy" not in report["protocol"] and report["protocol"]["what"] == "vqvae"
 
 
@@ -458,7 +471,7 @@ def test_ranks_leave_the_rest_out():
 
 
 def test_perplexity_against_the_sum_by_hand(data, generator):
-    """One entry: exp of the mean of -log p over the labelled tokens, from the logits of all positions."""
+    """exp of the mean of -log p over the labelled tokens of one entry, from the logits of all positions."""
     from motiongpt.data.tokens import Entry
 
     entry = Entry("someone waves", (3, 1, 4, 1, 5))
@@ -473,7 +486,7 @@ def test_perplexity_against_the_sum_by_hand(data, generator):
 
 
 def test_every_repeat_writes_anew_and_the_sheet_shows_what_was_asked(data, generator, monkeypatch):
-    """Seeds never meet: repeat r starts at seed + r N, MultiModality after all of them, 30 times one caption a text."""
+    """No seed is used twice: repeat r starts at seed + r N, MultiModality after all repeats, 30 times per caption."""
     calls, write = [], text_evaluation.write_motions
 
     def recorded(generator, texts, first_seed, *rest):
@@ -481,15 +494,15 @@ def test_every_repeat_writes_anew_and_the_sheet_shows_what_was_asked(data, gener
         return write(generator, texts, first_seed, *rest)
 
     monkeypatch.setattr(text_evaluation, "write_motions", recorded)
-    report, _, _ = t2m(data, generator, seed=5)
+    report = t2m(data, generator, seed=5).report
     N = report["protocol"]["N"]
     assert [seed for _, seed in calls] == [5 + 2 * N, 5, 5 + N]  # MultiModality first, then the repeats
     several = calls[0][0]
     assert [several[:30], several[30:]] == [[several[0]] * 30, [several[30]] * 30]
     assert {several[0], several[30]} <= {clip["captions"][0] for clip in report["clips"].values()}
     assert [clip["asked"] for clip in report["clips"].values()] == calls[1][0] != calls[2][0]
-    texts = Texts(Stub(), read_items(data, "test", 40, 196)[0], 5)
-    assert texts.shuffle(0).integers(10**9) != texts.shuffle(1).integers(10**9)
+    draws = RepeatDraws(Stub(), read_items(data, "test", 40, 196)[0], 5)
+    assert draws.rng(0).integers(10**9) != draws.rng(1).integers(10**9)
 
 
 def test_the_data_hash_sees_a_word_and_a_frame(data):
@@ -498,11 +511,11 @@ def test_the_data_hash_sees_a_word_and_a_frame(data):
     assert len({items_hash(items), *(items_hash([item, *items[1:]]) for item in changed)}) == 3
 
 
-# 5) MultiModality, perplexity, motions of one code, what is drawn.
+# 5) MultiModality, perplexity, motions of one code, pictures.
 
 
 def test_multimodality_against_the_sum_by_hand():
-    """Ten pairs of thirty of every text; the sides are two draws, so nearly no motion meets itself."""
+    """Ten pairs out of thirty motions per text. The two sides are two draws, so hardly any motion meets itself."""
     several = torch.randn(4, 30, 5, dtype=torch.float64)
     rng, distances = np.random.default_rng(7), []
     first, second = rng.permutation(30)[:10], rng.permutation(30)[:10]
@@ -513,8 +526,8 @@ def test_multimodality_against_the_sum_by_hand():
 
 
 def test_multimodality_of_a_model(data, generator, monkeypatch):
-    """3 texts x 30 motions x 10 pairs: a row of embeddings per text, each motion with a seed of its own, once a repeat;
-    and 100 texts where nothing is said."""
+    """3 texts x 30 motions x 10 pairs: each motion has its own seed, all repeats measure the same motions; 100 texts is
+    the default."""
     seen = []
 
     def recorded(motion, rng, pairs):
@@ -522,17 +535,18 @@ def test_multimodality_of_a_model(data, generator, monkeypatch):
         return multimodality(motion, rng, pairs)
 
     monkeypatch.setattr(text_evaluation, "multimodality", recorded)
-    report, *_ = t2m(data, generator, multimodality_texts=3)
+    report = t2m(data, generator, multimodality_texts=3).report
     assert [(tuple(motion.shape), pairs) for motion, pairs in seen] == [((3, 30, 8), 10)] * 2
     first, second = (motion for motion, _ in seen)
     assert first is second and len(first.flatten(0, 1).unique(dim=0)) > 80  # of 90: they differ
     assert report["protocol"]["multimodality"] == [3, 30, 10] and MULTIMODALITY == (100, 30, 10)
     asked = []
-    monkeypatch.setattr(Writer, "write_several", lambda self, texts: asked.append(texts))
-    evaluate_t2m(data, Stub(), generator.motion_tokenizer, generator, repeats=1)
+    monkeypatch.setattr(ModelRow, "write_several", lambda self, texts: asked.append(texts))
+    evaluate_t2m(data, Stub(), generator.motion_tokenizer, generator, ProtocolConfig(repeats=1))
     assert asked == [100]
 
 
+@pytest.mark.slow
 def test_perplexity_of_every_stage(data, tiny, tmp_path):
     run = tmp_path / "run"
     tiny.finetune(run, 1, vqvae=tiny.vqvae)
@@ -548,13 +562,13 @@ def test_perplexity_of_every_stage(data, tiny, tmp_path):
         alone = perplexities(MotionGenerator.load(run, stage=int(stage)), items, codes, 7, "stage")
         assert alone == {stage: every[stage]}
     assert every["1"] != every["2"] and perplexities(two, items, codes, 7, "none") == {}
-    report, *_ = t2m(data, two, repeats=1, multimodality_texts=0)
+    report = t2m(data, two, repeats=1, multimodality_texts=0).report
     text = report_markdown(report)
     assert "\n| stage 1 | " in text and "\n| stage 2, evaluated | " in text
 
 
 def test_a_motion_of_one_code_of_two_frames(data, generator, monkeypatch):
-    """The last frame is held to the four frames an evaluator needs; the motion itself stays as it is."""
+    """Its last frame is repeated up to the four frames an evaluator needs; the motion itself does not change."""
     tokenizer = MotionTokenizer(VQVAE(VQVAEConfig(codes=32, code_dim=16, width=16, depth=1, down=1)),
                                 generator.motion_tokenizer.normalizer, HUMANML3D, 20.0)  # fmt: skip
     tokenizer.vqvae.quantizer.codebook.normal_()
@@ -564,18 +578,19 @@ def test_a_motion_of_one_code_of_two_frames(data, generator, monkeypatch):
     )
     monkeypatch.setattr(text_evaluation, "write_motions", lambda generator, texts, *rest: [[3]] * len(texts))
     for policy in ("own", "cut"):
-        report, _, shown = evaluate_t2m(
-            data, Stub(), tokenizer, generator, repeats=1, policy=policy, multimodality_texts=1
+        evaluation = t2m(
+            data, generator, repeats=1, motion_tokenizer=tokenizer, length_policy=policy, multimodality_texts=1
         )
-        assert report["lengths"]["model"] == [1] * 37 and len(shown["best"]) == 2
+        report = evaluation.report
+        assert report["lengths"]["model"] == [1] * 37 and len(evaluation.shown_motions["best"]) == 2
         assert report["rows"]["model"]["jerk_m_s3"] is None  # of two frames
-    held = seen[1][0]  # of MultiModality, after the real ones
+    held = seen[1][0]  # MultiModality comes after the real motions
     assert len(held) == 4 and torch.equal(held[1:], held[1:2].expand(3, -1)) and not torch.equal(held[0], held[1])
 
 
 def test_panels_of_the_bars(data, generator, result, tmp_path, monkeypatch):
-    """No Diversity of sentences, a note on which way is better, and bars equally wide in every panel."""
-    from motiongpt.render import report as pictures
+    """Sentences have no Diversity, every panel notes which way is better, and all bars are equally wide."""
+    from motiongpt.render import figures as pictures
 
     seen, figures = [], []
 
@@ -585,18 +600,18 @@ def test_panels_of_the_bars(data, generator, result, tmp_path, monkeypatch):
 
     monkeypatch.setattr(evaluation_report, "plot_bars", recorded)
     monkeypatch.setattr(pictures, "_save", lambda figure, path: figures.append(figure) or path)
-    evaluation_report.write_pictures(*result, data, tmp_path)
-    m2t = evaluate_m2t(data, Stub(), generator.motion_tokenizer, generator, repeats=1, perplexity="none")
-    evaluation_report.write_pictures(*m2t, data, tmp_path)
+    evaluation_report.write_pictures(result, data, tmp_path)
+    sentences = m2t(data, generator, repeats=1, perplexity="none")
+    evaluation_report.write_pictures(sentences, data, tmp_path)
     several, one = (
         [[getattr(bars, "errorbar", None) for bars in axes.containers] for axes in figure.axes if axes.get_visible()]
         for figure in figures
         if len(figure.axes) > 4
     )
     assert all(any(marks) for marks in several) and not any(any(marks) for marks in one)  # one repeat: no intervals
-    (motions, notes), (sentences, _) = seen
+    (motions, notes), (sentences, more_notes) = seen
     assert "Diversity" in motions and "Diversity" not in sentences and "BLEU-4" in sentences
-    assert (notes["FID"], notes["R@1"], notes["BLEU-1"]) == ("lower is better", *["higher is better"] * 2)
+    assert (notes["FID"], notes["R@1"], more_notes["BLEU-1"]) == ("lower is better", *["higher is better"] * 2)
     for bars in (figure for figure in figures if len(figure.axes) > 4):
         shown = [axes for axes in bars.axes if axes.get_visible()]
         assert len({round(float(np.ptp(axes.get_xlim())), 6) for axes in shown}) == 1
@@ -611,9 +626,10 @@ def test_smplx_with_an_evaluator_links_what_is_drawn(tmp_path):
     stub = Stub()
     stub.representation = tokenizer.representation
     stub.embed_motion = lambda clips: torch.stack([torch.as_tensor(clip).mean(0)[:8] for clip in clips])
-    matched = evaluate_t2m(data, stub, tokenizer, split="val", repeats=1)
+    matching = tokenizer_alone(data, tokenizer, stub, split="val")
     report = evaluate_vqvae(tokenizer, data, "val")
-    text, paths = write_reconstruction(report, matched, tokenizer, data, tmp_path / "out")
+    _, paths = write_reconstruction(report, matching, tokenizer, data, tmp_path / "out")
+    text = (tmp_path / "out" / "report.md").read_text()
     assert links_of(tmp_path / "out" / "report.md") == {"codes.png", "metrics.png", "r_precision.png"}
     assert {path.name for path in paths} == {path.name for path in (tmp_path / "out").iterdir()}
     assert "## Motion\n" not in text and "## Clips by MM-Dist" in text
@@ -626,12 +642,12 @@ def test_a_token_that_is_none_names_its_file(folder, tmp_path):
         read_items(MotionDataset(other), "test", 40, 196)
 
 
-# 6) The published evaluator, where it is there.
+# 6) The published evaluator, if it is there.
 
 
 @pytest.fixture
 def published(monkeypatch, tmp_path):
-    """evaluate.py in a checkout whose checkpoints/t2m holds a published evaluator; what it was loaded with."""
+    """evaluate.py in a checkout with a published evaluator in checkpoints/t2m, and the list of how it was loaded."""
     from motiongpt.evaluation import evaluators
 
     spec = importlib.util.spec_from_file_location("evaluate", ROOT / "scripts" / "evaluate.py")
@@ -646,6 +662,7 @@ def published(monkeypatch, tmp_path):
     return lambda *words: module.main(module.make_parser().parse_args([str(word) for word in words])), loaded
 
 
+@pytest.mark.slow
 def test_the_published_evaluator_is_the_default_of_vqvae(published, folder, tiny, tmp_path, capsys):
     evaluate, loaded = published
     base = ("--data", folder, "--vqvae", tiny.vqvae, "--device", "cpu")

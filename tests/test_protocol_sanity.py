@@ -1,4 +1,4 @@
-"""Real motions spoilt in known ways: a copy is the real row, and the metric that should notice does."""
+"""Real motions spoilt in known ways: a copy equals the real row, and the metric that should notice does."""
 
 import importlib.util
 import sys
@@ -21,6 +21,7 @@ def sanity():
     return module
 
 
+@pytest.mark.slow
 def test_rows(sanity, data):  # noqa: F811
     rows, half, protocol = sanity.measure(data, Stub(), "test", 3, 0)
     real = rows["real"]

@@ -1,4 +1,4 @@
-"""The three quantisers: closed forms, equality where two of them must agree, masks, resets, and resume."""
+"""The three quantisers: closed forms, equality of those that must agree, masks, resets, and resume."""
 
 import math
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from cases import for_each, seeded
 
 from motiongpt.config import QUANTIZERS, VQVAEConfig
 from motiongpt.quantizers import EMAQuantizer, FSQuantizer, ResidualQuantizer, make_quantizer
@@ -38,8 +39,8 @@ def step(model: VQVAE, optimizer: torch.optim.Optimizer) -> dict:
 
 
 def padded(size: int, noise: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Clips of LENGTHS in one batch, with garbage of that size where there is no clip."""
-    motion = torch.randn(len(LENGTHS), size, 23, generator=torch.Generator().manual_seed(1))
+    """Clips of LENGTHS in one batch, with garbage of that size in the padding."""
+    motion = torch.randn(len(LENGTHS), size, 23, generator=seeded(1))
     lengths = torch.tensor(LENGTHS)
     return torch.where(frame_mask(lengths, size)[..., None], motion, noise * torch.randn(motion.shape)), lengths
 
@@ -47,13 +48,13 @@ def padded(size: int, noise: float) -> tuple[torch.Tensor, torch.Tensor]:
 # ---- settings -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("codes", "levels", "product"),
+@for_each(
+    "codes, levels, product",
     [(512, "8,8,8", 512), (1024, "8,5,5,5", 1000), (1000, "8,5,5,5", 1000), (240, "8,6,5", 240), (5, "5", 5),
      (65536, "8,8,8,5,5,5", 64000)],
 )  # fmt: skip
 def test_levels_are_chosen_from_the_codes(codes, levels, product):
-    """Where no product fits, the config says how many codes there are; it is its own round trip through JSON."""
+    """If no product of levels fits, the config says how many codes there are, and survives JSON."""
     settings = config("fsq", codes=codes)
     assert (settings.fsq_levels, settings.codes) == (levels, product)
     assert VQVAEConfig.from_dict(settings.to_dict()) == settings
@@ -62,11 +63,11 @@ def test_levels_are_chosen_from_the_codes(codes, levels, product):
 def test_given_levels_decide():
     settings = config("fsq", fsq_levels="7 5, 3", codes=512)
     assert settings.levels == (7, 5, 3) and settings.codes == 105 and settings.fsq_levels == "7,5,3"
-    assert config("ema_reset", codes=1024).codes == 1024  # the others keep what was asked for
+    assert config("ema_reset", codes=1024).codes == 1024  # the other quantisers keep what was asked for
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
+@for_each(
+    "values, message",
     [
         ({"quantizer": "vq"}, "--quantizer must be one of ema_reset, fsq, residual, got 'vq'"),
         ({"fsq_levels": "8,x"}, "--fsq-levels must be whole numbers"),
@@ -88,7 +89,7 @@ def test_older_configs_load_and_older_runs_go_on():
     young = {"quantizer", "fsq_levels", "rvq_layers", "rvq_dropout", "rvq_codebooks", "activation", "dropout"}
     old = {name: value for name, value in VQVAEConfig().to_dict().items() if name not in young}
     assert VQVAEConfig.from_dict(old) == VQVAEConfig()
-    assert VQVAEConfig().run_identity() == old  # the saved state of an older run has these alone
+    assert VQVAEConfig().run_identity() == old  # an older run saved only these
     assert VQVAEConfig(rvq_layers=4).run_identity() == old | {"rvq_layers": 4}
 
 
@@ -101,7 +102,7 @@ def paper_round(z: np.ndarray, levels: np.ndarray) -> np.ndarray:
     return np.round(np.tanh(z + np.tan(offset / half)) * half - offset) / np.floor(levels / 2)
 
 
-@pytest.mark.parametrize("levels", ["8,8,8", "8,5,5,5", "7,6", "2,3,4"])
+@for_each("levels", ["8,8,8", "8,5,5,5", "7,6", "2,3,4"])
 def test_fsq_is_the_papers_closed_form(levels):
     quantizer = FSQuantizer(config("fsq", fsq_levels=levels))
     z = 2 * torch.randn(2000, len(quantizer.levels))
@@ -110,7 +111,7 @@ def test_fsq_is_the_papers_closed_form(levels):
     np.testing.assert_allclose(quantizer.round(z).numpy(), wanted, atol=1e-6)
 
 
-@pytest.mark.parametrize("levels", ["8,8,8", "8,5,5,5", "7,6", "2,3,4"])
+@for_each("levels", ["8,8,8", "8,5,5,5", "7,6", "2,3,4"])
 def test_fsq_codes_and_values_are_inverse_for_every_code(levels):
     quantizer = FSQuantizer(config("fsq", fsq_levels=levels))
     N, sizes = quantizer.num_codes, quantizer.levels
@@ -122,7 +123,7 @@ def test_fsq_codes_and_values_are_inverse_for_every_code(levels):
     digits = [[code // math.prod(sizes[:i]) % size for i, size in enumerate(sizes)] for code in range(N)]
     wanted = [[(digit - size // 2) / (size // 2) for digit, size in zip(row, sizes, strict=True)] for row in digits]
     torch.testing.assert_close(values, torch.tensor(wanted))
-    # every code is reached: the middle of its cell rounds to it
+    # every code can be reached: the middle of its cell rounds to it
     half = (torch.tensor(sizes) - 1) * (1 - 1e-3) / 2
     offset = 0.5 * (torch.tensor(sizes) % 2 == 0)
     inside = ((values * (torch.tensor(sizes) // 2) + offset) / half).clamp(-0.9999, 0.9999)
@@ -137,7 +138,7 @@ def test_fsq_is_bounded():
 
 
 def test_fsq_gradients_pass_the_rounding():
-    """The gradient is that of the bounded number, as if it had not been rounded, over the half width."""
+    """The gradient is that of the bounded number before rounding, divided by the half width."""
     quantizer = FSQuantizer(config("fsq", fsq_levels="8,5"))
     z, weight = torch.randn(50, 2, requires_grad=True), torch.randn(50, 2)
     (quantizer.round(z) * weight).sum().backward()
@@ -164,7 +165,7 @@ def test_fsq_has_no_state_and_no_commitment():
 
 @pytest.mark.parametrize("dead_below", [0.0, 1.0])
 def test_one_residual_layer_is_ema_reset_bit_for_bit(dead_below):
-    """With dead rows too, which draw random numbers: not one more is drawn, even with dropout of layers asked for."""
+    """With one layer, even the random draws (for dead rows) are those of ema_reset, whatever rvq_dropout says."""
     runs = []
     for kind in ("ema_reset", "residual"):
         torch.manual_seed(0)
@@ -180,8 +181,8 @@ def test_one_residual_layer_is_ema_reset_bit_for_bit(dead_below):
 
 
 def toy() -> torch.Tensor:
-    """(1, 600, 8) latents of 12 clusters with small spread: one layer finds the clusters, the next ones the rest."""
-    generator = torch.Generator().manual_seed(3)
+    """(1, 600, 8) latents in 12 tight clusters: one layer finds the clusters, the next ones what is left."""
+    generator = seeded(3)
     centres = 3 * torch.randn(12, 8, generator=generator)
     which = torch.randint(12, (600,), generator=generator)
     return (centres[which] + 0.3 * torch.randn(600, 8, generator=generator))[None]
@@ -195,7 +196,7 @@ def test_every_layer_lowers_the_error(codebooks):
         quantizer(latents, None)
     quantised, codes, _, _ = quantizer.eval()(latents, None)
     errors = [(latents - quantizer.lookup(codes[..., :q])).square().mean().item() for q in range(1, 5)]
-    # fp32: a shared codebook whose later rows shrink to almost nothing stays within rounding of the error before
+    # fp32: later layers of a shared codebook may add nothing, so the error may stay within rounding
     assert all(after <= before * (1 + 1e-5) for before, after in zip(errors, errors[1:], strict=False)), errors
     if codebooks == "separate":
         assert errors[3] < 0.5 * errors[0]
@@ -223,7 +224,7 @@ def test_a_layer_codes_what_is_left_over():
 
 
 def test_straight_through_once():
-    """The gradient of the latents is that of the sum, once, however many layers."""
+    """The latents get the gradient of the sum once, however many layers there are."""
     quantizer = trained(config("residual")).quantizer
     latents, weight = torch.randn(2, 5, 8, requires_grad=True), torch.randn(2, 5, 8)
     (quantizer(latents, None)[0] * weight).sum().backward()
@@ -241,7 +242,7 @@ def test_dropout_leaves_out_the_last_layers():
         moved = [not torch.equal(a, layer.code_sum) for a, layer in zip(before, quantizer.layers, strict=True)]
         assert moved == [k < used for k in range(4)]
         seen.append(used)
-    assert set(seen) == {1, 2, 3, 4}  # missing one of four in 60 even draws: 1 in 8 million
+    assert set(seen) == {1, 2, 3, 4}  # to miss one of four in 60 even draws has odds of 1 in 8 million
     assert (quantizer.eval()(torch.randn(1, 5, 8), None)[1] >= 0).all()
 
 
@@ -272,7 +273,7 @@ def test_dead_rows_are_replaced_in_each_layer():
     assert int(codes.max()) < 5 and stats["resets"] == 25 and stats["resets_all"] == 75
     rest = latents[0]
     for k, layer in enumerate(quantizer.layers):
-        for row in layer.codebook[5:]:  # 64 latents for 30 rows: drawn as they are, from what this layer was given
+        for row in layer.codebook[5:]:  # 64 latents for 30 rows: drawn without noise, from the input of this layer
             assert (rest == row).all(-1).any()
         rest = rest - books[k][codes[0, :, k]]
 
@@ -324,7 +325,7 @@ def test_masked_rows_are_quantised_as_alone(kind):
     alone = [quantizer(latents[row : row + 1, :S], None) for row, S in enumerate(lengths)]
     for row, S in enumerate(lengths):
         assert torch.equal(codes[row, :S], alone[row][1][0])
-        # fp32: a projection of another number of rows may round otherwise
+        # fp32: a projection of another number of rows may round differently
         torch.testing.assert_close(quantised[row, :S], alone[row][0][0], atol=1e-6, rtol=0)
     torch.testing.assert_close(commit, sum(one[2] for one in alone))
 
@@ -359,7 +360,7 @@ def test_padded_batch_equals_each_clip_alone(kind):
         differ += int((alone != codes[row, :S]).sum())
         single = model.decode(codes[row : row + 1, :S])[0]
         torch.testing.assert_close(decoded[row, : 4 * S], single, atol=1e-5, rtol=0)  # fp32, another order of sums
-    assert differ == 0  # fp32 latents could tie within rounding; none of these 38 x Q do
+    assert differ == 0  # fp32 latents could tie within rounding; none of these 38 x Q does
 
 
 @pytest.mark.parametrize("kind", QUANTIZERS)
@@ -372,7 +373,7 @@ def test_resumed_training_continues_bit_for_bit(kind, codebooks):
     for one in (model, VQVAE(settings).train()):
         one.load_state_dict(state)
         torch.set_rng_state(random)
-        optimizer = torch.optim.SGD(one.parameters(), lr=0.01)  # without state: only the model's is under test
+        optimizer = torch.optim.SGD(one.parameters(), lr=0.01)  # SGD has no state: this tests the model's
         codes = [step(one, optimizer)["codes"] for _ in range(3)]
         runs.append([*codes, *one.state_dict().values()])
     assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
@@ -404,6 +405,7 @@ def test_bf16_autocast_leaves_the_quantiser_in_fp32(kind):
     assert quantised.dtype == commit.dtype == torch.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", QUANTIZERS)
 def test_training_lowers_the_loss(kind):
     torch.manual_seed(0)
@@ -427,13 +429,14 @@ def test_activation_and_dropout_of_the_residual_blocks(activation):
     x, function = torch.randn(2, 12, 20), {"relu": F.relu, "silu": F.silu, "gelu": F.gelu}[activation]
     torch.testing.assert_close(block(x, None), x + block.conv2(function(block.conv1(function(x)))))
     block.train()
-    share = float((block(x, None) == x).float().mean())  # a branch that is dropped leaves x
+    share = float((block(x, None) == x).float().mean())  # a dropped branch leaves x
     assert share == pytest.approx(0.5, abs=0.12)  # five standard deviations of 480 draws
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", QUANTIZERS)
 def test_train_vqvae_runs_and_logs(kind, script, tmp_path):
-    """All three through the script: trained, resumed, loaded; the numbers are in every log line."""
+    """Each quantiser through the script: trained, resumed and loaded, with its numbers in every log line."""
     from motiongpt.motion_tokenizer import MotionTokenizer
 
     data, out = tmp_path / "data", tmp_path / "vq"

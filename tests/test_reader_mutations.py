@@ -4,13 +4,15 @@ import json
 
 import numpy as np
 import pytest
+from cases import for_each
 from mutations import check_mutations
 
 from motiongpt.body.skeletons import HUMANML3D, KIT
 from motiongpt.data.motions import read_ids
+from motiongpt.data.prepare.array_folders import load_raw_joints
 from motiongpt.data.prepare.caption_table import read_captions
 from motiongpt.data.prepare.explain import explain
-from motiongpt.data.prepare.sources import Options, load_raw_joints
+from motiongpt.data.prepare.records import Options
 from motiongpt.data.texts import parse_captions
 from motiongpt.data.tokens import load_tokens
 from motiongpt.features.normalizer import Normalizer
@@ -33,12 +35,15 @@ def test_joints_and_features(tmp_path):
         def read(path=path, skeleton=skeleton, width=shape[1], is_joints=source == "joints"):
             return load_raw_joints(path, skeleton) if is_joints else load_array(path, 2, width)
 
-        also = lambda source=source, path=path, skeleton=skeleton: explain(source, path, Options(skeleton))  # noqa: E731
-        check_mutations(path, read, also, head=128)
+        def explained(refused, source=source, path=path, skeleton=skeleton):
+            lines, code = explain(source, path, Options(skeleton))
+            return lines and "\n" not in "".join(lines) and code in ((1,) if refused else (0, 1))
+
+        check_mutations(path, read, explained, head=128)
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "read", "least"),
+@for_each(
+    "name, text, read, least",
     [
         ("a.txt", "he walks#he/PRON walk/VERB#0.0#2.5\n" * 5, parse_captions, 5),
         ("train.txt", "000001\nM000001\n" * 20, read_ids, 5),
@@ -66,7 +71,7 @@ def test_folders_of_codes(tmp_path):
 
 def test_statistics(tmp_path):
     Normalizer(np.zeros(263), np.ones(263)).save(tmp_path)
-    check_mutations(tmp_path / "Std.npy", lambda: Normalizer.load(tmp_path), head=128)
+    check_mutations(tmp_path / "Std.npy", lambda: Normalizer.load(tmp_path), names=tmp_path, head=128)
 
 
 def test_a_count_that_no_memory_holds_is_a_bad_file(tmp_path):

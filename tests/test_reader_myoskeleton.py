@@ -1,4 +1,4 @@
-"""MyoSkeleton H5: what is stored comes back cut, named, in metres and y up; what is missing is said."""
+"""MyoSkeleton H5: clips are cut, named, in metres and y up; what is missing is reported."""
 
 import json
 
@@ -8,7 +8,7 @@ from mutations import check_mutations
 
 from motiongpt.body.skeletons import HUMANML3D, MYOSKELETON, MYOSKELETON_26, get_skeleton
 from motiongpt.data.prepare.build import build
-from motiongpt.data.prepare.sources import Options, records
+from motiongpt.data.prepare.records import Options, records
 from motiongpt.data.readers import myoskeleton
 from motiongpt.features.representations import get_representation
 
@@ -48,7 +48,7 @@ def body_26(clips=6, frames=24) -> np.ndarray:
 
 
 def make(path, motion=None, attributes=None, drop=(), **keys):
-    """A valid file of three clips; `drop` leaves keys out, `keys` replaces them."""
+    """Write a valid file of three clips; `drop` leaves keys out, `keys` replaces them."""
     motion = body() if motion is None else motion
     values = {
         "motion": motion.reshape(*motion.shape[:2], -1) if motion.ndim == 4 else motion,
@@ -170,10 +170,11 @@ def test_a_bad_clip_is_named_and_the_rest_goes_on(tmp_path):
     assert [i for i, _ in myoskeleton.read_all(path, on_bad=lambda i, message: bad.append(message))] == ["a_00000"]
     assert len(bad) == 2 and "length 13 is not between 1 and the 12 frames" in bad[1]
     motion[1, 3, 7, 2] = 0
-    motion[1, 5:] = np.nan  # after its length nobody looks
+    motion[1, 5:] = np.nan  # frames after its length are not read
     assert len(list(myoskeleton.read_all(make(tmp_path / "b.h5", motion)))) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -279,6 +280,11 @@ def test_the_real_files(shared_data):
 @pytest.mark.slow  # a process per file: the H5 library crashes on some
 def test_a_hundred_mutations_are_read_or_refused(tmp_path):
     path = make(tmp_path / "a.h5")
-    check_mutations(
-        path, lambda: list(myoskeleton.read_all(path)), lambda: myoskeleton.explain(path), head=4000, changes=11
-    )  # the headers come first
+
+    def explained(refused):
+        lines = myoskeleton.explain(path)
+        broken = any("broken" in line for line in lines)  # a file may be sound and one of its clips not
+        return lines and (refused or not broken) and "\n" not in "".join(lines)
+
+    # the headers come first
+    check_mutations(path, lambda: list(myoskeleton.read_all(path)), explained, head=4000, changes=11)

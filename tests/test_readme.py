@@ -4,12 +4,19 @@ import importlib.util
 import re
 import shlex
 import sys
+from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from cases import for_each
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCS = sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
+PAGES = ["README.md", "checkpoints/README.md", "LOG.md", *DOCS]
+TEXT = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
+README = TEXT["README.md"]
+DATA = TEXT["docs/DATA.md"]
 STORIES = sorted((ROOT / "runs").glob("*.sh"))
 DEMO = ROOT / "checkpoints" / "demo"
 
@@ -21,7 +28,8 @@ def blocks(text: str, *languages: str) -> list[str]:
 
 def script_commands(text: str) -> list[list[str]]:
     """[script, argument, ...] of every line of shell that runs one of scripts/; arrays filled in, variables as 1."""
-    commands, arrays = [], dict(re.findall(r"^(\w+)=\(([^)]*)\)", text, re.M))
+    commands = []
+    arrays = dict(re.findall(r"^(\w+)=\(([^)]*)\)", text, re.M))
     for line in text.replace("\\\n", " ").splitlines():
         line = line.replace("\\", "/")  # Windows paths
         if "scripts/" not in line or line.lstrip().startswith("#"):
@@ -32,8 +40,9 @@ def script_commands(text: str) -> list[list[str]]:
     return commands
 
 
-COMMANDS = [command for block in blocks(README, "bash", "bat") for command in script_commands(block)]
-COMMANDS += [command for story in STORIES for command in script_commands(story.read_text(encoding="utf-8"))]
+SHELL = {page: "".join(blocks(text, "bash", "bat")) for page, text in TEXT.items()}
+SHELL |= {f"runs/{story.name}": story.read_text(encoding="utf-8") for story in STORIES}
+COMMANDS = [(place, command) for place, text in SHELL.items() for command in script_commands(text)]
 
 
 def load_script(path: str):
@@ -51,13 +60,16 @@ def own_path(monkeypatch):
 
 def test_commands_are_found():
     """The parser of this file sees them all: a README without commands would pass everything below."""
-    scripts = {command[0] for command in COMMANDS}
+    scripts = {command[0] for _, command in COMMANDS}
     assert scripts == {f"scripts/{path.name}" for path in (ROOT / "scripts").glob("*.py")}
-    assert len(COMMANDS) > 20
+    found = Counter(place for place, _ in COMMANDS)
+    least = {"README.md": 15, "docs/COMING_FROM.md": 60, "docs/DATA.md": 15, "docs/EVALUATION.md": 6}
+    assert all(found[page] >= number for page, number in least.items()), found
+    assert all(found[f"runs/{story.name}"] >= 5 for story in STORIES), found
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command)[8:60])
-def test_command_parses(command, capsys):
+@for_each("place, command", COMMANDS)
+def test_command_parses(place, command, capsys):
     """Flags, choices and required arguments, against the script's own parser."""
     parser = load_script(command[0]).make_parser()
     try:
@@ -73,8 +85,8 @@ def test_wrong_flag_would_be_seen():
 
 def test_make_targets_exist():
     targets = set(re.findall(r"^([\w.-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
-    named = {m for block in blocks(README, "bash") for m in re.findall(r"^make ([\w-]+)", block, re.M)}
-    named |= set(re.findall(r"`make ([\w-]+)", README))
+    named = {m for text in SHELL.values() for m in re.findall(r"^make ([\w-]+)", text, re.M)}
+    named |= {m for text in TEXT.values() for m in re.findall(r"`make ([\w-]+)", text)}
     assert {"demo", "test"} <= named <= targets
 
 
@@ -87,24 +99,88 @@ def test_the_report_has_the_columns_and_rows_of_its_script():
     from motiongpt.faithfulness.report import summary
 
     header = summary([])[0]
-    lines = README.partition(header + "\n")[2].partition("\n\n")[0].splitlines()[1:]
+    lines = TEXT["docs/EVALUATION.md"].partition(header + "\n")[2].partition("\n\n")[0].splitlines()[1:]
     assert tuple(line.split(" | ")[0].strip("| ") for line in lines) == load_script("scripts/demo_report.py").ROWS
     assert {line.count("|") for line in lines} == {header.count("|")}
 
 
-def test_every_module_is_in_the_tour():
-    tour = (ROOT / "docs" / "TOUR.md").read_text(encoding="utf-8")
-    folders = ("motiongpt", "scripts", "benchmarks")
-    files = {p.relative_to(ROOT).as_posix() for folder in folders for p in (ROOT / folder).rglob("*.py")}
-    files = {path for path in files if not path.endswith("/__init__.py")}
-    assert {path for path in files if f"`{path}:" not in tour} == set()
+def anchor(heading: str) -> str:
+    """What a link to a heading ends in, as GitHub makes it."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/TOUR.md", "checkpoints/README.md", "LOG.md"])
+@for_each("page", PAGES)
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text(encoding="utf-8")):
-        if "://" not in target:
-            assert (ROOT / page).parent.joinpath(target).exists(), target
+    for target in re.findall(r"\]\(([^)]+?)\)", TEXT[page]):
+        path, _, part = target.partition("#")
+        if "://" in target:
+            continue
+        assert not path or (ROOT / page).parent.joinpath(path).exists(), target
+        if part:
+            text = (ROOT / page).parent.joinpath(path).read_text(encoding="utf-8") if path else TEXT[page]
+            assert part in map(anchor, re.findall(r"^#+ (.+)$", text, re.M)), target
+
+
+def test_every_page_is_reached_from_the_readme():
+    assert set(re.findall(r"\]\(([\w/]+\.md)\)", README)) == set(PAGES) - {"README.md"}
+
+
+def test_the_readme_fits():
+    """Short enough to be read, and no line of a page but the rows of tables is wider than the code."""
+    assert len(README.splitlines()) <= 180
+    lines = [line for page in ("README.md", *DOCS) for line in TEXT[page].splitlines()]
+    wide = [line for line in lines if len(line) > 120 and not line.startswith("|")]
+    assert wide == []
+
+
+def test_sources_and_their_flags():
+    """The table of docs/DATA.md is the table of the code."""
+    from motiongpt.data.prepare.sources import SOURCES
+
+    rows = re.findall(r"^\| `([\w-]+)` \|.*\| `(--[^`]+)` \|$", DATA, re.M)
+    said = {name: {flag[2:].replace("-", "_") for flag in flags.split()} for name, flags in rows}
+    assert said == {name: set(source.flags) for name, source in SOURCES.items()}
+
+
+def test_the_skeleton_of_the_page_loads():
+    from motiongpt.body.skeletons import Skeleton
+    from motiongpt.features.representations import get_representation
+
+    (text,) = [block for block in blocks(DATA, "json") if '"joints"' in block]
+    skeleton = Skeleton.from_json(text)
+    assert (skeleton.name, skeleton.num_joints, skeleton.fps) == ("mine", 15, 30)
+    assert [skeleton.joints[j] for j in skeleton.face] == ["right_hip", "left_hip", "right_shoulder", "left_shoulder"]
+    assert get_representation("positions", skeleton).dim == 45
+    section = DATA.partition("\n## Skeletons\n")[2].partition("\n## ")[0]
+    explained = re.findall(r"^\| (`\w+`(?:, `\w+`)?) \|", section, re.M)
+    missing = {field.name for field in fields(Skeleton)} - set(re.findall(r"\w+", " ".join(explained)))
+    assert missing == {"name", "joints", "parents", "has_lengths"}, "a key that the page does not explain"
+
+
+def test_captions_of_the_page_are_read(tmp_path):
+    """Both tables of captions say the same, and the lines of texts/ID.txt are what the page says of them."""
+    from motiongpt.data.prepare.caption_table import read_captions
+    from motiongpt.data.texts import parse_captions
+
+    (table,) = blocks(DATA, "csv")
+    (entries,) = [block for block in blocks(DATA, "json") if '"captions"' in block]
+    (lines,) = [block for block in blocks(DATA, "text") if "#a/DET" in block]
+    for name, text in (("captions.csv", table), ("captions.json", entries), ("clip.txt", lines)):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    rows = read_captions(tmp_path / "captions.csv")
+    assert rows == read_captions(tmp_path / "captions.json")
+    assert [len(row.captions) for row in rows.values()] == [2, 1]
+    plain, tagged, piece = parse_captions(tmp_path / "clip.txt")
+    assert plain.text == tagged.text == "a person walks forward" and (plain.start, plain.end) == (0, 0)
+    assert (piece.text, piece.start, piece.end) == ("he turns around", 2.5, 4.0)
+
+
+def test_the_token_data_set_of_the_page_is_read(tmp_path):
+    from motiongpt.data.tokens import load_tokens
+
+    (text,) = [block for block in blocks(DATA, "json") if '"motion_tokens"' in block]
+    (tmp_path / "tokens.json").write_text(text, encoding="utf-8")
+    assert [entry.codes for entry in load_tokens(tmp_path / "tokens.json")] == [(42, 18, 91), (7, 300)]
 
 
 def test_pinned_versions_meet_the_lower_bounds():
@@ -132,7 +208,8 @@ def test_python_example_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     exec(compile(example.replace('"checkpoints/demo"', repr(str(DEMO))), "README.md", "exec"), {})
     assert {path.name for path in (tmp_path / "outputs").iterdir()} == {"walk.gif", "walk.npy"}
-    codes, lengths, *_ = capsys.readouterr().out.splitlines()
+    codes, lengths, sentence = capsys.readouterr().out.splitlines()
+    assert "walk" in sentence
     assert all(0 <= int(code) < 512 for code in codes.split())
     # 3 and 4 s are 15 and 20 codes; the target is kept to within 5 % or one code, of 4 frames
     assert all(abs(got - 4 * want) <= 4 for got, want in zip(eval(lengths), (15, 20), strict=True))

@@ -1,4 +1,4 @@
-"""Representations: the layouts by hand, there and back, and names that do not fit."""
+"""Representations: columns computed by hand, there and back, and names that do not fit."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from motiongpt.body.rotations import rotate_y
 from motiongpt.body.skeletons import HUMANML3D, KIT, MYOSKELETON
 from motiongpt.features.humanml3d import canonicalise, feature_groups, features_to_joints, joints_to_features
 from motiongpt.features.representations import SMPLXParameters, get_representation
-from motiongpt.features.smplx import LAYOUT
+from motiongpt.features.smplx import SMPLX_COLUMNS
 from motiongpt.procedural.clips import make_clip
 
 
@@ -83,7 +83,7 @@ def test_smplx_parameters_pass_through():
     representation = get_representation("smplx", HUMANML3D)
     parameters = np.random.default_rng(0).normal(size=(9, 182))
     assert representation.encode(parameters) is parameters and representation.name == "smplx-182"
-    assert representation.groups == LAYOUT  # the reader's order
+    assert representation.groups == SMPLX_COLUMNS
     with pytest.raises(ValueError, match="--smplx-dir"):
         representation.decode(parameters)
     with pytest.raises(ValueError, match=r"\(..., F, 182\), got \(9, 181\)"):

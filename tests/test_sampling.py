@@ -7,9 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from cases import for_each, seeded
 
 from motiongpt import sampling
 from motiongpt.config import LLM_PRESETS, SampleConfig
+from motiongpt.llm import LLM
 from motiongpt.sampling import Limits, generate, generate_text, sample_next
 
 BEGIN_ID, CODES = 40, 12
@@ -23,13 +25,13 @@ def plain(**changes) -> SampleConfig:
 class HashModel:
     """A model without weights: each row's integer hash of its own history picks a row of a fixed table of logits.
 
-    Integer arithmetic, so a row is exactly the same whatever it is batched or padded with.
+    The arithmetic is in integers, so a row is exactly the same in any batch and with any padding.
     """
 
     training = False
 
     def __init__(self, vocab: int = BEGIN_ID + 2 + CODES, states: int = 997, scale: float = 2.0, table=None) -> None:
-        generator = torch.Generator().manual_seed(1)
+        generator = seeded(1)
         self.table = torch.randn(states, vocab, generator=generator) * scale if table is None else table
 
     def new_cache(self, B, T):
@@ -50,7 +52,7 @@ class HashModel:
 
 
 def constant_model(logits: list[float]) -> HashModel:
-    """The same logits of [begin, end, codes ...] after any history."""
+    """The same logits for [begin, end, codes ...] after any history."""
     return HashModel(table=torch.tensor([[0.0] * BEGIN_ID + logits]))
 
 
@@ -89,18 +91,11 @@ def test_a_guessed_length_leaves_the_end_to_the_model():
 
 
 def test_limits_are_ordered_for_every_length():
-    for n in range(1, 600):  # Limits itself raises where they are not
+    for n in range(1, 600):  # Limits itself raises if they are not
         slack = sampling.limits_from_length(n)
         assert slack.hard_max > n and (slack.hard_min < n or n == 1)
         assert slack.hard_max == n + 1
         assert sampling.limits_from_median(n).hard_max >= n
-
-
-def test_medians():
-    assert sampling.median_length([4, 7]) == 5  # 5.5 rounded down
-    assert sampling.median_length([9, 1, 4]) == 4
-    assert sampling.global_median([9, 1, 4, 7]) == 7
-    assert sampling.global_median([3]) == 3
 
 
 # filters
@@ -114,7 +109,7 @@ def test_length_mask_worked_example():
         [0, 0, 1, 0, 1],  # below hard_min: only codes, never the begin marker
         [0, 1, 1, 0, 1],
         [0, 1, 0, 0, 0],  # at hard_max: the end
-        [0, 1, 0, 0, 0],  # ended before: the end again
+        [0, 1, 0, 0, 0],  # ended earlier: the end again
     ]
 
 
@@ -147,7 +142,7 @@ def test_the_ends_of_the_uniform_never_leave_the_allowed_ids():
 
 
 def test_temperature_top_k_and_top_p_in_that_order_match_transformers():
-    """The draws of 4,001 evenly spaced uniforms have the frequencies of transformers' three warpers and a softmax."""
+    """Draws from 4,001 evenly spaced uniforms have the frequencies of transformers' three warpers and a softmax."""
     transformers = pytest.importorskip("transformers")
     uniform = (torch.arange(4001, dtype=torch.float64) + 0.5) / 4001
     for temperature, k, top_p in ((0.7, 0, 0.9), (1.5, 6, 1.0), (0.5, 10, 0.6), (2.0, 8, 0.8)):
@@ -158,7 +153,7 @@ def test_temperature_top_k_and_top_p_in_that_order_match_transformers():
         config = SampleConfig(temperature=temperature, top_k=k, top_p=top_p)
         everything = torch.ones(4001, 40, dtype=torch.bool)
         drawn = torch.bincount(sample_next(logits.expand(4001, 40), uniform, everything, config), minlength=40) / 4001
-        # an id's interval holds its width's worth of the even points, give or take one; plus float32 rounding
+        # an interval holds its share of the even points, give or take one, and float32 rounds
         assert (drawn - p).abs().max() < 1.1 / 4001
 
 
@@ -169,14 +164,14 @@ def test_ngram_ban_worked_example():
     assert not sampling.ngram_ban(tokens[:, :2], 3, (5, 9)).any()
 
 
-@pytest.mark.parametrize("k", [1, 3, 20, 100])
+@for_each("k", [1, 3, 20, 100])
 def test_top_k_matches_transformers(k):
     process = pytest.importorskip("transformers").TopKLogitsWarper(k)
-    scores = torch.randn(64, 50).mul(3).round(decimals=1)  # rounded: ties with the k-th happen, and stay
+    scores = torch.randn(64, 50).mul(3).round(decimals=1)  # rounded, so that ties with the k-th happen; they stay
     assert torch.equal(sampling.top_k_keep(scores, k), process(None, scores).isfinite())
 
 
-@pytest.mark.parametrize("top_p", [1e-20, 0.01, 0.3, 0.9, 0.999])
+@for_each("top_p", [1e-20, 0.01, 0.3, 0.9, 0.999])
 def test_top_p_matches_transformers(top_p):
     process = pytest.importorskip("transformers").TopPLogitsWarper(top_p)
     scores = torch.randn(64, 200) * 3
@@ -189,8 +184,8 @@ def test_top_p_matches_transformers(top_p):
 
 def test_top_p_worked_example():
     p = torch.tensor([[0.25, 0.5, 0.25, 0.0], [0.125, 0.125, 0.25, 0.5]], dtype=torch.float64)
-    assert sampling.top_p_keep(p, 0.5).int().tolist() == [[0, 1, 0, 0], [0, 0, 0, 1]]  # half is enough, exactly
-    assert sampling.top_p_keep(p, 0.75).int().tolist() == [[0, 1, 1, 0], [0, 0, 1, 1]]  # of equals the later one
+    assert sampling.top_p_keep(p, 0.5).int().tolist() == [[0, 1, 0, 0], [0, 0, 0, 1]]  # exactly half is enough
+    assert sampling.top_p_keep(p, 0.75).int().tolist() == [[0, 1, 1, 0], [0, 0, 1, 1]]  # the later of two equals
 
 
 @pytest.mark.parametrize("penalty", [0.7, 1.0, 1.3])
@@ -201,10 +196,10 @@ def test_repetition_penalty_matches_transformers(penalty):
     assert torch.equal(sampling.repetition_penalty(scores, seen, penalty), process(tokens, scores))
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 5])
+@for_each("n", [1, 2, 3, 5])
 def test_no_repeat_ngram_matches_transformers(n):
     process = pytest.importorskip("transformers").NoRepeatNGramLogitsProcessor(n)
-    tokens = torch.randint(0, 4, (200, 25))  # four ids, so that n-grams do come back
+    tokens = torch.randint(0, 4, (200, 25))  # four ids, so that n-grams repeat
     banned = process(tokens, torch.zeros(200, 6)).isinf()
     assert banned.any()
     assert torch.equal(sampling.ngram_ban(tokens, n, (0, 6)), banned)
@@ -212,7 +207,7 @@ def test_no_repeat_ngram_matches_transformers(n):
 
 
 def test_a_whole_greedy_run_matches_transformers_filters():
-    """Our loop, with its masks neutral, draws what transformers' processors in the same order pick, step by step."""
+    """With neutral masks, our loop draws step by step what transformers' processors pick in the same order."""
     transformers = pytest.importorskip("transformers")
     model, prompts = HashModel(), [[3, BEGIN_ID + 4, BEGIN_ID + 5], [BEGIN_ID + 2, 7, BEGIN_ID + 9]]
     config = plain(temperature=0.0, repetition_penalty=1.7, no_repeat_ngram=2)
@@ -257,6 +252,7 @@ def random_setting(rng: random.Random) -> tuple[SampleConfig, list[Limits], torc
     return config, limits, allowed
 
 
+@pytest.mark.slow
 def test_limits_and_vocabulary_hold_in_1000_random_settings():
     rng, model = random.Random(0), HashModel()
     ended_early = forced = 0
@@ -273,11 +269,11 @@ def test_limits_and_vocabulary_hold_in_1000_random_settings():
             assert all(0 <= code < CODES and (allowed is None or allowed[b, code]) for code in motion)
             ended_early += len(motion) < limit.hard_max
             forced += len(motion) == limit.hard_max > limit.hard_min
-    assert ended_early > 100 and forced > 100  # both ways to end were met
+    assert ended_early > 100 and forced > 100  # both ways to end occurred
 
 
 def test_a_row_alone_is_the_row_in_a_batch():
-    """Exact: lengths of prompts, limits, vocabularies and finished neighbours differ, the mock adds no rounding."""
+    """Prompt lengths, limits, vocabularies and finished neighbours differ. The mock does not round: this is exact."""
     rng, model = random.Random(1), HashModel()
     for _ in range(100):
         config, limits, allowed = random_setting(rng)
@@ -294,13 +290,13 @@ def test_seeds():
     model, long = HashModel(), Limits(20, 20, 20)
     assert write(model, limits=long) == write(model, limits=long)
     motions = write(model, prompts=[[1]] * 16, limits=long)
-    assert len(set(map(tuple, motions))) == 16  # 12^20 possible motions: equal ones would mean equal draws
+    assert len(set(map(tuple, motions))) == 16  # of 12^20 possible motions: equal ones would mean equal draws
     greedy = write(model, prompts=[[1]] * 16, limits=long, config=plain(temperature=0.0))
     assert len(set(map(tuple, greedy))) == 1
 
 
 def test_a_longer_limit_continues_the_same_motion():
-    """Row draws do not depend on how many were reserved."""
+    """A row's draws do not depend on how many were reserved."""
     model = HashModel()
     short = write(model, limits=Limits(8, 8, 8))
     long = write(model, limits=Limits(30, 30, 30))
@@ -378,7 +374,7 @@ def test_slope_acts_only_past_the_target():
 
 
 def test_exact_length_is_exact():
-    eager = constant_model([0.0, 50.0] + [0.0] * CODES)  # wants to end at once
+    eager = constant_model([0.0, 50.0] + [0.0] * CODES)  # would end at once
     limits = [sampling.limits_from_length(n, exact=True) for n in (1, 7, 30)]
     motions = write(eager, prompts=[[1], [2, 3], [4]], limits=limits)
     assert list(map(len, motions)) == [1, 7, 30]
@@ -399,7 +395,7 @@ def test_the_forced_markers_cost_no_model_step():
 
 
 def test_a_ban_that_leaves_nothing_is_lifted():
-    """One code allowed, no bigram twice, five codes due: the length is a promise, the ban a wish."""
+    """One code is allowed, no bigram twice, five codes are due: the length is a promise, the ban a wish."""
     allowed = torch.zeros(1, CODES, dtype=torch.bool)
     allowed[0, 3] = True
     motions = write(
@@ -416,7 +412,7 @@ def test_no_repeat_ngram_holds_where_it_can():
 
 
 def test_penalty_scope():
-    """Codes of the prompt count as written with "all" and do not with "motion"."""
+    """Codes of the prompt count as written with "all", but not with "motion"."""
     model = constant_model([0.0, 0.0, 2.0, 1.5] + [0.0] * (CODES - 2))
     runs = {
         scope: write(
@@ -432,12 +428,12 @@ def test_penalty_scope():
 
 def test_random_numbers_of_a_row_are_its_own():
     uniform = sampling.row_uniforms([5, 6, 5], [3, 4, 2])
-    apple = sampling.row_uniforms([5, 6, 5], [3, 4, 2], "mps")  # has no float64: they stay on the CPU
+    apple = sampling.row_uniforms([5, 6, 5], [3, 4, 2], "mps")  # no float64 there: they stay on the CPU
     assert apple.device.type == "cpu" and torch.equal(apple, uniform)
     assert uniform.dtype == torch.float64 and uniform.shape == (3, 4)
     assert uniform[0, :2].tolist() == uniform[2, :2].tolist()
     assert uniform[2, 2:].tolist() == [0.0, 0.0]
-    assert torch.equal(uniform[1], torch.rand(4, generator=torch.Generator().manual_seed(6), dtype=torch.float64))
+    assert torch.equal(uniform[1], torch.rand(4, generator=seeded(6), dtype=torch.float64))
 
 
 # text
@@ -474,12 +470,11 @@ def test_greedy_text_worked_example():
 
 @pytest.fixture
 def tiny():
-    LLM = pytest.importorskip("motiongpt.llm").LLM
     torch.manual_seed(3)
     model = LLM(LLM_PRESETS["tiny"])
     model.extend(260, 2 + CODES)
     for parameter in model.parameters():
-        parameter.data.mul_(4.0 if parameter.dim() == 2 else 1.0)  # logits that are not all alike
+        parameter.data.mul_(4.0 if parameter.dim() == 2 else 1.0)  # so that logits differ
     return model.eval()
 
 
@@ -495,7 +490,7 @@ def write_tiny(model, rows=range(4), config=plain(end_logit_slope=0.5), **more):
 
 
 def test_real_model_row_alone_is_the_row_in_a_batch(tiny):
-    """fp32 on the CPU: logits differ by about 1e-6 between batch sizes, which 45 draws do not meet by chance."""
+    """In fp32 on the CPU logits differ by about 1e-6 between batch sizes, too little to change one of 45 draws."""
     batch = write_tiny(tiny)
     assert len(set(map(tuple, batch))) == 4
     for b in range(4):
@@ -530,7 +525,7 @@ def test_real_model_text_and_autocast(tiny):
 # bad input
 
 
-@pytest.mark.parametrize(
+@for_each(
     "changes, words",
     [
         ({"prompts": []}, "at least one prompt"),
@@ -552,7 +547,7 @@ def test_bad_arguments_of_generate(changes, words):
         generate(HashModel(), given.pop("prompts"), config=PLAIN, **given)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "changes, words",
     [
         ({"stop_ids": []}, "stop_ids"),
@@ -576,8 +571,6 @@ def test_bad_lengths():
         lambda: sampling.limits_from_length(0),
         lambda: sampling.codes_for_seconds(-1.0, 20, 4),
         lambda: sampling.codes_for_seconds(math.nan, 20, 4),
-        lambda: sampling.median_length([]),
-        lambda: sampling.global_median([]),
     ):
         with pytest.raises(ValueError):
             call()

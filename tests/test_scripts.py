@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cases import for_each
 
 from motiongpt.data.tokens import load_tokens
 
@@ -25,7 +26,7 @@ SHORT = "--max-steps 2 --eval-every 2 --batch-size 8 --lora-r 4 --lora-alpha 4".
 # 1) Help.
 
 
-@pytest.mark.parametrize("name", NAMES)
+@for_each("name", NAMES)
 def test_help_says_what_it_is_and_its_defaults(script, name):
     done = script(name, "--help")
     assert done.code == 0 and done.err == ""
@@ -41,7 +42,9 @@ def test_help_shows_the_defaults_of_the_script(script):
     text = " ".join(script("train_vqvae", "--help").out.split())
     assert "forward pass (default: 128)" in text and "peak learning rate (default: 0.0002)" in text
     text = " ".join(script("finetune", "--help").out.split()).split(" options: ")[1]
-    assert "forward pass (default: the recipe's, else 8)" in text and "AdamW beta 1 (default: 0.9)" in text
+    assert (
+        "forward pass (default: the recipe's, else 8)" in text and "AdamW beta 1, 0 to below 1 (default: 0.9)" in text
+    )
     layers = [DEMO_VALUES, *(values for stages in RECIPES.values() for s in stages for values in (s.values, s.demo))]
     for name in {name for layer in layers for name in layer}:
         flag = "--" + name.replace("_", "-")
@@ -62,8 +65,9 @@ def test_every_setting_of_training_is_a_flag(script):
                 assert flag_name(field) + " " in text, f"{name} has no {flag_name(field)}"
 
 
+@pytest.mark.slow
 def test_a_script_runs_from_anywhere_as_a_program(tmp_path):
-    """The one subprocess: shebang-less scripts put their checkout on the path whatever the working directory."""
+    """In a subprocess: scripts put their checkout on the path, whatever the working directory."""
     env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(
         [sys.executable, ROOT / "scripts" / "finetune.py", "--list"],
@@ -331,6 +335,17 @@ def test_without_output_files_go_where_the_environment_says(script, chain, here,
     assert done.code == 0 and (tmp_path / "w" / "outputs" / "a-person" / "motion.npy").is_file(), done.err
 
 
+def test_reports_without_output_go_where_the_environment_says(script, chain, here, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORK_DIR", str(tmp_path / "w"))
+    outputs = tmp_path / "w" / "outputs"
+    done = script("prepare", "--from", "humanml3d", "--input", "data")
+    assert (outputs / "humanml3d.json").is_file() and f"wrote {outputs / 'humanml3d.json'}" in done.out, done.err
+    assert f"outputs/humanml3d.json is in {tmp_path / 'w'} (environment: WORK_DIR)" in done.out
+    done = script("evaluate", "--what", "vqvae", "--data", "data", "--vqvae", "vq", "--split", "train", "--clips", 2)
+    assert done.code == 0 and (outputs / "evaluation" / "report.json").is_file(), done.err
+    assert f"outputs/evaluation is in {tmp_path / 'w'} (environment: WORK_DIR)" in done.out
+
+
 def test_the_tokenizer_of_the_environment_is_below_the_flag(script, here, monkeypatch):
     monkeypatch.setenv("VQVAE_CHECKPOINT", "vq")
     monkeypatch.setenv("HF_USER", "somebody")
@@ -427,7 +442,7 @@ def test_next_commands_can_be_copied_where_a_path_has_spaces(script, here, tmp_p
 
 
 def one_line(done, *pieces: object) -> bool:
-    """Whether a script refused in one line of stderr that has these pieces."""
+    """Whether a script refused in one line of stderr that contains these pieces."""
     return done.code == 2 and done.err.count("\n") == 1 and all(str(piece) in done.err for piece in pieces)
 
 
@@ -443,6 +458,7 @@ READ = {"run/config.json", "run/prompts.json", "run/tokenizer.json", "run/stage1
         "run/stage1/adapter_config.json", "backbone/config.json"}  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", ["[]", "3", '"x"', "{}"])
 def test_a_run_whose_json_holds_something_else_is_one_line(script, copy, content):
     refused = set()

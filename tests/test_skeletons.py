@@ -1,10 +1,11 @@
-"""Skeletons: facts of the two built in, JSON both ways, refusals that name what is wrong."""
+"""Skeletons: facts of the built-in ones, JSON both ways, errors that name what is wrong."""
 
 import dataclasses
 import json
 
 import numpy as np
 import pytest
+from cases import for_each
 
 from motiongpt.body.skeletons import (
     HUMANML3D,
@@ -62,7 +63,7 @@ def test_sides_by_any_usual_name():
     assert own.mirror_pairs == ((1, 2), (3, 4), (5, 6))
 
 
-@pytest.mark.parametrize("skeleton, middle", [(HUMANML3D, 6), (KIT, 5), (MYOSKELETON, 8), (MYOSKELETON_26, 6)])
+@for_each("skeleton, middle", [(HUMANML3D, 6), (KIT, 5), (MYOSKELETON, 8), (MYOSKELETON_26, 6)])
 def test_mirror_pairs_by_name(skeleton, middle):
     paired = [j for pair in skeleton.mirror_pairs for j in pair]
     assert len(set(paired)) == len(paired) == skeleton.num_joints - middle  # spine, neck and head stay
@@ -94,7 +95,7 @@ def test_arms_are_relative_to_the_root():
     assert before["left_shoulder"] == HUMANML3D.index("left_collar")
 
 
-@pytest.mark.parametrize("skeleton", [HUMANML3D, KIT, MYOSKELETON, MYOSKELETON_26])
+@for_each("skeleton", [HUMANML3D, KIT, MYOSKELETON, MYOSKELETON_26])
 def test_json_both_ways(skeleton, tmp_path):
     assert Skeleton.from_json(skeleton.to_json()) == skeleton
     path = tmp_path / "mine.json"
@@ -126,7 +127,7 @@ def test_lookup_refusals(tmp_path):
         Skeleton.from_json('{"name": "x", "joints": ["root"]}')
 
 
-@pytest.mark.parametrize(
+@for_each(
     "change, message",
     [
         ({"joints": ("pelvis",) * 22}, "unique"),
@@ -159,7 +160,7 @@ def test_a_folder_keeps_a_skeleton_that_is_not_built_in(tmp_path):
     tall = KIT.with_offsets([[2 * x for x in offset] for offset in KIT.offsets])  # a built-in's name, not its body
     save_skeleton(tall, tmp_path)
     assert load_skeleton(tmp_path, tall.name) == tall != KIT
-    save_skeleton(KIT, tmp_path)  # the former one is not left behind
+    save_skeleton(KIT, tmp_path)  # and the file of the other skeleton is gone
     assert load_skeleton(tmp_path, KIT.name) is KIT
 
 
@@ -168,7 +169,7 @@ def test_guess_by_the_number_of_joints():
 
 
 def test_joints_and_parents_are_enough():
-    """Chains follow from the tree, roles from the names, whatever language of rigs they are in; nothing is made up."""
+    """Chains follow from the tree, and roles from the names in the style of several rigs; nothing is made up."""
     short = Skeleton.from_json(json.dumps({"joints": HUMANML3D.joints, "parents": HUMANML3D.parents}))
     assert sorted(map(len, short.chains)) == sorted(map(len, HUMANML3D.chains)) and not short.has_lengths
     assert (short.feet_left, short.feet_right) == (HUMANML3D.feet_left, HUMANML3D.feet_right)

@@ -1,22 +1,25 @@
-"""Every source at tiny size through its reader into a dataset folder, and the flags that do not apply."""
+"""A tiny input of every source becomes a dataset folder, and flags that do not apply are refused."""
 
 import json
 import shutil
 
 import numpy as np
 import pytest
+from cases import for_each
+from test_build import tree
 
 from motiongpt.body.skeletons import HUMANML3D, KIT, MYOSKELETON
 from motiongpt.data.motions import MotionDataset
-from motiongpt.data.prepare.downloads import check, lines
-from motiongpt.data.prepare.sources import SOURCES, check_flags, clip_id, guess_caption, metres
+from motiongpt.data.prepare.downloads import check_download, summary_lines
+from motiongpt.data.prepare.records import clip_id, guess_caption
+from motiongpt.data.prepare.sources import SOURCES, check_flags
+from motiongpt.data.units import metres
 from motiongpt.features.humanml3d import joints_to_features
 from motiongpt.features.normalizer import Normalizer
 from motiongpt.features.representations import get_representation
-from motiongpt.features.smplx import SMPLX_WIDTHS
+from motiongpt.features.smplx import SMPLX_LAYOUTS, SMPLX_WIDTHS
 from motiongpt.files.store import read_json
 from motiongpt.procedural.clips import generate_clips
-from tests.test_build import tree
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +112,7 @@ def test_smplx(script, tmp_path):
 
 
 def test_smplx_joints_with_a_body_model(script, tmp_path):
-    """HumanML3D's features at its rate; a lost frame file is named in the report."""
+    """The result has HumanML3D's features and rate, and the report names a lost frame file."""
     import test_reader_amass
 
     models = test_reader_amass.write_models(tmp_path / "models", ("smplx",))
@@ -131,7 +134,7 @@ def test_smplx_joints_with_a_body_model(script, tmp_path):
 
 
 def test_a_skeleton_of_names_and_parents(script, tmp_path, clips):
-    """Enough for positions: no offsets, no chains, no feet; what it says of limits goes along."""
+    """That is enough for positions, without offsets, chains or feet. Its limits are kept."""
     h5py = pytest.importorskip("h5py")
     limits = {"bone_lengths": {"left_knee": 0.4}, "joint_angles": {"left_knee": [0, 150]}}
     parents = [None, *(HUMANML3D.joints[p] for p in HUMANML3D.parents[1:])]
@@ -200,6 +203,7 @@ def test_plain_says_what_it_cannot_read_and_stops_above_five_percent(script, tmp
     assert len(json.loads((tmp_path / "p" / "kit_text_data.json").read_text())) == 1
 
 
+@pytest.mark.slow
 def test_real_samples(script, tmp_path, shared_data):
     build_with(script, "--from", "bvh", "--input", shared_data / "bvh_samples", "--out", tmp_path / "b")
     assert len(list((tmp_path / "b" / "texts").iterdir())) == 13
@@ -208,8 +212,8 @@ def test_real_samples(script, tmp_path, shared_data):
     assert [len(data.ids(split)) for split in ("train", "val", "test")] == [60, 20, 20]
 
 
-@pytest.mark.parametrize(
-    ("args", "message"),
+@for_each(
+    "args, message",
     [
         ("--from bvh --fps 30", "--fps is for --from joints, myoskeleton, smplx; not for bvh"),
         ("--from humanml3d --captions x.csv", "--captions is for --from kit-xml, bvh, amass, smplx; not for humanml3d"),
@@ -225,7 +229,7 @@ def test_real_samples(script, tmp_path, shared_data):
         ("--from procedural --workers 0 --out {tmp}/d", "--workers must be at least 1, got 0"),
         ("--from procedural --count 3", "--out is needed"),
         ("--from procedural --explain x", "--explain needs files"),
-        ("--from bvh --input {tmp} --captions {tmp}/none.csv", "none.csv does not exist"),
+        ("--from bvh --input {tmp} --captions {tmp}/none.csv --out {tmp}/d", "none.csv does not exist"),
         ("--from bvh --input {tmp} --seed 0 --out {tmp}/d", "--seed is for --from procedural; not for bvh"),
         ("--from bvh --input {tmp} --count 0 --out {tmp}/d", "--count is for --from procedural; not for bvh"),
         ("--from procedural --fps 0 --out {tmp}/d", "--fps is for --from joints"),
@@ -264,13 +268,13 @@ def test_a_data_set_may_lie_in_its_source_where_nobody_reads_it_back(script, tmp
 
 
 def test_flags_of_the_table_are_flags_of_the_script():
-    from tests.test_readme import load_script
+    from test_readme import load_script
 
     parser = load_script("scripts/prepare.py").make_parser()
     known = {action.dest for action in parser._actions}
     assert set().union(*(source.flags for source in SOURCES.values())) <= known
-    choices = next(action.choices for action in parser._actions if action.dest == "source")
-    assert set(choices) == set(SOURCES)
+    choices = {action.dest: list(action.choices or ()) for action in parser._actions}
+    assert choices["source"] == list(SOURCES) and choices["smplx_layout"] == list(SMPLX_LAYOUTS)
 
 
 def test_names(tmp_path):
@@ -287,7 +291,7 @@ def test_names(tmp_path):
 
 @pytest.fixture
 def download(tmp_path, clips):
-    """A HumanML3D folder of four clips and their mirror images, which are copies here."""
+    """A HumanML3D folder of four clips and their mirror images (here mere copies)."""
     folder = tmp_path / "HumanML3D"
     for name in ("new_joint_vecs", "texts"):
         (folder / name).mkdir(parents=True)
@@ -305,7 +309,7 @@ def download(tmp_path, clips):
 
 def test_a_sound_download(script, download, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    facts = check(download, HUMANML3D)
+    facts = check_download(download, HUMANML3D)
     assert facts["problems"] == [] and facts["splits"] == {"train": 6, "val": 0, "test": 2} and facts["mirrored"] == 4
     assert facts["captions"] == 16 and facts["captions_with_time_tags"] == 8
     assert facts["lengths"]["sub-clips below 40"] == 8 and facts["lengths"]["used"] == 8
@@ -334,8 +338,8 @@ def test_an_unsound_download(script, download, tmp_path, monkeypatch):
     (download / "test.txt").write_text("000003\n")
     raw = Normalizer.load(download)
     raw.with_feature_bias(25.0, get_representation("humanml3d", HUMANML3D)).save(download)
-    facts = check(download, HUMANML3D)
-    text = "\n".join(lines(facts))
+    facts = check_download(download, HUMANML3D)
+    text = "\n".join(summary_lines(facts))
     for part in ("1 clips with NaN or infinite frames: 000000", "1 clips features missing: M000001",
                  "1 clips malformed: 000002", "1 clips with malformed captions: 000003",
                  "1 clips without their mirror image M + id, such as 000003",
@@ -346,7 +350,7 @@ def test_an_unsound_download(script, download, tmp_path, monkeypatch):
 
 
 def test_the_whole_data_set_is_counted(tmp_path, monkeypatch):
-    """One clip of test.txt lost, and the two NaN clips of the publication, which are no problem."""
+    """A clip of test.txt is missing, which is a problem; the two NaN clips of the publication are none."""
     folder = tmp_path / "H"
     (folder / "new_joint_vecs").mkdir(parents=True)
     names = [f"{i:06}" for i in range(14_616) if i not in (9_707, 11_059)]
@@ -360,14 +364,14 @@ def test_the_whole_data_set_is_counted(tmp_path, monkeypatch):
         lambda path, *_: bad if path.stem in ("007975", "M007975") else good,
     )
     monkeypatch.setattr("pathlib.Path.is_file", lambda path: path.suffix == ".npy" or path.parent == folder)
-    facts = check(folder, HUMANML3D)
-    text = "\n".join(lines(facts))
+    facts = check_download(folder, HUMANML3D)
+    text = "\n".join(summary_lines(facts))
     assert "test.txt lists 4,383 clips, the whole HumanML3D 4,384" in text and "train.txt lists" not in text
     assert "2 clips with NaN or infinite frames (known, and left out): 007975, M007975" in text
 
 
 def test_the_whole_kit_ml_is_counted(tmp_path, monkeypatch):
-    """The published splits: 2,444 + 150 + 415 motions and their mirror images; here one of val.txt is lost."""
+    """The published splits are 2,444 + 150 + 415 motions and their mirror images; here val.txt lacks one."""
     folder = tmp_path / "K"
     (folder / "new_joint_vecs").mkdir(parents=True)
     mirrored = [m + f"{i:05}" for i in range(3_009) for m in ("", "M")]
@@ -375,7 +379,7 @@ def test_the_whole_kit_ml_is_counted(tmp_path, monkeypatch):
         (folder / f"{split}.txt").write_text("\n".join(part))
     monkeypatch.setattr("motiongpt.data.prepare.downloads.load_array", lambda *_: np.zeros((60, 251), np.float32))
     monkeypatch.setattr("pathlib.Path.is_file", lambda path: path.suffix == ".npy" or path.parent == folder)
-    problems = check(folder, KIT)["problems"]
+    problems = check_download(folder, KIT)["problems"]
     assert [problem for problem in problems if "lists" in problem] == ["val.txt lists 299 clips, the whole KIT-ML 300"]
 
 
@@ -412,10 +416,11 @@ def write_joints(place, clips, change=lambda joints: joints):
 
 
 def z_up(joints):
-    """y up, z front -> z up; the inverse of the reader's."""
+    """y up, z to the front -> z up: the inverse of what the reader does."""
     return np.stack((joints[..., 0], -joints[..., 2], joints[..., 1]), axis=-1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "flags", "warning"),
     [
@@ -449,6 +454,7 @@ def test_wrong_flags_for_bvh_are_named(script, tmp_path, flags, warning):
     assert warning in done.out and ("WARNING" in done.out) == bool(warning)
 
 
+@pytest.mark.slow
 def test_real_samples_look_like_people(script, tmp_path, shared_data):
     for source, folder in (("bvh", "bvh_samples"), ("kit-xml", "kit_mmm_samples"), ("myoskeleton", "myoskeleton")):
         out = tmp_path / source
@@ -473,7 +479,7 @@ def test_captions_that_fit_no_clip(script, tmp_path):
 
 @pytest.mark.parametrize("count", [3, 100])
 def test_one_bad_file_is_named(script, tmp_path, count):
-    """Of few clips it is too many; of a hundred it is left out."""
+    """One of three is too many and the build fails; one of a hundred is left out."""
     write_bvh(tmp_path / "c0.bvh", frames=8)
     for i in range(1, count):
         shutil.copy(tmp_path / "c0.bvh", tmp_path / f"c{i}.bvh")
@@ -488,7 +494,7 @@ def test_one_bad_file_is_named(script, tmp_path, count):
 
 
 def test_a_build_goes_on_with_what_was_mended_since(script, tmp_path, monkeypatch):
-    """The same bytes as if the source had always been as it is now, and what did not change is not made again."""
+    """A resumed build has the same bytes as a fresh one, and does not make clips again that did not change."""
     monkeypatch.chdir(tmp_path)
     source, table = tmp_path / "in", tmp_path / "c.csv"
     source.mkdir()
@@ -572,8 +578,8 @@ def test_explain_says_by_its_code_whether_a_file_is_whole(script, tmp_path, clip
             assert code == 1 and words in said, (source, said)
 
 
-@pytest.mark.parametrize(
-    ("source", "path", "words"),
+@for_each(
+    "source, path, words",
     [
         ("kit-xml", "kit_mmm_samples/00004_annotations.json", "2 captions of the motion 00004_mmm.xml; no motion"),
         ("kit-xml", "kit_mmm_samples/00004_meta.json", "of the motion 00004_mmm.xml; no motion"),

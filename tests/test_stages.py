@@ -1,6 +1,6 @@
 """Stages of a run: what is saved is what was trained, and nothing of another run slips in.
 
-A stage here is three steps of a two-layer model (`Tiny.finetune`), so each costs a third of a second.
+A stage here is three steps of a two-layer model (`Tiny.finetune`) and takes a third of a second.
 """
 
 import json
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from cases import seeded
 
 from motiongpt.config import LoRAConfig, TrainConfig
 from motiongpt.data.tokens import load_tokens, save_tokens
@@ -41,17 +42,17 @@ def finetune(tiny, tmp_path: Path, number: int = 1, **changes) -> Path:
 
 
 def trained_logits(monkeypatch, train) -> torch.Tensor:
-    """Logits of the very model that `train()` trains, in eval mode, unmerged."""
-    import motiongpt.stages.language as finetuning
+    """Logits of the model that `train()` trains, in eval mode, with adapters not merged."""
+    from motiongpt.stages import language
 
-    models, prepare = [], finetuning.prepare_stage
+    models, prepare = [], language.prepare_stage
 
     def spy(*args):
         stage = prepare(*args)
         models.append(stage.model)
         return stage
 
-    monkeypatch.setattr(finetuning, "prepare_stage", spy)
+    monkeypatch.setattr(language, "prepare_stage", spy)
     train()
     with torch.no_grad():
         return models[-1].eval()(IDS)
@@ -62,7 +63,7 @@ def trained_logits(monkeypatch, train) -> torch.Tensor:
 
 @pytest.mark.parametrize("mode", ["lora", "full"])
 def test_a_loaded_stage_computes_what_was_trained(tiny, tmp_path, monkeypatch, mode):
-    """Merging adapters changes roundings: 1e-4. Full weights come back bit for bit but for the gather of new rows."""
+    """Merging adapters changes rounding, hence 1e-4. Full weights come back bit for bit, except gathered new rows."""
     expected = trained_logits(monkeypatch, lambda: tiny.finetune(tmp_path / "run", train_mode=mode))
     torch.testing.assert_close(logits_of(tmp_path / "run"), expected, atol=1e-4, rtol=1e-4)
     assert not torch.allclose(expected, logits_of(tiny.run) if mode == "full" else start_of(tiny), atol=1e-3)
@@ -70,7 +71,7 @@ def test_a_loaded_stage_computes_what_was_trained(tiny, tmp_path, monkeypatch, m
 
 def start_of(tiny) -> torch.Tensor:
     llm = load_llm(tiny.backbone)
-    llm.extend(300, 42, torch.Generator().manual_seed(42))
+    llm.extend(300, 42, seeded(42))
     with torch.no_grad():
         return llm(IDS)
 
@@ -83,9 +84,10 @@ def test_base_weights_stay_as_they_are_under_lora(tiny, tmp_path, monkeypatch):
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("modes", [("lora", "lora"), ("full", "full"), ("full", "lora")])
 def test_stage_two_goes_on_from_stage_one(tiny, tmp_path, modes, monkeypatch):
-    """With a learning rate of almost nothing, stage 2 is stage 1; so it started there, not from the backbone."""
+    """With almost no learning rate stage 2 equals stage 1, so it started there and not from the backbone."""
     run, config = tmp_path / "run", TrainConfig(lr=1e-12, max_steps=1, eval_every=1, warmup=0.0)
     tiny.finetune(run, 1, train_mode=modes[0])
     folder = tiny.finetune(run, 2, train_mode=modes[1], config=config)
@@ -95,9 +97,8 @@ def test_stage_two_goes_on_from_stage_one(tiny, tmp_path, modes, monkeypatch):
         tiny.backbone if modes[0] == "lora" else folder / base
     ).resolve()
     assert load_run(run).stage == 2 and sorted(finished_stages(run)) == [1, 2]
-    expected = trained_logits(
-        monkeypatch, lambda: tiny.finetune(run, 3)
-    )  # adapter on an adapter's base, or on a full one
+    # an adapter goes on from an adapter, or starts on a full stage
+    expected = trained_logits(monkeypatch, lambda: tiny.finetune(run, 3))
     torch.testing.assert_close(logits_of(run), expected, atol=1e-4, rtol=1e-4)
     assert load_run(run).stage == 3 and load_run(run, task="m2t").stage == 2  # stage 3 learns t2m only
 
@@ -115,27 +116,28 @@ def test_another_rank_than_the_stage_before_is_refused(tiny, tmp_path):
 
 
 def test_dropout_is_the_stages_own(tiny):
-    tokenizer, run = load_text_tokenizer(tiny.backbone), RunConfig.read(tiny.run)
-    model = open_stage(tiny.run / "stage1", tokenizer, run, "lora", LoRAConfig(4, 4.0, 0.25), 0)
+    text_tokenizer, run = load_text_tokenizer(tiny.backbone), RunConfig.read(tiny.run)
+    model = open_stage(tiny.run / "stage1", text_tokenizer, run, "lora", LoRAConfig(4, 4.0, 0.25), 0)
     assert {m.p for m in model.llm.modules() if isinstance(m, torch.nn.Dropout)} == {0.25}
 
 
-def test_a_missing_stage_before_is_said_and_the_backbone_taken(tiny, tmp_path, monkeypatch):
-    import motiongpt.stages.language as finetuning
+def test_without_the_stage_before_it_warns_and_starts_from_the_backbone(tiny, tmp_path, monkeypatch):
+    from motiongpt.stages import language
 
-    stages, lines, prepare = [], [], finetuning.prepare_stage
+    stages, lines = [], []
+    prepare = language.prepare_stage
 
     def spy(job, device, say):
         stages.append(prepare(job, device, lines.append))
         return stages[-1]
 
-    monkeypatch.setattr(finetuning, "prepare_stage", spy)
+    monkeypatch.setattr(language, "prepare_stage", spy)
     for number in (2, 3):
         tiny.finetune(tmp_path / "run", number)
     shares = "t2m 50, m2t 30, denoise 20 %"
     assert lines[0] == f"recipe signmotiongpt, stage 2 of 3: test ({shares}), from backbone {tiny.backbone}"
-    assert "warning: " in stages[0].warning and "stage1 is not finished" in stages[0].warning
-    assert stages[1].warning is None and f"from {tmp_path / 'run' / 'stage2'}" in "\n".join(lines)
+    assert "warning: " in stages[0].plan.warning and "stage1 is not finished" in stages[0].plan.warning
+    assert stages[1].plan.warning is None and f"from {tmp_path / 'run' / 'stage2'}" in "\n".join(lines)
 
 
 def test_from_another_runs_stage(tiny, tmp_path):
@@ -146,7 +148,7 @@ def test_from_another_runs_stage(tiny, tmp_path):
         tiny.finetune(tmp_path / "other", 3, source=tmp_path)
 
 
-# 2) Where it lies.
+# 2) Where a run and its backbone are.
 
 
 def test_a_run_moves_together_with_its_backbone(tiny, tmp_path):
@@ -182,7 +184,7 @@ def change_weights(folder: Path) -> None:
 
 
 def test_an_adapter_is_not_put_on_other_weights(tiny, tmp_path):
-    """On a backbone, and on a full stage that was trained again under it."""
+    """Not on a changed backbone, and not on a full stage that was trained again."""
     run = copy(tiny, tmp_path)
     change_weights(tmp_path / "backbone")
     with pytest.raises(ValueError, match=r"stage1 was trained on other weights than .*backbone holds now"):
@@ -235,14 +237,18 @@ def test_the_backbone_is_named_relative_to_the_run(tiny, tmp_path):
 
 
 def test_a_hub_backbone_is_remembered_by_its_id(tiny, tmp_path, monkeypatch):
-    """The snapshot's folder is this machine's cache: neither PEFT nor another machine would find it."""
-    for module in ("motiongpt.stages.language", "motiongpt.stages.run"):
-        monkeypatch.setattr(f"{module}.resolve_backbone", lambda name: {"Some/Model": tiny.backbone}[str(name)])
+    """The snapshot's folder is this machine's cache: neither PEFT nor another machine would find it.
+
+    A stage asks for its backbone once: for a repo id that may be a download.
+    """
+    asked = []
+    monkeypatch.setattr("motiongpt.stages.run.resolve_backbone", {"Some/Model": tiny.backbone}.__getitem__)
+    monkeypatch.setattr("motiongpt.stages.plan.resolve_backbone", lambda name: asked.append(name) or tiny.backbone)
     for number in (1, 2):
         folder = tiny.finetune(tmp_path / "run", number, backbone="Some/Model")
         assert read_json(folder / "meta.json")["base"] == "Some/Model"
         assert read_json(folder / "adapter_config.json")["base_model_name_or_path"] == "Some/Model"
-    assert RunConfig.read(tmp_path / "run").backbone == "Some/Model"
+    assert RunConfig.read(tmp_path / "run").backbone == "Some/Model" and asked == ["Some/Model"] * 2
     assert load_run(tmp_path / "run").stage == 2
 
 
@@ -255,9 +261,10 @@ def test_a_stage_folder_may_be_named_itself(tiny):
 # 3) PEFT reads what we write.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [None, "full"])
 def test_auto_peft_loads_a_stage_folder(tiny, tmp_path, before):
-    """Same logits within 1e-4: other kernels, other order of sums. With `before`, the base is a full stage 1."""
+    """The same logits within 1e-4: PEFT uses other kernels. With `before`, the base is a full stage 1."""
     peft = pytest.importorskip("peft")
     run = tiny.run
     if before:
@@ -269,7 +276,7 @@ def test_auto_peft_loads_a_stage_folder(tiny, tmp_path, before):
         torch.testing.assert_close(theirs(IDS).logits[..., :342], logits_of(run), atol=1e-4, rtol=1e-4)
 
 
-# 4) Nothing is overwritten silently, nothing of another run mixed in.
+# 4) Nothing is overwritten silently, nothing of another run is mixed in.
 
 
 def test_a_finished_stage_is_refused_unless_fresh(tiny, tmp_path):
@@ -353,14 +360,14 @@ def test_the_tokenizer_must_be_the_one_that_wrote_the_codes(tiny, tmp_path):
 
 
 def test_a_later_stage_takes_no_codes_of_another_tokenizer(tiny, tmp_path):
-    """Also without --vqvae: the run would draw them with the tokenizer it has."""
+    """Not even without --vqvae: the run would decode them with the tokenizer it has."""
     copy(tiny, tmp_path)
     data = tmp_path / "codes.json"
     save_tokens(data, load_tokens(tiny.data), {"codes": 32, "vqvae": "0" * 16})
     with pytest.raises(ValueError, match="was made with another tokenizer than .*codes.json; give --vqvae or another"):
         finetune(tiny, tmp_path, 2, data=data)
     assert not (tmp_path / "run" / "stage2").exists()
-    save_tokens(data, load_tokens(tiny.data), {"codes": 32})  # says nothing of its tokenizer
+    save_tokens(data, load_tokens(tiny.data), {"codes": 32})  # this meta.json does not say which tokenizer
     finetune(tiny, tmp_path, 2, data=data)
 
 
@@ -375,7 +382,7 @@ def other_data(tiny, tmp_path: Path, codes: int | None = 32, **changes) -> Path:
 
 
 def test_the_words_of_a_run_are_those_of_its_first_stage(tiny, tmp_path):
-    """Rows of the new words would otherwise be read under other names, without an error."""
+    """Otherwise rows of new words would be read under other names, without an error."""
     copy(tiny, tmp_path)
     with pytest.raises(ValueError, match="knows participants P0, P1, P2; .* has P9 too"):
         finetune(tiny, tmp_path, 2, data=other_data(tiny, tmp_path, participant="P9"))
@@ -402,11 +409,11 @@ def test_a_full_stage_with_other_words_is_refused(tiny, tmp_path):
 
 
 def test_a_backbone_knows_its_motion_words_in_the_codes_of_its_own_tokenizer_only(tiny, tmp_path):
-    """In another tokenizer's codes the same rows would be noise that looks like knowledge."""
+    """For another tokenizer's codes the same rows would be noise."""
     folder = tiny.finetune(tmp_path / "run", train_mode="full")
     (folder / "tokenizer.json").write_bytes((tiny.backbone / "tokenizer.json").read_bytes())
-    tokenizer, people = load_text_tokenizer(tiny.backbone), ("P0", "P1", "P2")
-    vocab = MotionVocab(tokenizer, 32, people)
+    text_tokenizer, people = load_text_tokenizer(tiny.backbone), ("P0", "P1", "P2")
+    vocab = MotionVocab(text_tokenizer, 32, people)
     table = load_llm(folder).embed_tokens.weight[vocab.first_id :]
     write_json(folder / "meta.json", {"motion_words": motion_words(vocab, "abc")})
 
@@ -416,8 +423,8 @@ def test_a_backbone_knows_its_motion_words_in_the_codes_of_its_own_tokenizer_onl
         return llm.new_in
 
     assert torch.equal(rows(vocab, "abc"), table)
-    for other, vqvae in ((vocab, "abd"), (vocab, None), (MotionVocab(tokenizer, 31, people), "abc"),
-                         (MotionVocab(tokenizer, 32, ("P0", "P1", "P3")), "abc")):  # fmt: skip
+    for other, vqvae in ((vocab, "abd"), (vocab, None), (MotionVocab(text_tokenizer, 31, people), "abc"),
+                         (MotionVocab(text_tokenizer, 32, ("P0", "P1", "P3")), "abc")):  # fmt: skip
         drawn = rows(other, vqvae)
         assert len(drawn) == len(other) and not torch.isin(drawn, table).any()
 
@@ -465,13 +472,13 @@ def test_a_damaged_stage_names_its_file(tiny, tmp_path, name):
 
 
 def test_validation_looks_at_entries_of_all_captions_whatever_their_order(tiny, tmp_path, monkeypatch):
-    """Ten entries a caption in the order of captions: the first four of the file would be one caption only."""
-    import motiongpt.stages.language as finetuning
+    """The file has ten entries per caption in a row, so its first four entries would be one caption only."""
+    from motiongpt.stages import language, plan
 
-    checked, collate = [], finetuning.TaskCollate
-    monkeypatch.setattr(finetuning, "MAX_VALIDATION_ENTRIES", 4)
+    checked, collate = [], language.TaskCollate
+    monkeypatch.setattr(plan, "MAX_VALIDATION_ENTRIES", 4)
     monkeypatch.setattr(
-        finetuning, "TaskCollate", lambda entries, *rest: checked.append(entries) or collate(entries, *rest)
+        language, "TaskCollate", lambda entries, *rest: checked.append(entries) or collate(entries, *rest)
     )
     entries = load_tokens(tiny.data)
     held_out = [replace(e, split="val", text=f"caption {i // 10}") for i, e in enumerate(entries)]
@@ -483,10 +490,10 @@ def test_validation_looks_at_entries_of_all_captions_whatever_their_order(tiny, 
 
 
 def test_entries_of_the_test_split_are_left_out_and_counted(tiny, tmp_path, monkeypatch):
-    import motiongpt.stages.language as module
+    from motiongpt.stages import language
 
-    said, prepare = [], module.prepare_stage
-    monkeypatch.setattr(module, "prepare_stage", lambda *args: said.append(prepare(*args)) or said[-1])
+    said, prepare = [], language.prepare_stage
+    monkeypatch.setattr(language, "prepare_stage", lambda *args: said.append(prepare(*args)) or said[-1])
     entries = load_tokens(tiny.data)
     save_tokens(tmp_path / "t.json", [replace(e, split="test") if i < 3 else e for i, e in enumerate(entries)],
                 {"codes": 32})  # fmt: skip

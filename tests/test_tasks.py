@@ -1,10 +1,11 @@
-"""Tasks: which ids a model reads and on which the loss is, as literals on a tiny vocabulary."""
+"""Tasks: the ids a model reads and those it must predict, as literals on a tiny vocabulary."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
+from cases import for_each, seeded
 
 from motiongpt.config import LLMConfig, LoRAConfig, TrainConfig, VQVAEConfig
 from motiongpt.data.tokens import Entry
@@ -24,7 +25,7 @@ from motiongpt.vocab import MotionVocab
 
 
 class Words:
-    """A tokenizer with one id per word, so that sequences can be written down: a 0, b 1, newline 2, user 3, ..."""
+    """A text tokenizer with one id per word, so that sequences can be written down: a 0, b 1, newline 2, user 3 ..."""
 
     plain = ("a", "b", "\n", "user", "assistant")
     added_ids = ()
@@ -65,7 +66,7 @@ def rng() -> np.random.Generator:
 # 1) Ids and labels.
 
 
-@pytest.mark.parametrize(
+@for_each(
     "task, prompt, answer",
     [
         ("t2m", [*BEFORE, T2M, P1, 2, 2, 0, 1, *AFTER], [BEGIN, M1, M0, END]),
@@ -89,7 +90,7 @@ def test_denoise_hides_one_of_two_codes_and_asks_for_both():
     assert labels == [False] * len(prompt) + [True] * 4
 
 
-@pytest.mark.parametrize("S, hidden", [(1, 1), (2, 1), (3, 1), (10, 2), (20, 3), (100, 15)])
+@for_each("S, hidden", [(1, 1), (2, 1), (3, 1), (10, 2), (20, 3), (100, 15)])
 def test_denoise_hides_15_percent_but_at_least_one(S, hidden):
     render = renderer(*CHAT)
     motion = render.vocab.motion_ids([i % 3 for i in range(S)])
@@ -102,7 +103,7 @@ def test_denoise_hides_15_percent_but_at_least_one(S, hidden):
 
 
 def test_caption_dropout_leaves_words_of_the_prompt_out_and_nothing_else():
-    """ENTRY's caption is the tokens 0 and 1: both, one of them, but never none; the answer stays whole."""
+    """ENTRY's caption is tokens 0 and 1. Both stay, or one, but never none; the answer stays whole."""
     whole, dropping = renderer(*CHAT), renderer(*CHAT, caption_dropout=0.5)
     draw, seen = rng(), set()
     head = len([*BEFORE, T2M, P1, 2, 2])
@@ -114,14 +115,14 @@ def test_caption_dropout_leaves_words_of_the_prompt_out_and_nothing_else():
     assert seen == {(0, 1), (0,), (1,)}
     for task in ("m2t", "caption", "denoise", "motion"):
         assert dropping.render(task, ENTRY, rng()) == whole.render(task, ENTRY, rng())
-    assert dropping.text_prompt(ENTRY.text) == whole.text_prompt(ENTRY.text)  # sampling reads every word
+    assert dropping.text_prompt(ENTRY.text) == whole.text_prompt(ENTRY.text)  # sampling keeps every word
 
 
 def test_denoise_hides_every_place_sooner_or_later():
     render, motion = renderer(*CHAT), renderer(*CHAT).vocab.motion_ids([0] * 10)
     draw = rng()
     places = {i for _ in range(200) for i, id in enumerate(render.corrupt(motion, draw)) if id == MASK}
-    assert places == set(range(1, 11))  # 2 of 10 per draw: a place missed 200 times has odds of 0.8^200
+    assert places == set(range(1, 11))  # 2 of 10 per draw: to miss a place 200 times has odds of 0.8^200
 
 
 def test_a_missing_participant_is_pid_null():
@@ -130,8 +131,10 @@ def test_a_missing_participant_is_pid_null():
 
 
 def test_a_share_of_the_examples_hides_the_participant():
-    """3,000 draws at 30 %: within 5 standard deviations, which fails by chance once in 10^6 seeds. Every task that
-    has a prompt; an entry without a participant has nothing to hide."""
+    """3,000 draws at 30 % lie within 5 standard deviations; chance alone fails this once in 10^6 seeds.
+
+    It holds for every task with a prompt. An entry without a participant has nothing to hide.
+    """
     render, draw, n = renderer(*CHAT), rng(), 1000
     hidden = 0
     for task in ("t2m", "m2t", "denoise"):
@@ -172,7 +175,7 @@ def test_frame_without_think_words():
 
 
 def test_frame_in_words():
-    """What the framed ids say is Qwen's chat template, a turn each."""
+    """The framed ids decode to Qwen's chat template, one turn each."""
     from motiongpt.text_tokenizer import train_text_tokenizer
 
     render = Renderer(MotionVocab(train_text_tokenizer(["a person walks"], 300), 3))
@@ -195,8 +198,8 @@ def test_a_tokenizer_without_any_end_is_refused():
 # 3) Training and sampling see the same prompt.
 
 
-@pytest.mark.parametrize("special", [CHAT, THINKING, ("</s>",)])
-@pytest.mark.parametrize("participant", [None, "P1"])
+@for_each("special", [CHAT, THINKING, ("</s>",)])
+@for_each("participant", [None, "P1"])
 def test_the_prompt_of_training_is_the_prompt_of_sampling(special, participant):
     render, entry = renderer(*special), Entry("a b", (1, 0), participant)
     for task, prompt in (
@@ -210,7 +213,7 @@ def test_the_prompt_of_training_is_the_prompt_of_sampling(special, participant):
 # 4) Too long, unknown, mixed.
 
 
-@pytest.mark.parametrize("task", TASKS)
+@for_each("task", TASKS)
 def test_a_sequence_that_does_not_fit_is_an_error_never_a_cut(task):
     length = len(renderer(*CHAT).render(task, ENTRY, rng())[0])
     assert len(renderer(*CHAT, max_seq_len=length).render(task, ENTRY, rng())[0]) == length
@@ -227,7 +230,7 @@ def test_unknown_tasks_are_refused():
 
 
 def test_mixture_has_the_stated_shares():
-    """6,000 draws at 50/30/20 %: each share within 5 standard deviations, which fails by chance once in 10^6 seeds."""
+    """6,000 draws at 50/30/20 %: each share lies within 5 standard deviations; chance fails this once in 10^6 seeds."""
     shares = {"t2m": 0.5, "m2t": 0.3, "denoise": 0.2}
     words = {T2M: "t2m", M2T: "m2t", DENOISE: "denoise"}
     build, draw = TaskCollate([ENTRY], shares, renderer(*CHAT)), rng()
@@ -257,11 +260,11 @@ def test_collate_as_literal_tensors():
 
 
 def test_lm_loss_is_the_cross_entropy_over_labelled_positions():
-    """Gathering before the vocabulary product changes roundings only: 1e-4 of a sum of about 20."""
+    """Gathering before the vocabulary product changes only roundings: 1e-4 of a sum of about 20."""
     build = TaskCollate([ENTRY, Entry("b a b", (2, 2, 1, 0))], {task: 1.0 for task in TASKS}, renderer(*CHAT))
     batch = build(np.array([0, 1] * 5), rng())
     config = LLMConfig(vocab_size=20, hidden_size=16, intermediate_size=32, num_layers=1, head_dim=4)
-    llm = LLM(config, torch.Generator().manual_seed(0))
+    llm = LLM(config, seeded(0))
     for smoothing in (0.0, 0.1):
         naive = torch.nn.functional.cross_entropy(
             llm(batch["ids"]).flatten(0, 1), batch["targets"].flatten(), ignore_index=-1, reduction="sum",
@@ -271,10 +274,10 @@ def test_lm_loss_is_the_cross_entropy_over_labelled_positions():
 
 
 def test_padding_and_prompts_get_no_gradient_of_the_loss():
-    """What follows the last label of a row cannot matter: other padding, same loss, bit for bit."""
+    """Nothing after the last label of a row matters: with other padding the loss is the same, bit for bit."""
     batch = TaskCollate([ENTRY, Entry("b", (2,) * 9)], {"t2m": 1.0}, renderer(*CHAT))(np.array([0, 1]), rng())
     config = LLMConfig(vocab_size=20, hidden_size=16, intermediate_size=32, num_layers=1, head_dim=4)
-    llm = LLM(config, torch.Generator().manual_seed(0))
+    llm = LLM(config, seeded(0))
     other = dict(batch, ids=batch["ids"].clone())
     other["ids"][0, -3:] = 11
     assert (batch["targets"][0, -3:] == -1).all()
@@ -302,7 +305,7 @@ def test_every_recipe_asks_for_tasks_that_exist():
 
 
 def test_every_value_of_a_recipe_is_a_valid_setting():
-    """A misspelt name would be ignored without a word: configs take from a recipe what they know."""
+    """A misspelt name would be silently ignored, since configs take from a recipe only what they know."""
     for stage in (stage for stages in RECIPES.values() for stage in stages):
         for values in (stage.values, stage.values | DEMO_VALUES | stage.demo):
             left = dict(values)

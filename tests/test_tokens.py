@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases import for_each
 
 from motiongpt.data.prompts import Prompts, prompt_table
 from motiongpt.data.tokens import Entry, codebook_size, dedup, load_tokens, meta_path, save_tokens
@@ -30,7 +31,7 @@ def load_one(folder: Path, **changes) -> Entry:
 # 1) What is read.
 
 
-@pytest.mark.parametrize(
+@for_each(
     "tokens",
     ["1 2 3", [1, 2, 3], "<MOT_BEGIN><motion_1><motion_2><motion_3><MOT_END>", "<M1><M2><M3>", "1,2,3",
      "<motion_id_1> <motion_id_2> <motion_id_3>"],
@@ -81,7 +82,7 @@ def test_saving_and_loading_is_the_identity(tmp_path, name):
 # 2) What is refused, by entry and reason.
 
 
-@pytest.mark.parametrize(
+@for_each(
     "bad, message",
     [
         (entry(text_query=""), "text_query is missing or empty"),
@@ -117,7 +118,7 @@ def test_a_bad_entry_is_named(tmp_path, bad, message):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", '"x"', "3", "null"])
+@for_each("content", ["[]", "{}", '"x"', "3", "null"])
 def test_a_file_that_is_no_list_of_entries(tmp_path, content):
     with pytest.raises(ValueError, match="non-empty JSON list"):
         load_tokens(write(tmp_path, content))
@@ -141,7 +142,7 @@ def test_missing_and_malformed_files(tmp_path):
 GOOD = json.dumps(entry())
 
 
-@pytest.mark.parametrize(
+@for_each(
     "content",
     [
         f"[\n{GOOD},\n{GOOD},\n{GOOD},\n// the rest is bad\n{GOOD}]",
@@ -169,12 +170,13 @@ def many(n: int) -> list[dict]:
     return [entry(text_query=f"caption {i}", id=str(i)) for i in range(n)]
 
 
-@pytest.mark.parametrize("n, val", [(1, 0), (2, 1), (99, 1), (100, 1), (250, 2), (1000, 10)])
+@for_each("n, val", [(1, 0), (2, 1), (99, 1), (100, 1), (250, 2), (1000, 10)])
 def test_one_percent_is_held_out_but_at_least_one(tmp_path, n, val):
     splits = [e.split for e in load_tokens(write(tmp_path, many(n)))]
     assert (splits.count("val"), splits.count("train")) == (val, n - val)
 
 
+@pytest.mark.slow
 def test_at_most_a_thousand_are_held_out(tmp_path):
     splits = [e.split for e in load_tokens(write(tmp_path, many(100_500)))]
     assert splits.count("val") == 1000
@@ -191,7 +193,7 @@ def test_the_split_depends_on_contents_and_seed_only(tmp_path):
 
 @pytest.mark.parametrize("captions", [1, 3, 7])
 def test_held_out_entries_are_spread_over_the_captions(tmp_path, captions):
-    """10 of 1,000 entries of so many captions: the same caption ten times has odds of 3^-9, and none goes untrained."""
+    """10 of 1,000 entries: all ten having one caption has odds of 3^-9, and training keeps every caption."""
     content = [entry(text_query=f"caption {i % captions}", motion_tokens=f"{i} 1") for i in range(1000)]
     entries = load_tokens(write(tmp_path, content))
     held_out = [e.text for e in entries if e.split == "val"]
@@ -296,7 +298,7 @@ def test_real_sign_shaped_data(shared_data):
 
 @pytest.mark.parametrize("name, kept", [("signmotion_1000", 218), ("signmotion_1000_unique_word", 1000)])
 def test_the_ancestors_dedup_on_sign_shaped_data(shared_data, name, kept):
-    """The ancestor keeps one entry per (word, participant): the same here where the word is the caption."""
+    """The ancestor keeps one entry per (word, participant), as we do if the word is the caption."""
     content = json.loads((shared_data / "signmotion" / f"{name}.json").read_text())
     assert len(dedup([Entry(item["word"], (0,), item["participant_id"]) for item in content])) == kept
 
@@ -312,7 +314,7 @@ def test_a_new_caption_gets_the_length_of_captions_like_it():
     assert several.expected_length("a queen is walking") == 40 and several.expected_length("waving") == 12
     assert several.expected_length("Somebody waves!") == 12 and several.expected_length("(walking)") == 40
     assert prompts.expected_length("a zorb") == prompts.global_median  # "a" says nothing about the motion
-    assert prompts.expected_length("zzz") == prompts.global_median  # no word of it was ever seen
+    assert prompts.expected_length("zzz") == prompts.global_median  # training has seen none of its words
     assert Prompts({"global_median": 9, "captions": {}}).expected_length("walks") == 9
 
 
@@ -324,7 +326,7 @@ def test_of_captions_as_like_the_first_count():
 
 
 def test_the_likeness_is_the_cosine_of_rarities():
-    """Against the formula, word by word, over random sentences."""
+    """Compared with the formula, word by word, over random sentences."""
     rng = np.random.default_rng(0)
     verbs = "walk jump sit turn run kick clap left right bend".split()  # each its own stem
     texts = {" ".join(rng.choice(verbs, size=rng.integers(1, 6))): int(n) for n in rng.integers(1, 99, size=80)}
@@ -382,7 +384,7 @@ def test_a_folder_of_instructions_has_its_splits(tmp_path):
         load_tokens(tmp_path, say=lambda line: None)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "bad, message",
     [
         ({"output": "1,two"}, "entry 1: motion_tokens: not a motion token: 'two'"),
@@ -403,7 +405,7 @@ def test_only_other_tasks(tmp_path):
 
 
 def code_folder(folder: Path, name: str = "VQVAE") -> Path:
-    """As T2M-GPT and OpenMotionLab's MotionGPT write it: VQVAE/ID.npy (1, S)."""
+    """Like the folders of T2M-GPT and OpenMotionLab's MotionGPT: VQVAE/ID.npy (1, S)."""
     (folder / name).mkdir(parents=True)
     (folder / "texts").mkdir()
     np.save(folder / name / "000001.npy", np.arange(20, dtype=np.int32)[None])
@@ -449,7 +451,7 @@ def test_a_folder_without_splits_and_with_people(tmp_path):
     assert [e.split for e in entries].count("val") == 1
 
 
-@pytest.mark.parametrize(
+@for_each(
     "array, found",
     [
         (np.zeros((2, 3), int), r"\(2, 3\)"), (np.zeros(3), "float64"), (np.array(3), r"\(\)"),
@@ -526,7 +528,7 @@ def test_training_takes_a_folder_of_codes(tiny, tmp_path):
 
 @pytest.mark.parametrize("quantizer", ["demo", "tiny"])
 def test_a_clip_has_the_same_codes_in_a_batch_as_alone(tiny, quantizer):
-    """Batches are by length and padded: not one code may differ. Lengths around multiples of 4, and none at all."""
+    """Batches are sorted by length and padded, and not one code may differ; lengths around multiples of 4, and 0."""
     folder = tiny.vqvae if quantizer == "tiny" else Path(__file__).parents[1] / "checkpoints" / "demo" / "vqvae"
     tokenizer = MotionTokenizer.load(folder)
     rng = np.random.default_rng(0)
@@ -540,7 +542,7 @@ def test_a_clip_has_the_same_codes_in_a_batch_as_alone(tiny, quantizer):
 
 
 def test_the_command_writes_both_forms(script, tiny, tmp_path):
-    """The same captions, codes, people and splits, also those of timed captions; whole data set = clip by clip."""
+    """Both have the same captions, codes, people and splits, timed ones included, and equal encoding clip by clip."""
     rng = np.random.default_rng(0)
     data = tmp_path / "data"
     for sub in ("new_joint_vecs", "texts"):

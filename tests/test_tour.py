@@ -1,18 +1,27 @@
-"""The tour's references name what starts at their line; `python tests/test_tour.py --fix` updates the lines."""
+"""The tour's references name what starts at their line, and every module is where a reader looks for it.
+
+`python tests/test_tour.py --fix` updates the line numbers of the tour and the line counts of the README.
+"""
 
 import ast
 import re
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 TOUR = ROOT / "docs" / "TOUR.md"
+README = ROOT / "README.md"
 REFERENCE = re.compile(r"`(?P<path>[\w/.]+\.py):(?P<line>\d+) (?P<name>[\w.]+)`")
-HEART = ("lora", "llm", "vqvae", "loops", "sampling")  # in the tour's order
+COUNT = re.compile(r"\[(?P<name>\w+)\.py\]\(motiongpt/(?P=name)\.py\), (?P<lines>\d+) lines")
+TOTAL = re.compile(r"^[\d,]+ lines, made to be read", re.M)
+HEART = ("lora", "llm", "vqvae", "loops", "sampling")  # in the order of the tour and of the README
+FOLDERS = ("motiongpt", "scripts", "benchmarks")
 
 
+@cache
 def definitions(source: str) -> dict[str, int]:
     """Name -> line of every function, class, method (`Class.method`) and constant of a module."""
     lines = {}
@@ -27,44 +36,89 @@ def definitions(source: str) -> dict[str, int]:
 
 
 def fixed(text: str, root: Path = ROOT) -> str:
-    """The text with every reference's line made true. ValueError for a name or file that is not there."""
+    """The text with every reference's line made true. ValueError for names and files that are not there, all in one."""
+    wrong = []
 
     def line(match: re.Match) -> str:
         path, name = match["path"], match["name"]
         if not (root / path).is_file():
-            raise ValueError(f"the tour refers to {path}, which does not exist")
+            wrong.append(f"the tour refers to {path}, which does not exist")
+            return match[0]
         lines = definitions((root / path).read_text(encoding="utf-8"))
         if name not in lines:
-            raise ValueError(f"the tour refers to {name} in {path}, which does not define it")
+            wrong.append(f"the tour refers to {name} in {path}, which does not define it")
+            return match[0]
         return f"`{path}:{lines[name]} {name}`"
 
-    return REFERENCE.sub(line, text)
+    text = REFERENCE.sub(line, text)
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    return text
 
 
-def references() -> list[str]:
-    return sorted({match[0] for match in REFERENCE.finditer(TOUR.read_text(encoding="utf-8"))})
+def counted(text: str) -> str:
+    """The README with the line counts of the heart made true."""
+    lines = {name: len((ROOT / f"motiongpt/{name}.py").read_text(encoding="utf-8").splitlines()) for name in HEART}
+    text = COUNT.sub(lambda match: match[0].replace(f"{match['lines']} lines", f"{lines[match['name']]} lines"), text)
+    return TOTAL.sub(f"{sum(lines.values()):,} lines, made to be read", text)
 
 
-@pytest.mark.parametrize("reference", references())
-def test_reference_is_true(reference):
-    assert fixed(reference) == reference, "run: python tests/test_tour.py --fix"
+def text() -> str:
+    return TOUR.read_text(encoding="utf-8")
+
+
+def modules() -> set[str]:
+    files = {path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")}
+    return {path for path in files if not path.endswith("/__init__.py")}
+
+
+def test_references_are_true():
+    now = [match[0] for match in REFERENCE.finditer(text())]
+    true = [match[0] for match in REFERENCE.finditer(fixed(text()))]
+    wrong = [f"{a} is {b}" for a, b in zip(now, true, strict=True) if a != b]
+    assert wrong == [], "run: python tests/test_tour.py --fix"
 
 
 def test_no_reference_is_misspelt():
     """Everything in backquotes that looks like a file with a line has the form that is checked."""
-    loose = re.findall(r"`[^`]*\.py:[^`]*`", TOUR.read_text(encoding="utf-8"))
-    assert len(loose) > 30 and all(REFERENCE.fullmatch(item) for item in loose)
+    loose = re.findall(r"`[^`]*\.py:[^`]*`", text())
+    assert len(loose) > 150
+    assert [item for item in loose if not REFERENCE.fullmatch(item)] == []
 
 
-def test_heart_comes_first_and_the_rest_is_marked():
-    text = TOUR.read_text(encoding="utf-8")
-    headings = re.findall(r"^\d+\. \*\*(\w+)\.py\*\*", text, re.M)
-    assert tuple(headings) == HEART
-    rows = [line for line in text.splitlines() if line.startswith("|") and text.index(line) < text.index("## 4.")]
-    for row in rows:
-        for match in REFERENCE.finditer(row):
-            first = match["path"] in {f"motiongpt/{name}.py" for name in HEART}
-            assert first != ("*(later)*" in row), row
+def test_heart_comes_first_in_order():
+    """The drawing names the five, the first section tells them, and its references hardly leave them."""
+    drawing = re.search(r"```text\n(.*?)```", text(), re.S)[1]
+    assert set(HEART) <= set(re.findall(r"\w+", drawing))
+    assert tuple(re.findall(r"^\d+\. \*\*(\w+)\.py\*\*", text(), re.M)) == HEART
+    assert tuple(match["name"] for match in COUNT.finditer(README.read_text(encoding="utf-8"))) == HEART
+    section = text().partition("\n## 1.")[2].partition("\n## ")[0]
+    others = [match["path"] for match in REFERENCE.finditer(section) if Path(match["path"]).stem not in HEART]
+    assert set(others) == {"motiongpt/layers.py", "motiongpt/quantizers.py"}
+
+
+def test_only_a_few_things_wait_for_later():
+    """*(later)* follows a reference, never one of the heart, and marks so few that the mark means something."""
+    marked = re.findall(REFERENCE.pattern + r" \*\(later\)\*", text())
+    assert 0 < len(marked) == text().count("*(later)*") - 1 <= 8  # once it is explained
+    assert not {path for path, *_ in marked} & {f"motiongpt/{name}.py" for name in HEART}
+
+
+def test_every_module_has_its_row_where_a_reader_looks():
+    """One row in "Where is what", under the heading of its folder."""
+    section = text().partition("\n## 4. Where is what\n")[2].partition("\n## ")[0]
+    found: dict[str, list[str]] = {}
+    for part in section.split("\n### ")[1:]:
+        folder = re.search(r"`([\w/]+)/`", part.splitlines()[0])[1]
+        for row in re.findall(r"^\| `.*", part, re.M):
+            found.setdefault(REFERENCE.match(row, 2)["path"], []).append(folder)
+    assert modules() - set(found) == set(), "modules without a row"
+    assert {path: folders for path, folders in found.items() if folders != [str(Path(path).parent)]} == {}
+
+
+def test_the_readme_counts_its_lines():
+    now = README.read_text(encoding="utf-8")
+    assert TOTAL.search(now) and counted(now) == now, "run: python tests/test_tour.py --fix"
 
 
 def test_fix_moves_lines_and_refuses_unknown_names(tmp_path):
@@ -73,12 +127,13 @@ def test_fix_moves_lines_and_refuses_unknown_names(tmp_path):
     assert fixed("`m.py:1 A.b`, `m.py:99 c` and `m.py:5 X`", tmp_path) == "`m.py:7 A.b`, `m.py:11 c` and `m.py:3 X`"
     with pytest.raises(ValueError, match="does not define it"):
         fixed("`m.py:1 b`", tmp_path)
-    with pytest.raises(ValueError, match="does not exist"):
-        fixed("`n.py:1 b`", tmp_path)
+    with pytest.raises(ValueError, match="n.py, which does not exist; .* refers to b in m.py"):
+        fixed("`n.py:1 b` and `m.py:1 b`", tmp_path)
 
 
 if __name__ == "__main__":
     if sys.argv[1:] != ["--fix"]:
         sys.exit("usage: python tests/test_tour.py --fix")
-    TOUR.write_text(fixed(TOUR.read_text(encoding="utf-8")), encoding="utf-8")
-    print(f"wrote {TOUR}")
+    for page, mend in ((TOUR, fixed), (README, counted)):
+        page.write_text(mend(page.read_text(encoding="utf-8")), encoding="utf-8")
+        print(f"wrote {page}")

@@ -1,8 +1,9 @@
-"""The motion tokenizer: padded batches equal clips alone, the codebook learns by averages and survives a resume."""
+"""The VQ-VAE: padded batches equal clips alone, the codebook learns by averages and survives a resume."""
 
 import pytest
 import torch
 import torch.nn.functional as F
+from cases import seeded
 from torch import nn
 
 from motiongpt.config import VQVAEConfig
@@ -15,7 +16,7 @@ LENGTHS = [1, 2, 3, 4, 5, 7, 8, 13, 22, 37, 63, 64]
 
 
 def make(config: VQVAEConfig = TINY, seed: int = 0) -> VQVAE:
-    """A tiny tokenizer whose codebook is spread like its latents, in eval mode."""
+    """A tiny VQ-VAE in eval mode, whose codebook is spread like its latents."""
     torch.manual_seed(seed)
     model = VQVAE(config).eval()
     book = 0.2 * torch.randn(config.codes, config.code_dim)
@@ -27,8 +28,8 @@ def make(config: VQVAEConfig = TINY, seed: int = 0) -> VQVAE:
 
 
 def padded(lengths: list[int], size: int, noise: float = 100.0, seed: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
-    """Clips of the lengths in one batch, with garbage where there is no clip."""
-    generator = torch.Generator().manual_seed(seed)
+    """Clips of these lengths in one batch, with garbage in the padding."""
+    generator = seeded(seed)
     motion = torch.randn(len(lengths), size, TINY.feature_dim, generator=generator)
     garbage = noise * torch.randn(motion.shape)
     lengths = torch.tensor(lengths)
@@ -36,7 +37,7 @@ def padded(lengths: list[int], size: int, noise: float = 100.0, seed: int = 1) -
 
 
 def assert_same_codes(quantizer: EMAQuantizer, ours: list[int], theirs: list[int], latents: torch.Tensor) -> None:
-    """Equal, except where the two codes' rows are equally near within what fp32 latents can tell (1e-5)."""
+    """Equal, unless the rows of both codes are equally near to within fp32 rounding of the latents (1e-5)."""
     assert len(ours) == len(theirs)
     for a, b, latent in zip(ours, theirs, latents, strict=True):
         near = (quantizer.codebook[[a, b]] - latent).norm(dim=-1)
@@ -101,7 +102,7 @@ def test_padded_batch_equals_each_clip_alone(size):
 
 
 def test_lengths_matter():
-    """The test above can fail: a network that is not told the lengths lets the padding in."""
+    """The test above can fail: without the lengths, a network lets the padding in."""
     model = make()
     motion, lengths = padded([22, 64], 64)
     with torch.no_grad():
@@ -163,7 +164,7 @@ def reference_update(book, total, count, latents, codes, decay):
 
 
 def test_ema_equals_a_literal_reference():
-    """dead_below 0: every row is alive, so the codebook is sum / count and nothing else."""
+    """With dead_below 0 every row is alive, so the codebook is sum / count and nothing else."""
     quantizer = make().quantizer.train()
     book, total, count = (getattr(quantizer, n).double() for n in ("codebook", "code_sum", "code_count"))
     for _ in range(5):
@@ -191,7 +192,7 @@ def test_padding_never_enters_the_averages():
 def test_dead_codes_are_replaced_from_the_batch():
     config = VQVAEConfig(feature_dim=23, joint_dim=6, codes=16, code_dim=8, width=12, dead_below=1.0)
     quantizer = make(config).quantizer.train()
-    quantizer.codebook[5:] = 1000.0 + torch.arange(11.0)[:, None]  # nothing is near these rows
+    quantizer.codebook[5:] = 1000.0 + torch.arange(11.0)[:, None]  # no latent is near these rows
     latents = 0.2 * torch.randn(1, 64, 8)
     _, codes, _, stats = quantizer(latents, None)
     resets = stats["resets"]
@@ -199,7 +200,7 @@ def test_dead_codes_are_replaced_from_the_batch():
     assert int(used.max()) < 5 and resets >= 11
     dead = quantizer.code_count < 1.0
     assert resets == int(dead.sum()) and dead[5:].all()
-    for row in quantizer.codebook[dead]:  # 64 latents for 16 rows: drawn as they are, without noise
+    for row in quantizer.codebook[dead]:  # 64 latents for 16 rows: drawn without noise
         assert (row == latents[0]).all(-1).any()
     assert len(quantizer.codebook[dead].unique(dim=0)) == resets  # drawn without replacement
     live = quantizer.codebook[~dead]
@@ -210,11 +211,11 @@ def test_the_first_batch_starts_the_codebook_once():
     quantizer = EMAQuantizer(TINY).train()
     assert not quantizer.ready
     quantizer.eval()(torch.randn(2, 20, 8), None)
-    assert not quantizer.ready and not quantizer.codebook.any()  # looking is not learning
+    assert not quantizer.ready and not quantizer.codebook.any()  # encoding does not learn
     latents = torch.randn(2, 20, 8)
     quantizer.train()(latents, None)
     assert quantizer.ready
-    # after its first step a row is the latent it was drawn from, or the average of those latents that chose it
+    # after its first step a row is the latent it was drawn from, or the average of the latents that chose it
     assert len(quantizer.codebook.unique(dim=0)) == 16 and quantizer.codebook.abs().max() <= latents.abs().max()
 
 
@@ -246,7 +247,7 @@ def test_commitment_pulls_latents_to_their_rows():
 
 
 def test_nan_batch_leaves_the_codebook_alone():
-    """The loop skips a step whose loss is NaN; the averages, which no optimiser moves, must skip it too."""
+    """The loop skips a step whose loss is NaN. No optimiser moves the averages, so they must skip it themselves."""
     model = make().train()
     before = [buffer.clone() for buffer in model.quantizer.buffers()]
     motion = torch.randn(2, 16, 23)
@@ -302,11 +303,11 @@ def test_all_state_is_in_buffers():
 
 @pytest.mark.parametrize("dead_below", [0.0, 1.0])
 def test_resumed_training_continues_bit_for_bit(tmp_path, dead_below):
-    """Save, load, one more step: the step an uninterrupted run would have made, and the codebook moves by EMA only."""
+    """Save, load, one more step: it equals the step of an uninterrupted run, and the codebook moves by EMA only."""
     config = VQVAEConfig(**TINY.to_dict() | {"dead_below": dead_below})
     torch.manual_seed(0)
     model = VQVAE(config).train()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)  # without state: only the model's is under test
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)  # SGD has no state: this tests the model's
     for seed in range(3):
         step(model, optimizer, seed)
     write_tensors(tmp_path / "model.safetensors", model.state_dict())
@@ -371,7 +372,7 @@ def test_loss_of_whole_windows_is_t2m_gpts_mean():
 def test_code_out_of_range(bad):
     with pytest.raises(ValueError, match=f"motion code {bad} is outside .* of 16"):
         make().decode(torch.tensor([[3, bad, 2]]))
-    # past a row's length anything may stand
+    # past a row's length a code may be anything
     make().decode(torch.tensor([[3, bad]]), torch.tensor([1]))
 
 

@@ -1,11 +1,11 @@
-"""Words of captions: stems that compare, actions by frequency."""
+"""Words of captions: stems for comparing, and actions by frequency."""
 
-import pytest
+from cases import for_each
 
 from motiongpt.data.words import actions, content_words, stem, stems, words
 
 
-@pytest.mark.parametrize(
+@for_each(
     "forms",
     ["walk walks walking walked", "wave waves waving waved", "sit sits sitting", "carry carries carried carrying",
      "pass passes passing passed", "jog jogs jogging", "lunge lunges lunging", "punch punches punching", "Turn TURNS"],

@@ -1,1 +1,1 @@
-"""The human body: which joints a skeleton has, rotations, and SMPL body model files."""
+"""The human body: skeletons, rotations, smoothing over time, and SMPL body model files."""

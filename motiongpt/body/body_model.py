@@ -1,11 +1,11 @@
-"""SMPL, SMPL-H and SMPL-X body model files, as published: where they lie, and the rest joints of a body of some shape.
+"""SMPL, SMPL-H and SMPL-X body model files as published: where they lie, and the rest joints of a body of some shape.
 
-Only the 22 joints of `skeletons.HUMANML3D`, which all three models share, are kept. The rest joint is linear in the
+Only the 22 joints of `skeletons.HUMANML3D` are kept, which all three models share. Rest joints are linear in the
 shape: J(betas) = R (T + S betas), with R the joint regressor, T the template and S the shape directions (Loper et al.
 2015, "SMPL", equation 10). So R T and R S are computed once, and no vertex is ever posed. Pose corrections (posedirs)
 move vertices, not joints.
 
-The files are not unpickled: .npz arrays of numbers are read by name, .pkl goes through `motiongpt.files.unpickle`.
+No file is unpickled: .npz arrays of numbers are read by name, and .pkl goes through `motiongpt.files.unpickle`.
 """
 
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ from motiongpt.body.skeletons import HUMANML3D
 from motiongpt.files.arrays import read_npz
 from motiongpt.files.unpickle import load_pickle
 
-J = HUMANML3D.num_joints
-JOINTS = {"smpl": 24, "smplh": 52, "smplx": 55}
-"""Joints of each model; the first 22 are the same."""
+J = HUMANML3D.num_joints  # joints that are kept
+MODEL_JOINTS = {"smpl": 24, "smplh": 52, "smplx": 55}
+"""How many joints each model has; the first 22 are the same."""
 LICENCE = {
     "smpl": "https://smpl.is.tue.mpg.de",
     "smplh": "https://mano.is.tue.mpg.de (Extended SMPL+H model)",
@@ -29,7 +29,7 @@ LICENCE = {
 GENDERS = ("male", "female", "neutral")
 MAX_BETAS = 16  # AMASS has no more
 _KEYS = ("J_regressor", "v_template", "shapedirs", "kintree_table")
-_NO_EXPRESSION = 400  # columns of SMPL-X's shapedirs in the full file; in shorter ones the face comes after 10
+_NO_EXPRESSION = 400  # columns of shapedirs in SMPL-X's full file; in a shorter one the face starts at column 10
 _SMPL_RELEASES = ("basicmodel_{0}_lbs_10_207_0_v1.1.0.pkl", "basicModel_{0}_lbs_10_207_0_v1.0.0.pkl",
                   "basicmodel_{0}_lbs_10_207_0_v1.0.0.pkl")  # fmt: skip
 
@@ -40,17 +40,17 @@ class BodyModel:
 
     kind: str  # smpl, smplh or smplx
     template: np.ndarray  # (22, 3) float64
-    directions: np.ndarray  # (22, 3, K): what each beta adds
+    directions: np.ndarray  # (22, 3, K) float64: what each beta adds
 
     def rest_joints(self, betas: np.ndarray) -> np.ndarray:
-        """(22, 3) float64 for betas (N,), N at most K; those that are not given are zero."""
+        """Rest joints (22, 3) float64 for betas (N,). Missing betas count as zero; more than K are a ValueError."""
         if betas.ndim != 1 or len(betas) > self.directions.shape[-1]:
             raise ValueError(f"betas {betas.shape} for a model with {self.directions.shape[-1]} shape directions")
         return self.template + self.directions[..., : len(betas)] @ betas
 
 
 def candidates(kind: str, gender: str) -> list[str]:
-    """Where a model's file may lie below the folder of body models, the usual place first."""
+    """Where a model's file may lie below the folder of body models, the most usual place first."""
     upper = f"{kind.upper()}_{gender.upper()}"
     names = [f"{gender}/model.npz", f"{upper}.npz", f"{upper}.pkl", f"{gender}/model.pkl"]
     if kind != "smplh":
@@ -62,7 +62,10 @@ def candidates(kind: str, gender: str) -> list[str]:
 
 
 def find_body_model(folder: Path | str, kind: str, gender: str) -> Path:
-    """The file of a model. FileNotFoundError in one line: which file, where it was looked for, where it comes from."""
+    """The file of a model below `folder`.
+
+    Raises FileNotFoundError, which names the places tried and the page to get it from.
+    """
     tried = candidates(kind, gender)
     for name in tried:
         if (Path(folder) / name).is_file():
@@ -75,24 +78,30 @@ def find_body_model(folder: Path | str, kind: str, gender: str) -> Path:
 
 @lru_cache(maxsize=8)  # a few hundred bytes each, from files of 100 MB that serve thousands of clips
 def load_body_model(path: Path, kind: str) -> BodyModel:
-    """A model's file (.npz or .pkl). Raises FileNotFoundError, or ValueError naming the key at fault."""
+    """Read a model's file (.npz or .pkl). Raises FileNotFoundError, or ValueError naming the key at fault."""
     arrays = load_pickle(path) if path.suffix == ".pkl" else read_npz(path, _KEYS)[1]
-    if not isinstance(arrays, dict) or (missing := [key for key in _KEYS if key not in arrays]):
-        found = ", ".join(missing) if isinstance(arrays, dict) else "all keys"
-        raise ValueError(f"{path} is no {kind.upper()} body model: it lacks {found}")
+    if not isinstance(arrays, dict):
+        raise ValueError(f"{path} is no {kind.upper()} body model: it lacks all keys")
+    missing = [key for key in _KEYS if key not in arrays]
+    if missing:
+        raise ValueError(f"{path} is no {kind.upper()} body model: it lacks {', '.join(missing)}")
+
     regressor, template, shapes = (_numbers(arrays[key], f"{path}: {key}") for key in _KEYS[:3])
     tree = np.asarray(arrays["kintree_table"])
-    V = regressor.shape[-1] if regressor.ndim else 0
+    V = regressor.shape[-1] if regressor.ndim else 0  # vertices
     expected = {
-        "J_regressor": (JOINTS[kind], V),
+        "J_regressor": (MODEL_JOINTS[kind], V),
         "v_template": (V, 3),
-        "shapedirs": (V, 3, *(shapes.shape[2:3] or "K")),
+        "shapedirs": (V, 3, *(shapes.shape[2:3] or "K")),  # any number of columns, if there is a third dimension
     }
     for key, array in zip(_KEYS[:3], (regressor, template, shapes), strict=True):
         if array.shape != expected[key] or not array.size:
             raise ValueError(f"{path}: {key} of {kind.upper()} must be {expected[key]}, got {array.shape}")
-    if tree.shape != (2, JOINTS[kind]) or tuple(tree[0, 1:J].tolist()) != HUMANML3D.parents[1:]:
-        raise ValueError(f"{path}: kintree_table {tree.shape} is not the tree of {kind.upper()}, (2, {JOINTS[kind]})")
+    num_joints = MODEL_JOINTS[kind]
+    if tree.shape != (2, num_joints) or tuple(tree[0, 1:J].tolist()) != HUMANML3D.parents[1:]:
+        raise ValueError(f"{path}: kintree_table {tree.shape} is not the tree of {kind.upper()}, (2, {num_joints})")
+
+    # joints are a product of matrices, so multiply the regressor in once: (22, V) x (V, 3, K) -> (22, 3, K)
     K = min(shapes.shape[2], 10 if kind == "smplx" and shapes.shape[2] < _NO_EXPRESSION else MAX_BETAS)
     directions = np.einsum("jv,vck->jck", regressor[:J], shapes[..., :K], optimize=True)
     return BodyModel(kind, regressor[:J] @ template, directions)

@@ -5,10 +5,10 @@ One convention everywhere:
     quaternion  (..., 4)     w x y z, Hamilton product, unit length; q and -q are the same rotation
     matrix      (..., 3, 3)  acts on column vectors from the left: v' = R v, and R(a b) = R(a) R(b)
     6D          (..., 6)     first column of R, then second column (Zhou et al. 2019, "On the Continuity of Rotation
-                             Representations"); some libraries take rows instead, which is the inverse rotation
-    axis-angle  (..., 3)     direction = axis, length = angle in radians, counter-clockwise seen from the axis' tip
+                             Representations"); some libraries take rows, which gives the inverse rotation
+    axis-angle  (..., 3)     direction = axis, length = angle in radians, counter-clockwise seen from the axis tip
 
-Right-handed, y up: a positive turn about y takes +z to +x, that is to the left of someone who faces +z.
+Right-handed, y up: a positive turn about y takes +z to +x, which is to the left of someone who faces +z.
 """
 
 import math
@@ -38,21 +38,23 @@ def quaternion_conjugate(q: Tensor) -> Tensor:
 
 
 def quaternion_between(u: Tensor, v: Tensor) -> Tensor:
-    """The shortest rotation (..., 4) that takes the direction of u (..., 3) to that of v (..., 3).
+    """The shortest rotation (..., 4) from the direction of u (..., 3) to that of v (..., 3).
 
-    Opposite directions have no single shortest rotation: a half turn about an axis perpendicular to u is returned,
-    so the result is always finite. A zero v gives the identity; u must not be zero.
+    Opposite directions have no single shortest rotation; they get a half turn about an axis perpendicular to u, so
+    the result is always finite. A zero v gives the identity; u must not be zero.
     """
     u, v = torch.broadcast_tensors(u, v)
     tiny = torch.finfo(u.dtype).tiny
     u = u / torch.linalg.vector_norm(u, dim=-1, keepdim=True).clamp_min(tiny)
     v = v / torch.linalg.vector_norm(v, dim=-1, keepdim=True).clamp_min(tiny)
-    # 1 + cos written as |u + v|^2 / 2: the sum loses no digits where the two are nearly opposite
+    # 1 + cos written as |u + v|^2 / 2: this sum loses no digits when the two are nearly opposite
     w = (u + v).square().sum(-1, keepdim=True) / 2
     q = torch.cat((w, torch.linalg.cross(u, v)), dim=-1)  # length sqrt(2 (1 + cos)) for unit u and v
     length = torch.linalg.vector_norm(q, dim=-1, keepdim=True)
+
+    # opposite directions: a half turn about any axis perpendicular to u, here u x (the coordinate axis farthest from u)
     opposite = length < 4 * torch.finfo(u.dtype).eps
-    least = torch.zeros_like(u).scatter(-1, u.abs().argmin(-1, keepdim=True), 1.0)  # the axis farthest from u
+    least = torch.zeros_like(u).scatter(-1, u.abs().argmin(-1, keepdim=True), 1.0)
     half_turn = torch.linalg.cross(u, least)
     half_turn = half_turn / torch.linalg.vector_norm(half_turn, dim=-1, keepdim=True).clamp_min(tiny)
     half_turn = torch.cat((torch.zeros_like(w), half_turn), dim=-1)
@@ -60,7 +62,7 @@ def quaternion_between(u: Tensor, v: Tensor) -> Tensor:
 
 
 def rotate_y(v: Tensor, angle: Tensor) -> Tensor:
-    """Vectors v (..., 3) turned about the vertical by angle (...) radians. Leading dimensions broadcast."""
+    """Turn vectors v (..., 3) about the vertical by angle (...) radians. Leading dimensions broadcast."""
     cos, sin = torch.cos(angle), torch.sin(angle)
     x, y, z = v.unbind(-1)
     across = x * cos + z * sin
@@ -83,15 +85,6 @@ def matrix_to_rotation_6d(matrix: Tensor) -> Tensor:
     return matrix[..., :2].transpose(-1, -2).flatten(-2)
 
 
-def rotation_6d_to_matrix(rotation_6d: Tensor) -> Tensor:
-    """Inverse of `matrix_to_rotation_6d`: (..., 6) -> (..., 3, 3), by Gram-Schmidt, so any two vectors that are not
-    parallel give a rotation (a network's output needs no constraint)."""
-    first, second = rotation_6d[..., :3], rotation_6d[..., 3:]
-    x = torch.nn.functional.normalize(first, dim=-1)
-    z = torch.nn.functional.normalize(torch.linalg.cross(x, second), dim=-1)
-    return torch.stack((x, torch.linalg.cross(z, x), z), dim=-1)
-
-
 def axis_angle_to_quaternion(axis_angle: Tensor) -> Tensor:
     """Axis-angle (..., 3) -> quaternions (..., 4); exact for small angles and zero."""
     angle = torch.linalg.vector_norm(axis_angle, dim=-1, keepdim=True)
@@ -100,6 +93,6 @@ def axis_angle_to_quaternion(axis_angle: Tensor) -> Tensor:
 
 
 def angle_between(a: Tensor, b: Tensor) -> Tensor:
-    """The angle in radians, 0 to pi, (...), of the turn from one rotation to another, both axis-angle (..., 3)."""
+    """The angle (...) between two rotations, both axis-angle (..., 3): radians, 0 to pi."""
     turn = quaternion_multiply(quaternion_conjugate(axis_angle_to_quaternion(a)), axis_angle_to_quaternion(b))
     return 2 * torch.atan2(turn[..., 1:].norm(dim=-1), turn[..., 0].abs())  # acos would lose small angles

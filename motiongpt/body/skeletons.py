@@ -1,18 +1,18 @@
 """Skeletons: which joints there are, how they hang together, and which of them play a part in the features.
 
-A `Skeleton` is data and nothing else: it computes no motion (that is `features.py`) and draws nothing. Four are
-built in, `HUMANML3D` (22 SMPL joints, 20 fps, metres), `KIT` (21 joints, 12.5 fps), `MYOSKELETON` and `MYOSKELETON_26`
-(28 and 26 joints, 20 fps, metres); any other one is read from JSON.
+A `Skeleton` is data and nothing else: it computes no motion (see `features/`) and draws nothing (see `render/`). Four
+are built in: `HUMANML3D` (22 SMPL joints, 20 fps, metres), `KIT` (21 joints, 12.5 fps), `MYOSKELETON` and
+`MYOSKELETON_26` (28 and 26 joints, 20 fps, metres). Any other one is read from JSON.
 
-`offsets` are the rest-pose bone vectors, parent to joint. Their directions define the bone rotations of the features
-and their lengths the body every clip is retargeted to, so both are part of the file format: HUMANML3D carries the
-target skeleton of HumanML3D (first frame of its clip 000021, directions rounded to the axes as its `paramUtil.py`
-does). KIT's target skeleton (clip 03950) is not published with the code, so KIT carries unit directions and
+`offsets` are the rest-pose bone vectors, parent to joint. Their directions define the bone rotations of the features,
+and their lengths the body that every clip is retargeted to, so both are part of the file format. HUMANML3D has the
+target skeleton of HumanML3D: the first frame of its clip 000021, directions rounded to the axes as in its
+`paramUtil.py`. KIT's target skeleton (clip 03950) is not published with the code. So KIT has unit directions and
 `has_lengths=False`; give it lengths with `KIT.with_offsets(...)` before retargeting.
 
 Danger: KIT-ML is stored mirrored. Its left limbs (MMM names starting with L) are at -x, and the field's code calls
-joints 11-15 and 5-7 "right". `feet_left`, `feet_right` and `face` below follow the field's code, because they fix the
-order of the contact columns and the facing direction; the joint names follow MMM.
+joints 11-15 and 5-7 "right". `feet_left`, `feet_right` and `face` follow the field's code, because they fix the order
+of the contact columns and the facing direction. The joint names follow MMM.
 """
 
 import dataclasses
@@ -24,33 +24,36 @@ from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
-_LEFT_RIGHT = (  # left_hip, LeftHip, LH, hip_l, Thigh.L
+SIDES = ("left", "right")
+"""A side as an index: 0 is left, 1 is right. `1 - 2 * side` is then its sign on the x axis of a body that faces +z."""
+
+_LEFT_RIGHT = (  # patterns for left_hip, LeftHip, LH, hip_l, Thigh.L, and what each becomes on the right
     ("left", "right"), ("Left", "Right"), ("^L", "R"), (r"(^|[_.])l($|[_.])", r"\1r\2"), (r"([_.])L$", r"\1R"),
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Skeleton:
-    """Joint names, tree, rest pose and the joints with a role. Joints are indices into `joints`.
+    """Joint names, tree, rest pose and the joints with a role. Every other field names joints by index.
 
-    Raises ValueError where the fields contradict each other (lengths, indices out of range, no single root).
+    Raises ValueError when the fields contradict each other: lengths, indices out of range, no single root.
     """
 
     name: str
     joints: tuple[str, ...]
     parents: tuple[int, ...]  # -1 for the root, which is joint 0; a parent comes before its children
     offsets: tuple[tuple[float, float, float], ...]  # rest-pose bone vectors, parent to joint; the root's is zero
-    chains: tuple[tuple[int, ...], ...]  # kinematic chains from the inside outwards, in the file format's order
+    chains: tuple[tuple[int, ...], ...]  # kinematic chains from the root outwards, in the order of the file format
     feet_left: tuple[int, int]  # ankle, foot: the first two contact columns
     feet_right: tuple[int, int]  # ankle, foot: the last two
-    face: tuple[int, int, int, int]  # right hip, left hip, right shoulder, left shoulder: where the body faces
+    face: tuple[int, int, int, int]  # right hip, left hip, right shoulder, left shoulder: they say where it faces
     leg: tuple[int, int]  # knee, ankle of one leg: its length is the scale between two bodies
-    foot_threshold: float  # a foot is in contact where its squared step per frame (units^2) is below this
+    foot_threshold: float  # a foot is in contact while its squared step per frame (units^2) is below this
     fps: float
     unit_length: int = 4  # frames per motion token
     metres_per_unit: float = 1.0
     has_lengths: bool = True  # False: offsets are directions only, retargeting is refused
-    # bone lengths, joint angle ranges: kept as they are, for whoever reads them; no part of what a skeleton is
+    # bone lengths and joint angle ranges of a file, only kept for others to read; equality ignores them
     limits: dict | None = dataclasses.field(default=None, compare=False)
 
     def __post_init__(self):
@@ -65,6 +68,7 @@ class Skeleton:
             raise ValueError(
                 f"skeleton {self.name}: joint 0 must be the root (parent -1) and every other parent a joint before it"
             )
+        # as (joint, parent): those of the chains must be those of the tree
         bones = [(joint, parent) for chain in self.chains for parent, joint in pairwise(chain)]
         if sorted(bones) != sorted((j, p) for j, p in enumerate(self.parents) if p >= 0):
             raise ValueError(f"skeleton {self.name}: chains must pass through every bone of parents exactly once")
@@ -87,7 +91,7 @@ class Skeleton:
 
     @cached_property
     def mirror_pairs(self) -> tuple[tuple[int, int], ...]:
-        """(left, right) joint indices that differ by name only: left_hip / right_hip, LH / RH, hip_l / hip_r."""
+        """(left, right) joint indices whose names differ by side only: left_hip / right_hip, LH / RH, hip_l / hip_r."""
         pairs = []
         for i, name in enumerate(self.joints):
             for left, right in _LEFT_RIGHT:
@@ -99,8 +103,10 @@ class Skeleton:
 
     @cached_property
     def chain_predecessors(self) -> tuple[int, ...]:
-        """For joints 1..J-1 the joint whose rotation theirs is relative to: the one before in the chain, but the root
-        for the first bone of every chain (also of the arms, whose chains start at the chest)."""
+        """For joints 1..J-1, the joint that their rotation is relative to: the one before in the chain.
+
+        The first bone of every chain is relative to the root, even that of the arms, which start at the chest.
+        """
         before = [0] * len(self.joints)
         for chain in self.chains:
             for parent, joint in pairwise(chain[1:]):
@@ -109,22 +115,24 @@ class Skeleton:
 
     @cached_property
     def paths(self) -> tuple[tuple[float, ...], ...]:
-        """(J, J - 1) of 0 and 1: entry (k, j - 1) is 1 where the bone ending in joint j lies between the root and
-        joint k, so joint positions = root + paths @ bones."""
+        """(J, J - 1) of 0 and 1: entry (k, j - 1) is 1 if the bone that ends in joint j is on the way to joint k.
+
+        So joint positions = root + paths @ bones.
+        """
         rows = [[0.0] * len(self.joints) for _ in self.joints]
-        for joint, parent in enumerate(self.parents[1:], 1):
+        for joint, parent in enumerate(self.parents[1:], 1):  # parents come first, so their rows are complete
             rows[joint] = list(rows[parent])
             rows[joint][joint] = 1.0
         return tuple(tuple(row[1:]) for row in rows)
 
     def index(self, name: str) -> int:
-        """Index of a joint by name; ValueError naming the joints there are."""
+        """Index of a joint by name. Raises ValueError, which lists the names."""
         if name not in self.joints:
             raise ValueError(f"skeleton {self.name} has no joint {name!r}; it has {', '.join(self.joints)}")
         return self.joints.index(name)
 
     def with_offsets(self, offsets) -> "Skeleton":
-        """The same skeleton with other rest-pose bone vectors: J rows (x, y, z) in the skeleton's units."""
+        """The same skeleton with other rest-pose bone vectors: J rows (x, y, z) in the skeleton's unit."""
         rows = tuple(tuple(float(x) for x in row) for row in offsets)
         return dataclasses.replace(self, offsets=rows, has_lengths=True)
 
@@ -135,11 +143,12 @@ class Skeleton:
 
     @classmethod
     def from_json(cls, text: str) -> "Skeleton":
-        """Inverse of `to_json`. Wherever an index is expected a joint name may stand (parent of the root: -1 or null).
+        """Inverse of `to_json`. A joint may be given by index or by name; the parent of the root is -1 or null.
 
-        `joints` and `parents` are enough: chains follow from the parents, feet, face and leg from English joint names,
-        and without offsets there are no lengths (`positions` needs none). Raises ValueError on malformed JSON, unknown
-        or missing keys, unknown joint names, and joints whose names do not say which are the feet.
+        `joints` and `parents` are enough. Chains then follow from the parents, and feet, face and leg from English
+        joint names. Without `offsets` there are no lengths; representation `positions` needs none. Raises ValueError
+        for malformed JSON, unknown or missing keys, unknown joint names, and for names that do not say which joints
+        are the feet.
         """
         try:
             record = json.loads(text)
@@ -153,13 +162,17 @@ class Skeleton:
             raise ValueError(f"skeleton JSON: unknown keys {unknown}, missing keys {missing}")
         if not isinstance(record.get("limits") or {}, dict):
             raise ValueError("skeleton JSON: limits must be an object")
+
+        # fill in what is missing, then replace every joint name by its index
         record = {"name": "custom", "foot_threshold": 0.002, "fps": 20.0} | record
         joints = tuple(record["joints"])
 
         def to_index(joint):
             if isinstance(joint, str) and joint not in joints:
                 raise ValueError(f"skeleton {record['name']} has no joint {joint!r}; it has {', '.join(joints)}")
-            return -1 if joint is None else joints.index(joint) if isinstance(joint, str) else int(joint)
+            if joint is None:
+                return -1
+            return joints.index(joint) if isinstance(joint, str) else int(joint)
 
         record["joints"] = joints
         record["parents"] = tuple(to_index(joint) for joint in record["parents"])
@@ -174,6 +187,7 @@ class Skeleton:
         return cls(**record)
 
 
+# part of the body -> words that name it in a joint, the best first; all lower case, without underscores
 _WORDS = {
     "hip": ("hip", "thigh", "upleg", "upperleg", "femur"),
     "knee": ("knee", "shin", "calf", "lowerleg", "tibia"),
@@ -188,11 +202,14 @@ _ROLES = {
 
 
 def _named(joints: tuple[str, ...], role: str, field: str) -> str:
-    """The joint of a side and a part of the body by its name: left_hip, hip_l, LeftUpLeg, L_Thigh, ..."""
+    """The joint with a role, "left hip", found by its name: left_hip, hip_l, LeftUpLeg, L_Thigh, ...
+
+    Raises ValueError, which says which field to give instead.
+    """
     side, part = role.split()
     for word in _WORDS[part]:
         for joint in joints:
-            name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", joint).lower().replace(" ", "_")
+            name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", joint).lower().replace(" ", "_")  # LeftUpLeg -> left_up_leg
             sided = side in name or re.search(rf"(^|_){side[0]}(_|$)", name)
             if sided and word in name.replace("_", ""):
                 return joint
@@ -200,7 +217,7 @@ def _named(joints: tuple[str, ...], role: str, field: str) -> str:
 
 
 def _chains_of(parents: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
-    """Every bone once: a chain follows first children to a tip, and starts at the root or where a joint branches."""
+    """Chains that pass every bone once: each starts at the root or a branching and follows first children to a tip."""
     chains: list[list[int]] = []
     for joint, parent in enumerate(parents[1:], 1):
         chain = next((chain for chain in chains if chain[-1] == parent), None) if parent else None
@@ -295,15 +312,15 @@ MYOSKELETON = dataclasses.replace(
     joints=HUMANML3D.joints
     + tuple("left_toe_tip right_toe_tip left_hand_tip right_hand_tip chest head_top".split()),
     parents=HUMANML3D.parents + (10, 11, 20, 21, 9, 15),
-    offsets=HUMANML3D.offsets  # the lengths of the six are those of an adult, chosen here
+    offsets=HUMANML3D.offsets  # the six tips have an adult's lengths, chosen here
     + ((0.0, 0.0, 0.06), (0.0, 0.0, 0.06), (0.0, -0.17, 0.0), (0.0, -0.17, 0.0), (0.0, 0.11, 0.0), (0.0, 0.14, 0.0)),
     chains=(
         (0, 2, 5, 8, 11, 23), (0, 1, 4, 7, 10, 22), (0, 3, 6, 9, 12, 15, 27),
         (9, 14, 17, 19, 21, 25), (9, 13, 16, 18, 20, 24), (9, 26),
     ),
 )  # fmt: skip
-"""28 joints, 84 columns: HumanML3D's 22 and six tips. The public MyoSkeleton documents give the number and no names
-that fit it, so this order is an assumption; a file's own names go first."""
+"""28 joints, 84 columns: HumanML3D's 22 and six tips. The public MyoSkeleton documents give this number but no matching
+names, so this order is an assumption; names in a file take precedence."""
 
 MYOSKELETON_26 = Skeleton.from_json(json.dumps({
     "name": "myoskeleton-26",
@@ -315,8 +332,8 @@ MYOSKELETON_26 = Skeleton.from_json(json.dumps({
     "parents": [-1, 0, 1, 2, 3, 4, 3, 6, 7, 8, 3, 10, 11, 12, 9, 9, 13, 13, 1, 18, 19, 20, 1, 22, 23, 24],
     "face": ["femur_r", "femur_l", "humerus_r", "humerus_l"],  # a hip bone may begin in the middle of the body
 }))  # fmt: skip
-"""26 joints, 78 columns: the simplified joints of the public MyoSkeleton code, in its order (its documents say 28). No
-parents that fit them are published: these follow anatomy. Without lengths, so for `positions`."""
+"""26 joints, 78 columns: the simplified joints of the public MyoSkeleton code, in its order (its documents say 28).
+Their parents are not published; these follow anatomy. There are no lengths, so use representation `positions`."""
 
 SKELETON_FILE = "skeleton.json"
 _KNOWN = {"humanml3d-22": HUMANML3D, "humanml3d": HUMANML3D, "t2m": HUMANML3D, "kit-21": KIT, "kit": KIT}
@@ -324,10 +341,10 @@ _KNOWN |= {"myoskeleton-28": MYOSKELETON, "myoskeleton": MYOSKELETON, "myoskelet
 
 
 def get_skeleton(name_or_path: str | Path) -> Skeleton:
-    """A built-in skeleton by name (`humanml3d-22`, `kit-21`, `myoskeleton-28`, `myoskeleton-26`) or any other from a
-    JSON file (see `Skeleton.from_json`).
+    """A skeleton by name (`humanml3d-22`, `kit-21`, `myoskeleton-28`, `myoskeleton-26`) or from a JSON file.
 
-    Raises ValueError for an unknown name and FileNotFoundError for a JSON file that is not there.
+    For the file see `Skeleton.from_json`. Raises ValueError for an unknown name or a malformed file, and
+    FileNotFoundError for a missing one.
     """
     name = str(name_or_path)
     if name.lower() in _KNOWN:
@@ -345,12 +362,12 @@ def get_skeleton(name_or_path: str | Path) -> Skeleton:
 
 
 def guess_skeleton(num_joints: float) -> Skeleton | None:
-    """The built-in skeleton of so many joints, 22 or 21; None for any other number."""
+    """The built-in skeleton with this number of joints, 22 or 21; None for any other number."""
     return next((skeleton for skeleton in (HUMANML3D, KIT) if skeleton.num_joints == num_joints), None)
 
 
 def save_skeleton(skeleton: Skeleton, folder: str | Path) -> None:
-    """Write skeleton.json into a folder that names its skeleton, unless the name says it all: a built-in one."""
+    """Write skeleton.json into a folder whose files give the skeleton's name; a built-in one needs no file."""
     path = Path(folder) / SKELETON_FILE
     if _KNOWN.get(skeleton.name.lower()) == skeleton and not skeleton.limits:
         path.unlink(missing_ok=True)
@@ -359,9 +376,9 @@ def save_skeleton(skeleton: Skeleton, folder: str | Path) -> None:
 
 
 def load_skeleton(folder: str | Path, name: str) -> Skeleton:
-    """Inverse of `save_skeleton`: the folder's skeleton.json, else the built-in skeleton of that name.
+    """Inverse of `save_skeleton`: the folder's skeleton.json if there is one, else the built-in skeleton of that name.
 
-    Raises ValueError naming the file where it is malformed, or missing for a name that is not built in.
+    Raises ValueError naming the file if it is malformed, or missing for a name that is not built in.
     """
     path = Path(folder) / SKELETON_FILE
     if not path.is_file() and str(name).lower() not in _KNOWN:

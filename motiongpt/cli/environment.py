@@ -1,4 +1,8 @@
-"""The environment variables that the scripts read, and what is said about them."""
+"""The environment variables that scripts read, always below the flags, and the line that says so.
+
+A variable that decides something is named on the screen; so is one that is set and decides nothing. The library
+itself reads none of them. Values of tokens are never printed.
+"""
 
 import argparse
 import os
@@ -7,7 +11,7 @@ from pathlib import Path
 from motiongpt.config import flag_name
 
 NOT_READ_YET = ("HF_USER", "HUB_REPO_S1", "HUB_REPO_S2", "HUB_REPO_S3", "SMPLX_MODEL_DIR")
-"""Variables of the ancestors whose feature is not there yet."""
+"""Variables of the ancestor projects whose feature does not exist here yet."""
 
 
 def fill_from_environment(args: argparse.Namespace, **variables: str) -> None:
@@ -19,40 +23,45 @@ def fill_from_environment(args: argparse.Namespace, **variables: str) -> None:
 
 
 def fill_tokenizer_from_environment(args: argparse.Namespace) -> None:
-    """VQVAE_CHECKPOINT for --vqvae and, where that is the file of another project, VQVAE_STATS_PATH for --stats."""
+    """VQVAE_CHECKPOINT for --vqvae; if that is the file of another project, VQVAE_STATS_PATH for --stats."""
     fill_from_environment(args, vqvae="VQVAE_CHECKPOINT")
     if args.vqvae is not None and args.vqvae.is_file():
         fill_from_environment(args, stats="VQVAE_STATS_PATH")
 
 
 def outputs_folder() -> Path:
-    """outputs/, in the folder that WORK_DIR names where it is set."""
+    """outputs/, inside the folder that WORK_DIR names if it is set."""
     return Path(os.environ.get("WORK_DIR", "")).expanduser() / "outputs"
 
 
-def default_run() -> Path:
-    """The run folder without --run and --out, and a line where WORK_DIR says where it is."""
+def default_output(name: str) -> Path:
+    """outputs/NAME, for a script whose output flag was not given; says so if WORK_DIR decides where that is."""
     if work := os.environ.get("WORK_DIR"):
-        print(f"outputs are in {work} (environment: WORK_DIR)")
-    return outputs_folder() / "run"
+        print(f"outputs/{name} is in {work} (environment: WORK_DIR)")
+    return outputs_folder() / name
+
+
+def default_run() -> Path:
+    """The run folder of scripts that got neither --run nor --out."""
+    return default_output("run")
 
 
 def say_unread_environment() -> None:
-    """A line about the ancestors' variables that are set and change nothing, so that nobody believes they did."""
+    """Name the ancestors' variables that are set and change nothing, so that nobody believes they did."""
     if names := [name for name in NOT_READ_YET if os.environ.get(name)]:
         print(f"note: {', '.join(names)} set in the environment, but nothing here reads it yet")
 
 
 def say_unused_environment(*variables: str) -> None:
-    """A line about variables that are set and that other stages or scripts would read."""
+    """Name those `variables` that are set, though only other stages or scripts read them."""
     if names := [name for name in variables if os.environ.get(name)]:
         print(f"note: {', '.join(names)} set in the environment, not used here")
 
 
 def use_hub_token(name: object) -> None:
-    """Say which token fetches `name` from the Hub, where it is no folder; the library reads HF_TOKEN by itself.
+    """Say which token fetches `name` from the Hub, unless it is a folder; the library reads HF_TOKEN by itself.
 
-    HUGGINGFACE_HUB_TOKEN, an ancestor's name for it, is handed on as HF_TOKEN. The value is never printed.
+    HUGGINGFACE_HUB_TOKEN, an ancestor's name for the token, is handed on as HF_TOKEN.
     """
     if name is None or Path(str(name)).expanduser().exists():
         return

@@ -1,4 +1,8 @@
-"""Flags that name a run, a tokenizer, a data set or a motion file, and what they open."""
+"""Flags that name a run, a tokenizer, a data set or a motion file, and the functions that open what they name.
+
+The flags of one group are added by one function and read by another, so that all scripts that have them agree on names,
+help and checks. What opens a model is imported inside the functions: `--help` must not wait for torch.
+"""
 
 import argparse
 import math
@@ -6,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from motiongpt.cli.environment import default_run, fill_tokenizer_from_environment, use_hub_token
-from motiongpt.cli.parser import refuse
+from motiongpt.cli.parser import refuse_flags
 
 if TYPE_CHECKING:
     import torch
@@ -16,36 +20,37 @@ if TYPE_CHECKING:
     from motiongpt.motion_files import Reading
     from motiongpt.motion_tokenizer import MotionTokenizer
 
-
-def add_input_flags(parser: argparse.ArgumentParser) -> None:
-    """What reading a user's own motion file takes, see `motion_files.py`."""
-    parser.add_argument("--fps", type=float, help="--input: frames per second of a .npy (default: the tokenizer's)")
-    parser.add_argument("--joint-map", type=Path, help="--input: JSON {joint of the skeleton: joint of the .bvh}")
-    parser.add_argument("--unit", help="--input: m, cm, mm, inch or metres as a number, of joints in a .npy (default "
-                        "m) and of a .bvh (default guessed)")  # fmt: skip
-    parser.add_argument("--up", choices=("y", "z"), help="--input: the axis that points up, of the same")
-
-
 TOKENIZER_FLAGS = ("vqvae", "stats", "smplx_layout", "vqvae_fps")
+"""Names of `add_tokenizer_flags`."""
+
+INPUT_FLAGS = ("fps", "joint_map", "unit", "up")
+"""Names of `add_input_flags`."""
+
+
+# 1) A motion tokenizer.
 
 
 def add_tokenizer_flags(parser: argparse.ArgumentParser, what: str, *names: str) -> None:
-    """--vqvae (or `names`), a folder or the file of another project, and what such a file does not tell."""
+    """--vqvae (or `names`), a folder or the file of another project, and what such a file does not say itself."""
     add = parser.add_argument
-    add("--vqvae", *names, type=Path, help=f"{what}, or the file of another project")
-    add("--stats", type=Path, help="of such a file: folder of its Mean.npy and Std.npy, or its .pt of both")
-    add("--smplx-layout", choices=("train", "visualize"), help="of such a file with 182 features: their order")
+    add("--vqvae", *names, type=Path, help=f"{what}, or the tokenizer file of another project")
+    add("--stats", type=Path, help="--vqvae FILE: folder of its Mean.npy and Std.npy, or a .pt with both")
+    add(
+        "--smplx-layout",
+        choices=("train", "visualize"),
+        help="--vqvae FILE with 182 features: the order of their columns",
+    )
     add(
         "--vqvae-fps",
         type=float,
-        help="of such a file: the frame rate it was trained at (needed with 182, else 20, KIT-ML 12.5)",
+        help="--vqvae FILE: frame rate it was trained at (needed with 182 features; default: 12.5 for KIT-ML, else 20)",
     )
 
 
 def foreign_flags(args: argparse.Namespace) -> dict:
-    """What `MotionTokenizer.load` takes beside the folder, from the flags. ValueError for one without --vqvae."""
+    """What `MotionTokenizer.load` takes beside the place, from the flags. ValueError for one without --vqvae."""
     if args.vqvae is None:
-        refuse(args, TOKENIZER_FLAGS[1:], "without --vqvae FILE, a tokenizer of another project")
+        refuse_flags(args, TOKENIZER_FLAGS[1:], "without --vqvae FILE, a tokenizer of another project")
     fps = args.vqvae_fps
     if fps is not None and not 0 < fps < math.inf:
         raise ValueError(f"--vqvae-fps must be positive, got {fps}")
@@ -53,20 +58,35 @@ def foreign_flags(args: argparse.Namespace) -> dict:
 
 
 def named_motion_tokenizer(args: argparse.Namespace, device: "torch.device | str" = "cpu") -> "MotionTokenizer | None":
-    """The tokenizer of `add_tokenizer_flags` or of the environment, or None where nothing names one."""
-    from motiongpt.motion_tokenizer import MotionTokenizer
-
+    """The tokenizer that the flags or the environment name, or None if nothing names one."""
     fill_tokenizer_from_environment(args)
     foreign = foreign_flags(args)
-    return None if args.vqvae is None else MotionTokenizer.load(args.vqvae, device, **foreign)
+    if args.vqvae is None:
+        return None
+    from motiongpt.motion_tokenizer import MotionTokenizer
+
+    return MotionTokenizer.load(args.vqvae, device, **foreign)
 
 
-INPUT_FLAGS = ("fps", "joint_map", "unit", "up")
+# 2) A user's own motion file.
 
 
-def reading(args: argparse.Namespace) -> "Reading":
-    """The values of `add_input_flags`; ValueError for one that makes no sense."""
-    from motiongpt.data.prepare.sources import metres
+def add_input_flags(parser: argparse.ArgumentParser) -> None:
+    """What a motion file does not say itself, see `motion_files.py`."""
+    add = parser.add_argument
+    add("--fps", type=float, help="--input .npy or SMPL-X: frames per second (default: the tokenizer's)")
+    add("--joint-map", type=Path, help="--input .bvh: JSON file {joint of the skeleton: joint of the .bvh}")
+    add(
+        "--unit",
+        help="--input: unit of the joints: m, cm, mm, inch, or metres as a number (default: m for .npy, guessed for "
+        ".bvh)",
+    )
+    add("--up", choices=("y", "z"), help="--input: the axis that points up (default: y for .npy, guessed for .bvh)")
+
+
+def reading_of_flags(args: argparse.Namespace) -> "Reading":
+    """How to read --input, by `add_input_flags`; ValueError for a value that makes no sense."""
+    from motiongpt.data.units import metres
     from motiongpt.motion_files import Reading
 
     if args.fps is not None and not 0 < args.fps < math.inf:
@@ -74,14 +94,16 @@ def reading(args: argparse.Namespace) -> "Reading":
     return Reading(args.fps, args.joint_map, metres(args.unit), args.up, print)
 
 
+# 3) A run, a data set.
+
+
 def open_generator(
     args: argparse.Namespace, demo: Path, task: str = "t2m", precision: str | None = None, device: str | None = None
 ) -> "MotionGenerator":
-    """The run of --run, --stage and --vqvae, loaded and said; without --run outputs/run where it is one, else `demo`.
+    """Load the run of --run, --stage and --vqvae and say which it is; warn if the stage was not trained on `task`.
 
-    A warning where the stage was not trained on `task`.
-
-    The weights are in bf16 on CUDA from 8.0 on, else fp32, unless `precision` says.
+    Without --run it is outputs/run if that is a run, else `demo`. Without `precision` the weights are bf16 on CUDA
+    GPUs of compute capability 8.0 or newer, else fp32.
     """
     import torch
 
@@ -97,18 +119,19 @@ def open_generator(
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32  # fp16, for older CUDA, overflows: fp32 there
     vqvae = named_motion_tokenizer(args, where)
     generator = MotionGenerator(place, stage=args.stage, task=task, vqvae=vqvae, device=where, dtype=dtype)
-    print(f"run {place}, stage {generator.run.stage} ({generator.run.meta['name']})")
-    if task not in (tasks := generator.run.meta["tasks"]):
-        trained = f"stage {generator.run.stage} was trained on {', '.join(tasks)}, not on {task}"
+    stage, meta = generator.run.stage, generator.run.meta
+    print(f"run {place}, stage {stage} ({meta['name']})")
+    if task not in meta["tasks"]:
+        trained = f"stage {stage} was trained on {', '.join(meta['tasks'])}, not on {task}"
         print(f"warning: {trained}; expect little, and take another --stage or --run")
     return generator
 
 
 def open_dataset(args: argparse.Namespace) -> "MotionDataset":
-    """The dataset folder of --data; ValueError for none and for a file."""
-    from motiongpt.data.motions import MotionDataset
-
+    """The dataset folder of --data; ValueError if it was not given or is a file."""
     if args.data is None or args.data.is_file():
         got = "none" if args.data is None else f"the file {args.data}"
         raise ValueError(f"--data must be a dataset folder, from scripts/prepare.py, to train a tokenizer; got {got}")
+    from motiongpt.data.motions import MotionDataset
+
     return MotionDataset(args.data)

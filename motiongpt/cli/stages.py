@@ -1,6 +1,10 @@
-"""From the flags of `scripts/finetune.py` to a trained language-model stage: values, data, model, loop, what is next.
+"""From flags to a trained stage: of the language model, or of the motion tokenizer.
 
-`tokenizer_stage.py` is the same for a stage that trains the motion tokenizer.
+`scripts/finetune.py` calls `language_stage` or `tokenizer_stage` for each stage that --stage asks for, and
+`scripts/train_vqvae.py` calls `train_tokenizer_from_flags`. Here flags become configs, defaults are filled in, and
+people are told what is done, where every value came from, and which command comes next.
+
+What a stage is and how it is trained is the business of `motiongpt/stages/`, which reads no flag.
 """
 
 import argparse
@@ -10,147 +14,246 @@ from pathlib import Path
 
 from motiongpt.cli.environment import use_hub_token
 from motiongpt.cli.opening import foreign_flags, open_dataset
-from motiongpt.cli.parser import VQVAE_FLAGS, describe, read_config_file, resolve, same_command, stopped
+from motiongpt.cli.parser import (
+    VQVAE_FLAGS,
+    command_for_stage,
+    describe_values,
+    read_config_file,
+    resolve_config,
+    say_stopped,
+)
 from motiongpt.config import LLM_PRESETS, LoRAConfig, TrainConfig, VQVAEConfig, flag_name
 from motiongpt.files.store import read_json, write_json
 from motiongpt.loops import Result, pick_device, resolve_precision, total_steps, train
 from motiongpt.motion_tokenizer import MotionTokenizer
-from motiongpt.stages.language import Job, prepare_stage, run_backbone, what_next
+from motiongpt.stages.language import prepare_stage
+from motiongpt.stages.plan import Job
 from motiongpt.stages.recipes import DEMO_VALUES, RECIPES, Stage, parse_tasks
-from motiongpt.stages.run import check_recipe, finished_stages, stage_folder, tokenizer_meta, versions
+from motiongpt.stages.run import (
+    check_recipe,
+    finished_stages,
+    run_backbone,
+    stage_folder,
+    tokenizer_meta,
+    versions,
+)
 from motiongpt.stages.tokenizer import data_fields, is_tokenised, tokenise_dataset, train_motion_tokenizer
+
+DEBUG_ENTRIES = 8  # how many entries validation looks at with --debug
+NO_ACCUMULATION = {"grad_accum": 1}  # the codebook learns from every forward pass
+
+# 1) A stage of the language model.
 
 
 def language_stage(args: argparse.Namespace, number: int, stage: Stage, demo: Path) -> int | None:
-    """Train one stage of --recipe in --out; where no flag says otherwise, on the data and backbone in `demo`.
+    """Train one stage of --recipe in --out, by default on the data and the backbone in `demo`.
 
-    Returns 3 where it stopped before its end. Raises what `prepare_stage` and `train` raise.
+    Returns 3 if it stopped before its end. Raises what `prepare_stage` and `train` raise.
     """
-    folder, every = stage_folder(args.out, number), args.stage == "all"
-    later = tuple(stage_folder(args.out, n) for n in range(number + 1, len(RECIPES[args.recipe]) + 1))
+    every = args.stage == "all"
+    folder = stage_folder(args.out, number)
     if every and number in finished_stages(args.out) and not args.fresh:
         print(f"stage {number} ({stage.name}) is finished in {folder}; skipped (--fresh trains it again)")
         return None
+
+    # flags to configs
     backbone = args.backbone or run_backbone(args.out) or str(demo / "backbone")
-    small = backbone in LLM_PRESETS or Path(backbone).resolve() == (demo / "backbone").resolve()
     if backbone not in LLM_PRESETS:
         use_hub_token(backbone)
-    layers = [(f"recipe {args.recipe}", stage.values)]
-    layers += [("demo backbone", DEMO_VALUES | stage.demo)] if small else []
-    layers += [(f"--config {args.config}", read_config_file(args.config))]
-    config, origins = resolve(TrainConfig, args, *layers)
-    lora, lora_origins = resolve(LoRAConfig, args, *layers)
-    data, codes = args.data, args.codes
-    if (own := args.out / "tokens.json").is_file() and (data is None or (every and data.is_dir())):
-        data, codes = own, None if every else codes  # the folder of --stage all, in codes of its tokenizer
-    job = Job(
-        number=number, name=stage.name, tasks=parse_tasks(args.tasks) if args.tasks else stage.tasks,
-        recipe=args.recipe, out=args.out, train_mode=args.train or "lora", data=data or demo / "tokens.json.gz",
-        backbone=backbone, vqvae=args.vqvae or (None if data else demo / "vqvae"), foreign=foreign_flags(args),
-        source=vars(args)["from"],
-        codes=codes, dedup=args.dedup, think=args.think or "auto", fresh=args.fresh, resume=args.resume,
-        config=config, lora=lora, clears=later if every else (), **({"validation": 8} if args.debug else {}),
-    )  # fmt: skip
+    layers = _language_layers(args, stage, backbone, demo)
+    config, origins = resolve_config(TrainConfig, args, *layers)
+    lora, lora_origins = resolve_config(LoRAConfig, args, *layers)
+    job = _language_job(args, number, stage, demo, backbone, config, lora)
+
+    # check and build it, then tell people what will be trained
     device = pick_device(args.device)
     prepared = prepare_stage(job, device, print)
-    if prepared.warning:
-        print(prepared.warning, file=sys.stderr)
+    if prepared.plan.warning:
+        print(prepared.plan.warning, file=sys.stderr)
     if stage.missing and not args.tasks:
         print(f"not there yet, so not trained on: {', '.join(stage.missing)}")
-    print(describe(config, origins))
+    print(describe_values(config, origins))
     if job.train_mode == "lora":
-        print(describe(lora, lora_origins))
+        print(describe_values(lora, lora_origins))
     precision = resolve_precision(config.precision, device, bf16_pays=prepared.wide)
     steps = total_steps(config, prepared.batches.per_epoch)
     print(f"{prepared.summary}; {steps} steps on {device}, {precision}")
+
+    # train it
     result = train(
-        prepared.model, prepared.batches, prepared.loss, config, folder, device=device, precision=precision,
-        validate=prepared.validate, export=prepared.export, fingerprint=prepared.fingerprint,
-    )  # fmt: skip
+        prepared.model,
+        prepared.batches,
+        prepared.loss,
+        config,
+        folder,
+        device=device,
+        precision=precision,
+        validate=prepared.validate,
+        export=prepared.export,
+        fingerprint=prepared.fingerprint,
+    )
     if not result.finished:
-        return stopped(result, args)
-    args.resume = False  # what was unfinished has been gone on with
+        return say_stopped(result, args)
+    args.resume = False  # --resume has found its stage; later ones start normally
     prepared.finish(result)
     print(f"wrote {folder}/ (weights, meta.json, loss.png, metrics.jsonl); best validation loss {result.best:.4f}")
     if not every or number == len(RECIPES[args.recipe]):
-        print(what_next(job, prepared.example, same_command))
+        print(_what_next(job, prepared.plan.training[0].text))
     return None
 
 
-NO_GROUPS = {"grad_accum": 1}  # of batches: the codebook learns from every forward pass
+def _language_layers(args: argparse.Namespace, stage: Stage, backbone: str, demo: Path) -> list[tuple[str, dict]]:
+    """What fills the configs below the flags, weakest first; see `resolve_config`."""
+    layers = [(f"recipe {args.recipe}", stage.values)]
+    if backbone in LLM_PRESETS or Path(backbone).resolve() == (demo / "backbone").resolve():
+        layers.append(("demo backbone", DEMO_VALUES | stage.demo))
+    return [*layers, (f"--config {args.config}", read_config_file(args.config))]
 
 
-def train_tokenizer_here(
-    args: argparse.Namespace, out: Path, *layers: tuple[str, dict], clears: tuple[Path, ...] = (),
-    accumulates: bool = True,
-) -> Result:  # fmt: skip
-    """Train the VQ-VAE of --data, --config, --fresh, --device and the config flags into `out`; see cli.resolve.
-
-    Without `accumulates`, --grad-accum is for the stages to come. Raises what `train_tokenizer` raises.
-    """
-    data = open_dataset(args)
-    layers = (*layers, (f"--config {args.config}", read_config_file(args.config)))
-    model_config, model_origins = resolve(VQVAEConfig, args, *layers, (str(args.data), data_fields(data)))
-    if not accumulates:
-        layers = (*layers, ("the tokenizer's", NO_GROUPS))
-        args = argparse.Namespace(**vars(args) | {"grad_accum": None})
-    config, origins = resolve(TrainConfig, args, *layers)
-    device = pick_device(args.device)
-    precision = resolve_precision(config.precision, device)
-    print(describe(model_config, model_origins))
-    print(describe(config, origins))
-    return train_motion_tokenizer(
-        data, model_config, config, out, device=device, precision=precision, fresh=args.fresh, clears=clears
+def _language_job(
+    args: argparse.Namespace,
+    number: int,
+    stage: Stage,
+    demo: Path,
+    backbone: str,
+    config: TrainConfig,
+    lora: LoRAConfig,
+) -> Job:
+    """The job that the flags describe; without --data the run's own tokens, else the demo's with its tokenizer."""
+    every = args.stage == "all"
+    data = args.data
+    codes = args.codes
+    own_tokens = args.out / "tokens.json"
+    if own_tokens.is_file() and (data is None or (every and data.is_dir())):
+        data = own_tokens
+        codes = None if every else codes  # with --stage all, --codes was for the tokenizer that wrote these tokens
+    last = len(RECIPES[args.recipe])
+    return Job(
+        number=number,
+        name=stage.name,
+        tasks=parse_tasks(args.tasks) if args.tasks else stage.tasks,
+        recipe=args.recipe,
+        out=args.out,
+        train_mode=args.train or "lora",
+        data=data or demo / "tokens.json.gz",
+        backbone=backbone,
+        vqvae=args.vqvae or (None if data else demo / "vqvae"),
+        foreign=foreign_flags(args),
+        source=vars(args)["from"],  # a keyword of Python: no attribute
+        codes=codes,
+        dedup=args.dedup,
+        think=args.think or "auto",
+        fresh=args.fresh,
+        resume=args.resume,
+        config=config,
+        lora=lora,
+        clears=tuple(stage_folder(args.out, later) for later in range(number + 1, last + 1)) if every else (),
+        validation=DEBUG_ENTRIES if args.debug else None,
     )
 
 
-def tokenizer_stage(args: argparse.Namespace, number: int, stage: Stage) -> int | None:
-    """The tokenizer stage of a recipe, into RUN/vqvae; with --stage all the data in its tokens too, RUN/tokens.json.
+def _what_next(job: Job, example: str) -> str:
+    """The command that uses what a stage has learnt; `example` is a caption of its training data."""
+    words = ["--run", str(job.out), "--stage", str(job.number)]
+    if "t2m" in job.tasks:
+        return f"sample it: python scripts/sample.py {shlex.join([*words, '--prompt', example])}"
+    if "m2t" in job.tasks:
+        return f"describe a motion: python scripts/sample.py {shlex.join([*words, '--task', 'm2t'])} --input MOTION.txt"
+    if set(job.tasks) == {"caption"}:
+        place = shlex.quote(str(stage_folder(job.out, job.number)))
+        return f"it is a backbone: python scripts/finetune.py --stage 1 --backbone {place} --data TOKENS.json --out RUN"
+    if job.number < len(RECIPES[job.recipe]):
+        return f"it takes no sentences yet; next: {command_for_stage(job.number + 1)}"
+    return "it takes no sentences; sampling needs a stage with the task t2m or m2t"
 
-    Returns 3 where it stopped before its end.
+
+# 2) A stage of the motion tokenizer.
+
+
+def tokenizer_stage(args: argparse.Namespace, number: int, stage: Stage) -> int | None:
+    """Train the tokenizer stage of --recipe into RUN/vqvae; with --stage all also write --data as RUN/tokens.json.
+
+    Returns 3 if it stopped before its end.
 
     Raises:
         FileExistsError: it is finished, and neither --stage all nor --fresh was given.
         ValueError: stages after it learnt other codes, or --data or VQ-VAE flags are not those it was trained with.
-        FileNotFoundError: --resume, and nothing is unfinished.
+        FileNotFoundError: --resume was given, and nothing is unfinished.
     """
-    every, folder, tokens = args.stage == "all", args.out / "vqvae", args.out / "tokens.json"
+    every = args.stage == "all"
+    folder = args.out / "vqvae"
+    tokens = args.out / "tokens.json"
     if every and tokenizer_meta(args.out) and not args.fresh:
         _check_same_tokenizer(args, folder)
         print(f"stage {number} ({stage.name}) is finished in {folder}; skipped (--fresh trains it again)")
-    else:
-        _check_folder(args, folder, number)
-        stages = len(RECIPES[args.recipe])
-        print(f"recipe {args.recipe}, stage {number} of {stages}: {stage.name} (VQ-VAE), into {folder}")
-        clears = tuple(stage_folder(args.out, later) for later in range(number + 1, stages + 1)) if every else ()
-        result = train_tokenizer_here(
-            args, folder, (f"recipe {args.recipe}", stage.values), clears=clears, accumulates=not every
-        )
-        if not result.finished:
-            return stopped(result, args)
-        losses = {"best_val_loss": result.best, **result.metrics}
-        meta = {"stage": number, "name": stage.name, "recipe": args.recipe, "steps": result.step, "losses": losses}
-        write_json(folder / "meta.json", meta | {"versions": versions()})
-        print(f"wrote {folder}/ (model.safetensors, loss.png, metrics.jsonl); best validation loss {result.best:.4f}")
-        args.resume = False  # what was unfinished has been gone on with
+    elif code := _train_tokenizer_stage(args, number, stage, folder):
+        return code
     if every:
         _tokenise(args, folder, tokens)
         return None
     words = shlex.join(["--data", str(args.data), "--vqvae", str(folder), "--out", str(tokens)])
     print(f"next: python scripts/tokenize_motions.py {words}")
     drop = ("--data", "--config", *map(flag_name, (*VQVAE_FLAGS, *TrainConfig.__dataclass_fields__)))
-    print(f"then: {same_command(number + 1, *drop)} --data {shlex.quote(str(tokens))}")
+    print(f"then: {command_for_stage(number + 1, *drop)} --data {shlex.quote(str(tokens))}")
     return None
 
 
-def _check_folder(args: argparse.Namespace, folder: Path, number: int) -> None:
+def _train_tokenizer_stage(args: argparse.Namespace, number: int, stage: Stage, folder: Path) -> int | None:
+    """Check the run, train the tokenizer in it, write its meta.json. Returns 3 if it stopped before its end."""
+    _check_no_conflict(args, folder, number)
+    every = args.stage == "all"
+    last = len(RECIPES[args.recipe])
+    print(f"recipe {args.recipe}, stage {number} of {last}: {stage.name} (VQ-VAE), into {folder}")
+    clears = tuple(stage_folder(args.out, later) for later in range(number + 1, last + 1)) if every else ()
+    result = train_tokenizer_from_flags(
+        args, folder, (f"recipe {args.recipe}", stage.values), clears=clears, accumulates=not every
+    )
+    if not result.finished:
+        return say_stopped(result, args)
+    losses = {"best_val_loss": result.best, **result.metrics}
+    meta = {"stage": number, "name": stage.name, "recipe": args.recipe, "steps": result.step, "losses": losses}
+    write_json(folder / "meta.json", meta | {"versions": versions()})
+    print(f"wrote {folder}/ (model.safetensors, loss.png, metrics.jsonl); best validation loss {result.best:.4f}")
+    args.resume = False  # --resume has found its stage; later ones start normally
+    return None
+
+
+def train_tokenizer_from_flags(
+    args: argparse.Namespace,
+    out: Path,
+    *layers: tuple[str, dict],
+    clears: tuple[Path, ...] = (),
+    accumulates: bool = True,
+) -> Result:
+    """Train the VQ-VAE that --data, --config, --fresh, --device and the config flags describe, into `out`.
+
+    `layers` are values below --config, weakest first; see `resolve_config`. Without `accumulates`, --grad-accum is
+    for the stages to come and has no effect here. Raises what `train_motion_tokenizer` raises.
+    """
+    data = open_dataset(args)
+    layers = (*layers, (f"--config {args.config}", read_config_file(args.config)))
+    model_config, model_origins = resolve_config(VQVAEConfig, args, *layers, (str(args.data), data_fields(data)))
+    if not accumulates:
+        layers = (*layers, ("the tokenizer's", NO_ACCUMULATION))
+        args = argparse.Namespace(**vars(args) | {"grad_accum": None})
+    config, origins = resolve_config(TrainConfig, args, *layers)
+    device = pick_device(args.device)
+    precision = resolve_precision(config.precision, device)
+    print(describe_values(model_config, model_origins))
+    print(describe_values(config, origins))
+    return train_motion_tokenizer(
+        data, model_config, config, out, device=device, precision=precision, fresh=args.fresh, clears=clears
+    )
+
+
+def _check_no_conflict(args: argparse.Namespace, folder: Path, number: int) -> None:
     """Nothing is overwritten silently, and no later stage is left with the codes of a former tokenizer."""
     check_recipe(args.out, args.recipe)
     every = args.stage == "all"
     if tokenizer_meta(args.out) and not args.fresh:
         raise FileExistsError(f"{folder} is finished; --fresh trains it again, --out starts another run")
     if args.resume and not (folder / "state").is_dir():
-        raise FileNotFoundError(f"--resume: {folder} has nothing unfinished; leave the flag away to start")
+        raise FileNotFoundError(f"--resume: {folder} has nothing unfinished; drop the flag to start")
     later = sorted(n for n in finished_stages(args.out) if n > number)
     if later and not (every and args.fresh):
         names = ", ".join(f"stage{n}" for n in later)
@@ -161,10 +264,10 @@ def _check_folder(args: argparse.Namespace, folder: Path, number: int) -> None:
 
 
 def _check_same_tokenizer(args: argparse.Namespace, folder: Path) -> None:
-    """ValueError for VQ-VAE flags that a finished tokenizer contradicts: skipped with it, they would be lost."""
+    """ValueError for VQ-VAE flags that a finished tokenizer contradicts: skipping it would ignore them silently."""
     trained = VQVAEConfig.from_dict(read_json(folder / "config.json")["VQVAEConfig"])
     given = {name: getattr(args, name) for name in VQVAE_FLAGS if getattr(args, name) is not None}
-    free = {"fsq_levels": ""} if "codes" in given else {}  # levels follow from --codes where they are not given
+    free = {"fsq_levels": ""} if "codes" in given else {}  # derived from --codes unless given
     asked = VQVAEConfig(**trained.to_dict() | free | given)
     if asked != trained:
         names = [name for name in given if getattr(asked, name) != getattr(trained, name)]
@@ -173,7 +276,10 @@ def _check_same_tokenizer(args: argparse.Namespace, folder: Path) -> None:
 
 
 def _tokenise(args: argparse.Namespace, vqvae: Path, out: Path) -> None:
-    """Write --data in the tokens of `vqvae` to `out`, unless they are there already or stages learnt other ones."""
+    """Write --data in the tokens of `vqvae` to `out`, unless it is there already.
+
+    Raises ValueError if `out` holds other tokens that stages of this run have learnt.
+    """
     if out.is_file() and args.data is None:
         return
     data = open_dataset(args)

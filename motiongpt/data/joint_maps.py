@@ -1,9 +1,10 @@
-"""Joint names of other skeletons -> the 22 joints of `humanml3d-22`: built-in maps, and any other from a JSON file.
+"""Joints of a file -> the joints of a skeleton, by a map that is given, by name, or by a built-in map.
 
-A map says for every target joint which joints of the file it is made of: {target: {source: weight}}, weights summing
-to 1. Mostly that is one source; where the file has fewer spine joints it is a point between two.
+A map says for every target joint which joints of the file it is made of: {target: {source: weight}}, with weights that
+sum to 1. Mostly that is one source. If the file has fewer spine joints, a target is a point between two.
 
-Names are compared without a namespace ("mixamorig:Hips", "Character1:Hips" and "Hips" are the same joint).
+The built-in maps lead from common skeletons to the 22 joints of `humanml3d-22`. They compare names without a namespace:
+"mixamorig:Hips", "Character1:Hips" and "Hips" are the same joint.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,14 +22,19 @@ _SIDES = (("left", "Left", "L"), ("right", "Right", "R"))
 
 
 def _both_sides(centre: dict[str, str], limbs: dict[str, str], side: int) -> JointMap:
-    """Map from {target: source, or two sources with + between}; `*` in a limb's source stands for the side's name."""
+    """A map from {target: source}, where a source may be two joints with + between.
+
+    `*` in a limb's source stands for the side, in the spelling that column `side` of `_SIDES` has.
+    """
     pairs = dict(centre)
     for sides in _SIDES:
-        pairs |= {f"{sides[0]}_{target}": source.replace("*", sides[side]) for target, source in limbs.items()}
+        ours, theirs = sides[0], sides[side]
+        pairs |= {f"{ours}_{target}": source.replace("*", theirs) for target, source in limbs.items()}
     return {target: _parts(pairs[target].split("+")) for target in HUMANML3D.joints}
 
 
 def _parts(sources: Sequence[str]) -> dict[str, float]:
+    """The mean of some joints."""
     return {source: 1 / len(sources) for source in sources}
 
 
@@ -40,9 +46,9 @@ _BIPED_CENTRE = {
     "pelvis": "Hips", "spine1": "Spine", "spine2": "Spine1", "spine3": "Spine2", "neck": "Neck", "head": "Head",
 }  # fmt: skip
 
-# Targets that differ in place from SMPL's joints of that name: bandai-namco and cmu have fewer spine joints; cmu's
-# Neck, LeftShoulder and RightShoulder lie in Spine1, so its neck is Neck1 and spine3 half way up the chest. kit-mmm has
-# two spine joints and no collar joints; the points between come near SMPL's heights.
+# Some targets are not where SMPL has its joint of that name. bandai-namco and cmu have fewer spine joints. cmu's Neck,
+# LeftShoulder and RightShoulder lie in Spine1, so its neck is Neck1, and spine3 is half way up the chest. kit-mmm has
+# two spine joints and no collar joints; points between them come near SMPL's heights.
 MAPS: dict[str, JointMap] = {
     "smpl": {joint: {joint: 1.0} for joint in HUMANML3D.joints},
     "smpl-short": _both_sides(
@@ -77,17 +83,35 @@ MAPS: dict[str, JointMap] = {
 
 
 def _plain(name: str) -> str:
-    """Name without the namespace (up to the last colon) and without the prefix of SMPL's own FBX files."""
+    """A name without its namespace (up to the last colon) and without the prefix in SMPL's own FBX files."""
     return name.rsplit(":", 1)[-1].removeprefix("m_avg_").removeprefix("f_avg_")
 
 
-def match_map(names: Sequence[str]) -> tuple[str, JointMap]:
-    """The first built-in map whose sources are all among `names`: its name and the map, in the spelling of `names`.
+def to_skeleton(clip: RawClip, skeleton: Skeleton, joint_map: JointMap | None = None) -> np.ndarray:
+    """The joints (F, J, 3) of a clip in the skeleton's order: by the map, else by name, else by a built-in map.
 
-    Raises ValueError naming the joints that are there and what the closest map misses.
+    Raises ValueError naming the joints that are there if none of these fits.
     """
-    spelling = {_plain(name): name for name in reversed(names)}  # of two equal ones the first counts
-    missing = {}
+    if joint_map:
+        return apply_map(clip.joints, clip.names, joint_map, skeleton.joints)
+    if set(skeleton.joints) <= set(clip.names):
+        return clip.joints[:, [clip.names.index(name) for name in skeleton.joints]]
+    if skeleton.joints == HUMANML3D.joints:
+        return apply_map(clip.joints, clip.names, match_map(clip.names)[1], skeleton.joints)
+    lacking = [name for name in skeleton.joints if name not in clip.names]
+    raise ValueError(
+        f"the clip has no joint {', '.join(lacking[:5])} of skeleton {skeleton.name}; it has {', '.join(clip.names)}; "
+        "give --joint-map FILE.json, or another --skeleton"
+    )
+
+
+def match_map(names: Sequence[str]) -> tuple[str, JointMap]:
+    """The first built-in map whose sources are all among `names`: its name, and the map in the spelling of `names`.
+
+    Raises ValueError naming the joints that are there, and those that the closest map misses.
+    """
+    spelling = {_plain(name): name for name in reversed(names)}  # if two are equal, the first counts
+    missing: dict[str, list[str]] = {}
     for map_name, joint_map in MAPS.items():
         sources = dict.fromkeys(source for parts in joint_map.values() for source in parts)
         missing[map_name] = [source for source in sources if source not in spelling]
@@ -104,9 +128,9 @@ def match_map(names: Sequence[str]) -> tuple[str, JointMap]:
 
 
 def read_map(path: str | Path) -> JointMap:
-    """A map from a JSON object; a value is a source, a list of sources (their mean) or {source: weight}.
+    """A map from a JSON object {target: source}; a source may be a list (the mean) or {source: weight}.
 
-    Raises FileNotFoundError, or ValueError naming the file and the key at fault; weights must sum to 1.
+    Weights must sum to 1. Raises FileNotFoundError, or ValueError naming the file and the key at fault.
     """
     record = read_json(path, object)
     if not isinstance(record, dict) or not record:
@@ -136,7 +160,7 @@ def apply_map(
 ) -> np.ndarray:
     """Joints (F, K, 3) with K `names` -> (F, J, 3) in the order of `target_names`, same dtype and unit.
 
-    Raises ValueError where the map lacks a target, or names a source that is not among `names`.
+    Raises ValueError if the map lacks a target or names a source that is not among `names`.
     """
     if joints.shape[1:] != (len(names), 3):
         raise ValueError(f"joints must be (F, {len(names)}, 3), got {joints.shape}")
@@ -147,7 +171,7 @@ def apply_map(
     unknown = sorted({source for target in target_names for source in joint_map[target] if source not in index})
     if unknown:
         raise ValueError(f"the joint map uses {_listed(unknown)}, which the clip lacks; it has {_listed(names)}")
-    weights = np.zeros((len(target_names), len(names)))
+    weights = np.zeros((len(target_names), len(names)))  # (J, K)
     for row, target in zip(weights, target_names, strict=True):
         for source, weight in joint_map[target].items():
             row[index[source]] = weight
@@ -155,28 +179,10 @@ def apply_map(
 
 
 def _listed(names: Sequence[str]) -> str:
-    """Names with commas, the first 80 of them: an error stays one readable line."""
+    """The first 80 names with commas: an error stays one readable line."""
     return ", ".join(names[:80]) + (f" and {len(names) - 80} more" if len(names) > 80 else "")
 
 
 def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
-
-
-def to_skeleton(clip: RawClip, skeleton: Skeleton, joint_map: JointMap | None = None) -> np.ndarray:
-    """The clip's joints in the order of the skeleton (F, J, 3): by the map, else by name, else by a built-in map.
-
-    Raises ValueError naming the joints that are there where none of these fits.
-    """
-    if joint_map:
-        return apply_map(clip.joints, clip.names, joint_map, skeleton.joints)
-    if set(skeleton.joints) <= set(clip.names):
-        return clip.joints[:, [clip.names.index(name) for name in skeleton.joints]]
-    if skeleton.joints == HUMANML3D.joints:
-        return apply_map(clip.joints, clip.names, match_map(clip.names)[1], skeleton.joints)
-    lacking = [name for name in skeleton.joints if name not in clip.names]
-    raise ValueError(
-        f"the clip has no joint {', '.join(lacking[:5])} of skeleton {skeleton.name}; it has {', '.join(clip.names)}; "
-        "give --joint-map FILE.json, or another --skeleton"
-    )

@@ -1,15 +1,16 @@
 """The dataset folder: HumanML3D's own layout, read as it is and written the same way.
 
     new_joint_vecs/ID.npy (F, D) float32      features; HumanML3D's have one frame fewer than the joints
-    new_joints/ID.npy     (F, J, 3)           what the features recover to; absent where they are SMPL-X parameters
-    texts/ID.txt          caption#token/POS token/POS#start#end        one line a caption, seconds
+    new_joints/ID.npy     (F, J, 3)           what the features recover to; none for SMPL-X parameters
+    texts/ID.txt          caption#token/POS token/POS#start#end        a line for each caption, times in seconds
     train.txt val.txt test.txt                one id a line
     Mean.npy Std.npy      (D,)                of the training split
     dataset.json          skeleton, representation, fps, source, counts; absent from a plain download
-    unfinished.jsonl      only while a build is under way (`build.py`): such a folder is not opened
-    skeleton.json         where the skeleton is not a built-in one
+    unfinished.jsonl      only while a build is under way (`prepare/build.py`): such a folder is not opened
+    skeleton.json         only if the skeleton is not a built-in one
 
-It hands out arrays and captions; windows and batches are `data/batches.py`, features are `features.py`.
+A `MotionDataset` hands out arrays and captions, and knows no batches (`batches.py`). What the columns of a feature row
+mean is `features/representations.py`.
 """
 
 import itertools
@@ -32,14 +33,18 @@ JOURNAL = "unfinished.jsonl"
 
 
 def check_id(clip: str) -> None:
-    """ValueError for a clip id that names a file outside of its folder: ids come from other people's files."""
+    """ValueError for a clip id that leads out of its folder: ids come from other people's files."""
     if not clip or Path(clip).is_absolute() or ".." in Path(clip).parts or any(mark in clip for mark in "\\\0"):
         raise ValueError(f"the id {clip!r} leads out of the folder")
 
 
 def read_ids(path: Path) -> list[str]:
-    """The ids of a split, one a line. ValueError naming the file for one that `check_id` refuses."""
-    ids = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    """The ids of a split, one a line. Raises ValueError naming the file if `check_id` refuses one."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from error
+    ids = [line.strip() for line in text.splitlines() if line.strip()]
     for clip in ids:
         try:
             check_id(clip)
@@ -52,11 +57,12 @@ class MotionDataset:
     """A dataset folder opened for reading.
 
     Raises:
-        FileNotFoundError: the folder, its features, its splits or its statistics are missing; says which.
-        ValueError: statistics or skeleton of another width.
+        FileNotFoundError: the folder, its features, its training split or its statistics are missing; says which.
+        ValueError: the statistics have another width than the skeleton needs, or the build is unfinished.
     """
 
     def __init__(self, folder: Path | str) -> None:
+        # 1) Whether it is a data set at all, with a remedy in each message.
         self.folder = Path(folder)
         if not self.folder.is_dir():
             raise FileNotFoundError(f"no dataset folder at {folder}; `python scripts/prepare.py --help` makes one")
@@ -66,12 +72,13 @@ class MotionDataset:
                 f"{folder} has no new_joint_vecs/ (it holds: {here}); make one with scripts/prepare.py"
             )
         if (self.folder / JOURNAL).is_file():
-            raise ValueError(
-                f"{folder} is an unfinished build ({JOURNAL}): the same prepare.py command goes on with it"
-            )
+            # without statistics and splits of all clips it would pass for a smaller data set
+            raise ValueError(f"{folder} is an unfinished build ({JOURNAL}): the same prepare.py command continues it")
         for name in ("Mean.npy", "Std.npy", "train.txt"):
             if not (self.folder / name).is_file():
                 raise FileNotFoundError(f"{self.folder / name} is missing; scripts/prepare.py writes it")
+
+        # 2) What its columns mean: a plain download has no dataset.json, and its width says which skeleton it has.
         self.normalizer = Normalizer.load(self.folder)
         self.feature_dim = len(self.normalizer.mean)
         info = self.folder / "dataset.json"
@@ -96,7 +103,7 @@ class MotionDataset:
         )
 
     def ids(self, split: str) -> list[str]:
-        """Clip ids of a split, in the file's order; of val+test both. FileNotFoundError where there is none."""
+        """Clip ids of a split in the file's order; "val+test" are both. FileNotFoundError if there is no such split."""
         if "+" in split:
             return [clip for part in split.split("+") for clip in self.ids(part)]
         path = self.folder / f"{split}.txt"
@@ -105,7 +112,7 @@ class MotionDataset:
         return read_ids(path)
 
     def check_apart(self) -> None:
-        """ValueError where a clip is in two of the splits there are: what is trained on would be measured on."""
+        """ValueError if a clip is in two splits: it would be trained on and measured on."""
         splits = {split: set(self.ids(split)) for split in SPLITS if (self.folder / f"{split}.txt").is_file()}
         for one, other in itertools.combinations(splits, 2):
             if both := splits[one] & splits[other]:
@@ -115,12 +122,12 @@ class MotionDataset:
                 )
 
     def hash(self) -> str:
-        """16 hex digits over the statistics and the split files: tells two data sets apart, cheaply."""
+        """16 hex digits over statistics and split files: cheap, and enough to tell two data sets apart."""
         files = [self.folder / name for name in ("Mean.npy", "Std.npy", *(f"{split}.txt" for split in SPLITS))]
         return short_hash(file_hash(file).encode() for file in files if file.is_file())
 
     def features(self, clip: str) -> np.ndarray:
-        """(F, D) float32, not normalised. Raises ValueError naming a missing or malformed file or a NaN frame."""
+        """(F, D) float32, not normalised. Raises ValueError naming the file if it is missing, malformed or has NaN."""
         path = self.folder / "new_joint_vecs" / f"{clip}.npy"
         if not path.is_file():
             raise ValueError(f"{path} is missing, though a split lists it")
@@ -135,25 +142,26 @@ class MotionDataset:
         return parse_captions(path) if path.is_file() else []
 
     def frames(self, clip: str) -> int:
-        """F as the header of the file says; 0 where there is no such file."""
+        """F, from the header of the file only; 0 if there is no such file."""
         try:
             return len(read_array(self.folder / "new_joint_vecs" / f"{clip}.npy"))
         except (OSError, ValueError, TypeError):  # a single number has no length
             return 0
 
     def load_split(self, split: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-        """Features of every sound clip of a split, in their own units; and the others, id -> reason."""
+        """Features (F, D) of every usable clip of a split, not normalised; and for the others id -> reason."""
         return self.load(self.ids(split))
 
     def load_for_report(self, split: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-        """`load_split`, with reasons that do not say where the data lies: that is not a report's business."""
+        """`load_split` with reasons that do not say where the data lies: a report may be published."""
         clips, dropped = self.load_split(split)
         folder = self.folder / "new_joint_vecs"
         return clips, {clip: reason.replace(str(folder), folder.name) for clip, reason in dropped.items()}
 
     def load(self, ids: Iterable[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-        """`load_split` of some clips."""
-        clips, dropped = {}, {}
+        """`load_split` for given clips."""
+        clips: dict[str, np.ndarray] = {}
+        dropped: dict[str, str] = {}
         for clip in ids:
             try:
                 clips[clip] = self.features(clip)

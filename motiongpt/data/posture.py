@@ -1,7 +1,8 @@
-"""Do the positions look like people in metres with y up, left on their left? No file says so for sure, and retargeting
-hides most of it.
+"""Do the clips of a data set look like people, in metres, y up, with their left on the left?
 
-Nothing is refused: somebody may film people who lie down. A wrong `--unit` or `--up` is named with what was measured.
+No file says so for sure, and retargeting hides most of it: a wrong `--unit` or `--up` would go unnoticed. So a few
+numbers are measured before, and what most clips have wrong becomes a warning that names the flag that fixes it. Nothing
+is refused: somebody may well film people who lie down.
 """
 
 from collections.abc import Collection, Sequence
@@ -11,21 +12,23 @@ import numpy as np
 from motiongpt.body.skeletons import Skeleton
 
 TALL = (0.4, 2.5)  # metres from the lowest to the highest joint: a small child who squats, a tall man who reaches up
-HEADS = ("head", "BUN", "skull")
-FRAMES = 16  # of a clip are measured
+HEADS = ("head", "BUN", "skull")  # names of the head in our skeletons
+FRAMES = 16  # measured in a clip
 STILL = 1e-3  # metres: the root of somebody who stands still moves more
 MIRRORED = -0.3  # cosine
 LOOSE_BONES = 0.7  # of the mean distance of two joints
 
 
 def measure_posture(joints: np.ndarray, skeleton: Skeleton) -> list[float | None]:
-    """Nine numbers of joints (F, J, 3), medians over frames, None where the skeleton has no such joints.
+    """Nine numbers of joints (F, J, 3): medians over frames, None if the skeleton lacks the joints for it.
 
-    The extents along x, y, z; from the feet to the head along x, y, z; the cosine between where the toes point and
-    where the hips and the trunk say that ahead is (-1 in a mirror image); the mean bone over the mean distance of two
-    joints; the size of the root's path.
+    0-2  extent of the body along x, y, z
+    3-5  from the feet to the head along x, y, z
+    6    cosine between where the toes point and where hips and trunk say that ahead is: -1 in a mirror image
+    7    mean bone over mean distance of two joints: near 1 if the joints are in another order
+    8    size of the root's path
     """
-    path = np.linalg.norm(np.ptp(joints[:, 0], axis=0))
+    path = np.linalg.norm(np.ptp(joints[:, 0], axis=0))  # over all frames
     joints = joints[:: max(1, len(joints) // FRAMES)].astype(np.float64)
     numbers = [*np.median(np.ptp(joints, axis=1), axis=0), *[None] * 4]
     if head := next((name for name in HEADS if name in skeleton.joints), None):
@@ -35,9 +38,8 @@ def measure_posture(joints: np.ndarray, skeleton: Skeleton) -> list[float | None
     ankles, toes = zip(skeleton.feet_left, skeleton.feet_right, strict=True)
     # KIT-ML is stored mirrored: what it calls the left hip is the right one by name
     if (left, right) in skeleton.mirror_pairs and ankles != toes:
-        trunk = joints[:, shoulders].mean(axis=1) - joints[:, [left, right]].mean(
-            axis=1
-        )  # is up for those who lie, too
+        # the trunk is the way up for somebody who lies, too
+        trunk = joints[:, shoulders].mean(axis=1) - joints[:, [left, right]].mean(axis=1)
         ahead = np.cross(joints[:, left] - joints[:, right], trunk)
         pointed = (joints[:, toes] - joints[:, ankles]).sum(axis=1)
         length = np.linalg.norm(ahead, axis=1) * np.linalg.norm(pointed, axis=1)
@@ -51,21 +53,29 @@ def measure_posture(joints: np.ndarray, skeleton: Skeleton) -> list[float | None
 def warnings(
     measures: Sequence[list[float | None]], flags: Collection[str] = ("unit", "up"), up: str | None = None
 ) -> list[str]:
-    """What is wrong with most clips, of which `measure` gave these. `flags` are those of `unit` and `up` that the
-    source takes, `up` is what was given: nothing else is advised."""
+    """What is wrong with most clips, one line each.
+
+    `measures` are the clips' numbers from `measure_posture`. Only flags that can help are advised: `flags` are those
+    that the source takes, `up` is the --up that was given.
+    """
     if not measures:
         return []
-    table = np.array(measures, dtype=float)  # None is NaN, which no comparison is true of
-    middle, lines = np.median(table, axis=0), []
-    extents, rise, (ahead, bones, _) = middle[:3], middle[3:6], middle[6:]
-    tall, unusual = extents[1], "which is unusual; look at the files"
+    table = np.array(measures, dtype=float)  # None becomes NaN, for which every comparison is false
+    middle = np.median(table, axis=0)
+    extents, rise = middle[:3], middle[3:6]
+    ahead, bones = middle[6], middle[7]
+    tall = extents[1]
+    unusual = "which is unusual; look at the files"
+    lines = []
     if rise[1] < 0.5 * np.linalg.norm(rise):  # more than 60 degrees from upright
         tall = extents.max()
         turned = np.abs(rise[2]) > 0.5 * np.linalg.norm(rise)
         wanted = "z" if rise[2] > 0 else "y"
-        mended = f"give --up {wanted}" if turned and "up" in flags and wanted != up else unusual
-        lines.append("the heads are {1:.3g} m above the feet, and {2:.3g} m along z, {0:.3g} m along x: "
-                     "unless most people lie, {3}".format(*rise, mended))  # fmt: skip
+        advice = f"give --up {wanted}" if turned and "up" in flags and wanted != up else unusual
+        lines.append(
+            f"the heads are {rise[1]:.3g} m above the feet, and {rise[2]:.3g} m along z, {rise[0]:.3g} m along x: "
+            f"unless most people lie, {advice}"
+        )
     if not TALL[0] <= tall <= TALL[1]:
         advice = "check --unit (metres of one unit of the file)" if "unit" in flags else unusual
         advice += ", and --up" if np.isnan(rise[1]) and "up" in flags and up is None else ""

@@ -1,4 +1,8 @@
-"""prompts.json: what sampling must know of the captions in training."""
+"""prompts.json: what sampling has to know about the captions of training, and how a prompt is looked up among them.
+
+A prompt is found exactly, or with case and spaces folded. The length of any other prompt is that of the training
+captions most like it, by a cosine over rare word stems: no model is involved, and the same words give the same length.
+"""
 
 import heapq
 import math
@@ -11,9 +15,8 @@ import numpy as np
 
 from motiongpt.data.tokens import Entry
 from motiongpt.data.words import content_words, stem, words
-from motiongpt.sampling import global_median, median_length
 
-LIKE = 5  # captions whose lengths stand for that of a new one
+SIMILAR = 5  # training captions whose lengths stand for that of a new one
 
 
 def fold(caption: str) -> str:
@@ -21,8 +24,21 @@ def fold(caption: str) -> str:
     return " ".join(caption.lower().split())
 
 
+def median_length(lengths: Sequence[int]) -> int:
+    """The median in whole codes: the mean of the two middle values, rounded down. [4, 7] -> 5."""
+    upper = global_median(lengths)
+    return (sorted(lengths)[(len(lengths) - 1) // 2] + upper) // 2
+
+
+def global_median(lengths: Sequence[int]) -> int:
+    """The upper median, for prompts that training never showed. [4, 7] -> 7."""
+    if not lengths:
+        raise ValueError("the median of no lengths is undefined: give at least one")
+    return sorted(lengths)[len(lengths) // 2]
+
+
 def prompt_table(entries: Sequence[Entry]) -> dict:
-    """What sampling must know of the training split: per caption its lengths and codes, and the global median.
+    """prompts.json of a data set: per caption of the training split its lengths and codes, and the global median.
 
     {"global_median": 24, "captions": {"a person walks": {"median": 22, "min": 18, "max": 30, "codes": [3, 17, ...]}}}
     """
@@ -39,7 +55,7 @@ def prompt_table(entries: Sequence[Entry]) -> dict:
 
 
 class Prompts:
-    """prompts.json, looked up by caption: exactly, else with case and spaces folded, else by likeness."""
+    """prompts.json, looked up by caption: exactly, else with case and spaces folded, else by similarity."""
 
     def __init__(self, table: dict) -> None:
         if "global_median" not in table or not isinstance(table.get("captions"), dict):
@@ -53,13 +69,16 @@ class Prompts:
         return {fold(caption): caption for caption in reversed(self.captions)}
 
     def find(self, text: str) -> dict | None:
-        """The record of a caption seen in training, None for any other."""
+        """The record of a caption seen in training; None for any other."""
         return self.captions.get(text) or self.captions.get(self._folded.get(fold(text), ""))
 
     @cached_property
     def _index(self) -> tuple[dict[str, np.ndarray], dict[str, float], np.ndarray, np.ndarray]:
-        """Made when a caption is asked for that is new: the captions (by number) that have a stem; how rare the stem
-        is, log((captions + 1) / captions with it); each caption's norm, and its median length."""
+        """For captions that are new, made at the first of them.
+
+        Stem -> the numbers of the captions that have it; stem -> how rare it is, log((captions + 1) / captions with
+        it); the norm of each caption; the median length of each.
+        """
         stem_of = cache(stem)
         captions = [frozenset(map(stem_of, words(text))) for text in self.captions]
         rows: dict[str, list[int]] = defaultdict(list)
@@ -73,10 +92,10 @@ class Prompts:
         return {word: np.array(found) for word, found in rows.items()}, rarity, norms, medians
 
     def expected_length(self, text: str) -> int:
-        """The median length in codes of a caption seen in training; of any other, that of the captions most like it.
+        """The median length of a caption in codes; for a new one, the median over the `SIMILAR` captions most like it.
 
-        Like: cosine of the sets of word stems, each weighted by how rare it is. The median over the `LIKE` best, of
-        equals the first; the global median where no word that says something about the motion was ever seen.
+        Similarity is the cosine between sets of word stems, each weighted by how rare it is; among equals the first
+        counts. If training has seen no word that says something about the motion, the global median is returned.
         """
         if known := self.find(text):
             return known["median"]
@@ -87,7 +106,9 @@ class Prompts:
         for word in sorted({stem(word) for word in words(text)} & set(rows)):
             scores[rows[word]] += rarity[word]
         scores /= norms
-        least = np.partition(scores, -LIKE)[-LIKE] if len(scores) > LIKE else 0.0
+        # only captions that may be among the best are ranked: nlargest over all of them would be slow
+        least = np.partition(scores, -SIMILAR)[-SIMILAR] if len(scores) > SIMILAR else 0.0
         (found,) = np.nonzero((scores >= least) & (scores > 0))
-        best = heapq.nlargest(LIKE, zip(scores[found].tolist(), medians[found].tolist(), strict=True), itemgetter(0))
+        ranked = zip(scores[found].tolist(), medians[found].tolist(), strict=True)
+        best = heapq.nlargest(SIMILAR, ranked, itemgetter(0))
         return global_median([median for _, median in best])

@@ -1,7 +1,8 @@
-"""What a reader of somebody's motion files gives: one clip, in metres, y up, with the names of its joints.
+"""Clips before they are a data set: `RawClip`, what a reader returns, and `Record`, a clip that is still to be loaded.
 
-Readers (`data/readers/`) know file formats and nothing of skeletons, features or data sets; `data/build.py` knows those
-and no file formats. `RawClip` is all that passes between them.
+Readers (`data/readers/`) know file formats, and nothing about skeletons, features or data sets. `data/prepare/` knows
+those, and no file formats. A `RawClip` is in metres, y up, with the file's own joints and their names. A `Record` adds
+what is known without opening the file (id, split, captions) and how to load it, perhaps in another process.
 """
 
 from collections.abc import Callable
@@ -28,16 +29,16 @@ def to_metres(joints: np.ndarray, unit: float | None = None, up: str | None = No
 
 @dataclass(frozen=True)
 class RawClip:
-    """One clip as it was read. Raises ValueError where joints and names contradict each other."""
+    """One clip as it was read. Raises ValueError if joints and names contradict each other."""
 
-    joints: np.ndarray | None  # (F, J, 3) float32 metres, y up, right-handed, the file's own heading; None: parameters
-    names: tuple[str, ...]  # of the joints, as the file calls them (or as the format documents them)
+    joints: np.ndarray | None  # (F, J, 3) float32 metres, y up, right-handed, the file's heading; None: `parameters`
+    names: tuple[str, ...]  # of the joints, as the file or its format calls them
     fps: float
     captions: tuple[str, ...] = ()
     participant: str | None = None
-    split: str | None = None  # train, val or test where the source says
+    split: str | None = None  # train, val or test, if the source says so
     notes: tuple[str, ...] = ()  # what was assumed or guessed, one line each: "unit: centimetres (guessed)"
-    parameters: np.ndarray | None = None  # (F, 182) float32 for SMPL-X, instead of joints
+    parameters: np.ndarray | None = None  # (F, 182) float32 of SMPL-X, instead of joints or beside them
 
     def __post_init__(self) -> None:
         if self.joints is not None and self.joints.shape[1:] != (len(self.names), 3):
@@ -48,25 +49,32 @@ class RawClip:
 
 @dataclass
 class Record:
-    """One clip to be. `load` returns joints (F, J, 3) in metres at the target's fps, with `is_features` features
-    (F, D), or a RawClip, whose joints are mapped and resampled. For several workers `load` must pickle."""
+    """One clip that is to become part of a data set.
+
+    `load` returns a RawClip, whose joints are then mapped and resampled, or joints (F, J, 3) in metres that need
+    neither, or, with `is_features`, features (F, D). With several workers `load` must pickle.
+    """
 
     id: str
     split: str | None  # None: what the clip says, else 90/5/5 by hash of the id
-    captions: list[Caption]  # where the clip has none of its own
+    captions: list[Caption]  # used if the loaded clip has none of its own
     load: Callable[[], np.ndarray | RawClip]
     participant: str | None = None
     is_features: bool = False
     guess: str = ""  # the caption of last resort: the words of a name
     row: str | None = None  # id in the captions file
-    files: tuple[Path, ...] = ()  # what `load` and the captions read; folders of files, too
+    files: tuple[Path, ...] = ()  # files, or folders of them, that `load` and the captions are read from
 
     def fingerprint(self) -> str:
-        """Differs where a caption, the split, the participant, or the size or time of a file does. Nothing is read."""
+        """A hash of captions, split, participant, and of each file's size and time, to see whether a source changed.
+
+        No file is read.
+        """
         stats = []
         for path in self.files:
-            with suppress(OSError):  # no such file, which tells as well
-                inside = sorted(path.iterdir()) if path.is_dir() else [path]
-                stats += [(str(file), (stat := file.stat()).st_size, stat.st_mtime_ns) for file in inside]
+            with suppress(OSError):  # that a file is missing changes the hash, too
+                files = sorted(path.iterdir()) if path.is_dir() else [path]
+                found = [(file, file.stat()) for file in files]
+                stats += [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in found]
         facts = self.captions, self.split, self.participant, self.guess, stats
         return short_hash([repr(facts).encode()])

@@ -1,4 +1,8 @@
-"""texts/ID.txt: what is said about a clip, and which piece of it."""
+"""The captions of a clip: the text file texts/ID.txt, the piece of the clip a caption is about, its mirror image.
+
+A line of the file is `caption#token/POS token/POS#start#end`, as in HumanML3D, with times in seconds. Which captions a
+model was trained on, and how a new sentence compares with them, is `prompts.py`.
+"""
 
 import re
 from collections import defaultdict
@@ -8,30 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-_SIDES = re.compile(
-    r"\b(?:(?:counter|anti)[ -]?clockwise|clockwise|(?:left|right)(?=s?\b|wards?\b|most\b|side|hand|foot))",
-    re.IGNORECASE,
-)
-
-
-def mirror_caption(text: str) -> str:
-    """The caption of a mirrored clip: left <-> right, clockwise <-> counterclockwise, case kept.
-
-    Whole words and their compounds (leftward, right-handed, lefthand); upright, bright, leftover stay. Words only, no
-    grammar: "he left the room" becomes "he right the room", as in HumanML3D's own word replacement.
-    """
-
-    def swap(match: re.Match) -> str:
-        word = match.group()
-        other = {"left": "right", "right": "left", "clockwise": "counterclockwise"}.get(word.lower(), "clockwise")
-        return other.upper() if word.isupper() else other.capitalize() if word[0].isupper() else other
-
-    return _SIDES.sub(swap, text)
-
 
 @dataclass(frozen=True)
 class Caption:
-    """One line of texts/ID.txt. `start` and `end` in seconds; 0 and 0 mean the whole clip."""
+    """One line of texts/ID.txt. `start` and `end` are in seconds; 0 and 0 mean the whole clip."""
 
     text: str
     start: float = 0.0
@@ -39,7 +23,7 @@ class Caption:
     tokens: str = ""  # "a/DET person/NOUN walk/VERB": words and part-of-speech tags, for the evaluators
 
     def cut(self, features: np.ndarray, fps: float) -> np.ndarray:
-        """The frames of a clip (F, D) this caption is about: all of them, or [start, end) seconds."""
+        """The frames of a clip (F, D) that this caption is about: all of them, or [start, end) seconds."""
         if self.start == 0 and self.end == 0:
             return features
         return features[int(self.start * fps) : int(self.end * fps)]
@@ -49,12 +33,10 @@ class Caption:
 
 
 def parse_captions(path: Path) -> list[Caption]:
-    """The captions of one text file. NaN times count as 0, as in the field's loaders.
+    """The captions of one text file. A line without any `#` is a caption of the whole clip.
 
-    A line without any `#` is a caption of the whole clip.
-
-    Raises:
-        ValueError: a line with one or two `#`, or with times that are no numbers; names file and line.
+    NaN times count as 0, as in the field's loaders. Raises ValueError naming file and line for a line with one or two
+    `#`, and for times that are no numbers.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -83,10 +65,36 @@ def parse_captions(path: Path) -> list[Caption]:
 
 
 def by_time(captions: Iterable[Caption]) -> dict[tuple[float, float], list[Caption]]:
-    """Captions of a clip by the piece they are about, (start, end) in seconds, in order of first use; captions without
-    a letter or a digit say nothing, and are left out."""
+    """Captions of a clip by the piece they are about, (start, end) in seconds, in order of first use.
+
+    A caption without a letter or a digit says nothing and is left out.
+    """
     pieces: dict[tuple[float, float], list[Caption]] = defaultdict(list)
     for caption in captions:
         if any(map(str.isalnum, caption.text)):
             pieces[caption.start, caption.end].append(caption)
     return pieces
+
+
+_SIDES = re.compile(
+    r"\b(?:(?:counter|anti)[ -]?clockwise|clockwise|(?:left|right)(?=s?\b|wards?\b|most\b|side|hand|foot))",
+    re.IGNORECASE,
+)
+_OTHER_SIDE = {"left": "right", "right": "left", "clockwise": "counterclockwise"}
+
+
+def mirror_caption(text: str) -> str:
+    """The caption of a mirrored clip: left <-> right, clockwise <-> counterclockwise, case kept.
+
+    Whole words and their compounds change (leftward, right-handed, lefthand); upright, bright and leftover stay. Words
+    are replaced without any grammar: "he left the room" becomes "he right the room", as in HumanML3D's own mirroring.
+    """
+
+    def swap(match: re.Match) -> str:
+        word = match.group()
+        other = _OTHER_SIDE.get(word.lower(), "clockwise")  # however counterclockwise is spelt
+        if word.isupper():
+            return other.upper()
+        return other.capitalize() if word[0].isupper() else other
+
+    return _SIDES.sub(swap, text)

@@ -1,15 +1,15 @@
-"""Token data sets in the forms of other projects, as records of ours (`tokens.py` checks them).
+"""Token data sets in the forms of other projects, read as records of ours; `tokens.py` checks them.
 
-Instructions: a JSON list of {"instruction", "input", "output"}, as `generate_dataset.py` of qiqiApink's MotionGPT
-writes it. The output is the codes as text, "315,91,406". There are four rows per clip; where the input holds
-<Motion Token> ... </Motion Token> it is another task than text to motion (first, last or key codes are given).
+Instructions: a JSON list of {"instruction", "input", "output"}, written by `generate_dataset.py` of qiqiApink's
+MotionGPT. The output is the codes as text, "315,91,406". A clip has four rows. A row whose input holds
+<Motion Token> ... </Motion Token> is another task than text to motion: some of the codes are given.
 
-A folder of code arrays, as T2M-GPT and OpenMotionLab's MotionGPT write it:
+A folder of code arrays, written by T2M-GPT and OpenMotionLab's MotionGPT, and by us (`write_code_folder`):
 
     VQVAE/ID.npy  (1, S) int          the codes of a clip; ours are codes/ID.npy (S,)
     texts/ID.txt                      captions as HumanML3D has them; a timed one is about a piece of the codes
     train.txt val.txt test.txt        one id a line; without them every clip is taken
-    tokens.meta.json  participants.json    where we wrote it: the tokenizer, and who moved
+    tokens.meta.json  participants.json    only if we wrote it: the tokenizer, and who moved
 """
 
 import os
@@ -29,17 +29,19 @@ from motiongpt.files.store import read_json, write_json
 CODE_FOLDERS = ("codes", "VQVAE")
 META = "tokens.meta.json"
 MARKERS = ("<Motion Token>", "</Motion Token>")
-FPS, FRAMES_PER_CODE = 20.0, 4  # HumanML3D's, and what all published tokenizers have
+FPS = 20.0  # HumanML3D's
+FRAMES_PER_CODE = 4  # of all published tokenizers
 
 Records = Iterator[tuple[dict, str]]  # a record and where it stands
 
 
 def is_instructions(content: object) -> bool:
+    """Whether a JSON file's content is a list of instructions."""
     return isinstance(content, list) and bool(content) and isinstance(content[0], dict) and "output" in content[0]
 
 
 def instruction_records(content: list, path: Path, say: Callable[[str], None], split: str | None = None) -> Records:
-    """The text-to-motion rows; `say` hears how many others there are. Raises ValueError for a row of another form."""
+    """The text-to-motion rows; `say` gets the number of the others. Raises ValueError for a row of another form."""
     others = 0
     for i, row in enumerate(content):
         where = f"{path}, entry {i}"
@@ -56,9 +58,9 @@ def instruction_records(content: list, path: Path, say: Callable[[str], None], s
 
 
 def folder_records(path: Path, say: Callable[[str], None]) -> Records:
-    """Of a folder of code arrays, or one of train.json, val.json in the form of instructions.
+    """The records of a folder of code arrays, or of train.json, val.json and test.json with instructions.
 
-    Raises FileNotFoundError or ValueError, naming the file; what is skipped is counted in one line for `say`.
+    Raises FileNotFoundError or ValueError naming the file; `say` gets one line that counts what is skipped.
     """
     if (path / "train.json").is_file():
         for split in SPLITS:
@@ -74,7 +76,8 @@ def folder_records(path: Path, say: Callable[[str], None]) -> Records:
         splits = {None: sorted(str(p.relative_to(codes).with_suffix("").as_posix()) for p in codes.rglob("*.npy"))}
     people = root / "participants.json"
     participant_of = read_json(people) if people.is_file() else {}
-    skipped, rate = Counter(), _codes_per_second(root)
+    rate = _codes_per_second(root)
+    skipped = Counter()
     for split, ids in splits.items():
         for clip in ids:
             file, text = codes / f"{clip}.npy", root / "texts" / f"{clip}.txt"
@@ -88,14 +91,15 @@ def folder_records(path: Path, say: Callable[[str], None]) -> Records:
                     skipped["captions of no code" if caption.text else "empty captions"] += 1
                     continue
                 record = {"text_query": caption.text, "motion_tokens": piece, "id": clip}
-                record |= {"participant_id": participant_of[clip]} if clip in participant_of else {}
+                if clip in participant_of:
+                    record["participant_id"] = participant_of[clip]
                 yield record | ({"split": split} if split else {}), str(file)
     if skipped:
         say(f"{path}: skipped " + ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items())))
 
 
 def is_token_folder(path: Path) -> bool:
-    """Whether a folder is one that `folder_records` reads. ValueError where it holds two folders of codes."""
+    """Whether `folder_records` reads a folder. ValueError if it holds two folders of codes."""
     try:
         return (path / "train.json").is_file() or bool(_code_folder(path))
     except FileNotFoundError:
@@ -103,7 +107,7 @@ def is_token_folder(path: Path) -> bool:
 
 
 def _code_folder(path: Path) -> tuple[Path, Path]:
-    """(folder of arrays, folder of texts and splits): `path` is the second, or the first inside the second."""
+    """(folder of arrays, folder of texts and splits): `path` is the second, or the first, which lies in the second."""
     found = [path / name for name in CODE_FOLDERS if (path / name).is_dir()]
     if len(found) > 1:
         raise ValueError(f"{path} has both {' and '.join(CODE_FOLDERS)}; give one of them, e.g. {found[0]}")
@@ -116,7 +120,10 @@ def _code_folder(path: Path) -> tuple[Path, Path]:
 
 
 def _codes_per_second(root: Path) -> float:
-    """Of the tokenizer; a download does not say it, so the width of its statistics tells KIT-ML from HumanML3D."""
+    """The rate of the tokenizer that wrote the codes, to cut timed captions.
+
+    A download does not say it, so the width of its statistics tells KIT-ML from HumanML3D.
+    """
     info = next((read_json(root / name) for name in (META, "dataset.json") if (root / name).is_file()), {})
     skeleton = None
     if (root / "Mean.npy").is_file():
@@ -135,45 +142,55 @@ def _codes(path: Path) -> np.ndarray:
 
 
 def write_code_folder(folder: Path, records: list[dict], meta: dict) -> None:
-    """codes/ID.npy (S,) int64, texts/ID.txt, splits, participants.json and tokens.meta.json; all or nothing.
+    """Write codes/ID.npy (S,) int64, texts/ID.txt, splits, participants.json and tokens.meta.json, all or none.
 
-    A timed caption's codes are those of its own frames, not a piece of the clip's: it becomes a clip ID_1, ID_2, ...
-    The words' tags are not in token data, so that field of a caption is empty. Raises FileExistsError where `folder`
-    has something in it already.
+    The codes of a timed caption are those of its own frames, not a piece of the clip's codes, so it becomes a clip of
+    its own, ID_1, ID_2, ... Token data has no word tags, so that field of a caption is empty. Raises FileExistsError if
+    `folder` has something in it already.
     """
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise FileExistsError(f"{folder} exists already; delete it or name another")
+    # captions of the same codes, person and split are captions of one clip
     clips: dict[tuple, list[str]] = defaultdict(list)
     for i, record in enumerate(records):
         key = (record["id"] or str(i), record["motion_tokens"], record.get("participant_id"), record["split"])
         clips[key].append(" ".join(record["text_query"].split()))
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
-        (temporary / "codes").mkdir(parents=True)
-        ids, people, known = defaultdict(list), {}, {key[0] for key in clips}
-        taken: set[str] = set()
-        for (clip, codes, participant, split), captions in clips.items():
-            name, number = clip, 0
-            while name in taken or number and name in known:
-                number += 1
-                name = f"{clip}_{number}"
-            taken.add(name)
-            check_id(name)
-            for sub in ("codes", "texts"):
-                (temporary / sub / name).parent.mkdir(parents=True, exist_ok=True)
-            np.save(temporary / "codes" / f"{name}.npy", np.array(codes.split(), np.int64))
-            lines = "".join(Caption(text).line() + "\n" for text in captions)
-            (temporary / "texts" / f"{name}.txt").write_text(lines, encoding="utf-8")
-            ids[split].append(name)
-            if participant is not None:
-                people[name] = participant
-        for split, names in ids.items():
-            (temporary / f"{split}.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
-        if people:
-            write_json(temporary / "participants.json", people)
+        _write_clips(temporary, clips)
         write_json(temporary / META, meta)
         if folder.is_dir():
             folder.rmdir()  # Windows replaces no folder, not even an empty one
         os.replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_clips(folder: Path, clips: dict[tuple, list[str]]) -> None:
+    """Write codes, texts, splits and participants of (id, codes, participant, split) -> captions."""
+    (folder / "codes").mkdir(parents=True)
+    ids: dict[str, list[str]] = defaultdict(list)
+    people: dict[str, str] = {}
+    known = {clip for clip, *_ in clips}
+    taken: set[str] = set()
+    for (clip, codes, participant, split), captions in clips.items():
+        # the first clip of an id keeps it; a further one gets a number that is no other clip's id
+        name = clip
+        number = 0
+        while name in taken or number and name in known:
+            number += 1
+            name = f"{clip}_{number}"
+        taken.add(name)
+        check_id(name)
+        for sub in ("codes", "texts"):
+            (folder / sub / name).parent.mkdir(parents=True, exist_ok=True)
+        np.save(folder / "codes" / f"{name}.npy", np.array(codes.split(), np.int64))
+        lines = "".join(Caption(text).line() + "\n" for text in captions)
+        (folder / "texts" / f"{name}.txt").write_text(lines, encoding="utf-8")
+        ids[split].append(name)
+        if participant is not None:
+            people[name] = participant
+    for split, names in ids.items():
+        (folder / f"{split}.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
+    if people:
+        write_json(folder / "participants.json", people)

@@ -2,9 +2,11 @@
 
     [{"text_query": "a person walks forward", "motion_tokens": "42 18 91", "participant_id": "P001"}, ...]
 
-`id` and `split` are optional too; the file may be compressed, as tokens.json.gz. `motion_tokens` may be a list of ints,
-and any of the field's token spellings; `word` is read where there is no `text_query`. The forms of other projects are
-read as well (`token_formats.py`). What cannot be trained on is a named error here, before training starts.
+`participant_id`, `id` and `split` are optional, and the file may be compressed (tokens.json.gz). `motion_tokens` may be
+a list of ints or any of the field's spellings; `word` may stand for `text_query`. The forms of other projects are read,
+too (`token_formats.py`). What cannot be trained on is an error here that names the entry, before training starts.
+
+This module knows no tokenizer: <name>.meta.json beside the file says which one wrote the codes.
 """
 
 import gzip
@@ -14,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from motiongpt.data.motions import SPLITS
 from motiongpt.data.token_formats import (
     CODE_FOLDERS,
     META,
@@ -27,8 +30,9 @@ from motiongpt.files.store import read_json, write_atomic, write_json
 from motiongpt.vocab import parse_motion
 
 MAX_CAPTION = 2_000  # characters
-MAX_CODES = 65_536  # a larger codebook is a typing error, and would be a table of so many rows
-VALIDATION_SHARE, MAX_VALIDATION = 0.01, 1_000
+MAX_CODES = 65_536  # a larger codebook is a typing error, and the model would get a row for each of its codes
+VALIDATION_SHARE = 0.01  # of entries without a split
+MAX_VALIDATION = 1_000  # entries
 
 
 @dataclass(frozen=True)
@@ -45,18 +49,18 @@ class Entry:
 def load_tokens(path: Path | str, seed: int = 42, say: Callable[[str], None] = print) -> list[Entry]:
     """Read a token dataset: our JSON, a JSON of instructions, or a folder of code arrays with captions.
 
-    Entries without a split get one: 1 % validation, spread by a hash with the seed. Those entries are motions that
-    training does not see. Their captions it does see, wherever a caption has several motions: this validation says
-    nothing about sentences that are new. For that, give the file its own splits.
+    Entries without a split get one: 1 % become validation, chosen by a hash with the seed. Training does not see these
+    motions, but it sees their captions whenever a caption has several motions. So this validation says nothing about
+    new sentences; for that, give the file its own splits.
 
-    `say` gets a line where rows of another project's data are skipped. Raises FileNotFoundError, or ValueError naming
-    the file, the entry and what is wrong with it.
+    `say` gets a line if rows of another project's data are skipped. Raises FileNotFoundError, or ValueError naming the
+    file, the entry and what is wrong with it.
     """
     path = Path(path)
     if path.is_dir():
         records = list(folder_records(path, say))
     else:
-        content = _read(path)
+        content = _read_json(path)
         if not isinstance(content, list) or not content:
             raise ValueError(f"{path}: expected a non-empty JSON list of entries, got {type(content).__name__}")
         if is_instructions(content):
@@ -65,29 +69,30 @@ def load_tokens(path: Path | str, seed: int = 42, say: Callable[[str], None] = p
             records = [(item, f"{path}, entry {i}") for i, item in enumerate(content)]
     if not records:
         raise ValueError(f"{path} has no motion with a caption")
-    entries = [_entry(item, where) for item, where in records]
+    entries = [_to_entry(item, where) for item, where in records]
     missing = [i for i, (item, _) in enumerate(records) if "split" not in item]
-    if missing:
+    if len(missing) > 1:  # a single entry is for training
         wanted = min(MAX_VALIDATION, max(1, int(VALIDATION_SHARE * len(missing))))
         ranked = sorted(missing, key=lambda i: rank(entries[i], seed))
-        for i in ranked[:wanted] if len(missing) > 1 else []:
+        for i in ranked[:wanted]:
             entries[i] = replace(entries[i], split="val")
     return entries
 
 
 def rank(entry: Entry, seed: int) -> bytes:
-    """Sorting by it shuffles entries by what they hold, not by where they stand: the first n are a fair sample."""
+    """A sort key that shuffles entries by what they hold, not by where they stand: the first n are a fair sample."""
     return hashlib.sha256(f"{seed}/{entry.text}/{entry.codes}".encode()).digest()
 
 
 def tokens_hash(path: Path, entries: Sequence[Entry]) -> str:
-    """16 hex digits that tell data sets apart: of the file, or, where it is a folder, of what it holds."""
+    """16 hex digits that tell data sets apart: a hash of the file, or of all entries if `path` is a folder."""
     if path.is_file():
         return file_hash(path)
     return short_hash(f"{entry}\n".encode() for entry in entries)
 
 
-def _read(path: Path) -> list:
+def _read_json(path: Path) -> object:
+    """The JSON of a file. A comment in it, which JSON has not, is an error of its own: people write them."""
     try:
         return read_json(path, object)
     except ValueError as error:
@@ -101,7 +106,8 @@ def _read(path: Path) -> list:
         raise
 
 
-def _entry(item: dict, where: str) -> Entry:
+def _to_entry(item: dict, where: str) -> Entry:
+    """The entry of a record, checked. Raises ValueError that begins with `where`."""
     if not isinstance(item, dict):
         raise ValueError(f"{where}: expected an object with text_query and motion_tokens, got {type(item).__name__}")
     text = item.get("text_query", item.get("word"))
@@ -122,25 +128,27 @@ def _entry(item: dict, where: str) -> Entry:
     if min(codes) < 0:
         raise ValueError(f"{where}: motion_tokens holds {min(codes)}; codes start at 0")
     split = item.get("split", "train")
-    if split not in ("train", "val", "test"):
+    if split not in SPLITS:
         raise ValueError(f"{where}: split must be train, val or test, got {split!r}")
     participant = item.get("participant_id")
-    if participant is not None and not isinstance(participant, str | int):
-        raise ValueError(f"{where}: participant_id must be a string, got {str(participant)[:60]}")
-    participant = None if participant is None else str(participant).strip() or None
+    if participant is not None:
+        if not isinstance(participant, str | int):
+            raise ValueError(f"{where}: participant_id must be a string, got {str(participant)[:60]}")
+        participant = str(participant).strip() or None
     return Entry(text.strip(), tuple(codes), participant, str(item.get("id", "")), split)
 
 
 def save_tokens(path: Path | str, entries: Sequence[Entry], meta: dict, form: str = "json") -> None:
     """Write the JSON list, and `meta` (tokenizer hash, codes, fps, ...) beside it as <name>.meta.json.
 
-    A path that ends in .gz is compressed, to a thirteenth; the same entries give the same bytes. Form npy: a folder of
-    code arrays instead, see `write_code_folder`.
+    A path that ends in .gz is compressed, to a thirteenth of the size. The same entries give the same bytes. The form
+    npy is a folder of code arrays instead, see `write_code_folder`.
     """
     records = []
     for entry in entries:
         record = {"text_query": entry.text, "motion_tokens": " ".join(map(str, entry.codes))}
-        record |= {"participant_id": entry.participant} if entry.participant else {}
+        if entry.participant:
+            record["participant_id"] = entry.participant
         records.append(record | {"id": entry.id, "split": entry.split})
     path = Path(path)
     if form == "npy":
@@ -148,9 +156,12 @@ def save_tokens(path: Path | str, entries: Sequence[Entry], meta: dict, form: st
         return
     lines = ",\n".join(json.dumps(record, ensure_ascii=False) for record in records)
     content = f"[\n{lines}\n]\n".encode()
-    content = gzip.compress(content, mtime=0) if path.suffix == ".gz" else content
+    if path.suffix == ".gz":
+        content = gzip.compress(content, mtime=0)
 
-    def both(temporary: Path) -> None:  # a full disk leaves the former two: one of each would be read in wrong codes
+    # Both or none: if the disk is full, the two earlier files stay. New codes with the old meta file would be decoded
+    # by the wrong tokenizer.
+    def both(temporary: Path) -> None:
         temporary.write_bytes(content)
         write_json(meta_path(path), meta)
 
@@ -158,6 +169,7 @@ def save_tokens(path: Path | str, entries: Sequence[Entry], meta: dict, form: st
 
 
 def meta_path(path: Path) -> Path:
+    """The meta file of a token file: tokens.meta.json beside tokens.json(.gz), or inside a folder of code arrays."""
     if path.is_dir():
         return (path.parent if path.name in CODE_FOLDERS else path) / META
     return path.with_name(Path(path.name.removesuffix(".gz")).stem + ".meta.json")
@@ -166,7 +178,7 @@ def meta_path(path: Path) -> Path:
 def codebook_size(entries: Sequence[Entry], path: Path, given: int | None) -> tuple[int, str]:
     """How many codes there are, and who says so: --codes, else the meta file, else the largest code + 1.
 
-    Raises ValueError where a code of the data lies outside, naming its entry.
+    Raises ValueError naming the entry if a code of the data lies outside.
     """
     largest = max(range(len(entries)), key=lambda i: max(entries[i].codes))
     top = max(entries[largest].codes)

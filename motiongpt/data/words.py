@@ -1,14 +1,14 @@
-"""The words of captions: which of them say what is done, and whether a sentence uses known ones.
+"""The words of captions: which of them say what is done, and whether training has seen those of a sentence.
 
-For advice to people and for the length of a new sentence: nothing here reaches a model. English endings are stripped
-by rule, without a dictionary; words of other languages compare as they are written.
+This is for advice to people and for the length of a new sentence; nothing here reaches a model. English endings are
+stripped by rule, without a dictionary. Words of other languages are compared as they are written.
 """
 
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-# who does it, and the small words around: they say nothing about the motion
+# who does it, and small words: they say nothing about the motion
 EMPTY = frozenset(
     "a an the this that these those some any one person people human figure character someone somebody man woman "
     "boy girl guy lady he she it they him her them his hers its their theirs himself herself themselves themself "
@@ -24,7 +24,7 @@ LIGHT = frozenset("make makes making take takes taking give gives giving keep ke
 def stem(word: str) -> str:
     """`walks`, `walking`, `walked` -> `walk`; `waving`, `waves` -> `wav`; `sitting` -> `sit`; `carries` -> `carry`.
 
-    Only good for comparing two stems: `wav` is no word. An ending goes only where a vowel stays before it.
+    Stems are for comparing only: `wav` is no word. An ending is stripped only if a vowel stays before it.
     """
     word = word.lower()
     if word.endswith(("ies", "ied")) and len(word) > 4:
@@ -34,18 +34,18 @@ def stem(word: str) -> str:
         if rest != word and len(rest) > 1 and re.search("[aeiouy]", rest) and not (ending == "s" and rest[-1] == "s"):
             word = rest
             break
-    if len(word) > 2 and word[-1] == word[-2]:
+    if len(word) > 2 and word[-1] == word[-2]:  # sitt
         return word[:-1]
     return word[:-1] if len(word) > 2 and word.endswith("e") else word
 
 
 def words(text: str) -> list[str]:
-    """The words and numbers of a sentence, in order, in lower case, without what stands between them."""
+    """The words and numbers of a sentence, in order, in lower case, without spaces and marks."""
     return re.findall(r"[^\W_]+", text.lower())
 
 
 def content_words(text: str) -> list[str]:
-    """The words of a sentence that say something about the motion, in order, in lower case; numbers do not."""
+    """The words of a sentence that say something about the motion, in order, in lower case, without numbers."""
     return [word for word in words(text) if word not in EMPTY and not word.isnumeric()]
 
 
@@ -55,10 +55,10 @@ def stems(captions: Iterable[str]) -> frozenset[str]:
 
 
 def actions(captions: Iterable[str]) -> list[str]:
-    """What the captions say is done, most frequent first: the first content word of each, adverbs in -ly and light
-    verbs aside.
+    """What the captions say is done, most frequent first: the first content word of each caption.
 
-    Forms of one word count together and are shown in their most frequent form: walks 40, walking 12 -> `walks`.
+    Adverbs in -ly and light verbs are passed over. Forms of one word count together and are shown in their most
+    frequent form: walks 40, walking 12 -> `walks`.
     """
     forms: dict[str, Counter] = defaultdict(Counter)
     for text in captions:

@@ -1,4 +1,9 @@
-"""Which clips and captions of a data set are measured."""
+"""Which clips and captions of a data set are measured.
+
+The rules are those of the field's loaders (Guo et al. 2022, Text2MotionDatasetV2 of text-to-motion): a range of
+lengths, a multiple of four frames, and a caption with times is a clip of its own. Unlike those loaders, which cut a
+random piece at every reading, a clip is always measured from its first frame.
+"""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -8,33 +13,40 @@ import numpy as np
 
 from motiongpt.data.motions import SPLITS, MotionDataset
 from motiongpt.data.texts import Caption, by_time
-from motiongpt.evaluation.networks import UNIT, usable_frames
 from motiongpt.evaluation.word_vectors import UNKNOWN, Vocabulary, caption_tokens
 from motiongpt.files.hashes import short_hash
 
-GROUP, CURVE = 32, 10  # R-precision: motions a text is asked to find its own among; the longest list it may name
+UNIT = 4  # frames per movement: the evaluators' two convolutions have stride 2
+GROUP = 32  # R-precision: a text looks for its own motion among so many
+CURVE = 10  # R-precision is plotted for top 1 ... top CURVE
 
 
 @dataclass(frozen=True)
 class Item:
-    """A piece of a clip, (F, D) with F a multiple of 4, and what is said about it."""
+    """A clip or a timed piece of one, (F, D) with F a multiple of 4, and its captions."""
 
     name: str
     features: np.ndarray
     captions: tuple[Caption, ...]
 
 
+def usable_frames(frames: int, max_frames: int) -> int:
+    """How many frames of a clip are measured: a multiple of 4, at most `max_frames`."""
+    return min(frames, max_frames) // UNIT * UNIT
+
+
 def shortest_clip(data: MotionDataset) -> int:
-    """The field's least number of frames: 24 of KIT-ML's, 40 at 20 fps; two seconds elsewhere."""
+    """The field's least number of frames: 24 for KIT-ML, 40 at 20 fps, two seconds at other frame rates."""
     return 24 if data.skeleton.name.startswith("kit") else round(2 * data.fps)
 
 
 def read_items(data: MotionDataset, split: str, min_frames: int, max_frames: int) -> tuple[list[Item], dict[str, str]]:
-    """The pieces of a split that the field's loaders keep; and the others, name -> reason.
+    """The clips of a split that count, and those that do not: name -> reason.
 
-    A clip has from min_frames to max_frames + 3 frames and finite features; the frames over max_frames are cut off. A
-    caption has a letter or a digit; one with times makes an item of its own, ID@start-end. Raises ValueError where
-    fewer than 32 are left, and as of `check_tokens`.
+    A clip counts with min_frames to max_frames + 3 frames, all finite, and with a caption that has a letter or a digit.
+    Frames beyond max_frames are cut off. A caption with times makes an item of its own, named ID@start-end.
+
+    Raises ValueError when fewer than 32 clips are left, and see `check_tokens`.
     """
     usable, dropped = load_clips(data, split)
     items = []
@@ -51,9 +63,10 @@ def read_items(data: MotionDataset, split: str, min_frames: int, max_frames: int
             dropped[clip] = "no caption"
         elif fits(clip, features):
             for (start, end), captions in pieces.items():
-                name = clip if (start, end) == (0, 0) else f"{clip}@{start:g}-{end:g}"
+                whole = (start, end) == (0, 0)
+                name = clip if whole else f"{clip}@{start:g}-{end:g}"
                 piece = captions[0].cut(features, data.fps)
-                if name == clip or fits(name, piece):
+                if whole or fits(name, piece):
                     check_tokens(data, clip, captions)
                     items.append(Item(name, piece[: usable_frames(len(piece), max_frames)], tuple(captions)))
     if len(items) < GROUP:
@@ -66,35 +79,43 @@ def read_items(data: MotionDataset, split: str, min_frames: int, max_frames: int
 
 
 def check_tokens(data: MotionDataset, clip: str, captions: Sequence[Caption]) -> None:
-    """ValueError naming the file whose tokens are not word/POS."""
+    """ValueError naming the caption file if a token in it is not word/POS."""
+    any_words = Vocabulary([UNKNOWN])  # the form of a token does not depend on the words that are known
     for caption in captions:
         try:
-            Vocabulary([UNKNOWN]).encode(caption_tokens(caption))
+            any_words.encode(caption_tokens(caption))
         except ValueError as error:
             raise ValueError(f"{data.folder / 'texts' / clip}.txt: {error}") from None
 
 
 def items_hash(items: Sequence[Item]) -> str:
-    """16 hex digits of the frames and captions that are measured: a changed clip or word is another data set."""
+    """`clips_hash` of items with their captions."""
     return clips_hash((item.name, item.features, item.captions) for item in items)
 
 
 def clips_hash(clips: Iterable[tuple[str, np.ndarray, object]]) -> str:
-    """16 hex digits of what is measured, (name, frames, what is said of them): a changed one is another data set."""
-    return short_hash(f"{name}{x.shape}{said}".encode() + x.tobytes() for name, x, said in clips)
+    """16 hex digits of what is measured: (name, frames, captions). One changed frame or word changes the hash."""
+    return short_hash(f"{name}{x.shape}{captions}".encode() + x.tobytes() for name, x, captions in clips)
 
 
 def other_lists(data: MotionDataset, split: str, clips: int = 1, frames: range = range(1, sys.maxsize)) -> str:
-    """Which other lists have at least `clips` clips of so many `frames`, as the end of an error message; never train,
-    which says what was learnt by heart."""
+    """The end of an error message: other lists with at least `clips` clips whose length is in `frames`.
+
+    Never train: numbers on training clips say what was learnt by heart.
+    """
     there = [name for name in reversed(SPLITS) if name != "train" and (data.folder / f"{name}.txt").is_file()]
-    lists = [name for name in dict.fromkeys([*there, "+".join(reversed(there))]) if name not in ("", split)]
-    others = [name for name in lists if sum(data.frames(clip) in frames for clip in data.ids(name)) >= clips]
-    return "; --split " + " or ".join(others) + " measures others" if others else ""
+    together = "+".join(reversed(there))
+    enough = []
+    for name in dict.fromkeys([*there, together]):
+        if name in ("", split):
+            continue
+        if sum(data.frames(clip) in frames for clip in data.ids(name)) >= clips:
+            enough.append(name)
+    return "; --split " + " or ".join(enough) + " measures others" if enough else ""
 
 
 def load_clips(data: MotionDataset, split: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """`data.load_for_report`, with an error that names another list where this one is missing."""
+    """`data.load_for_report`, with an error that names another list if this one is missing."""
     try:
         return data.load_for_report(split)
     except FileNotFoundError as error:

@@ -1,259 +1,306 @@
-"""Two evaluations compared: the difference of each metric with a 95 % interval, and what else differs.
+"""Two evaluations side by side: for each metric both values, their difference and its 95 % interval.
 
-The two values are those of the reports. Where other clips have a value in one than in the other (not of R-precision,
-whose draws leave other clips out), they are the means over the clips that both have, and the table says so.
+The values are those of the two reports. If a metric has values on other clips in one evaluation than in the other, they
+are means over the clips that both have, and the table says so. R-precision is the exception: the clips that its groups
+leave over are drawn at random.
 
-Intervals are those of the choice of clips. Of what has a value per clip they are a paired bootstrap: clips are drawn
-with repetition, the same ones for both evaluations, and the percentiles of the differences (Efron & Tibshirani 1993),
-moved by the little that the mean over clips is off the report's number, in which clips that more repeats measured count
-more. What is drawn of a clip is its mean over repeats; so of R-precision its hits among the 31 others it was measured
-with: groups are not formed anew, where copies of a clip would meet each other and tie. A reconstruction's numbers are
-means over frames, so long clips count more.
-
-FID has no value per clip, and a bootstrap of it is biased: resamples have fewer clips that differ, so their FID is
-higher (percentiles of 100 clips in 64 dimensions held the truth in 3 of 40 trials). Its interval is a grouped
-jackknife (Shao & Tu 1995): the clips of the first repeat's embeddings are cut into G = 20 random groups, d_g is the
-difference without group g, the variance is (G - 1) / G sum_g (d_g - mean)^2, and the interval is the reports'
-difference +- 2.093 of its roots, Student's t of 19 degrees. It is for the difference that is expected at this N, on
-which FIDs depend, and errs to the wide side (Efron & Stein 1981). Measured on Gaussians, real and written correlated,
-150 trials each at N = 100 and 300 in 16 and 64 dimensions: it held the expected difference in 93 to 98 % where A and B
-are two models, and always where they are two draws of one, where it was 1.25 to 1.4 times as wide as need be.
+An interval says how much the difference depends on which clips were chosen; `intervals` explains the two kinds. It is
+shifted so that its centre is the difference of the reports, in which clips that more repeats measured count slightly
+more. A reconstruction's numbers are means over frames, so long clips count more. Diversity, MultiModality and scores of
+a whole corpus of captions get no interval.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from motiongpt.evaluation.markdown import CAPTIONS, MATCHING, MOTION, matching_line, number, reconstruction_line, table
-from motiongpt.evaluation.qualities import ERRORS, PARAMETERS
+from motiongpt.evaluation.intervals import FID_GROUPS, PERCENTILES, RESAMPLES, bootstrap, fid_half_width
+from motiongpt.evaluation.labels import ALL_LABELS
+from motiongpt.evaluation.markdown import number, protocol_line, report_parts, table
+from motiongpt.evaluation.report import write_text
 from motiongpt.files.folders import check_report_folder, output_path
 from motiongpt.files.hashes import file_hash
-from motiongpt.files.store import read_json, read_tensors, write_atomic, write_json
-from motiongpt.metrics.embeddings import frechet, spread
+from motiongpt.files.store import read_json, read_tensors, write_json
 
-ALL_LABELS = MATCHING | MOTION | CAPTIONS | ERRORS | PARAMETERS
-SAME = {
-    "what": "they measure different things", "evaluator_hash": "each evaluator has a scale of its own",
-    "packing": "the evaluator read lengths in another way", "split": "they measured different clips",
+MUST_AGREE = {
+    "what": "they measure different things",
+    "evaluator_hash": "each evaluator has a scale of its own",
+    "packing": "the evaluator read lengths in another way",
+    "split": "they measured different clips",
     "data_hash": "frames or captions are not the same",
-}  # fmt: skip
-"""What two evaluations must share, and why."""
-RESAMPLES = 10_000
-FID_GROUPS, STUDENT = 20, 2.093  # 97.5 % of Student's t with 19 degrees of freedom
-WHOLE = "it is of the whole set, clips have no value of their own"
+}
+"""Protocol entries that two evaluations must share, and why."""
+
+OF_WHOLE_SET = "it is of the whole set, clips have no value of their own"
+NOT_IN_BOTH = "it was not measured in both, on a clip in common"
+CUT_FID = "with the length policy cut the real motions are cut too, so the two have different ones"
+
+
+# 1) Reading two evaluations.
 
 
 def read_parts(folder: Path) -> dict[str, dict]:
-    """ "reconstruction" and "matching", what an evaluation folder has of them: protocol, clips, and `points`, name ->
-    number. Raises FileNotFoundError or ValueError naming the folder."""
-    report = read_json(Path(folder) / "report.json")
-    plain = report.get("what") == "vqvae"
-    parts = {"reconstruction": report} if plain else {"matching": report}
-    parts |= {"matching": report["matching"]} if plain and "matching" in report else {}
-    for part in parts.values():
-        try:
-            _line(part["protocol"])
-            rows = {} if "metrics" in part else part["rows"]
-            row = rows["model" if "model" in rows else "reconstruction"] if rows else {}
-            points = part.get("metrics") or {name: value and value["mean"] for name, value in row.items()}
-            part |= {"points": points, "clips": dict(part["clips"])}
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{folder}/report.json is of another version (no {error}); evaluate it again") from error
-    return parts
+    """The parts of an evaluation folder by name ("reconstruction", "matching"), each with `points`: metric -> value.
+
+    Raises FileNotFoundError, or ValueError naming the folder.
+    """
+    parts = report_parts(read_json(Path(folder) / "report.json"))
+    try:
+        return {name: part | {"points": _points(part), "clips": dict(part["clips"])} for name, part in parts.items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{folder}/report.json is of another version (no {error}); evaluate it again") from error
+
+
+def _points(part: dict) -> dict[str, float | None]:
+    """Metric -> the value in the report. KeyError if the report lacks an entry that a comparison needs."""
+    protocol_line(part["protocol"])
+    if "metrics" in part:
+        return part["metrics"]
+    row = part["rows"]["model" if "model" in part["rows"] else "reconstruction"]
+    return {name: value and value["mean"] for name, value in row.items()}
 
 
 def read_vectors(folder: Path, part: dict) -> dict[str, Tensor]:
-    """The embeddings beside a report. Raises FileNotFoundError, or ValueError where they are of another one."""
+    """The embeddings beside a report. Raises FileNotFoundError, or ValueError if they belong to another report."""
     path = Path(folder) / "embeddings.safetensors"
-    vectors, known = read_tensors(path), part.get("embeddings_hash")
-    if {len(x) for x in vectors.values()} != {len(part["clips"])} or (known and file_hash(path) != known):
+    vectors = read_tensors(path)
+    known = part.get("embeddings_hash")
+    sizes = {len(x) for x in vectors.values()}
+    if sizes != {len(part["clips"])} or (known and file_hash(path) != known):
         raise ValueError(f"{path} is not that of report.json beside it; evaluate it again")
     return vectors
 
 
-def bootstrap(values: np.ndarray, weights: np.ndarray, rng: np.random.Generator, resamples: int) -> np.ndarray:
-    """Weighted means (resamples, S, K) of values (S, N, K) over clips drawn with repetition, the same ones for all.
-
-    `weights` (S, N, K) are 0 where there is no value; a mean is NaN where none was drawn.
-    """
-    _, N, K = values.shape
-    sides = np.concatenate([values * weights, weights], axis=2)
-    means = []
-    for first in range(0, resamples, 500):  # a bounded piece of memory at a time
-        rows = min(500, resamples - first)
-        drawn = rng.integers(N, size=(rows, N)) + N * np.arange(rows)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=rows * N).reshape(rows, N)
-        sums = np.stack([counts @ side for side in sides], axis=1)
-        with np.errstate(invalid="ignore"):
-            means.append(sums[..., :K] / sums[..., K:])
-    return np.concatenate(means)
-
-
-def fid_half_width(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor], rng: np.random.Generator) -> float:
-    """Half of the 95 % interval of FID of b minus that of a, each a pair (real, written) of (N, D): see above.
-
-    Both leave out the same groups, and share one `spread` of the real motions where those are the same.
-    """
-    shared, differences = torch.equal(a[0], b[0]), []
-    group = torch.from_numpy(rng.permutation(len(a[0])) % FID_GROUPS)
-    for g in range(FID_GROUPS):
-        kept = group != g
-        real = spread(a[0][kept])
-        first = frechet(real, spread(a[1][kept]))
-        differences.append(frechet(real if shared else spread(b[0][kept]), spread(b[1][kept])) - first)
-    return STUDENT * float(np.sqrt((FID_GROUPS - 1) * np.var(differences)))
-
-
-def clip_rows(parts: Sequence[dict], rng: np.random.Generator, resamples: int) -> tuple[dict, dict[str, str]]:
-    """Rows of `compare` by bootstrap over the clips of two parts, of the whole set without one; and what is left out,
-    name -> why."""
-    clips, points = [list(x["clips"].values()) for x in parts], [x["points"] for x in parts]
-    has = [{name for clip in x for name in ALL_LABELS if clip.get(name) is not None} for x in clips]
-    names = [name for name in ALL_LABELS if name in has[0] & has[1]]
-    values = np.array([[[c.get(n) for n in names] for c in x] for x in clips], dtype=float)  # None becomes NaN
-    known = np.isfinite(values)
-    both, same = known.all(0), (known[0] == known[1]).all(0)
-    roots = np.array([name.endswith("_rmse") for name in names], dtype=bool)  # roots of means of squares
-    values = np.where(both, np.where(roots, values**2, values), 0.0)
-    # frames: what is a mean over frames, so that a clip counts as in the report
-    frames = [[c["frames"] if "metrics" in x else 1 for c in x["clips"].values()] for x in parts]
-    weights = both * np.array(frames, dtype=float)[..., None]
-    keep = np.flatnonzero(both.any(0))
-    draws = bootstrap(values[..., keep], weights[..., keep], rng, resamples)
-    means = (values * weights)[..., keep].sum(1) / weights[..., keep].sum(1)
-    draws, means = (np.where(roots[keep], np.sqrt(x), x) for x in (draws, means))
-    percentiles = np.nanpercentile(draws[:, 1] - draws[:, 0], [2.5, 97.5], axis=0) - (means[1] - means[0])
-    rows, left_out = {}, {}
-    for k, name, offsets in zip(keep, np.array(names)[keep].tolist(), percentiles.T, strict=True):
-        ends = [x.get(name) for x in points]
-        as_reported = None not in ends and (same[k] or name.startswith("r_precision"))
-        ends = ends if as_reported else means[:, list(keep).index(k)]
-        rows[name] = _difference(*ends, offsets) | ({} if as_reported else {"clips": int(both[:, k].sum())})
-    for name in ALL_LABELS:
-        ends = [x.get(name) for x in points]
-        if name in rows or name == "fid" or ends == [None, None] or _meaningless(name, parts[0]["protocol"]):
-            continue
-        left_out[name] = "it was not measured in both, on a clip in common"
-        if None not in ends and name not in has[0] | has[1]:
-            rows[name], left_out[name] = _difference(*ends), WHOLE
-    return rows, left_out
-
-
-def _line(protocol: dict) -> str:
-    return (matching_line if "evaluator" in protocol else reconstruction_line)(protocol)
-
-
-def _meaningless(name: str, protocol: dict) -> bool:
-    return name == "diversity" and protocol.get("what") == "m2t"  # of the real motions: the model wrote sentences
+def check_comparable(a: Path, b: Path, first: dict, second: dict) -> None:
+    """ValueError if the same part of two evaluations differs in `MUST_AGREE` or in its clips."""
+    clips = [list(part["clips"]) for part in (first, second)]
+    if len(clips[0]) != len(clips[1]):
+        numbers = f"{len(clips[0])} and {len(clips[1])}"
+        raise ValueError(f"{a} and {b} cannot be compared: they measured {numbers} clips; give both the same --clips")
+    for name, why in MUST_AGREE.items():
+        ours, theirs = first["protocol"].get(name), second["protocol"].get(name)
+        if ours != theirs:
+            raise ValueError(f"{a} and {b} cannot be compared: {name} is {ours} and {theirs}, {why}")
+    if clips[0] != clips[1]:
+        raise ValueError(f"{a} and {b} cannot be compared: they measured different clips")
 
 
 def protocol_differences(a: dict, b: dict) -> dict[str, list]:
-    """What is not the same in two protocols: name -> [value of a, value of b]; None where one has no such entry."""
-    a, b = ({**x, **{f"sampling {name}": value for name, value in x.get("sampling", {}).items()}} for x in (a, b))
-    names = [name for name in {**a, **b} if name not in ("sampling", "evaluator")]  # a hash says which evaluator
-    return {name: [a.get(name), b.get(name)] for name in names if a.get(name) != b.get(name)}
+    """Entries that differ between two protocols: name -> [value of a, value of b]; None for an entry one lacks."""
+
+    def flat(protocol: dict) -> dict:
+        # the evaluator's text is left out: its hash says which one it is
+        entries = {name: value for name, value in protocol.items() if name not in ("sampling", "evaluator")}
+        return entries | {f"sampling {name}": value for name, value in protocol.get("sampling", {}).items()}
+
+    ours, theirs = flat(a), flat(b)
+    return {name: [ours.get(name), theirs.get(name)] for name in ours | theirs if ours.get(name) != theirs.get(name)}
+
+
+# 2) The rows of a comparison.
+
+
+def difference_row(a: float, b: float, offsets: Sequence[float] | None = None) -> dict[str, float | bool | None]:
+    """A row of the comparison; the interval ends at `offsets` from the difference, None: there is no interval."""
+    row = {"a": float(a), "b": float(b), "difference": float(b - a), "low": None, "high": None, "zero_inside": None}
+    if offsets is None:
+        return row
+    low, high = (float(b - a + offset) for offset in offsets)
+    return row | {"low": low, "high": high, "zero_inside": low <= 0 <= high}
+
+
+def _has_values(part: dict) -> set[str]:
+    """Metrics that at least one clip has a value of."""
+    return {name for clip in part["clips"].values() for name in ALL_LABELS if clip.get(name) is not None}
+
+
+def _clip_values(part: dict, names: Sequence[str]) -> np.ndarray:
+    """(N, K) values of the clips; NaN for a missing one."""
+    return np.array([[clip.get(name) for name in names] for clip in part["clips"].values()], dtype=float)
+
+
+def _clip_weights(part: dict) -> np.ndarray:
+    """(N,) how much a clip counts: a reconstruction's means are over frames, other means over clips."""
+    return np.array([clip["frames"] if "metrics" in part else 1 for clip in part["clips"].values()], dtype=float)
+
+
+def bootstrap_rows(first: dict, second: dict, rng: np.random.Generator, resamples: int) -> dict[str, dict]:
+    """Rows of the metrics that both parts have a value of on at least one common clip."""
+    # 1) The metrics of both, with the clips that have a value in both.
+    parts = (first, second)
+    in_both = _has_values(first) & _has_values(second)
+    names = [name for name in ALL_LABELS if name in in_both]
+    values = np.stack([_clip_values(part, names) for part in parts])  # (2, N, K)
+    known = np.isfinite(values)
+    common = known.all(0)  # (N, K)
+    measured = common.any(0)
+    names = [name for name, any_clip in zip(names, measured, strict=True) if any_clip]
+    values = values[..., measured]
+    known = known[..., measured]
+    common = common[:, measured]
+    same_clips = (known[0] == known[1]).all(0)  # (K,)
+
+    # 2) Means and their draws. An RMSE is the root of a mean: squares are averaged, and every mean gets its root.
+    roots = np.array([name.endswith("_rmse") for name in names], dtype=bool)
+    values = np.where(common, np.where(roots, values**2, values), 0.0)
+    weights = common * np.stack([_clip_weights(part) for part in parts])[..., None]
+    means = (values * weights).sum(1) / weights.sum(1)  # (2, K)
+    draws = bootstrap(values, weights, rng, resamples)  # (resamples, 2, K)
+    means = np.where(roots, np.sqrt(means), means)
+    draws = np.where(roots, np.sqrt(draws), draws)
+    offsets = np.nanpercentile(draws[:, 1] - draws[:, 0], PERCENTILES, axis=0) - (means[1] - means[0])  # (2, K)
+
+    # 3) Rows: the reports' values if they are of the same clips.
+    rows = {}
+    for k, name in enumerate(names):
+        ends = [part["points"].get(name) for part in parts]
+        if None not in ends and (same_clips[k] or name.startswith("r_precision")):
+            rows[name] = difference_row(*ends, offsets[:, k])
+        else:
+            rows[name] = difference_row(*means[:, k], offsets[:, k]) | {"clips": int(common[:, k].sum())}
+    return rows
+
+
+def whole_set_rows(first: dict, second: dict, done: Mapping[str, dict]) -> tuple[dict[str, dict], dict[str, str]]:
+    """Rows of metrics without values per clip, and why a metric has no row or no interval (name -> reason).
+
+    `done` are the rows with intervals; FID is left to `fid_row`.
+    """
+    in_one = _has_values(first) | _has_values(second)
+    rows = {}
+    left_out = {}
+    for name in ALL_LABELS:
+        ends = [part["points"].get(name) for part in (first, second)]
+        # m2t wrote sentences, so its Diversity is that of the real motions
+        meaningless = name == "diversity" and first["protocol"].get("what") == "m2t"
+        if name in done or name == "fid" or ends == [None, None] or meaningless:
+            continue
+        if None not in ends and name not in in_one:
+            rows[name] = difference_row(*ends)
+            left_out[name] = OF_WHOLE_SET
+        else:
+            left_out[name] = NOT_IN_BOTH
+    return rows, left_out
+
+
+def fid_row(a: Path, b: Path, first: dict, second: dict, rng: np.random.Generator) -> tuple[dict | None, str | None]:
+    """The row of FID, or the reason why there is none; both are None if an evaluation has no FID."""
+    vectors_a = _real_and_written(read_vectors(a, first))
+    vectors_b = _real_and_written(read_vectors(b, second))
+    policies = {part["protocol"].get("length_policy") for part in (first, second)}
+    if len(policies) == 2 and "cut" in policies:
+        return None, CUT_FID
+    ends = [part["points"].get("fid") for part in (first, second)]
+    if None in ends:
+        return None, None
+    half = fid_half_width(vectors_a, vectors_b, rng)
+    return difference_row(*ends, (-half, half)), None
+
+
+def _real_and_written(vectors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """The embeddings that FID compares."""
+    return vectors.get("real_cut", vectors["real"]), vectors.get("model", vectors.get("reconstruction"))
 
 
 def compare(a: Path, b: Path, seed: int = 0, resamples: int = RESAMPLES) -> dict:
-    """B minus A of two evaluation folders: metric -> values, difference, its 95 % interval over clips, and whether 0 is
-    inside; None where it has no interval. Of two tokenizers the reconstruction, and with an evaluator what that says.
-    FID is left out between the length policy `cut` and another.
+    """B minus A of two evaluation folders, the content of comparison.json.
 
-    Raises ValueError where the two cannot be compared: not `SAME`, or not the same clips.
+    `rows`: metric -> a, b, difference, low and high of the interval, and whether 0 is inside; None without an interval.
+    Two tokenizers are compared by reconstruction, and by their evaluator if both have one. FID is left out between the
+    length policy "cut" and another.
+
+    Raises ValueError if the two cannot be compared: they differ in `MUST_AGREE` or in their clips.
     """
     if Path(a).resolve() == Path(b).resolve():
         raise ValueError(f"--compare takes two evaluations, got {a} twice")
     if seed < 0:
         raise ValueError(f"--seed must be 0 or more, got {seed}")
-    found = [read_parts(a), read_parts(b)]
-    if not (names := [name for name in found[0] if name in found[1]]):
+    parts_a, parts_b = read_parts(a), read_parts(b)
+    names = [name for name in parts_a if name in parts_b]
+    if not names:
         raise ValueError(f"{a} and {b} cannot be compared: one is of a tokenizer alone, the other of a language model")
-    rng, rows, left_out = np.random.default_rng(seed), {}, {}
-    for part in names:
-        first, second = pair = [x[part] for x in found]
-        clips = [list(x["clips"]) for x in pair]
-        if len(clips[0]) != len(clips[1]):
-            numbers = " and ".join(str(len(x)) for x in clips)
-            raise ValueError(
-                f"{a} and {b} cannot be compared: they measured {numbers} clips; give both the same --clips"
-            )
-        for name, why in SAME.items():
-            values = [x["protocol"].get(name) for x in pair]
-            if values[0] != values[1]:
-                raise ValueError(f"{a} and {b} cannot be compared: {name} is {values[0]} and {values[1]}, {why}")
-        if clips[0] != clips[1]:
-            raise ValueError(f"{a} and {b} cannot be compared: they measured different clips")
-        more, missing = clip_rows(pair, rng, resamples)
-        rows, left_out = rows | more, left_out | missing
-    fid, protocols = [x["points"].get("fid") for x in pair], [x["protocol"] for x in pair]
-    if part == "matching":
-        vectors = [_pair(read_vectors(*x)) for x in zip((a, b), pair, strict=True)]
-        policies = {x.get("length_policy") for x in protocols}
-        if len(policies) == 2 and "cut" in policies:
-            left_out["fid"] = "with the length policy cut the real motions are cut too, so the two have different ones"
-        elif None not in fid:
-            half = fid_half_width(*vectors, rng)
-            rows["fid"] = _difference(*fid, (-half, half))
-    a, b = ([x[part]["protocol"] for part in names] for x in found)
-    return {"a": a, "b": b, "differs": protocol_differences(*protocols), "seed": seed,
-            "resamples": resamples, "fid_groups": FID_GROUPS if "fid" in rows else None,
-            "rows": {name: rows[name] for name in ALL_LABELS if name in rows}, "left_out": left_out}  # fmt: skip
+    pairs = {name: (parts_a[name], parts_b[name]) for name in names}
+    for pair in pairs.values():
+        check_comparable(a, b, *pair)
+
+    rng = np.random.default_rng(seed)
+    rows: dict[str, dict] = {}
+    left_out: dict[str, str] = {}
+    for pair in pairs.values():
+        from_clips = bootstrap_rows(*pair, rng, resamples)
+        from_set, without = whole_set_rows(*pair, from_clips)
+        rows |= from_clips | from_set
+        left_out |= without
+    if "matching" in pairs:
+        row, reason = fid_row(a, b, *pairs["matching"], rng)
+        rows |= {"fid": row} if row else {}
+        left_out |= {"fid": reason} if reason else {}
+
+    protocols = {name: [part["protocol"] for part in pair] for name, pair in pairs.items()}
+    last = protocols[names[-1]]  # "matching" if there is one: it names the same weights, and how they were measured
+    return {
+        "a": [ours for ours, _ in protocols.values()],
+        "b": [theirs for _, theirs in protocols.values()],
+        "differs": protocol_differences(*last),
+        "seed": seed,
+        "resamples": resamples,
+        "fid_groups": FID_GROUPS if "fid" in rows else None,
+        "rows": {name: rows[name] for name in ALL_LABELS if name in rows},
+        "left_out": left_out,
+    }
 
 
-def _pair(vectors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """The real embeddings and those compared with them."""
-    return vectors.get("real_cut", vectors["real"]), vectors.get("model", vectors.get("reconstruction"))
+# 3) As text and as files.
 
 
-def _difference(a: float, b: float, offsets: Sequence[float] | None = None) -> dict[str, float | bool | None]:
-    """Values, difference, and the ends of its interval, which are `offsets` from it."""
-    row = {"a": float(a), "b": float(b), "difference": float(b - a), "low": None, "high": None, "zero_inside": None}
-    if offsets is None:
-        return row
-    low, high = (float(b - a + x) for x in offsets)
-    return row | {"low": low, "high": high, "zero_inside": low <= 0 <= high}
+def _row_cells(name: str, row: dict) -> list[str]:
+    ends = [number(row[key]) for key in ("a", "b", "difference")]
+    if row["low"] is None:
+        return [ALL_LABELS[name], *ends, "-", "-"]
+    inside = "yes" if row["zero_inside"] else "no"
+    return [ALL_LABELS[name], *ends, f"{number(row['low'])} to {number(row['high'])}", inside]
 
 
 def comparison_markdown(comparison: dict) -> str:
     """The table of `compare`, what differs between the two, and their protocol lines."""
-    rows = [
-        [ALL_LABELS[name], *(number(x[key]) for key in ("a", "b", "difference")),
-         *(("-", "-") if x["low"] is None
-           else (f"{number(x['low'])} to {number(x['high'])}", "yes" if x["zero_inside"] else "no"))]
-        for name, x in comparison["rows"].items()
-    ]  # fmt: skip
-    lines = ["# Comparison", "", *table(["", "A", "B", "B - A", "95 % interval", "0 inside"], rows), ""]
+    rows, left_out = comparison["rows"], comparison["left_out"]
+    cells = [_row_cells(name, row) for name, row in rows.items()]
+    lines = ["# Comparison", "", *table(["", "A", "B", "B - A", "95 % interval", "0 inside"], cells), ""]
     fid = f"; FID: jackknife of {comparison['fid_groups']} groups, first repeat" if comparison["fid_groups"] else ""
     lines += [f"Paired bootstrap over clips, {comparison['resamples']} resamples{fid}; seed {comparison['seed']}.", ""]
-    for name, x in comparison["rows"].items():
-        lines += [f"{ALL_LABELS[name]}: of the {x['clips']} clips that both have one of.", ""] if "clips" in x else []
-    for why in dict.fromkeys(comparison["left_out"].values()):
-        names = [name for name, reason in comparison["left_out"].items() if reason == why]
-        what = "No interval of " if names[0] in comparison["rows"] else "No "
-        lines += [f"{what}{', '.join(ALL_LABELS[name] for name in names)}: {why}.", ""]
+    for name, row in rows.items():
+        if "clips" in row:
+            lines += [f"{ALL_LABELS[name]}: over the {row['clips']} clips that have a value in both.", ""]
+    for reason in dict.fromkeys(left_out.values()):
+        names = [name for name, why in left_out.items() if why == reason]
+        what = "No interval for" if names[0] in rows else "No"
+        lines += [f"{what} {', '.join(ALL_LABELS[name] for name in names)}: {reason}.", ""]
     if fid and comparison["a"][-1]["fid_few"]:
-        lines += ["**FID with N <= D: it depends on N, and so does its difference. The interval is for this N.**", ""]
+        warning = "FID with N <= D: it depends on N, and so does its difference. The interval is for this N."
+        lines += [f"**{warning}**", ""]
     if comparison["differs"]:
-        rows = [[name, *map(str, values)] for name, values in comparison["differs"].items()]
-        lines += ["Not the same in both:", "", *table(["", "A", "B"], rows), ""]
+        cells = [[name, *map(str, values)] for name, values in comparison["differs"].items()]
+        lines += ["What differs between the two:", "", *table(["", "A", "B"], cells), ""]
     else:
         lines += ["Both were measured by the same protocol, on the same weights.", ""]
-    return "\n".join([*lines, *(f"{n.upper()}: {_line(p)}.\n" for n in "ab" for p in comparison[n])])
+    for side in ("a", "b"):
+        lines += [f"{side.upper()}: {protocol_line(protocol)}.\n" for protocol in comparison[side]]
+    return "\n".join(lines)
 
 
-def report_comparison(a: Path, b: Path, out: Path | str | None = None, **how: int) -> str:
-    """`comparison_markdown` of `compare`; with `out` it is in comparison.md there too, and all in comparison.json."""
-    folder = None if out is None else output_path(out, "--out", folder=True)
-    if folder is not None:
-        check_report_folder(folder)
-    comparison = compare(a, b, **how)
+def report_comparison(
+    a: Path, b: Path, out: Path | str | None = None, seed: int = 0, resamples: int = RESAMPLES
+) -> str:
+    """`comparison_markdown` of `compare`; `out` names a folder for comparison.md and comparison.json."""
+    if out is None:
+        return comparison_markdown(compare(a, b, seed, resamples))
+    folder = output_path(out, "--out", folder=True)
+    check_report_folder(folder)
+    comparison = compare(a, b, seed, resamples)
     text = comparison_markdown(comparison)
-    if folder is None:
-        return text
     paths = folder / "comparison.json", folder / "comparison.md"
     write_json(paths[0], comparison)
-    write_atomic(paths[1], lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_text(paths[1], text)
     return f"{text}\nwrote {paths[0]} {paths[1]}"

@@ -1,9 +1,9 @@
-"""Evaluators: matching networks with normalisation and words, by which the field measures text to motion.
+"""Evaluators: the matching networks of `networks` with normalisation and words; the field measures text to motion so.
 
-The networks are in `matching.py`. An evaluator is a folder, of one of two kinds:
+An evaluator is a folder, of one of two kinds:
 
     checkpoints/t2m/   text_mot_match/model/finest.tar, Comp_v6_KLD01/meta/{mean,std}.npy (KIT-ML: Comp_v6_KLD005);
-                       its word vectors are in a folder of their own (`word_vectors.py`)
+                       its word vectors are in a folder of their own, see `word_vectors`
     ours               config.json, model.safetensors (with the word vectors), words.json, Mean.npy, Std.npy
 """
 
@@ -14,113 +14,40 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from motiongpt import __version__
 from motiongpt.body.skeletons import Skeleton, load_skeleton, save_skeleton
 from motiongpt.config import EvaluatorConfig
-from motiongpt.data.batches import pad_motions
-from motiongpt.evaluation.networks import (
-    UNIT,
-    MatchingNetwork,
-    MovementConvEncoder,
-    pad_captions,
-    pad_clips,
-    usable_frames,
+from motiongpt.data.batches import by_length, pad_motions
+from motiongpt.evaluation.clips import UNIT, usable_frames
+from motiongpt.evaluation.networks import MatchingNetwork, pad_captions, pad_clips
+from motiongpt.evaluation.published import (
+    PUBLISHED_BIAS,
+    PUBLISHED_FILE,
+    PUBLISHED_STATS,
+    check_tensors,
+    published_stats,
+    read_published,
 )
 from motiongpt.evaluation.word_vectors import Vocabulary, glove_hash, read_glove
 from motiongpt.features.humanml3d import skeleton_of_width
 from motiongpt.features.normalizer import Normalizer
 from motiongpt.features.representations import Representation, get_representation
-from motiongpt.files.arrays import load_array
 from motiongpt.files.hashes import short_hash
 from motiongpt.files.store import read_json, read_tensors, tensors_hash, write_json, write_tensors
-from motiongpt.files.unpickle import load_pickle
-from motiongpt.weights.checks import Unfilled, check_total
+from motiongpt.weights.checks import Unfilled
 
-PUBLISHED_FILE = Path("text_mot_match", "model", "finest.tar")
-PUBLISHED_STATS = "Comp_v6_KLD0*/meta"
-PUBLISHED_BIAS = 25.0
-PARTS = ("movement_encoder", "motion_encoder", "text_encoder")
-NOT_NEEDED = {"epoch", "iter", "opt_text_encoder", "opt_motion_encoder"}  # what training left in the published file
 PACKINGS = {
     "guo": "each clip at its own length, as Guo et al. and most papers",
     "openmotionlab": "the GRU runs over the batch's padding, as MotionGPT of OpenMotionLab; depends on the batch",
 }
 
 
-def _account(expected: nn.Module, tensors: dict[str, Any], source: Path | str) -> dict[str, Tensor]:
-    """The tensors as float32 if they are exactly those of the module; ValueError naming those that are not."""
-    for name, value in tensors.items():
-        if not isinstance(value, Tensor) or not value.is_floating_point():
-            raise ValueError(f"{source}: {name} is not a tensor of floating-point numbers")
-    shapes = [{name: value.shape for name, value in state.items()} for state in (expected.state_dict(), tensors)]
-    check_total(*shapes, source)
-    # copies: in torch's own memory, which is aligned, the same numbers give the same sums
-    return {name: value.to(torch.float32, copy=True) for name, value in tensors.items()}
-
-
-def _part(content: Any, name: str, path: Path) -> dict[str, Tensor]:
-    if not isinstance(content, dict) or not isinstance(content.get(name), dict):
-        keys = ", ".join(map(str, list(content)[:6])) if isinstance(content, dict) else type(content).__name__
-        raise ValueError(f"{path} has no {name}; it holds: {keys}")
-    return content[name]
-
-
-def _sizes(tensors: dict[str, Any], path: Path, **keys: str) -> dict[str, Any]:
-    """Shapes of some tensors by a name of ours; ValueError naming one that is missing."""
-    for key in keys.values():
-        if getattr(tensors.get(key), "ndim", 0) < 2:
-            raise ValueError(f"{path}: {key} is missing or no matrix")
-    return {name: tuple(tensors[key].shape) for name, key in keys.items()}
-
-
-def load_movement_encoder(path: Path | str) -> MovementConvEncoder:
-    """The encoder of a decomposed checkpoint (Decomp_SP001_SM001_H512/model/latest.tar), which training starts from.
-
-    Of the file's other parts nothing is used (decoder, discriminator, optimiser states). Errors as of `load_pickle`,
-    and ValueError naming tensors that do not fit.
-    """
-    path = Path(path)
-    tensors = _part(load_pickle(path), "movement_enc", path)
-    sizes = _sizes(tensors, path, first="main.0.weight", out="out_net.weight")
-    encoder = MovementConvEncoder(sizes["first"][1], sizes["first"][0], sizes["out"][0])
-    encoder.load_state_dict(_account(encoder, tensors, path))
-    return encoder
-
-
-def read_published(path: Path) -> tuple[EvaluatorConfig, dict[str, Tensor]]:
-    """Widths and tensors, by our names, of a finest.tar; every tensor in it is accounted for, or it is a ValueError."""
-    content = load_pickle(path)
-    parts = {name: _part(content, name, path) for name in PARTS}
-    if unknown := sorted(set(content) - set(PARTS) - NOT_NEEDED):
-        raise ValueError(f"{path} holds {', '.join(map(str, unknown))}, which is no part of the matching networks")
-    tensors = {f"{part}.{key}": value for part, state in parts.items() for key, value in state.items()}
-    sizes = _sizes(
-        tensors, path, first="movement_encoder.main.0.weight", movement="movement_encoder.out_net.weight",
-        motion="motion_encoder.input_emb.weight", out="motion_encoder.output_net.3.weight",
-        text="text_encoder.input_emb.weight",
-    )  # fmt: skip
-    config = EvaluatorConfig(
-        feature_dim=sizes["first"][1] + 4, contacts=4, movement_width=sizes["first"][0],
-        movement_dim=sizes["movement"][0], motion_width=sizes["motion"][0], embedding_dim=sizes["out"][0],
-        text_width=sizes["text"][0], word_dim=sizes["text"][1], feature_bias=PUBLISHED_BIAS, objective="contrastive",
-    )  # fmt: skip
-    return config, tensors
-
-
-def _published_stats(folder: Path) -> Normalizer:
-    names = [("mean.npy", "std.npy"), ("Mean.npy", "Std.npy")]
-    pair = next((p for p in names if all((folder / name).is_file() for name in p)), None)
-    if pair is None:
-        raise FileNotFoundError(f"no mean.npy and std.npy in {folder}; they are in Comp_v6_KLD01/meta (KIT-ML: KLD005)")
-    return Normalizer(*(load_array(folder / name, 1) for name in pair))
-
-
 class Evaluator:
-    """The matching networks with their normalisation and words: clips and captions in, embeddings (N, D) out.
+    """The matching networks with their normalisation and words: clips and captions in, embeddings (N, E) out.
 
-    `facts` are what config.json says about the training (data hash, seed ...). `hash`, once loaded, is `identity`.
+    `facts` is what config.json says about the training (data hash, seed ...). `hash` is `identity` once loaded.
     """
 
     def __init__(
@@ -139,9 +66,15 @@ class Evaluator:
         widths = {network.config.feature_dim, representation.dim, len(normalizer.mean)}
         if len(widths) > 1:
             raise ValueError(f"networks, representation {representation.name} and statistics differ in width: {widths}")
-        self.network, self.vocabulary, self.normalizer = network, vocabulary, normalizer
-        self.skeleton, self.fps, self.representation = skeleton, fps, representation
-        self.packing, self.facts, self.hash = packing, facts or {}, ""
+        self.network = network
+        self.vocabulary = vocabulary
+        self.normalizer = normalizer
+        self.skeleton = skeleton
+        self.fps = fps
+        self.representation = representation
+        self.packing = packing
+        self.facts = facts or {}
+        self.hash = ""
 
     @property
     def config(self) -> EvaluatorConfig:
@@ -152,8 +85,8 @@ class Evaluator:
         return self.network.words.weight.device
 
     def identity(self) -> str:
-        """16 hex digits over what decides an embedding but the packing: weights, word vectors, words, mean, deviation,
-        config. A published evaluator and its copy of ours have the same."""
+        """16 hex digits of all that decides an embedding except the packing: weights, word vectors, words, mean,
+        deviation, config. A published evaluator and the folder that `save` makes of it have the same."""
         stats = {"mean": torch.from_numpy(self.normalizer.mean), "std": torch.from_numpy(self.normalizer.std)}
         rest = json.dumps([self.config.to_dict(), self.vocabulary.words], sort_keys=True)
         return short_hash([tensors_hash(self.network.state_dict() | stats).encode(), rest.encode()])
@@ -182,14 +115,16 @@ class Evaluator:
             packing: a key of PACKINGS; default: what the folder says, guo for a published one.
             stats: folder of mean.npy and std.npy, for a published one whose meta/ is elsewhere.
 
-        Raises FileNotFoundError, or ValueError naming the file, also where mean and deviation are another pair than
-        the networks were trained with.
+        Raises FileNotFoundError, or ValueError naming the file. Mean and deviation must be the pair that the networks
+        were trained with.
         """
         folder = Path(folder)
         if (folder / PUBLISHED_FILE).is_file():
             evaluator = cls._load_published(folder, glove, packing or "guo", stats)
         elif glove is not None or stats is not None:
-            raise ValueError(f"{folder} holds no {PUBLISHED_FILE}; word vectors and statistics are only for such a one")
+            raise ValueError(
+                f"{folder} holds no {PUBLISHED_FILE}; --glove and --evaluator-stats are for a published evaluator"
+            )
         else:
             evaluator = cls._load_own(folder, packing)
         evaluator.hash = evaluator.identity()
@@ -215,7 +150,7 @@ class Evaluator:
                 f"{folder} has {len(found)} folders {PUBLISHED_STATS}, expected one: this evaluator's; name another "
                 "(--evaluator-stats)"
             )
-        normalizer = _published_stats(found[0])
+        normalizer = published_stats(found[0])
         normalizer.check_pair(representation, PUBLISHED_BIAS, found[0])
         network = _fill(config, tensors | {"words.weight": torch.from_numpy(vectors)}, path)
         facts = {"glove": glove_hash(glove)}
@@ -249,7 +184,7 @@ class Evaluator:
         return cls(network, vocabulary, normalizer, skeleton, content["fps"], representation, packing, facts)
 
     def save(self, folder: Path | str) -> None:
-        """Write a folder of ours, also of a published one; `load` reads it without GloVe."""
+        """Write the folder that is called ours above; `load` reads it without GloVe."""
         folder = Path(folder)
         write_tensors(folder / "model.safetensors", self.network.state_dict())
         write_json(folder / "words.json", self.vocabulary.words, indent=None)
@@ -264,24 +199,26 @@ class Evaluator:
     def embed_motion(
         self, clips: Sequence[np.ndarray | Tensor], lengths: Sequence[int] | None = None, batch_size: int = 32
     ) -> Tensor:
-        """Clips (F_i, D) in their own units, or a padded batch (N, F, D) and its lengths -> (N, 512) on the CPU.
+        """Clips (F_i, D) in their own units, or a padded batch (N, F, D) and its lengths -> (N, E) on the CPU.
 
-        Of each clip its first `usable_frames` count. Rows are in the order of the clips; with the packing `guo` a row
-        does not depend on the others. `openmotionlab` pads each batch_size clips in a row to the longest of them.
-        Raises ValueError for a clip shorter than 4 frames, of another width, or with NaN.
+        The first `usable_frames` of a clip count. Rows are in the order of the clips. With the packing `guo` a row does
+        not depend on the others; `openmotionlab` pads every batch_size clips in a row to the longest of them.
+        Raises ValueError for a clip that is shorter than 4 frames, has another width, or has NaN.
         """
         arrays = []
         for i, clip in enumerate(clips):
             clip = clip.detach().cpu().float().numpy() if isinstance(clip, Tensor) else np.asarray(clip, np.float32)
-            size = usable_frames(len(clip) if lengths is None else int(lengths[i]), self.config.max_frames)
+            length = len(clip) if lengths is None else int(lengths[i])
+            size = usable_frames(length, self.config.max_frames)
             if clip.ndim != 2 or clip.shape[1] != self.config.feature_dim or not UNIT <= size <= len(clip):
-                got = f"{tuple(clip.shape)}, length {len(clip) if lengths is None else int(lengths[i])}"
+                got = f"{tuple(clip.shape)}, length {length}"
                 raise ValueError(f"clip {i}: expected ({UNIT} frames or more, {self.config.feature_dim}), got {got}")
             if not np.isfinite(clip[:size]).all():
                 raise ValueError(f"clip {i} has NaN or infinite features; drop it and say so")
             arrays.append(self.normalizer.normalise(clip[:size]))
         guo = self.packing == "guo"
-        sizes = [len(clip) for clip in arrays] if guo else [0] * len(arrays)  # sorted, there is less padding
+        # guo: batches of similar length need less padding; openmotionlab depends on the order, so it is kept
+        sizes = [len(clip) for clip in arrays] if guo else [0] * len(arrays)
 
         def embed(indices: list[int]) -> Tensor:
             chosen = [arrays[i] for i in indices]
@@ -292,9 +229,9 @@ class Evaluator:
 
     @torch.inference_mode()
     def embed_text(self, captions: Sequence[str | Sequence[str]], batch_size: int = 256) -> Tensor:
-        """Captions, each a sentence or its tokens `word/POS` -> (N, 512) on the CPU, each on its own, in their order.
+        """Captions, each a sentence or its tokens `word/POS` -> (N, E) on the CPU; no row depends on another.
 
-        Give tokens where there are some: the published text encoder was trained on lemmas with parts of speech.
+        Give tokens if there are any: the published text encoder was trained on lemmas with parts of speech.
         """
         encoded = [self.vocabulary.encode(caption) for caption in captions]
 
@@ -305,20 +242,19 @@ class Evaluator:
         return self._in_batches([len(words) for words, _ in encoded], batch_size, embed)
 
     def _in_batches(self, sizes: list[int], batch_size: int, embed: Callable[[list[int]], Tensor]) -> Tensor:
-        """`embed` of batches of similar size, the rows back in order; in eval mode, which is put back."""
+        """Call `embed` on batches of similar size, in eval mode; the rows come back in order."""
         out = torch.zeros(len(sizes), self.config.embedding_dim)
-        order = sorted(range(len(sizes)), key=lambda i: sizes[i])
         training = self.network.training
         self.network.eval()
-        for first in range(0, len(order), batch_size):
-            indices = order[first : first + batch_size]
+        for batch in by_length(sizes, batch_size):
+            indices = batch.tolist()
             out[indices] = embed(indices).float().cpu()
         self.network.train(training)
         return out
 
 
 def _fill(config: EvaluatorConfig, tensors: dict[str, Tensor], path: Path) -> MatchingNetwork:
-    """The networks with these weights, in eval mode; ValueError naming the file and what does not fit."""
+    """The networks with these weights, in eval mode; ValueError naming the file and the tensor that does not fit."""
     if getattr(tensors.get("words.weight"), "ndim", 0) != 2:
         raise ValueError(f"{path}: words.weight is missing or no matrix")
     width = tensors["words.weight"].shape[1]
@@ -326,5 +262,5 @@ def _fill(config: EvaluatorConfig, tensors: dict[str, Tensor], path: Path) -> Ma
         raise ValueError(f"{path} takes word vectors of width {config.word_dim}, these have {width}")
     with Unfilled():
         network = MatchingNetwork(config, len(tensors["words.weight"]))
-    network.load_state_dict(_account(network, tensors, path), assign=True)
+    network.load_state_dict(check_tensors(network, tensors, path), assign=True)
     return network.eval()

@@ -1,14 +1,15 @@
-"""The matching networks of text and motion, and what they are trained for.
+"""The matching networks of text and motion, their losses, their batches.
 
 Guo et al. 2022, "Generating Diverse and Natural 3D Human Motions from Text" (networks/modules.py of text-to-motion):
 
     features (F, D - contacts)   two convolutions, 4 frames -> 1, linear, bidirectional GRU   -> (512,)
     words (T, 300)               vector + projected part of speech, linear, bidirectional GRU -> (512,)
 
-Tensors are named as in the published files; `evaluators.py` reads those.
+Tensors have the names of the published files, which `evaluators` reads.
 
-The published code pads every clip to 196 frames, and the second convolution sees the first padded frames behind a clip
-(none behind one of 196 frames). One unit of padding gives the same numbers, so an embedding depends on its clip alone.
+The published code pads every clip to 196 frames, and the second convolution sees the first padded frames behind a clip.
+(Behind a clip of 196 frames there are none.) Four frames of padding give the same numbers, so here an embedding depends
+on its clip alone.
 """
 
 from collections.abc import Sequence
@@ -21,10 +22,8 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from motiongpt.config import EvaluatorConfig
 from motiongpt.data.batches import pad, pad_motions
+from motiongpt.evaluation.clips import UNIT
 from motiongpt.evaluation.word_vectors import POS
-
-UNIT = 4  # frames per movement: two convolutions of stride 2
-
 
 # 1) The networks.
 
@@ -45,7 +44,7 @@ class MovementConvEncoder(nn.Module):
 
 
 class _BiGRU(nn.Module):
-    """(B, T, inputs) and lengths (B,) -> (B, outputs): the last states of both directions, through two layers."""
+    """(B, T, inputs) and lengths (B,) -> (B, outputs): the last states of both directions, then two linear layers."""
 
     def __init__(self, inputs: int, width: int, outputs: int) -> None:
         super().__init__()
@@ -57,7 +56,7 @@ class _BiGRU(nn.Module):
         self.hidden = nn.Parameter(torch.randn(2, 1, width))
 
     def forward(self, x: Tensor, lengths: Tensor | None) -> Tensor:
-        """`lengths` None: every row is taken to be T long, padding and all."""
+        """Without `lengths` every row counts as T long, padding included."""
         x = self.input_emb(x)
         start = self.hidden.repeat(1, len(x), 1)
         if lengths is not None:
@@ -67,7 +66,7 @@ class _BiGRU(nn.Module):
 
 
 class MotionEncoderBiGRUCo(_BiGRU):
-    """Movements (B, S, movement_dim) and their numbers (B,) -> (B, embedding_dim)."""
+    """Movements (B, S, movement_dim) and how many each row has (B,) -> (B, embedding_dim)."""
 
 
 class TextEncoderBiGRUCo(_BiGRU):
@@ -82,7 +81,7 @@ class TextEncoderBiGRUCo(_BiGRU):
 
 
 class MatchingNetwork(nn.Module):
-    """The three encoders and the word table; `words.weight` is frozen where it comes from GloVe."""
+    """The three encoders and the word table; `words.weight` is frozen if it comes from GloVe."""
 
     def __init__(self, config: EvaluatorConfig, num_words: int) -> None:
         super().__init__()
@@ -99,34 +98,37 @@ class MatchingNetwork(nn.Module):
         return self.motion_encoder(movements, lengths // UNIT if packing == "guo" else None)
 
     def text(self, words: Tensor, parts: Tensor, lengths: Tensor) -> Tensor:
-        """Rows of the word table and of POS (B, T), and their numbers -> (B, embedding_dim)."""
+        """Rows of the word table and of POS (B, T), and lengths (B,) -> (B, embedding_dim)."""
         vectors = self.words(words)
         return self.text_encoder(vectors, F.one_hot(parts, len(POS)).to(vectors.dtype), lengths)
 
     def train(self, mode: bool = True) -> "MatchingNetwork":
-        """A movement encoder that is not trained has no dropout either, as in Guo et al."""
+        """Set the mode; a frozen movement encoder stays in eval mode, without dropout, as in Guo et al."""
         super().train(mode)
         self.movement_encoder.train(mode and self.movement_encoder.out_net.weight.requires_grad)
         return self
 
 
-# 2) What they are trained for. Rows i of text and motion (B, D) belong together; one value per row.
+# 2) Losses: rows i of text and motion (B, D) belong together; one value per row.
 
 
 def contrastive_loss(text: Tensor, motion: Tensor, shift: int, margin: float = 10.0) -> Tensor:
-    """d(t_i, m_i)^2 + max(0, margin - d(t_i, m_{i + shift}))^2, Euclidean d: Guo et al. 2022 (Hadsell et al. 2006).
+    """d(t_i, m_i)^2 + max(0, margin - d(t_i, m_{i + shift}))^2 with Euclidean d, (B, D) twice -> (B,).
 
-    They draw `shift` from 0 on, which at times pushes right pairs apart; draw it from 1 to B - 1.
+    ContrastiveLoss of Guo et al. 2022, after Hadsell et al. 2006, equation 4. Their code draws `shift` from 0 on, and 0
+    pushes right pairs apart: draw it from 1 to B - 1.
     """
     wrong = F.pairwise_distance(text, motion.roll(-shift, 0))
     return F.pairwise_distance(text, motion).square() + (margin - wrong).clamp(min=0).square()
 
 
 def info_nce(text: Tensor, motion: Tensor, same: Tensor | None = None, temperature: float = 1.0) -> Tensor:
-    """Mean of both cross-entropies of softmax(-d(t_i, m_j) / temperature): which motion is the text's, which text the
-    motion's (van den Oord et al. 2018; TMR, Petrovich et al. 2023, with distances, by which R-precision ranks).
+    """Which motion belongs to the text, and which text to the motion: the mean of two cross-entropies, -> (B,).
 
-    `same` (B, B) bool: pairs that are no mistake, such as two clips of one caption; they are left out.
+    InfoNCE (van den Oord et al. 2018, equation 4) in both directions as TMR does (Petrovich et al. 2023), with logits
+    -d(t_i, m_j) / temperature. TMR takes cosines; distances are what R-precision ranks by.
+
+    `same` (B, B) bool marks pairs that are no mistake, such as two clips with one caption; they are left out.
     """
     logits = -torch.cdist(text, motion, compute_mode="donot_use_mm_for_euclid_dist") / temperature
     if same is not None:
@@ -139,19 +141,16 @@ def info_nce(text: Tensor, motion: Tensor, same: Tensor | None = None, temperatu
 # 3) Batches.
 
 
-def usable_frames(frames: int, max_frames: int) -> int:
-    """Frames of a clip that are looked at: a multiple of 4, at most `max_frames`."""
-    return min(frames, max_frames) // UNIT * UNIT
-
-
 def pad_clips(clips: Sequence[np.ndarray], max_frames: int) -> tuple[Tensor, Tensor]:
-    """Normalised clips (F_i, D) -> (B, T, D) and lengths (B,), one unit of padding behind all that are not max_frames
-    long: more would change nothing, see the top of the file."""
+    """Normalised clips (F_i, D) -> (B, T, D) and lengths (B,), with four frames of padding behind the longest.
+
+    More padding changes nothing, see the top of the file; clips of max_frames get none.
+    """
     motion, lengths = pad_motions(clips)
     return F.pad(motion, (0, 0, 0, min(UNIT, max_frames - motion.shape[1]))), lengths
 
 
 def pad_captions(captions: Sequence[tuple[list[int], list[int]]]) -> tuple[Tensor, Tensor, Tensor]:
-    """What `Vocabulary.encode` gives -> words (B, T), parts of speech (B, T), lengths (B,)."""
+    """Captions from `Vocabulary.encode` -> words (B, T), parts of speech (B, T), lengths (B,)."""
     words, parts = zip(*captions, strict=True)
     return pad(words, 0), pad(parts, 0), torch.tensor([len(row) for row in words])

@@ -4,9 +4,9 @@
     our_vab_words.pkl    list of V words
     our_vab_idx.pkl      dict word -> row of the vectors
 
-The rules are those of Guo et al. 2022 ("Generating Diverse and Natural 3D Human Motions from Text", WordVectorizer and
-Text2MotionDatasetV2): at most 20 words, between sos and eos; a word without a vector is `unk` of part of speech OTHER;
-some words about motion have parts of speech of their own (`VIP`), whatever the tagger said.
+The rules are those of Guo et al. 2022 (WordVectorizer and Text2MotionDatasetV2 of text-to-motion). A caption has at
+most 20 words, between sos and eos. A word without a vector is `unk` with part of speech OTHER. Some words about motion
+have parts of speech of their own (`VIP`), whatever the tagger said.
 """
 
 from collections.abc import Iterable, Sequence
@@ -42,17 +42,17 @@ GLOVE_FILES = ("our_vab_data.npy", "our_vab_words.pkl", "our_vab_idx.pkl")
 
 
 def plain_tokens(text: str) -> list[str]:
-    """A caption without parts of speech: its words in lower case, each OTHER. They are not lemmas: `walks` stays."""
+    """A sentence as tokens: its words in lower case, each with part of speech OTHER. `walks` stays, not its lemma."""
     return [f"{word}/OTHER" for word in split_words(text)]
 
 
 def caption_tokens(caption: Caption) -> list[str]:
-    """`word/POS` of one caption of a dataset folder, as its line has them, else `plain_tokens`."""
+    """The tokens `word/POS` of a caption as its line in texts/ gives them; without any, `plain_tokens`."""
     return caption.tokens.split() or plain_tokens(caption.text)
 
 
 class Vocabulary:
-    """Words in the order of their rows: `encode` gives the ids of words and parts of speech of one caption."""
+    """The words of an evaluator in the order of their rows; `unk` must be among them, and no word twice."""
 
     def __init__(self, words: Sequence[str]) -> None:
         if not all(isinstance(word, str) for word in words):
@@ -64,9 +64,9 @@ class Vocabulary:
 
     @classmethod
     def of(cls, captions: Iterable[Sequence[str]]) -> "Vocabulary":
-        """The words of captions given as tokens (`word/POS`), in order of first use, after sos, eos and unk."""
-        seen = dict.fromkeys((START, END, UNKNOWN))
-        return cls(list(seen | dict.fromkeys(token.rpartition("/")[0] for tokens in captions for token in tokens)))
+        """The words of captions given as tokens (`word/POS`): sos, eos and unk, then in order of first use."""
+        used = (token.rpartition("/")[0] for tokens in captions for token in tokens)
+        return cls(list(dict.fromkeys((START, END, UNKNOWN, *used))))
 
     def encode(self, caption: str | Sequence[str]) -> tuple[list[int], list[int]]:
         """A sentence, or its tokens `word/POS`, as rows of the word table and of `POS`, both with sos and eos.
@@ -74,7 +74,8 @@ class Vocabulary:
         Raises ValueError for a token without its `/POS`.
         """
         tokens = plain_tokens(caption) if isinstance(caption, str) else list(caption)
-        words, parts = [], []
+        words = []
+        parts = []
         for token in (f"{START}/OTHER", *tokens[:MAX_WORDS], f"{END}/OTHER"):
             word, slash, part = token.rpartition("/")
             if not slash:
@@ -86,7 +87,7 @@ class Vocabulary:
 
 
 def read_glove(folder: Path | str) -> tuple[Vocabulary, np.ndarray]:
-    """Words and vectors (V, D) float32 of a published GloVe folder, row i of the vectors being word i.
+    """Words and vectors (V, D) float32 of a published GloVe folder; row i of the vectors is word i.
 
     Raises FileNotFoundError, or ValueError naming a file that is damaged or does not fit the others.
     """
@@ -94,7 +95,9 @@ def read_glove(folder: Path | str) -> tuple[Vocabulary, np.ndarray]:
     for path in (data, words, rows):
         if not path.is_file():
             raise FileNotFoundError(f"no {path.name} in {folder}; the GloVe folder holds {', '.join(GLOVE_FILES)}")
-    vectors, names, row_of = load_array(data, 2), load_pickle(words), load_pickle(rows)
+    vectors = load_array(data, 2)
+    names = load_pickle(words)
+    row_of = load_pickle(rows)
     if not isinstance(names, list) or not isinstance(row_of, dict) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"{folder}: expected a list of words in {words.name} and a dict word -> row in {rows.name}")
     bad = next((name for name in names if not 0 <= int(row_of.get(name, -1)) < len(vectors)), None)

@@ -1,8 +1,8 @@
 """What a clip of joints measures: facing, travel, heights, angles, hands; each computed once, when asked for.
 
-`Measures(joints)` takes (F, 22, 3) metres at 20 fps, y up, any start and any facing: everything is told relative to
-the first frames. Left is +1 and right is -1 wherever a sign says a side; left is +x of a body that faces +z.
-What it does not know: which action a clip should show (`action_checks.py`).
+`Measures(joints)` takes (F, 22, 3) metres at 20 fps, y up, any start and any facing; everything is relative to the
+first frames. A sign that means a side is +1 for left and -1 for right; left is +x of a body that faces +z.
+What it does not know: which action a clip should show (`conditions.py`).
 """
 
 from dataclasses import dataclass
@@ -10,39 +10,49 @@ from functools import cached_property
 
 import numpy as np
 
-from motiongpt.body.skeletons import HUMANML3D
+from motiongpt.body.skeletons import HUMANML3D, SIDES
 
 FPS = HUMANML3D.fps
-SIDES = ("left", "right")
 EDGE = 4  # frames averaged at the start and at the end of a clip: one motion code
+START, END = slice(0, EDGE), slice(-EDGE, None)
 
 
 def runs(mask: np.ndarray) -> list[tuple[int, int]]:
-    """Stretches [start, end) of True in (F,) bool, in order."""
+    """The stretches [start, end) of True in a mask (F,), in order."""
     edges = np.flatnonzero(np.diff(np.concatenate(([0], np.asarray(mask, int), [0]))))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def longest(mask: np.ndarray) -> int:
-    """Frames of the longest stretch of True."""
+    """How many frames the longest stretch of True has."""
     return max((end - start for start, end in runs(mask)), default=0)
 
 
 def swings(curve: np.ndarray, size: float) -> int:
-    """How often (F,) goes from one turning point to the next by at least `size`: a full wave counts two."""
-    count, way, low, high = 0, 0, curve[0], curve[0]
+    """How often a curve (F,) goes from one turning point to the next by at least `size`. A full wave counts two."""
+    count = 0
+    way = 0  # 1 rising, -1 falling, 0 not known yet
+    low = high = curve[0]  # the extremes since the last turn
     for value in curve:
+        # a turn counts when the curve has come back from an extreme by `size`; smaller wiggles change nothing
         low, high = min(low, value), max(high, value)
         if way != 1 and value - low >= size:
-            count, way, high = count + 1, 1, value
+            count += 1
+            way = 1
+            high = value
         elif way != -1 and high - value >= size:
-            count, way, low = count + 1, -1, value
+            count += 1
+            way = -1
+            low = value
     return count
 
 
 @dataclass(frozen=True)
 class Measures:
-    """Measures of one clip. Arrays are (F,) or, for a pair of limbs, (F, 2) with the left one first."""
+    """Measures of one clip. Arrays are (F,) or, for a pair of limbs, (F, 2) with the left one first.
+
+    Raises ValueError unless joints are (F, 22, 3) with F >= 2.
+    """
 
     joints: np.ndarray  # (F, 22, 3) metres
 
@@ -63,64 +73,66 @@ class Measures:
     @cached_property
     def yaw(self) -> np.ndarray:
         """Where the hips face, radians to the left of +z, unwrapped."""
-        across = self.joint("left_hip") - self.joint("right_hip")
+        across = self.joint("left_hip") - self.joint("right_hip")  # +x if it faces +z
         return np.unwrap(np.arctan2(-across[:, 2], across[:, 0]))
 
     @cached_property
     def turned(self) -> float:
         """Degrees turned to the left from the first frames to the last ones."""
-        return float(np.degrees(self.yaw[-EDGE:].mean() - self.yaw[:EDGE].mean()))
+        return float(np.degrees(self.yaw[END].mean() - self.yaw[START].mean()))
 
     def seen(self, points: np.ndarray, yaw: np.ndarray) -> np.ndarray:
-        """(F, ..., 3) directions turned into the body's frame: to the left, up, ahead."""
+        """Directions (F, ..., 3) of the room as (to the left, up, ahead) of a body with headings `yaw` (F,)."""
         shape = (-1,) + (1,) * (points.ndim - 2)
         sin, cos = np.sin(yaw).reshape(shape), np.cos(yaw).reshape(shape)
-        x, y, z = points[..., 0], points[..., 1], points[..., 2]
+        x, y, z = np.moveaxis(points, -1, 0)
         return np.stack([cos * x - sin * z, y, sin * x + cos * z], axis=-1)
 
     @cached_property
     def travel(self) -> np.ndarray:
-        """(3,) metres the root went, seen from the first facing: to the left, up, ahead."""
-        moved = self.joint("pelvis")[-EDGE:].mean(0) - self.joint("pelvis")[:EDGE].mean(0)
-        return self.seen(moved[None], self.yaw[:EDGE].mean(keepdims=True))[0]
+        """(3,) metres the root went in all: to the left, up, ahead, as seen from the first frames."""
+        moved = self.joint("pelvis")[END].mean(0) - self.joint("pelvis")[START].mean(0)
+        return self.seen(moved[None], self.yaw[START].mean(keepdims=True))[0]
 
     @cached_property
     def steps(self) -> np.ndarray:
-        """(F - 1, 3) metres per frame of the root, in the body's own frame."""
+        """(F - 1, 3) metres per frame of the root: to the left, up, ahead of the body at that moment."""
         return self.seen(np.diff(self.joint("pelvis"), axis=0), self.yaw[:-1])
 
     @cached_property
     def path(self) -> float:
-        """Metres the root went over the ground, swaying smoothed away."""
+        """Metres the root went over the ground, with its sway smoothed away."""
         ground = moving_mean(self.joint("pelvis")[:, [0, 2]], 10)
         return float(np.linalg.norm(np.diff(ground, axis=0), axis=-1).sum())
 
     @cached_property
     def ahead(self) -> float:
-        """Metres gone in the direction faced at each moment: of a circle, its length."""
+        """Metres gone in the direction faced at each moment. For a circle that is its length."""
         return float(self.steps[:, 2].sum())
 
     @cached_property
     def feet(self) -> np.ndarray:
-        """(F, 2) height of the lower of ball and ankle over where that foot is lowest when it stands."""
+        """(F, 2) metres the balls of the feet are above their height when they stand; never negative."""
         balls = self.pair("foot")[..., 1]
         return np.maximum(balls - np.percentile(balls, 10), 0.0)
 
     @cached_property
     def floor(self) -> float:
+        """Height of the floor: that of the balls of the feet when they stand."""
         return float(np.percentile(self.pair("foot")[..., 1], 10))
 
     @cached_property
     def upright(self) -> float:
-        """Pelvis height over the floor of this body when it stands with straight legs, metres."""
+        """Height of the pelvis over the floor, metres, when this body stands with straight legs."""
         leg = sum(np.linalg.norm(self.pair(a) - self.pair(b), axis=-1) for a, b in (("hip", "knee"), ("knee", "ankle")))
         hip = self.joint("pelvis")[:, 1] - self.pair("hip")[..., 1].mean(1)
+        # percentiles and medians: single bad frames of a model should not move the stand
         ankle = np.percentile(self.pair("ankle")[..., 1], 20) - self.floor
         return float(np.median(leg) + np.median(hip) + ankle)
 
     @cached_property
     def drop(self) -> np.ndarray:
-        """Metres the pelvis is below the upright stand."""
+        """(F,) metres the pelvis is below the upright stand."""
         return self.upright - (self.joint("pelvis")[:, 1] - self.floor)
 
     @cached_property
@@ -130,11 +142,13 @@ class Measures:
 
     @cached_property
     def low_at_start(self) -> float:
-        return float(self.drop[:EDGE].mean())
+        """`drop` in the first frames, metres."""
+        return float(self.drop[START].mean())
 
     @cached_property
     def low_at_end(self) -> float:
-        return float(self.drop[-EDGE:].mean())
+        """`drop` in the last frames, metres."""
+        return float(self.drop[END].mean())
 
     @cached_property
     def elbows(self) -> np.ndarray:
@@ -143,72 +157,75 @@ class Measures:
 
     @cached_property
     def bent_elbows(self) -> float:
-        """Degrees both elbows are bent by in the fifth of the frames where they are bent most."""
+        """Degrees by which both elbows are bent in at least a fifth of the frames."""
         return float(np.percentile(self.elbows.mean(1), 80))
 
     @cached_property
     def head(self) -> np.ndarray:
-        """(F, 2) degrees the head is turned to the left of the chest and pitched forward."""
+        """(F, 2) degrees: how far the head is turned to the left of the chest, and how far it is pitched forward."""
         across = self.joint("left_shoulder") - self.joint("right_shoulder")
-        head = self.seen(self.joint("head") - self.joint("neck"), np.arctan2(-across[:, 2], across[:, 0]))
-        return np.degrees(np.arctan2(np.stack((head[:, 0], head[:, 2]), 1), np.stack((head[:, 2], head[:, 1]), 1)))
+        chest_yaw = np.arctan2(-across[:, 2], across[:, 0])
+        left, up, ahead = self.seen(self.joint("head") - self.joint("neck"), chest_yaw).T  # (F,) each
+        return np.degrees(np.arctan2(np.stack((left, ahead), 1), np.stack((ahead, up), 1)))
 
     @cached_property
     def knee_height(self) -> np.ndarray:
+        """(F, 2) knees over the floor, metres."""
         return self.pair("knee")[..., 1] - self.floor
 
     @cached_property
     def lean(self) -> np.ndarray:
-        """Degrees the trunk leans forward (backward: negative)."""
+        """(F,) degrees the trunk leans forward; negative is backward."""
         trunk = self.seen(self.joint("neck") - self.joint("pelvis"), self.yaw)
         return np.degrees(np.arctan2(trunk[:, 2], trunk[:, 1]))
 
     @cached_property
     def hands(self) -> np.ndarray:
-        """(F, 2, 3) wrists from their shoulders in the hips' frame: outward, up, ahead."""
+        """(F, 2, 3) metres from each shoulder to its wrist: outward, up, ahead of the hips."""
         arm = self.seen(self.pair("wrist") - self.pair("shoulder"), self.yaw)
         return arm * np.array([[1, 1, 1], [-1, 1, 1]])
 
     @cached_property
     def hand_height(self) -> np.ndarray:
-        """(F, 2) wrists over the floor."""
+        """(F, 2) wrists over the floor, metres."""
         return self.pair("wrist")[..., 1] - self.floor
 
     @cached_property
     def hand_speed(self) -> np.ndarray:
-        """(F - 1, 2, 3) m/s of `hands`."""
+        """(F - 1, 2, 3) speed of `hands`, m/s."""
         return np.diff(self.hands, axis=0) * FPS
 
     @cached_property
     def between_hands(self) -> np.ndarray:
+        """(F,) metres between the wrists."""
         wrists = self.pair("wrist")
         return np.linalg.norm(wrists[:, 0] - wrists[:, 1], axis=-1)
 
     @cached_property
     def toes(self) -> np.ndarray:
-        """(F, 2, 3) balls of the feet from the pelvis: to the left, up, ahead."""
+        """(F, 2, 3) metres from the pelvis to the balls of the feet: to the left, up, ahead."""
         return self.seen(self.pair("foot") - self.joint("pelvis")[:, None], self.yaw)
 
     @cached_property
     def strides(self) -> np.ndarray:
-        """Metres one foot is ahead of the other."""
+        """(F,) metres one foot is ahead of the other."""
         return np.abs(self.toes[:, 0, 2] - self.toes[:, 1, 2])
 
     @cached_property
     def spread(self) -> np.ndarray:
-        """Metres the feet are apart sideways."""
+        """(F,) metres the feet are apart sideways."""
         return np.abs(self.toes[:, 0, 0] - self.toes[:, 1, 0])
 
 
 def moving_mean(curve: np.ndarray, frames: int) -> np.ndarray:
-    """Mean over `frames` neighbours of (F, ...), ends repeated."""
+    """Mean over `frames` neighbours of a curve (F, ...); the first and the last frame are repeated at the ends."""
     pad = [(frames // 2, frames - 1 - frames // 2)] + [(0, 0)] * (curve.ndim - 1)
     total = np.cumsum(np.pad(np.pad(curve, pad, mode="edge"), [(1, 0)] + pad[1:]), axis=0)
     return (total[frames:] - total[:-frames]) / frames
 
 
 def bend(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """Degrees by which the bone b-c is bent from the line of the bone a-b; (..., 3) each."""
+    """Degrees (...) by which the bone b-c is bent from the line of the bone a-b; joints (..., 3)."""
     u, v = b - a, c - b
     cosine = (u * v).sum(-1) / np.maximum(np.linalg.norm(u, axis=-1) * np.linalg.norm(v, axis=-1), 1e-9)
     return np.degrees(np.arccos(np.clip(cosine, -1, 1)))

@@ -1,9 +1,9 @@
 """Joint positions <-> the HumanML3D motion features.
 
-Arrays in, arrays out: every function takes a numpy array or a torch tensor and returns the same kind; nothing here
-reads a file, and normalisation is `normalizer.py`. The features are Guo et al. 2022 ("Generating Diverse
-and Natural 3D Human Motions from Text"); the numbers match the public HumanML3D code within 1e-4 (tests). With J joints
-the width D is 12 J - 1 (263 for 22 joints, 251 for 21), per frame:
+Arrays in, arrays out: every function takes a numpy array or a torch tensor and returns the same kind. Nothing here
+reads a file or normalises (that is `normalizer.py`). The features are those of Guo et al. 2022, "Generating Diverse
+and Natural 3D Human Motions from Text", and match the public HumanML3D code within 1e-4 (tests). With J joints a frame
+has D = 12 J - 1 numbers, 263 for 22 joints and 251 for 21:
 
     0      1          3      4             3J+1              9J-5          12J-5    12J-1
     | yaw  | root xz  | root | joint       | bone            | joint       | contact |
@@ -15,16 +15,16 @@ the width D is 12 J - 1 (263 for 22 joints, 251 for 21), per frame:
   the change of heading to the next frame, because the field stores the half-angle of a quaternion that turns the
   body back to +z. All steps are per frame, not per second.
 - Positions are relative to the root in x and z, absolute in height, and turned so that the body faces +z. Joint steps
-  are turned by the heading of frame t, the root's xz step by the heading of frame t + 1: not the same thing.
-- F frames of joints give F - 1 frames of features: the last one has no step to the next.
+  are turned by the heading of frame t, but the root's xz step by the heading of frame t + 1.
+- F frames of joints give F - 1 frames of features: the last frame has no step to the next.
 
-Kept because published files and checkpoints have them: the heading takes the hips with the wrong sign (the shoulders
-outweigh them), the first heading is set to zero, and every kinematic chain starts at the root rotation, also the arms
-that hang on the chest. Bone rotations are the shortest from the rest pose, without twist: positions are what to trust.
+Three oddities stay, because published files and checkpoints have them. The heading takes the hips with the wrong sign
+(the shoulders outweigh them). The first heading is set to zero. Every kinematic chain starts at the root rotation, even
+the arms, which hang on the chest. Bone rotations are the shortest from the rest pose, without twist: trust positions.
 
-Different on purpose, only where the public code cannot be inverted: the heading is continuous past +-180 degrees (the
-public code has one wrong yaw step there), facing exactly -z or a bone opposite to its rest pose is finite (NaN there),
-and a bone of zero length counts as pointing along its rest pose.
+Three things differ on purpose, because the public code cannot be inverted there. The heading is continuous past +-180
+degrees, where the public code has one wrong yaw step. Facing exactly -z, and a bone opposite to its rest pose, give
+finite numbers instead of NaN. A bone of zero length counts as pointing along its rest pose.
 """
 
 import numpy as np
@@ -39,10 +39,10 @@ from motiongpt.body.rotations import (
     quaternion_multiply,
     quaternion_to_matrix,
     rotate_y,
-    rotation_6d_to_matrix,
 )
 from motiongpt.body.skeletons import Skeleton, guess_skeleton
 from motiongpt.body.smoothing import gaussian_kernel
+from motiongpt.features.columns import named_columns
 
 Array = np.ndarray | Tensor
 
@@ -50,26 +50,29 @@ SMOOTHING_FRAMES = 20  # standard deviation of the heading's Gaussian, whatever 
 
 
 def retarget(joints: Array, skeleton: Skeleton) -> Array:
-    """The same motion on the skeleton's own body: bone directions kept, lengths replaced, root scaled by the leg ratio.
+    """Put a motion on the skeleton's own body: keep bone directions, replace lengths, scale the root by the leg ratio.
 
-    joints (F, J, 3) in any unit -> (F, J, 3) in the skeleton's unit. The public code's `uniform_skeleton` goes through
-    inverse and forward kinematics, which is bone direction times target length. The leg is measured in frame 0.
-    Raises ValueError on a wrong shape, NaN or infinite frames, a leg of zero length, a skeleton without lengths.
+    joints (F, J, 3) in any unit -> (F, J, 3) in the skeleton's unit. The leg is measured in frame 0. Equal to the
+    public code's `uniform_skeleton`, whose inverse and forward kinematics come to bone direction times target length.
+    Raises ValueError for a wrong shape, NaN or infinite frames, a leg of zero length, or a skeleton without lengths.
     """
     return _like(_retarget(_checked_joints(joints, skeleton), skeleton), joints)
 
 
 def canonicalise(joints: Array, skeleton: Skeleton, retargeted: bool = False) -> Array:
-    """Retarget, put the lowest joint of the clip on the floor, the first root at x = z = 0, the first frame facing +z.
+    """Retarget, then place the clip: lowest joint on the floor, first root at x = z = 0, first frame facing +z.
 
-    joints (F, J, 3) -> (F, J, 3). `retargeted=True` skips the retargeting. Its frames but the last are what
+    joints (F, J, 3) -> (F, J, 3). `retargeted=True` skips the retargeting. All frames but the last are what
     `features_to_joints(joints_to_features(joints))` returns. Raises ValueError as `retarget` does.
     """
     return _like(_canonicalise(_checked_joints(joints, skeleton), skeleton, retargeted), joints)
 
 
 def mirror_joints(joints: Array, skeleton: Skeleton) -> Array:
-    """Left and right exchanged: x negated and the joints of each left / right pair swapped. joints (..., J, 3)."""
+    """Exchange left and right: negate x and swap the joints of each left / right pair. joints (..., J, 3), same shape.
+
+    Raises ValueError for a wrong shape, or when the skeleton's joint names have no left and right.
+    """
     J = skeleton.num_joints
     if joints.shape[-2:] != (J, 3):
         raise ValueError(f"joints must be (..., {J}, 3) for {skeleton.name}, got {tuple(joints.shape)}")
@@ -88,7 +91,7 @@ def skeleton_of_width(width: int) -> Skeleton | None:
 
 
 def feature_groups(skeleton: Skeleton) -> dict[str, slice]:
-    """Columns of the features by name, in the order of the drawing above."""
+    """Columns of the features by name, in the order of the drawing at the top of this file."""
     J = skeleton.num_joints
     widths = {
         "root_yaw_velocity": 1,
@@ -99,31 +102,32 @@ def feature_groups(skeleton: Skeleton) -> dict[str, slice]:
         "local_velocity": 3 * J,
         "contacts": 4,
     }
-    ends = np.cumsum(list(widths.values())).tolist()
-    return {name: slice(end - width, end) for (name, width), end in zip(widths.items(), ends, strict=True)}
+    return named_columns(widths)
 
 
 def joints_to_features(joints: Array, skeleton: Skeleton, retargeted: bool = False) -> Array:
     """One clip of joint positions (F, J, 3), y up, to HumanML3D features (F - 1, D).
 
-    Does all of the public code's `process_file`: retarget (skipped with `retargeted=True`), floor, origin, facing,
-    contacts, local positions, rotations, velocities. Raises ValueError on a wrong shape, fewer than 2 frames, NaN or
-    infinite frames (named), a leg of zero length, a skeleton without lengths.
+    Does all that the public code's `process_file` does: retarget (skipped with `retargeted=True`), floor, origin,
+    facing, contacts, local positions, rotations, velocities. Raises ValueError for a wrong shape, fewer than 2 frames,
+    NaN or infinite frames (named), a leg of zero length, or a skeleton without lengths.
     """
     J = skeleton.num_joints
     x = _canonicalise(_checked_joints(joints, skeleton), skeleton, retargeted)  # (F, J, 3) float64
     F = len(x)
-    root, step = x[:, 0], x[1:] - x[:-1]
+    root = x[:, 0]  # (F, 3)
+    step = x[1:] - x[:-1]  # (F - 1, J, 3) to the next frame
 
-    # 1) heading (F,) radians, continuous from 0
+    # 1) heading (F,) radians, continuous from 0: sum the wrapped turns, so that it never jumps by a whole turn
     heading = _smooth(_forward(x, skeleton, hip_sign=-1.0))
     heading = torch.atan2(heading[:, 0], heading[:, 1])
+    # a turn is the difference of two angles, so it may be off by a whole turn
     turn = torch.cat((heading[1:2], heading[2:] - heading[1:-1]))  # the first heading counts as zero
     turn = turn - 2 * torch.pi * torch.round(turn / (2 * torch.pi))  # (F - 1,) in [-pi, pi]
     heading = torch.cat((turn.new_zeros(1), turn.cumsum(0)))
 
     # 2) bone rotations: global ones from the rest pose, then relative to the one before in the chain
-    bones = x[:, 1:] - x[:, list(skeleton.parents[1:])]
+    bones = x[:, 1:] - x[:, list(skeleton.parents[1:])]  # (F, J - 1, 3)
     rest = x.new_tensor(skeleton.offsets[1:])
     rotation = torch.cat((_yaw_quaternion(-heading)[:, None], quaternion_between(rest, bones)), dim=1)  # (F, J, 4)
     before = quaternion_conjugate(rotation[:, list(skeleton.chain_predecessors)])
@@ -135,8 +139,9 @@ def joints_to_features(joints: Array, skeleton: Skeleton, retargeted: bool = Fal
     root_velocity = rotate_y(step[:, 0], -heading[1:])[:, [0, 2]]
     local_velocity = rotate_y(step, -heading[:-1, None])
     feet = list(skeleton.feet_left + skeleton.feet_right)
-    contacts = step[:, feet].square().sum(-1) < skeleton.foot_threshold
+    contacts = step[:, feet].square().sum(-1) < skeleton.foot_threshold  # (F - 1, 4) bool
 
+    # 4) side by side, in the order of `feature_groups`; what has F frames loses its last one
     groups = (
         -turn[:, None] / 2,
         root_velocity,
@@ -150,10 +155,10 @@ def joints_to_features(joints: Array, skeleton: Skeleton, retargeted: bool = Fal
 
 
 def recover_root(features: Array) -> tuple[Array, Array]:
-    """Where the root is and where the body faces: features (..., F, D) -> heading (..., F), root (..., F, 3).
+    """Where the body faces and where its root is: features (..., F, D) -> heading (..., F), root (..., F, 3).
 
-    Heading is in radians about y, 0 for +z, positive towards +x, not wrapped. The quaternion of the public code's
-    `recover_root_rot_pos`, which turns the body back to +z, is (cos, 0, -sin, 0) of half of it.
+    Heading is in radians about y, 0 for +z, positive towards +x, not wrapped. The public code's `recover_root_rot_pos`
+    returns a quaternion instead, which turns the body back to +z: (cos, 0, -sin, 0) of half the heading.
     """
     x = _float_tensor(features)
     yaw_step = -2 * x[..., :-1, 0]
@@ -169,36 +174,15 @@ def recover_root(features: Array) -> tuple[Array, Array]:
 def features_to_joints(features: Array, skeleton: Skeleton) -> Array:
     """Inverse of `joints_to_features`: (..., F, D) -> joint positions (..., F, J, 3), from the position columns.
 
-    Batched and differentiable for tensors, on their device. The first frame stands at x = z = 0 and faces +z. The
-    public code's `recover_from_ric`. Raises ValueError where D does not fit the skeleton.
+    Batched; for tensors differentiable, on their device. The first frame stands at x = z = 0 and faces +z. Equal to
+    the public code's `recover_from_ric`. Raises ValueError when D does not fit the skeleton.
     """
     x = _checked_features(features, skeleton)
     heading, root = recover_root(x)
-    local = x[..., feature_groups(skeleton)["ric"]].unflatten(-1, (-1, 3))
+    local = x[..., feature_groups(skeleton)["ric"]].unflatten(-1, (-1, 3))  # (..., F, J - 1, 3)
     ground = torch.stack((root[..., 0], torch.zeros_like(root[..., 0]), root[..., 2]), dim=-1)
     joints = rotate_y(local, heading[..., None]) + ground[..., None, :]
     return _like(torch.cat((root[..., None, :], joints), dim=-2), features)
-
-
-def features_to_joints_rot(features: Array, skeleton: Skeleton) -> Array:
-    """Joint positions (..., F, J, 3) from the rotation columns: forward kinematics over the skeleton's rest pose.
-
-    Bone lengths are exact, errors add up towards the hands. The public code's `recover_from_rot`. Raises ValueError
-    where D does not fit the skeleton or the skeleton has no lengths.
-    """
-    _need_lengths(skeleton)
-    x = _checked_features(features, skeleton)
-    heading, root = recover_root(x)
-    local = rotation_6d_to_matrix(x[..., feature_groups(skeleton)["rot6d"]].unflatten(-1, (-1, 6)))
-    offsets = x.new_tensor(skeleton.offsets)
-    start = quaternion_to_matrix(_yaw_quaternion(-heading))  # (..., F, 3, 3)
-    joints = [root] + [root] * (skeleton.num_joints - 1)
-    for chain in skeleton.chains:
-        rotation = start
-        for parent, joint in zip(chain[:-1], chain[1:], strict=True):
-            rotation = rotation @ local[..., joint - 1, :, :]
-            joints[joint] = joints[parent] + rotation @ offsets[joint]
-    return _like(torch.stack(joints, dim=-2), features)
 
 
 def _retarget(x: Tensor, skeleton: Skeleton) -> Tensor:
@@ -209,11 +193,12 @@ def _retarget(x: Tensor, skeleton: Skeleton) -> Tensor:
     bones = x[:, 1:] - x[:, parents]
     own_lengths = torch.linalg.vector_norm(bones, dim=-1, keepdim=True)
     leg = [joint - 1 for joint in skeleton.leg]
-    if (own_leg := own_lengths[0, leg].sum()) == 0:
+    own_leg = own_lengths[0, leg].sum()
+    if own_leg == 0:
         names = " and ".join(skeleton.joints[joint] for joint in skeleton.leg)
         raise ValueError(f"the leg ({names}) has zero length in frame 0, so the body's size is unknown")
     scale = lengths[leg].sum() / own_leg
-    directions = torch.where(own_lengths > 0, bones / own_lengths, rest)
+    directions = torch.where(own_lengths > 0, bones / own_lengths, rest)  # (F, J - 1, 3)
     # a joint is the root plus the bones on the way to it: one product with a 0/1 matrix walks all chains
     return x[:, :1] * scale + torch.einsum("kj,fjc->fkc", x.new_tensor(skeleton.paths), directions * lengths)
 
@@ -227,8 +212,10 @@ def _canonicalise(x: Tensor, skeleton: Skeleton, retargeted: bool) -> Tensor:
 
 
 def _forward(x: Tensor, skeleton: Skeleton, hip_sign: float = 1.0) -> Tensor:
-    """Horizontal (x, z) of where the body faces (F, 2), shorter where the body leans sideways; not normalised.
-    hip_sign -1 is the public code's inverse kinematics, which subtracts the hips instead of adding them."""
+    """Horizontal direction (x, z) that the body faces, (F, 2). Not a unit vector: shorter when the body leans sideways.
+
+    hip_sign -1 is what the public code's inverse kinematics does: it subtracts the hips instead of adding them.
+    """
     right_hip, left_hip, right_shoulder, left_shoulder = skeleton.face
     across = hip_sign * (x[:, right_hip] - x[:, left_hip]) + (x[:, right_shoulder] - x[:, left_shoulder])
     across = torch.nn.functional.normalize(across, dim=-1)
@@ -236,7 +223,10 @@ def _forward(x: Tensor, skeleton: Skeleton, hip_sign: float = 1.0) -> Tensor:
 
 
 def _smooth(x: Tensor) -> Tensor:
-    """Gaussian over time of (F, C), cut at four standard deviations, ends repeated (scipy's gaussian_filter1d)."""
+    """Gaussian over time of (F, C), cut at four standard deviations, ends repeated: scipy's gaussian_filter1d.
+
+    The tensor counterpart of `body.smoothing.smooth`, with the same kernel but cut farther out, as the field cuts it.
+    """
     kernel = torch.from_numpy(gaussian_kernel(SMOOTHING_FRAMES, truncate=4)).to(x)
     radius = len(kernel) // 2
     padded = torch.cat((x[:1].expand(radius, -1), x, x[-1:].expand(radius, -1)))
@@ -253,7 +243,7 @@ def _need_lengths(skeleton: Skeleton) -> None:
     if not skeleton.has_lengths:
         raise ValueError(
             f"skeleton {skeleton.name} has no bone lengths; give it some with skeleton.with_offsets(...), or pass "
-            "retargeted=True to joints_to_features where the joints already have the target body"
+            "retargeted=True to joints_to_features if the joints already have the target body"
         )
 
 
@@ -280,7 +270,7 @@ def _checked_features(features: Array, skeleton: Skeleton) -> Tensor:
 
 
 def _tensor(array: Array) -> Tensor:
-    """Copies numpy arrays: torch refuses negative strides and warns about read-only memory."""
+    """Tensors as they are; numpy arrays copied, as torch refuses negative strides and warns about read-only memory."""
     return torch.from_numpy(np.array(array, order="C")) if isinstance(array, np.ndarray) else array
 
 
@@ -291,6 +281,6 @@ def _float_tensor(array: Array) -> Tensor:
 
 
 def _like(x: Tensor, example: Array) -> Array:
-    """x as the kind (numpy or torch) of example, float64 where that is float64 and float32 otherwise."""
+    """x as numpy or torch, whichever `example` is; float64 if `example` is, else float32."""
     x = x.to(torch.float64 if str(example.dtype).endswith("float64") else torch.float32)
     return x.numpy() if isinstance(example, np.ndarray) else x

@@ -1,11 +1,11 @@
 """The normalisation of motion features: one mean and one deviation per column, as Mean.npy and Std.npy.
 
-It knows the columns by group, because HumanML3D averages the deviation within a group; what the numbers mean is
-`representations.py`.
+It knows the columns by group, because HumanML3D averages the deviation within a group. What the numbers mean is the
+business of `representations.py`.
 
-Published HumanML3D and KIT-ML files come with three pairs that differ in the root and contact columns (`PAIRS`). A
-contact is 0 or 1, so its mean p says what its deviation is, sqrt(p (1 - p)), and how much smaller the stored one is:
-the feature bias, a fingerprint of the pair.
+Published HumanML3D and KIT-ML files come with three pairs that differ in the root and contact columns (`PAIRS`). They
+can be told apart: a contact is 0 or 1, so its mean p determines its deviation, sqrt(p (1 - p)). How much smaller the
+stored deviation is, is the feature bias of the pair.
 """
 
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ PAIRS = {
     5.0: "a VQ-VAE's pair (root and contact deviations / 5, as MoMask's meta and ours)",
     25.0: "the evaluators' pair (root and contact deviations / 25), which T2M-GPT's VQ-VAEs use as well",
 }
-"""Feature bias -> what the field has it for."""
+"""Feature bias -> who uses that pair in the field."""
 SAME_BIAS = 1.5  # published pairs of one kind agree within 2 %, different ones are 5 apart
 CONSTANT = 1e-6  # a deviation below this (metres, radians) is rounding, not motion
 
@@ -33,9 +33,9 @@ CONSTANT = 1e-6  # a deviation below this (metres, radians) is rounding, not mot
 class Normalizer:
     """Mean and standard deviation of the features, (D,) each: `normalise` and its inverse, on arrays and tensors.
 
-    A deviation of zero (a column that never changes) counts as one. Raises ValueError where the two do not fit
-    together or hold NaN. Danger: published checkpoints come with their own pair, and the pairs differ by a factor of
-    up to 25 in the root and contact columns, so load the pair a network was trained with.
+    A deviation of zero (a column that never changes) counts as one. Raises ValueError if the two have different shapes
+    or hold NaN. Danger: published checkpoints come with their own pair, and the pairs differ by a factor of up to 25 in
+    the root and contact columns. So load the pair that the network was trained with.
     """
 
     def __init__(self, mean: Array, std: Array):
@@ -48,7 +48,7 @@ class Normalizer:
         self._tensors: dict[tuple, tuple[Tensor, Tensor]] = {}  # one copy per device and dtype
 
     def normalise(self, features: Array) -> Array:
-        """(features - mean) / std on the last dimension; ValueError where its width differs."""
+        """(features - mean) / std on the last dimension. Raises ValueError if its width differs."""
         mean, std = self._pair(features)
         return (features - mean) / std
 
@@ -64,23 +64,30 @@ class Normalizer:
             return self.mean, self.std
         key = (features.device, features.dtype)
         if key not in self._tensors:
-            with torch.inference_mode(False):  # a copy made inside inference mode could not be trained through later
+            # a copy made inside inference mode could not be trained through later
+            with torch.inference_mode(False):
                 pair = [torch.from_numpy(a).to(features.device, features.dtype) for a in (self.mean, self.std)]
             self._tensors[key] = (pair[0], pair[1])
         return self._tensors[key]
 
     @classmethod
     def fit(cls, clips: Iterable[Array], representation: Representation | None = None) -> "Normalizer":
-        """Statistics over all frames of the clips, (F, D) each, read once, one at a time.
+        """Statistics over all frames of the clips, (F, D) each, which are read once, one at a time.
 
-        Where the representation says so, the deviation is averaged within each group, as HumanML3D's
-        `cal_mean_variance` does; else each column has its own, and a constant one counts as 1. Raises ValueError on an
-        empty list, a clip whose shape does not fit or that holds NaN or infinite values (by its position in the list).
+        If the representation is `averaged`, the deviation is averaged within each group, as HumanML3D's
+        `cal_mean_variance` does. Otherwise each column has its own, and that of a constant column is 1. Raises
+        ValueError for no frames, and for a clip with a wrong shape or NaN, which it names by its position.
         """
-        count, mean, squares = 0, 0.0, 0.0  # squares: sum of squared distances from the mean (Chan et al. 1979)
+        # running statistics, merged clip by clip (Chan et al. 1979): they never hold more than one clip in memory
+        count = 0
+        mean = 0.0
+        squares = 0.0  # sum of squared distances from the mean
         for i, clip in enumerate(clips):
             clip = _float64(clip)
-            D = representation.dim if representation else clip.shape[-1] if count == 0 else len(mean)
+            if representation:
+                D = representation.dim
+            else:  # the first clip decides
+                D = clip.shape[-1] if count == 0 else len(mean)
             if clip.ndim != 2 or clip.shape[1] != D:
                 raise ValueError(f"clip {i}: features must be (F, {D}), got {clip.shape}")
             if not np.isfinite(clip).all():
@@ -95,16 +102,17 @@ class Normalizer:
         if count == 0:
             raise ValueError("no frames to take statistics of")
         std = np.sqrt(squares / count)
-        for columns in representation.groups.values() if representation and representation.averaged else ():
-            std[columns] = std[columns].mean()
+        if representation and representation.averaged:
+            for columns in representation.groups.values():
+                std[columns] = std[columns].mean()
         std[std < CONSTANT] = 0
         return cls(mean, std)
 
     def with_feature_bias(self, bias: float, representation: Representation) -> "Normalizer":
-        """The same, with the representation's `biased` features `bias` times larger once normalised.
+        """The same normalisation, but the representation's `biased` features come out `bias` times larger.
 
-        MoMask's feat_bias (t2m_dataset.py: 5). A yaw velocity is one number of 263, but its error adds up over
-        the clip and turns the whole body, so a tokenizer should take it more seriously than its count.
+        MoMask's feat_bias (t2m_dataset.py: 5). A yaw velocity is one number of 263, but its error adds up over the
+        clip and turns the whole body. So a tokenizer should give it more weight than one column in 263.
         """
         std = self.std.copy()
         for name in representation.biased:
@@ -112,16 +120,19 @@ class Normalizer:
         return Normalizer(self.mean, std)
 
     def feature_bias(self, representation: Representation) -> float | None:
-        """The bias this pair was made with, read off its contact columns; None where they do not tell (no contacts
-        among the columns, or feet that always or never touch the ground)."""
+        """The feature bias this pair was made with, read off its contact columns.
+
+        None if they cannot tell: no contacts among the columns, or feet that always or never touch the ground.
+        """
         if representation.contacts is None or len(self.mean) != representation.dim:
             return None
+        # what the deviation of the contacts would be if nobody had divided it
         p = np.clip(self.mean[representation.contacts].astype(np.float64), 0, 1)
         measured = np.sqrt(p * (1 - p)).mean()
         return float(measured / self.std[representation.contacts].mean()) if measured > 0.01 else None
 
     def check_pair(self, representation: Representation, expected: float, source: str | Path) -> None:
-        """ValueError where this is another pair than that of feature bias `expected`; names file, found, expected."""
+        """Raise ValueError if this is not the pair of feature bias `expected`. `source` is the file in the message."""
         found = self.feature_bias(representation)
         if found is not None and not 1 / SAME_BIAS < found / expected < SAME_BIAS:
             raise ValueError(
@@ -130,17 +141,17 @@ class Normalizer:
             )
 
     def save(self, folder: str | Path) -> None:
-        """Write Mean.npy and Std.npy, HumanML3D's own names, (D,) float32."""
+        """Write Mean.npy and Std.npy (HumanML3D's own names), (D,) float32 each, into a folder."""
         np.save(Path(folder) / "Mean.npy", self.mean)
         np.save(Path(folder) / "Std.npy", self.std)
 
     @classmethod
     def load(cls, folder: str | Path) -> "Normalizer":
-        """Inverse of `save`; mean.npy and std.npy of published checkpoints are read, too, and in place of a folder a
-        file of torch.save or pickle with {"mean": ..., "std": ...}, as SignMotionGPT has it.
+        """Inverse of `save`, which also reads what others publish.
 
-        FileNotFoundError where one of the two is missing. ValueError where one is no array, or where the two spellings
-        of a name lie side by side and differ.
+        In a folder the names may be in lower case, as in published checkpoints. In place of a folder it takes
+        SignMotionGPT's single file of torch.save or pickle with {"mean": ..., "std": ...}. Raises FileNotFoundError if
+        one of the two is missing, and ValueError if one is no array, or if both spellings of a name exist and differ.
         """
         if Path(folder).is_file():
             return cls._load_file(Path(folder))
@@ -163,7 +174,7 @@ class Normalizer:
 
 
 def _load_array(folder: Path, name: str) -> np.ndarray:
-    """An array under its name, or under that name in lower case."""
+    """An array under its name, or under the same name in lower case."""
     found = [path for path in (folder / name, folder / name.lower()) if path.is_file()]
     if not found:
         raise FileNotFoundError(f"no {name} in {folder}; expected Mean.npy and Std.npy beside the motions")
@@ -174,11 +185,11 @@ def _load_array(folder: Path, name: str) -> np.ndarray:
 
 
 def pair_name(bias: float) -> str:
-    """What the field calls the pair of a feature bias."""
+    """What the field calls the pair with this feature bias."""
     known = next((name for pair, name in PAIRS.items() if 1 / SAME_BIAS < bias / pair < SAME_BIAS), None)
     return known or f"a pair with root and contact deviations / {bias:.3g}"
 
 
 def _float64(array: Array) -> np.ndarray:
-    """As numpy, float64, whatever the kind, the device and the precision; may share memory with `array`."""
+    """Any array as numpy float64, from whatever device and precision; it may share memory with `array`."""
     return array.detach().cpu().double().numpy() if isinstance(array, Tensor) else np.asarray(array, np.float64)

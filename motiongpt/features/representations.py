@@ -1,21 +1,21 @@
 """What one row of a motion's features means: three representations behind one interface.
 
-    humanml3d   12 J - 1 columns   the features of HumanML3D (`features.py`); one frame fewer than the joints
+    humanml3d   12 J - 1 columns   the features of HumanML3D (`humanml3d.py`); one frame fewer than the joints
     positions    3 J columns       joint positions, placed once for the whole clip; no frame is lost
     smplx        182 columns       SMPL-X parameters as they are; joints need a body model
 
-A name may carry its width (`humanml3d-263`), and files do. `positions`, joint j at columns 3 j to 3 j + 2, for a clip
-whose first frame faces +z at x = z = 0, its lowest point on the floor:
+A name may include its width (`humanml3d-263`), and in files it does. `positions` has joint j in columns 3 j to 3 j + 2.
+The clip is placed first: its first frame faces +z at x = z = 0, its lowest point is on the floor.
 
     root      x step, height, z step     metres from the frame before (0 in the first frame); height above the floor
     others    x - root x, y, z - root z  metres, still in the first frame's facing
 
-Why not plain positions: where a walk has got to says nothing about how it looks, and a convolution would need a code
-for every place in the room. Steps and positions about the root repeat from one walk cycle to the next; heights are
-absolute, because a planted foot is then one number, whatever the root does. The heading stays in the positions,
-so turning costs codes: 3 J columns leave no room for a yaw. Summing the steps up gives the trajectory back.
+Why not plain positions? The place in the room says nothing about how a walk looks, and a convolution would need a code
+for every place. Steps, and positions about the root, repeat from one walk cycle to the next. Heights are absolute, so
+that a planted foot is one number, whatever the root does. The heading stays in the positions, because 3 J columns leave
+no room for a yaw; so turning costs codes. The sum of the steps is the trajectory.
 
-SMPL-X files of a data set are named after the skeleton of its first 22 joints, `humanml3d-22`.
+A data set of SMPL-X parameters names the skeleton of its first 22 joints, `humanml3d-22`.
 """
 
 from dataclasses import dataclass
@@ -25,16 +25,16 @@ import torch
 
 from motiongpt.body.skeletons import Skeleton
 from motiongpt.features.humanml3d import Array, canonicalise, feature_groups, features_to_joints, joints_to_features
-from motiongpt.features.smplx import SMPLX_WIDTHS
+from motiongpt.features.smplx import SMPLX_COLUMNS
 
 
 @dataclass(frozen=True)
 class Representation:
     """`encode` joints (F, J, 3) to features (F - frames_lost, D) and `decode` them back.
 
-    Arrays in, the same kind of array out. `groups` are columns by name: the deviation is averaged within a group where
-    `averaged` (HumanML3D's habit; else every column has its own), and the groups in `biased` are what the feature bias
-    of a tokenizer makes larger.
+    Arrays in, the same kind of array out. `groups` are columns by name. If `averaged`, the standard deviation is
+    averaged within a group, as HumanML3D does; otherwise every column has its own. `biased` names the groups that a
+    tokenizer's feature bias makes larger.
     """
 
     skeleton: Skeleton
@@ -42,9 +42,9 @@ class Representation:
     frames_lost = 0
     averaged = True
     biased = ()
-    contacts = None  # the slice of columns that are 0 or 1, where there are such
-    joint_dim = 0  # columns from index 4 that are joint positions, for VQVAEConfig
-    has_joints = True  # `decode` works
+    contacts = None  # the slice of the columns that are 0 or 1, if there are any
+    joint_dim = 0  # how many columns from index 4 on are joint positions, for VQVAEConfig
+    has_joints = True  # False: `decode` always raises
 
     @property
     def name(self) -> str:
@@ -60,7 +60,7 @@ class Representation:
 
     @property
     def metres_per_unit(self) -> float:
-        """What decoded joints are multiplied by to be metres."""
+        """The factor from decoded joints to metres."""
         return 1.0
 
     def encode(self, joints: Array) -> Array:
@@ -75,7 +75,7 @@ class Representation:
 
 
 class HumanML3DFeatures(Representation):
-    """263 columns for 22 joints, 251 for 21; see `features.py`, whose errors it raises."""
+    """263 columns for 22 joints, 251 for 21. Columns and errors are those of `humanml3d.py`."""
 
     kind = "humanml3d"
     frames_lost = 1
@@ -105,7 +105,7 @@ class HumanML3DFeatures(Representation):
 
 
 class Positions(Representation):
-    """3 J columns, see above. The body is not retargeted: bone lengths are the clip's own."""
+    """3 J columns, described at the top of this file. Nothing is retargeted: bone lengths are the clip's own."""
 
     kind = "positions"
     biased = ("root_velocity", "root_height")
@@ -120,26 +120,29 @@ class Positions(Representation):
         return 3 * self.skeleton.num_joints
 
     def encode(self, joints: Array) -> Array:
-        """Inverse of `decode`, up to where the first frame stands and faces. Errors as of `features.canonicalise`."""
+        """(F, J, 3) -> (F, 3 J). Inverse of `decode`, except for where the first frame stands and faces.
+
+        Raises ValueError as `canonicalise` does.
+        """
         x = torch.as_tensor(canonicalise(joints, self.skeleton, retargeted=True))  # (F, J, 3)
-        ground = x[:, :1] * x.new_tensor([1, 0, 1])
+        ground = x[:, :1] * x.new_tensor([1, 0, 1])  # (F, 1, 3) the root on the floor
         step = torch.cat((torch.zeros_like(ground[:1]), ground[1:] - ground[:-1]))
         root = step + x[:, :1] * x.new_tensor([0, 1, 0])
         features = torch.cat((root, x[:, 1:] - ground), dim=1).flatten(1)
         return features.numpy() if isinstance(joints, np.ndarray) else features
 
     def decode(self, features: Array) -> Array:
-        """(..., F, 3 J) -> (..., F, J, 3). Raises ValueError for another width."""
+        """(..., F, 3 J) -> (..., F, J, 3). Raises ValueError for a wrong width."""
         self._check(features)
         x = torch.as_tensor(features).unflatten(-1, (-1, 3))
-        ground = x[..., :1, :].cumsum(-3) * x.new_tensor([1, 0, 1])
+        ground = x[..., :1, :].cumsum(-3) * x.new_tensor([1, 0, 1])  # (..., F, 1, 3), steps summed over the frames
         root = ground + x[..., :1, :] * x.new_tensor([0, 1, 0])
         joints = torch.cat((root, x[..., 1:, :] + ground), dim=-2)
         return joints.numpy() if isinstance(features, np.ndarray) else joints
 
 
 class SMPLXParameters(Representation):
-    """182 columns by the names of SMPLX_WIDTHS, taken as they are. `skeleton` is that of the first 22 joints."""
+    """182 columns by the names of SMPLX_COLUMNS, taken as they are. `skeleton` is that of the first 22 joints."""
 
     kind = "smplx"
     averaged = False
@@ -147,16 +150,15 @@ class SMPLXParameters(Representation):
 
     @property
     def groups(self) -> dict[str, slice]:
-        ends = np.cumsum(list(SMPLX_WIDTHS.values())).tolist()
-        return {name: slice(end - width, end) for (name, width), end in zip(SMPLX_WIDTHS.items(), ends, strict=True)}
+        return SMPLX_COLUMNS
 
     def encode(self, joints: Array) -> Array:
-        """Parameters (F, 182), not joints, which pass through. Raises ValueError for another width."""
+        """Parameters (F, 182) instead of joints; they pass through. Raises ValueError for a wrong width."""
         self._check(joints)
         return joints
 
     def decode(self, features: Array) -> Array:
-        """Always ValueError: parameters become joints through a body model, which is the user's to have."""
+        """Always raises ValueError: it takes a body model to get joints, and only the user can download one."""
         raise ValueError(
             "SMPL-X parameters become joints only through the SMPL-X body model: give its folder with --smplx-dir, or "
             "save parameters (.npz)"
@@ -167,7 +169,7 @@ KINDS = {kind.kind: kind for kind in (HumanML3DFeatures, Positions, SMPLXParamet
 
 
 def get_representation(name: str, skeleton: Skeleton) -> Representation:
-    """`humanml3d`, `positions` or `smplx`, with or without its width.
+    """The representation `humanml3d`, `positions` or `smplx`, named with or without its width.
 
     Raises ValueError for an unknown name, and for a width that the skeleton does not have.
     """

@@ -1,67 +1,57 @@
-"""The 182 SMPL-X numbers of a frame: their order, ours and that of other projects."""
+"""The 182 SMPL-X numbers of a frame: which they are, their order here, and their order in other projects.
 
-from collections.abc import Mapping
+`SMPLX_WIDTHS` is the only table; columns, the total width and the foreign orders follow from it. The public
+SignMotionGPT code has two orders for a bare array of 182 numbers. It trains in ours and draws in another, which has the
+eyes at the end and no root. The numbers alone cannot tell the two apart, so a caller has to name the order.
+"""
 
 import numpy as np
 
-_TRAIN = {
+from motiongpt.features.columns import named_columns
+
+SMPLX_WIDTHS = {
     "betas": 10, "body_pose": 63, "left_hand_pose": 45, "right_hand_pose": 45, "jaw_pose": 3, "expression": 10,
     "global_orient": 3, "transl": 3,
 }  # fmt: skip
+"""Name -> how many numbers a frame has of it, in our order. Poses are axis-angle, `transl` is in metres."""
 
+SMPLX_ROTATIONS = ("body_pose", "left_hand_pose", "right_hand_pose", "jaw_pose", "global_orient")  # axis-angle
 
-_VISUALIZE = {
-    "betas": 10, "body_pose": 63, "left_hand_pose": 45, "right_hand_pose": 45, "transl": 3, "expression": 10,
-    "jaw_pose": 3, "eye_pose": 3,
-}  # fmt: skip
+SMPLX_WIDTH = sum(SMPLX_WIDTHS.values())  # 182
 
+SMPLX_COLUMNS = named_columns(SMPLX_WIDTHS)
+"""Name -> its columns in our order."""
 
-SMPLX_WIDTH = 182
+_DRAWN = ("betas", "body_pose", "left_hand_pose", "right_hand_pose", "transl", "expression", "jaw_pose", "eye_pose")
+_WIDTHS = {**SMPLX_WIDTHS, "eye_pose": 3}  # the eyes are in no array of ours
 
-
-def _slices(widths: Mapping[str, int]) -> dict[str, slice]:
-    ends = np.cumsum(list(widths.values())).tolist()
-    return {name: slice(end - width, end) for (name, width), end in zip(widths.items(), ends, strict=True)}
-
-
-LAYOUT = _slices(_TRAIN)
-"""Name -> its columns among our 182."""
-
-
-FOREIGN = {"train": LAYOUT, "visualize": _slices(_VISUALIZE)}
-"""Layout name -> name -> columns, of arrays without names."""
+SMPLX_LAYOUTS = {
+    "train": SMPLX_COLUMNS,
+    "visualize": named_columns({name: _WIDTHS[name] for name in _DRAWN}),
+}
+"""Order of a bare array -> name -> columns. The keys are the values of --smplx-layout."""
 
 
 def from_layout(array: np.ndarray, layout: str | None) -> np.ndarray:
-    """(F, 182) of a foreign layout -> (F, 182) float32 in ours. What a layout lacks is zero (`missing_in` names it).
+    """Bring (F, 182) of the order `layout` into ours, as float32; what that order lacks is zero (see `missing_in`).
 
     Raises ValueError without a layout, for an unknown one, and for another width.
     """
-    if layout not in FOREIGN:
+    if layout not in SMPLX_LAYOUTS:
         raise ValueError(
-            f"182 numbers without names: say which order, --smplx-layout {{{','.join(FOREIGN)}}}"
+            f"182 numbers without names: say which order, --smplx-layout {{{','.join(SMPLX_LAYOUTS)}}}"
             + (f", not {layout!r}" if layout is not None else "")
         )
     array = np.asarray(array)
     if array.ndim != 2 or array.shape[1] != SMPLX_WIDTH or array.dtype.kind not in "fiu":
         raise ValueError(f"expected numbers (F, {SMPLX_WIDTH}), got {array.shape} {array.dtype}")
     ours = np.zeros(array.shape, np.float32)
-    for name, columns in FOREIGN[layout].items():
-        if name in LAYOUT:
-            ours[:, LAYOUT[name]] = array[:, columns]
+    for name, columns in SMPLX_LAYOUTS[layout].items():
+        if name in SMPLX_COLUMNS:
+            ours[:, SMPLX_COLUMNS[name]] = array[:, columns]
     return ours
 
 
 def missing_in(layout: str) -> list[str]:
-    """Names of ours that a foreign layout does not carry."""
-    return [name for name in LAYOUT if name not in FOREIGN[layout]]
-
-
-SMPLX_WIDTHS = {
-    "betas": 10, "body_pose": 63, "left_hand_pose": 45, "right_hand_pose": 45, "jaw_pose": 3, "expression": 10,
-    "global_orient": 3, "transl": 3,
-}  # fmt: skip
-"""The 182 numbers of a frame, in order; the same as the reader's `LAYOUT`."""
-
-
-SMPLX_ROTATIONS = ("body_pose", "left_hand_pose", "right_hand_pose", "jaw_pose", "global_orient")  # axis-angle
+    """Our names that an order does not carry."""
+    return [name for name in SMPLX_COLUMNS if name not in SMPLX_LAYOUTS[layout]]

@@ -1,4 +1,9 @@
-"""Files: written whole or not at all, read with an error that names them; archives, pickles and downloads made safe."""
+"""Reading and writing files safely, without knowing what is in them.
+
+store: JSON and tensors, written whole or not at all. arrays: .npy and .npz, never unpickled. unpickle, stand_ins:
+pickles of other projects, read without running them. download: a file from the web. archives: unpacking one. folders:
+what may be written where. lock: one process per folder. hashes: short fingerprints.
+"""
 
 from motiongpt.files.hashes import file_hash
 from motiongpt.files.store import read_json, read_tensors, write_atomic, write_json, write_tensors

@@ -1,4 +1,9 @@
-"""Arrays in .npy and .npz files, never unpickled."""
+"""Arrays in .npy and .npz files.
+
+Two dangers: an array of Python objects is a pickle, which may run any program, so objects are refused; and a header may
+claim more memory than the file has, so sizes are checked, or the file is mapped, before memory is taken. Errors name
+the file in one line.
+"""
 
 import math
 import re
@@ -8,56 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-
-def load_array(path: Path, ndim: int, width: int | None = None) -> np.ndarray:
-    """A float32 array from .npy, never a pickle. Raises ValueError naming file, expected and found."""
-    array = read_array(path)
-    if array.ndim != ndim or not np.issubdtype(array.dtype, np.number):
-        raise ValueError(f"{path}: expected a numeric array of {ndim} dimensions, got {array.dtype} {array.shape}")
-    if width is not None and array.shape[-1] != width:
-        raise ValueError(f"{path}: expected width {width}, got {array.shape[-1]} (shape {array.shape})")
-    return np.array(array, np.float32)  # a copy: the map ends here
-
-
-MAX_ARRAY_BYTES = 1 << 30  # of one array; the largest of SMPL-X, posedirs, has 122 MB and is not read
-
-
-def read_npz(
-    path: Path | str, keys: Collection[str]
-) -> tuple[dict[str, tuple[tuple[int, ...], np.dtype]], dict[str, np.ndarray]]:
-    """Shape and dtype of everything in an .npz, and those of `keys` that are there as arrays. Nothing is unpickled.
-
-    No array is made larger than its part of the file, or than 1 GiB. Raises FileNotFoundError, or ValueError in one
-    line for a damaged file and for Python objects under one of `keys`.
-    """
-    path, headers, arrays = Path(path), {}, {}
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for info in archive.infolist():
-                name = info.filename.removesuffix(".npy")
-                with archive.open(info) as part:
-                    version = np.lib.format.read_magic(part)
-                    one = version == (1, 0)
-                    header = np.lib.format.read_array_header_1_0 if one else np.lib.format.read_array_header_2_0
-                    shape, _, dtype = header(part)
-                headers[name] = shape, dtype
-                if name not in keys:
-                    continue
-                if dtype.hasobject:
-                    raise ValueError(f"{name} holds Python objects instead of numbers")
-                if not 0 <= math.prod(shape) * dtype.itemsize <= min(info.file_size, MAX_ARRAY_BYTES):
-                    raise ValueError(f"{name} claims {shape} {dtype} in {info.file_size} bytes")
-                with archive.open(info) as part:
-                    arrays[name] = np.lib.format.read_array(part, allow_pickle=False)
-    except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds on damaged files
-        raise ValueError(f"{path} is damaged or no .npz ({' '.join(str(error).split())[:200]})") from error
-    return headers, arrays
+MAX_ARRAY_BYTES = 1 << 30  # per array of an .npz; the largest one of SMPL-X, posedirs, has 122 MB and is not read
 
 
 def read_array(path: Path) -> np.ndarray:
-    """What a .npy holds, mapped and not read, so that a header that lies costs no memory.
+    """The array in a .npy, mapped and not read: a header that lies costs no memory.
 
     Raises FileNotFoundError, or ValueError naming a file that is no .npy or holds Python objects.
     """
@@ -72,8 +32,63 @@ def read_array(path: Path) -> np.ndarray:
     return array
 
 
+def load_array(path: Path, ndim: int, width: int | None = None) -> np.ndarray:
+    """A float32 copy of the numeric array in a .npy, of `ndim` dimensions and, if given, `width` columns.
+
+    Raises FileNotFoundError, or ValueError with the file, what was expected and what was found.
+    """
+    array = read_array(path)
+    if array.ndim != ndim or not np.issubdtype(array.dtype, np.number):
+        raise ValueError(f"{path}: expected a numeric array of {ndim} dimensions, got {array.dtype} {array.shape}")
+    if width is not None and array.shape[-1] != width:
+        raise ValueError(f"{path}: expected width {width}, got {array.shape[-1]} (shape {array.shape})")
+    return np.array(array, np.float32)  # a copy: the map ends here
+
+
+def read_npz(
+    path: Path | str, keys: Collection[str]
+) -> tuple[dict[str, tuple[tuple[int, ...], np.dtype]], dict[str, np.ndarray]]:
+    """The shape and dtype of every array in an .npz, and the arrays under `keys` that are there.
+
+    No array may be larger than its part of the file, or than 1 GiB.
+
+    Raises FileNotFoundError, or ValueError for a damaged file and for Python objects under one of `keys`.
+    """
+    path = Path(path)
+    headers: dict[str, tuple[tuple[int, ...], np.dtype]] = {}
+    arrays: dict[str, np.ndarray] = {}
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                name = info.filename.removesuffix(".npy")
+                with archive.open(info) as part:
+                    shape, dtype = _read_header(part)
+                headers[name] = shape, dtype
+                if name not in keys:
+                    continue
+                if dtype.hasobject:
+                    raise ValueError(f"{name} holds Python objects instead of numbers")
+                if not 0 <= math.prod(shape) * dtype.itemsize <= min(info.file_size, MAX_ARRAY_BYTES):
+                    raise ValueError(f"{name} claims {shape} {dtype} in {info.file_size} bytes")
+                with archive.open(info) as part:
+                    arrays[name] = np.lib.format.read_array(part, allow_pickle=False)
+    except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds on damaged files
+        raise ValueError(f"{path} is damaged or no .npz ({' '.join(str(error).split())[:200]})") from error
+    return headers, arrays
+
+
+def _read_header(part) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and dtype of the .npy that begins here."""
+    version = np.lib.format.read_magic(part)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(part)
+    return shape, dtype
+
+
 def array_fault(error: Exception) -> str:
-    """In one line why NumPy refused a file, without its advice to unpickle: a pickle may run any program."""
+    """Why NumPy refused a file, in one line and without NumPy's advice to unpickle it."""
     text = " ".join(str(error).split())
     if not re.search("allow_pickle|pickled|Python objects", text):
         return text

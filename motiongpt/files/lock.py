@@ -1,4 +1,8 @@
-"""One process to a folder."""
+"""One process per folder.
+
+Two trainings in one folder would mix their weights, states and logs. A lock of the operating system on FOLDER/.lock
+prevents that, and ends with its process however that ends: a kill leaves a file that nobody has locked.
+"""
 
 import errno
 import os
@@ -14,17 +18,15 @@ except ImportError:  # Windows
 
     fcntl = None
 
-
-LOCKED_BYTE = 1 << 30  # Windows lets nobody read a locked byte: not one of those that say the PID
+LOCKED_BYTE = 1 << 30  # Windows lets nobody read a locked byte, so it is not one of those that hold the PID
 
 
 @contextmanager
 def hold(folder: Path, doing: str) -> Iterator[None]:
     """Keep other processes out of `folder`, which is made, while it is being `doing` ("trained", "written").
 
-    The OS lock on FOLDER/.lock ends with its process, however that ends: what a kill leaves is a file that nobody has
-    locked. Where the file system has no locks, nobody is kept out. BlockingIOError where another process holds it,
-    OSError naming the folder where it cannot be made.
+    On a file system without locks nobody is kept out. Raises BlockingIOError if another process holds the folder,
+    OSError naming it if it cannot be made.
     """
     path = folder / ".lock"
     try:
@@ -33,10 +35,11 @@ def hold(folder: Path, doing: str) -> Iterator[None]:
     except OSError as error:
         raise OSError(f"{folder} cannot be written ({error.strerror or error})") from error
     with file:
-        # no link: its holder took the file away after we opened it, and another may be locked in its place
+        # no link left: the holder removed the file after we opened it, and a new one may be locked in its place
         if not _lock(file) or os.fstat(file.fileno()).st_nlink == 0:
             file.seek(0)
-            holder = f" (PID {pid.decode(errors='replace')})" if (pid := file.read(20)) else ""
+            pid = file.read(20).decode(errors="replace")
+            holder = f" (PID {pid})" if pid else ""
             raise BlockingIOError(
                 f"{folder} is being {doing} by another process{holder}; wait for it or give another --out"
             )
@@ -45,14 +48,14 @@ def hold(folder: Path, doing: str) -> Iterator[None]:
         try:
             yield
         finally:
-            if not fcntl:  # Windows removes no open file; elsewhere it goes while nobody else can have the lock
+            if not fcntl:  # Windows removes no open file; elsewhere it is removed while nobody else can lock it
                 file.close()
             with suppress(OSError):
                 path.unlink()
 
 
 def _lock(file: BinaryIO) -> bool:
-    """False where another process has the lock, True where this one has it or there are none to have."""
+    """False if another process has the lock, True if this one has it now or the file system has no locks."""
     try:
         if fcntl:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

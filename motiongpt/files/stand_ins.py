@@ -1,12 +1,12 @@
-"""What a foreign pickle may name, and what stands for it while it is read (`unpickle.py` reads it).
+"""What a foreign pickle may name, and what stands for it while `unpickle.py` reads it.
 
-Numpy arrays and scalars, builtin containers, torch tensors, scipy.sparse matrices and `chumpy.Ch` come back as plain
-values: every entry of the table is a stand-in written here that checks its arguments, so no function of numpy, torch,
-scipy or chumpy is called by the file's word.
+A pickle calls whatever it names, so it is given no function of numpy, torch, scipy or chumpy. Every entry of `ALLOWED`
+is a stand-in written here that checks its arguments. At the end `to_plain` turns them into plain values: arrays,
+tensors, containers, numbers and text.
 
-Training frameworks put their own settings beside the weights: configuration nodes, callbacks, type hints. Whatever is
-named from `INERT_MODULES` becomes an `Inert`: it records what the file gives it, and there is nothing in it to run.
-None of those packages is imported. Anything else is refused.
+Training frameworks put settings beside the weights: configuration nodes, callbacks, type hints. Whatever is named from
+`INERT_MODULES` becomes an `Inert`, which records what the file gives it and runs nothing. None of those packages is
+imported. Anything else is refused.
 """
 
 import math
@@ -16,29 +16,32 @@ from collections import OrderedDict
 import numpy as np
 import torch
 
-MAX_SPARSE = 1 << 28  # numbers in a sparse matrix made dense; the joint regressor of SMPL-X has 576,125
-MAX_VIEW = 1 << 24  # numbers in a tensor that repeats a smaller storage
-MAX_DEPTH = 100  # containers in containers; an optimizer's state has about 6
-MAX_INERT = 1000  # names of inert classes in one file; a Lightning checkpoint has about 20
+MAX_DENSE_NUMBERS = 1 << 28  # in a sparse matrix made dense; the joint regressor of SMPL-X has 576,125
+MAX_REPEATED_NUMBERS = 1 << 24  # in a tensor that repeats a smaller storage
+MAX_NESTING = 100  # containers in containers; an optimizer's state has about 6
+MAX_INERT_CLASSES = 1000  # per file; a Lightning checkpoint has about 20
 INERT_MODULES = ("omegaconf", "pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilities",
                  "torch.optim", "typing", "argparse", "pathlib")  # fmt: skip
 
 
 class Refused(Exception):
-    """Carries MODULE.NAME, or what else is not done for a file."""
+    """A file names something that it may not: MODULE.NAME, or a kind of data that is not read."""
 
 
 # 1) Stand-ins that become plain values.
-# Each class has __setstate__, so BUILD on the class itself fails instead of setting its attributes.
+#
+# A pickle makes an object and then sets its state (opcode BUILD). It may try BUILD on the class itself, to change what
+# all later objects do. Each class here defines __setstate__, so that this fails.
 
 
 class Function:
-    """A callable that a pickle can call and nothing else."""
+    """A function that a pickle can call and do nothing else with."""
 
     __slots__ = ("call", "name")
 
     def __init__(self, call, name="function"):
-        self.call, self.name = call, name
+        self.call = call
+        self.name = name
 
     def __call__(self, *args):
         return self.call(*args)
@@ -48,8 +51,11 @@ class Function:
 
 
 class _DType:
+    """numpy.dtype: a code such as f4, and a byte order that comes with its state."""
+
     def __init__(self, code="", *_flags):
-        self.code, self.order = code, "|"
+        self.code = code
+        self.order = "|"
 
     def __setstate__(self, state):
         if len(state) > 4 and (state[2] is not None or state[3] is not None):
@@ -57,13 +63,14 @@ class _DType:
         self.order = _text(state[1])
 
     def dtype(self) -> np.dtype:
+        # a short list of codes: numpy would also parse structured types and subarrays
         if not re.fullmatch(r"\|?[biufcSUOV?]\d{0,9}|[mM]8", _text(self.code)) or self.order not in "<>=|":
             raise Refused(f"numpy dtype {self.code!r}")
         return np.dtype(_text(self.code)).newbyteorder(self.order)
 
 
 class _Array:
-    """numpy.ndarray: made empty, filled by its state (version, shape, dtype, Fortran order, bytes or list)."""
+    """numpy.ndarray: made empty, then filled by its state (version, shape, dtype, Fortran order, bytes or list)."""
 
     def __setstate__(self, state):
         self.shape, dtype, self.fortran, self.raw = state[-4:]
@@ -75,6 +82,8 @@ class _Array:
 
 
 class _Stateful:
+    """An object that is its state, a dict of attributes."""
+
     def __init__(self, *_args):
         self.state = {}
 
@@ -95,7 +104,7 @@ class _Chumpy(_Stateful):
 
 
 class Storage:
-    """A flat run of numbers that tensors are views of."""
+    """The numbers in a row that tensors are views of."""
 
     def __init__(self, numbers: torch.Tensor):
         self.numbers = numbers
@@ -105,7 +114,8 @@ class Storage:
 
 
 def _never_called(*_args):
-    raise ValueError("a builtin type is called")  # they are named as what a defaultdict makes, and in type hints
+    """Stands for builtin types, which files name as what a defaultdict makes and in type hints."""
+    raise ValueError("a builtin type is called")
 
 
 def _text(value) -> str:
@@ -113,13 +123,16 @@ def _text(value) -> str:
 
 
 def to_bytes(value="", encoding="latin1") -> bytes:
+    """Bytes from bytes or from text, as Python 2 wrote them."""
     if not isinstance(value, str | bytes | bytearray) or encoding not in ("latin1", "latin-1"):
         raise ValueError("bytes must come from bytes or latin1 text")  # bytearray(10 ** 12) would be a bomb
     return value.encode("latin1") if isinstance(value, str) else bytes(value)
 
 
 def _array(raw, dtype: _DType, shape, order="C") -> np.ndarray:
-    kind, data = dtype.dtype(), to_bytes(raw)
+    """An array from its bytes, which must be as many as the shape claims."""
+    kind = dtype.dtype()
+    data = to_bytes(raw)
     if kind.hasobject or math.prod(shape) * kind.itemsize != len(data) or min(shape, default=0) < 0:
         raise ValueError(f"an array of {tuple(shape)} {kind} does not fit {len(data)} bytes")
     if not data:
@@ -132,17 +145,21 @@ def _scalar(dtype: _DType, raw=""):
 
 
 def _tensor(storage: Storage, offset: int, size, stride, *_more) -> torch.Tensor:
-    numbers, size, stride = storage.numbers, tuple(size), tuple(stride)
+    """A view of a storage that stays inside it: torch itself does not check."""
+    numbers = storage.numbers
+    size = tuple(size)
+    stride = tuple(stride)
     if len(size) != len(stride) or min((offset, *size, *stride)) < 0 or offset > len(numbers):
         raise ValueError(f"a tensor has offset {offset}, size {size}, stride {stride}")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    if math.prod(size) and (last >= len(numbers) or math.prod(size) > max(len(numbers), MAX_VIEW)):
+    # strides of 0 repeat numbers without storing them: a few bytes could claim a huge tensor
+    if math.prod(size) and (last >= len(numbers) or math.prod(size) > max(len(numbers), MAX_REPEATED_NUMBERS)):
         raise ValueError(f"a tensor of {size} does not fit its storage of {len(numbers)} numbers")
     return torch.as_strided(numbers, size, stride, offset)
 
 
 def _reconstruct(kind, *_args):
-    """numpy's `_reconstruct` and Python 2's `_reconstructor`: an empty stand-in, filled by its state."""
+    """numpy's `_reconstruct` and Python 2's `_reconstructor`: an empty stand-in, which its state will fill."""
     if kind not in (_Array, _Csc, _Csr, _Chumpy):
         raise ValueError("only arrays, sparse matrices and chumpy objects are rebuilt")
     return kind()
@@ -190,16 +207,20 @@ ALLOWED |= {f"{m}.{name}": kind for m in ("builtins", "__builtin__") for name, k
 
 
 class Inert:
-    """An object of a class that is not imported: `name` says which, the rest is what the file gave it.
+    """An object of a class that is not imported. `name` says which class; the rest is what the file gave the object.
 
-    args, kwargs: of its making; state: what it was set to; values, items: what was added to it as to a list or dict.
+    args, kwargs: what it was made from. state: what it was set to. values, items: what was added, as to a list or dict.
     """
 
     name = ""
 
     def __new__(cls, *args, **kwargs):
         self = super().__new__(cls)
-        self.args, self.kwargs, self.state, self.values, self.items = args, kwargs, None, [], {}
+        self.args = args
+        self.kwargs = kwargs
+        self.state = None
+        self.values = []
+        self.items = {}
         return self
 
     def __setstate__(self, state):
@@ -219,9 +240,9 @@ class Inert:
 
 
 def inert(module: str, name: str, known: dict) -> type | None:
-    """The class that stands for MODULE.NAME, None where the module is none of `INERT_MODULES`.
+    """The class that stands for MODULE.NAME, or None if the module is not among `INERT_MODULES`.
 
-    `known` keeps the classes of one file: a class that is named twice is one class.
+    `known` keeps the classes of one file, so that a class named twice is one class.
     """
     full = f"{module}.{name}"
     if not any(module == start or module.startswith(start + ".") for start in INERT_MODULES):
@@ -231,8 +252,8 @@ def inert(module: str, name: str, known: dict) -> type | None:
     if name == "AttributeDict":  # Lightning's hyper-parameters: a dict whose keys are attributes too
         return OrderedDict
     if full not in known:
-        if len(known) >= MAX_INERT:
-            raise ValueError(f"more than {MAX_INERT} classes are named")
+        if len(known) >= MAX_INERT_CLASSES:
+            raise ValueError(f"more than {MAX_INERT_CLASSES} classes are named")
         known[full] = type("Inert", (Inert,), {"name": full})
     return known[full]
 
@@ -257,57 +278,38 @@ ALLOWED |= {f"{m}.type": Function(_type_of) for m in ("builtins", "__builtin__")
 # 3) From stand-ins to plain values.
 
 
-def _dense(matrix: _Csc | _Csr) -> np.ndarray:
-    state = {key: plain(matrix.state[key], {}, 0) for key in ("data", "indices", "indptr")}
-    rows, columns = (int(n) for n in matrix.state.get("_shape", matrix.state.get("shape")))
-    lines, across = (rows, columns) if isinstance(matrix, _Csr) else (columns, rows)
-    data, indices, ends = state["data"], state["indices"].astype(np.int64), state["indptr"].astype(np.int64)
-    counts = np.diff(ends)
-    if not 0 <= rows * columns <= MAX_SPARSE or len(ends) != lines + 1 or data.dtype.hasobject:
-        raise ValueError(f"a sparse matrix of {rows} x {columns} is too large, or its parts do not fit together")
-    if (counts < 0).any() or counts.sum() != len(indices) or len(data) != len(indices):
-        raise ValueError("the parts of a sparse matrix do not fit together")
-    if len(indices) and not (0 <= indices.min() and indices.max() < across):
-        raise ValueError("an index of a sparse matrix is outside it")
-    dense = np.zeros((lines, across), data.dtype)
-    np.add.at(dense, (np.repeat(np.arange(lines), counts), indices), data)  # an entry may be given in parts
-    return dense if isinstance(matrix, _Csr) else dense.T.copy()
+def to_plain(value, seen: dict, depth: int):
+    """Arrays, tensors and builtins instead of stand-ins, also inside containers; a shared object stays shared.
 
-
-def plain(value, seen: dict, depth: int):
-    """Arrays, tensors and builtins instead of stand-ins, also inside containers; a shared object stays shared. An
-    `Inert` stays one, with plain contents; its class becomes the name of what it stands for."""
-    if depth > MAX_DEPTH:
-        raise ValueError(f"containers are nested more than {MAX_DEPTH} deep")
+    An `Inert` stays one, with plain contents; its class becomes the name of what it stands for. `seen` is id -> plain
+    value of what is done already.
+    """
+    if depth > MAX_NESTING:
+        raise ValueError(f"containers are nested more than {MAX_NESTING} deep")
     if id(value) in seen:
         return seen[id(value)]
+    # containers are remembered before they are filled: they may hold themselves
     if isinstance(value, dict):
         made = seen[id(value)] = {}
-        made.update((plain(k, seen, depth + 1), plain(v, seen, depth + 1)) for k, v in dict.items(value))
+        for key, item in dict.items(value):
+            made[to_plain(key, seen, depth + 1)] = to_plain(item, seen, depth + 1)
     elif type(value) is list:
         made = seen[id(value)] = []
-        made.extend(plain(v, seen, depth + 1) for v in value)
+        made.extend(to_plain(item, seen, depth + 1) for item in value)
     elif type(value) in (tuple, set, frozenset):
-        made = type(value)(plain(v, seen, depth + 1) for v in value)
-    elif isinstance(value, _Array):
-        made = value.raw
-        if value.type.hasobject:
-            if len(value.raw) != math.prod(value.shape):
-                raise ValueError(f"an array of {value.shape} objects has {len(value.raw)}")
-            made = np.empty(len(value.raw), object)
-            for i, item in enumerate(value.raw):  # one by one: numpy would stack equal arrays
-                made[i] = plain(item, seen, depth + 1)
-            made = made.reshape(value.shape, order="F" if value.fortran else "C")
+        made = type(value)(to_plain(item, seen, depth + 1) for item in value)
     elif isinstance(value, Inert):
         made = seen[id(value)] = value
         for part in ("args", "kwargs", "state", "values", "items"):
-            setattr(value, part, plain(getattr(value, part), seen, depth + 1))
-    elif isinstance(value, Function) or isinstance(value, type) and issubclass(value, Inert):
+            setattr(value, part, to_plain(getattr(value, part), seen, depth + 1))
+    elif isinstance(value, Function) or (isinstance(value, type) and issubclass(value, Inert)):
         made = value.name
+    elif isinstance(value, _Array):
+        made = _object_array(value, seen, depth) if value.type.hasobject else value.raw
     elif isinstance(value, _Csc | _Csr):
         made = _dense(value)
     elif isinstance(value, _Chumpy):
-        made = np.asarray(plain(value.state["x"], seen, depth + 1))
+        made = np.asarray(to_plain(value.state["x"], seen, depth + 1))
     elif isinstance(value, Storage):
         made = value.numbers
     elif isinstance(value, _DType):
@@ -316,3 +318,31 @@ def plain(value, seen: dict, depth: int):
         made = value
     seen[id(value)] = made
     return made
+
+
+def _object_array(value: _Array, seen: dict, depth: int) -> np.ndarray:
+    """An array of objects, such as the strings or ragged lists of a GloVe table."""
+    if len(value.raw) != math.prod(value.shape):
+        raise ValueError(f"an array of {value.shape} objects has {len(value.raw)}")
+    made = np.empty(len(value.raw), object)
+    for i, item in enumerate(value.raw):  # one by one: numpy would stack equal arrays
+        made[i] = to_plain(item, seen, depth + 1)
+    return made.reshape(value.shape, order="F" if value.fortran else "C")
+
+
+def _dense(matrix: _Csc | _Csr) -> np.ndarray:
+    """A sparse matrix as an array, after its parts were checked against each other."""
+    data, indices, ends = (to_plain(matrix.state[key], {}, 0) for key in ("data", "indices", "indptr"))
+    indices = indices.astype(np.int64)
+    counts = np.diff(ends.astype(np.int64))  # entries per line
+    rows, columns = (int(n) for n in matrix.state.get("_shape", matrix.state.get("shape")))
+    lines, across = (rows, columns) if isinstance(matrix, _Csr) else (columns, rows)
+    if not 0 <= rows * columns <= MAX_DENSE_NUMBERS or len(ends) != lines + 1 or data.dtype.hasobject:
+        raise ValueError(f"a sparse matrix of {rows} x {columns} is too large, or its parts do not fit together")
+    if (counts < 0).any() or counts.sum() != len(indices) or len(data) != len(indices):
+        raise ValueError("the parts of a sparse matrix do not fit together")
+    if len(indices) and not (0 <= indices.min() and indices.max() < across):
+        raise ValueError("an index of a sparse matrix is outside it")
+    dense = np.zeros((lines, across), data.dtype)
+    np.add.at(dense, (np.repeat(np.arange(lines), counts), indices), data)  # an entry may be given in parts
+    return dense if isinstance(matrix, _Csr) else dense.T.copy()

@@ -1,7 +1,10 @@
-"""Files written whole or not at all, and read with an error that names the file.
+"""JSON and safetensors files: written whole or not at all, read with an error that names the file.
 
-A write goes beside its place and is renamed, so a full disk or a kill leaves the former file as it was.
-JSON, safetensors and plain .npy only: nothing here unpickles.
+The danger is half a file: a full disk or a kill in the middle of a write. So a write goes into a temporary file beside
+the place and is renamed; until then the former file stays as it was. Nothing here unpickles.
+
+torch and safetensors are imported inside the functions that need them: scripts read JSON before they know whether
+there is a model to load, and `--help` must not wait for torch.
 """
 
 import gzip
@@ -11,65 +14,51 @@ import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-import safetensors
-import torch
-from safetensors.torch import load_file, save, save_file
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from motiongpt.files.hashes import short_hash
 
-FORMAT = {"format": "pt"}
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+SAFETENSORS_METADATA = {"format": "pt"}  # some versions of `transformers` refuse a file without it
 
 
-def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a file beside `path`, then rename it into place; on any failure `path` is untouched.
+def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, then rename it; on any failure `path` stays as it was.
 
-    OSError names `path`: a full disk's error names no file, others the temporary one.
+    Raises OSError naming `path`: a full disk's own error names no file, and others name the temporary one.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
+        # on disk before the rename, or a power cut could leave the new name with no content
         with open(temporary, "r+b") as file:  # Windows flushes only what is open for writing
             os.fsync(file.fileno())
         mask = os.umask(0)  # reading the mask means setting it
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)  # some writers leave files that only their owner can read
         os.replace(temporary, path)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise OSError(f"{path} cannot be written ({getattr(error, 'strerror', None) or error})") from error
+    except OSError as error:
+        raise OSError(f"{path} cannot be written ({error.strerror or error})") from error
     finally:
         with suppress(OSError):  # no folder, or a file in its place
             temporary.unlink()
 
 
 def write_json(path: Path, value: object, indent: int | None = 2) -> None:
+    """`value` as UTF-8 JSON, readable: letters of any script stay as they are."""
     text = json.dumps(value, indent=indent, ensure_ascii=False) + "\n"
     write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """A safetensors file that says it comes from PyTorch: some versions of `transformers` refuse one that does not."""
-    plain = _plain(tensors)
-    write_atomic(path, lambda temporary: save_file(plain, temporary, FORMAT))
-
-
-def tensors_hash(tensors: Mapping[str, Tensor]) -> str:
-    """`file_hash` of the file that `write_tensors` makes of these."""
-    return short_hash([save(_plain(tensors), FORMAT)])
-
-
-def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-
-
 def read_json(path: Path | str, kind: type = dict) -> Any:
-    """A JSON object from disk, of FILE.json.gz too; with `kind` list a list, with object whatever it holds.
+    """The content of FILE.json or FILE.json.gz: an object; with `kind` list a list, with `kind` object anything.
 
-    FileNotFoundError or ValueError name the file and the line, or what was expected and what was found.
+    Raises FileNotFoundError, or ValueError with the file, the line, and what was expected and found.
     """
     path = Path(path)
     if not path.is_file():
@@ -89,12 +78,42 @@ def read_json(path: Path | str, kind: type = dict) -> Any:
     return value
 
 
-def read_tensors(path: Path | str, device: str | torch.device = "cpu") -> dict[str, Tensor]:
+def write_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> None:
+    """A safetensors file of contiguous CPU copies. Raises OSError naming `path`."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    contiguous = _on_cpu(tensors)
+
+    def write(temporary: Path) -> None:
+        try:
+            save_file(contiguous, temporary, SAFETENSORS_METADATA)
+        except SafetensorError as error:  # how safetensors reports a full disk
+            raise OSError(str(error)) from error
+
+    write_atomic(path, write)
+
+
+def read_tensors(path: Path | str, device: "str | torch.device" = "cpu") -> "dict[str, Tensor]":
     """Tensors of one safetensors file. Raises FileNotFoundError, or ValueError naming a truncated file."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist")
     try:
         return load_file(path, device=str(device))
-    except safetensors.SafetensorError as error:
+    except SafetensorError as error:
         raise ValueError(f"{path} is damaged or cut short ({error}); copy or make it again") from error
+
+
+def tensors_hash(tensors: "Mapping[str, Tensor]") -> str:
+    """`file_hash` of the file that `write_tensors` would make of these tensors."""
+    from safetensors.torch import save
+
+    return short_hash([save(_on_cpu(tensors), SAFETENSORS_METADATA)])
+
+
+def _on_cpu(tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

@@ -1,14 +1,12 @@
-"""Foreign pickles, read without running them: checkpoints, statistics, GloVe tables, SMPL models, sign-language frames.
+"""Pickles of other projects, read without running them: checkpoints, statistics, GloVe tables, SMPL models.
 
-A pickle is a program. `load_pickle` runs it with a short table of what it may name: numpy arrays and scalars, builtin
-containers, torch tensors (zip and legacy `torch.save` files, and tensors inside plain pickles), scipy.sparse csc and
-csr matrices (given as dense arrays) and `chumpy.Ch` (given as its array). Each is a stand-in of ours (`stand_ins.py`),
-so no function of numpy, torch, scipy or chumpy is called by the file's word, and none of them but numpy and torch need
-be installed. What PyTorch Lightning and OmegaConf leave in a checkpoint is kept as an `Inert` record that does
-nothing. Anything else is named and refused.
+The danger: a pickle is a program, and `pickle.load` runs whatever it names. `load_pickle` runs it with a short table of
+what it may name (`stand_ins.py`): numpy arrays and scalars, builtin containers, torch tensors (in zip and legacy
+`torch.save` files, and inside plain pickles), scipy.sparse matrices and `chumpy.Ch` (both given as arrays). Anything
+else is named and refused. Neither scipy nor chumpy need be installed.
 
-Sizes are checked against the bytes that are there before memory is taken. Danger: a file made to waste time (say,
-nested tuples as dict keys) can still do so; it cannot run code.
+Sizes are checked against the bytes that are there before memory is taken. A file made to waste time (say, nested tuples
+as dict keys) can still do so; it cannot run code.
 """
 
 import io
@@ -21,16 +19,66 @@ from typing import BinaryIO
 
 import torch
 
-from motiongpt.files.stand_ins import ALLOWED, Function, Refused, Storage, inert, plain, to_bytes
+from motiongpt.files.stand_ins import ALLOWED, Function, Refused, Storage, inert, to_bytes, to_plain
 
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of a legacy torch.save file
-_DAMAGE = (
+
+# what a damaged file makes pickle, zipfile and our stand-ins raise
+DAMAGE = (
     pickle.UnpicklingError, zipfile.BadZipFile, struct.error, EOFError, ValueError, TypeError, AttributeError, KeyError,
     IndexError, OverflowError, MemoryError, RecursionError, NotImplementedError, RuntimeError, ImportError,
 )  # fmt: skip
 
 
+# how pickletools marks the kinds of counts before an argument; opcode -> (name, width or kind of its argument)
+_COUNTS = {-2: "<B", -3: "<i", -4: "<I", -5: "<Q"}
+_OPCODES = {op.code.encode("latin1"): (op.name, op.arg.n if op.arg else 0) for op in pickletools.opcodes}
+
+
+def load_pickle(path: str | Path):
+    """The value of a pickle or torch.save file (.pth .pt .ckpt .tar .pkl), without running it.
+
+    Values are dict, list, tuple, set, numpy arrays and scalars, CPU tensors, numbers, text (Python 2's as latin1), and
+    `Inert` for what training frameworks left.
+
+    Raises FileNotFoundError, or ValueError in one line: what the file names that is refused, or that it is damaged.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    try:
+        with open(path, "rb") as file:
+            return to_plain(_read(file), {}, 0)
+    except Refused as error:
+        raise ValueError(
+            f"{path}: refuses to load {error} (a pickle may run code); convert it to arrays (.npz, .safetensors) with "
+            "the program that wrote it"
+        ) from error
+    except DAMAGE as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(f"{path} is damaged, cut short or no pickle ({reason})") from error
+
+
+def _read(file: BinaryIO):
+    """The value of a stream: a zip of torch.save, a legacy one, or a plain pickle."""
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    start = file.read(16)
+    file.seek(0)
+    if start[:2] == b"PK":
+        return _read_zip(file, size)
+    if start.lstrip()[:1] == b"<":
+        raise ValueError("it is a web page or XML, not a pickle: download it again")
+    value = _unpickle(file)
+    return _read_legacy(file, size) if isinstance(value, int) and value == TORCH_MAGIC else value
+
+
+# 1) One pickle.
+
+
 class _Unpickler(pickle.Unpickler):
+    """Finds classes in our table only; `storage` makes the storage of a torch file's persistent id."""
+
     def __init__(self, file: BinaryIO, storage):
         super().__init__(file, encoding="latin1")  # Python 2 wrote arrays as text
         self.storage = storage
@@ -51,20 +99,22 @@ class _Unpickler(pickle.Unpickler):
         return self.storage(pid)
 
 
-_COUNTS = {-2: "<B", -3: "<i", -4: "<I", -5: "<Q"}  # how pickletools marks the kinds of counts before an argument
-_OPCODES = {op.code.encode("latin1"): (op.name, op.arg.n if op.arg else 0) for op in pickletools.opcodes}
+def _check_lengths(file: BinaryIO) -> None:
+    """Check the lengths in one pickle against the bytes that are left, and its memo: index 2 ** 31 would take 32 GiB.
 
-
-def _walk(file: BinaryIO) -> None:
-    """Check one pickle's lengths against what is left, and its memo: an index of 2 ** 31 would take 32 GiB.
-    (`pickletools.genops` of Python 3.11 fails on the byte strings of Python 2's protocol 0.)"""
-    start, steps, name = file.tell(), 0, ""
+    By hand: `pickletools.genops` of Python 3.11 fails on the byte strings of Python 2's protocol 0.
+    """
+    start = file.tell()
     size = file.seek(0, io.SEEK_END)
     file.seek(start)
+    steps = 0
+    name = ""
     while name != "STOP":
         name, width = _OPCODES[file.read(1)]
-        if width == -1:
-            argument = [file.readline() for _ in range(2 if name in ("GLOBAL", "INST") else 1)][0]
+        if width == -1:  # arguments end with their line
+            argument = file.readline()
+            if name in ("GLOBAL", "INST"):
+                file.readline()
         elif width in _COUNTS:
             count = struct.unpack(_COUNTS[width], file.read(struct.calcsize(_COUNTS[width])))[0]
             if not 0 <= count <= size - file.tell():
@@ -73,6 +123,7 @@ def _walk(file: BinaryIO) -> None:
         else:
             argument = file.read(width)
         steps += 1
+        # pickle makes its memo as long as the largest index, so an index must be near the number of steps
         if name in ("PUT", "BINPUT", "LONG_BINPUT"):
             index = int(argument) if name == "PUT" else int.from_bytes(argument, "little")
             if index > 2 * steps + 1000:
@@ -81,14 +132,19 @@ def _walk(file: BinaryIO) -> None:
 
 
 def _unpickle(file: BinaryIO, storage=None):
-    """One pickle of a stream."""
-    _walk(file)
+    """The value of the pickle that begins here; the stream then stands behind it."""
+    _check_lengths(file)
     return _Unpickler(file, storage).load()
 
 
+# 2) Files of torch.save.
+
+
 def _read_zip(file: BinaryIO, size: int):
+    """FOLDER/data.pkl, whose persistent ids name the storages FOLDER/data/KEY."""
     with zipfile.ZipFile(file) as archive:
         infos = archive.infolist()
+        # torch.save stores without compression, so the parts cannot be larger than the file
         if sum(info.file_size for info in infos) > size or any(info.compress_type for info in infos):
             raise ValueError("its parts are compressed or larger than the file, which torch.save never does")
         names = [info.filename for info in infos if info.filename.split("/")[1:] == ["data.pkl"]]
@@ -105,9 +161,9 @@ def _read_zip(file: BinaryIO, size: int):
                 data = archive.read(f"{folder}/data/{key}")
                 if numel * kind.itemsize != len(data):
                     raise ValueError(f"storage {key} should hold {numel} {kind}, it has {len(data)} bytes")
-                storages[key] = Storage(
-                    torch.frombuffer(bytearray(data), dtype=kind) if data else torch.empty(0, dtype=kind)
-                )
+                # a bytearray, since tensors may be written to; frombuffer refuses an empty one
+                numbers = torch.frombuffer(bytearray(data), dtype=kind) if data else torch.empty(0, dtype=kind)
+                storages[key] = Storage(numbers)
             return storages[key]
 
         return _unpickle(io.BytesIO(archive.read(names[0])), storage)
@@ -115,10 +171,12 @@ def _read_zip(file: BinaryIO, size: int):
 
 def _read_legacy(file: BinaryIO, size: int):
     """After the magic number: protocol, system, object, storage keys, then each storage as a count and its bytes."""
-    version, system = _unpickle(file), _unpickle(file)
+    version = _unpickle(file)
+    system = _unpickle(file)
     if version != 1001 or not system.get("little_endian", True):
         raise ValueError(f"legacy torch files of version {version} or big-endian ones are not read")
-    storages, taken = {}, 0
+    storages = {}
+    taken = 0  # bytes of all storages, which the file must have room for
 
     def storage(pid) -> Storage:
         nonlocal taken
@@ -143,40 +201,5 @@ def _read_legacy(file: BinaryIO, size: int):
     return value
 
 
-def _read(file: BinaryIO):
-    size = file.seek(0, io.SEEK_END)
-    file.seek(0)
-    start = file.read(16)
-    file.seek(0)
-    if start[:2] == b"PK":
-        return _read_zip(file, size)
-    if start.lstrip()[:1] == b"<":
-        raise ValueError("it is a web page or XML, not a pickle: download it again")
-    value = _unpickle(file)
-    return _read_legacy(file, size) if isinstance(value, int) and value == TORCH_MAGIC else value
-
-
 # a tensor inside a plain pickle carries its storage as a legacy torch file
 _LOAD_FROM_BYTES = Function(lambda data: _read(io.BytesIO(to_bytes(data))))
-
-
-def load_pickle(path: str | Path):
-    """The value of a pickle or torch.save file (.pth .pt .ckpt .tar .pkl), without running it: dict, list, tuple, set,
-    numpy arrays and scalars, CPU tensors, numbers and text (Python 2 text as latin1), `Inert` for what frameworks left.
-
-    Raises FileNotFoundError, or ValueError in one line: what the file names that is refused, or that it is damaged.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist")
-    try:
-        with open(path, "rb") as file:
-            return plain(_read(file), {}, 0)
-    except Refused as error:
-        raise ValueError(
-            f"{path}: refuses to load {error} (a pickle may run code); convert it to arrays (.npz, .safetensors) with "
-            "the program that wrote it"
-        ) from error
-    except _DAMAGE as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ValueError(f"{path} is damaged, cut short or no pickle ({reason})") from error

@@ -1,1 +1,1 @@
-"""Formulas on tensors: joint errors, embedding distances, token statistics, caption scores."""
+"""Formulas on arrays: joint errors, embedding distances, token statistics, caption scores. No networks, no files."""

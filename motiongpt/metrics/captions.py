@@ -1,8 +1,7 @@
-"""How well written captions match reference captions: BLEU, ROUGE-L, CIDEr, by counting words; BERTScore by a package.
+"""How well written captions match reference captions: BLEU, ROUGE-L and CIDEr count words, BERTScore uses a package.
 
-The numbers are those of the public coco-caption code, which the field reports. Texts become words by `words`: small
-letters, without punctuation. Every function takes hypotheses (one text per motion) and references (a list of at least
-one text per motion).
+The numbers are those of the public coco-caption code (pycocoevalcap), which the field reports. `caption_words` splits a
+text. Every metric takes hypotheses, one text per motion, and references, a list of at least one text per motion.
 """
 
 import math
@@ -16,38 +15,45 @@ Ngrams = Counter[tuple[str, ...]]
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
 
 
-def words(text: str) -> list[str]:
+def caption_words(text: str) -> list[str]:
     """Lower-case words, inner apostrophes and hyphens kept: "He's left-handed." -> he's left-handed."""
     return _WORD.findall(text.lower())
 
 
 def ngrams(tokens: Sequence[str], n: int) -> Ngrams:
-    """How often each run of n words occurs."""
+    """How often each sequence of n words occurs."""
     return Counter(tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1))
 
 
 def _corpus(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> list[tuple[list[str], list[list[str]]]]:
     if len(hypotheses) != len(references) or not len(hypotheses):
-        raise ValueError(f"as many references as hypotheses are needed, got {len(references)} and {len(hypotheses)}")
+        raise ValueError(f"expected as many references as hypotheses, got {len(references)} and {len(hypotheses)}")
     for i, texts in enumerate(references):
         if isinstance(texts, str) or not len(texts):
             raise ValueError(f"references of text {i} must be a list of at least one text")
-    return [(words(text), [words(r) for r in texts]) for text, texts in zip(hypotheses, references, strict=True)]
+    return [
+        (caption_words(text), [caption_words(r) for r in texts])
+        for text, texts in zip(hypotheses, references, strict=True)
+    ]
 
 
 def bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[float, float, float, float]:
-    """BLEU-1 ... BLEU-4 of the whole corpus (Papineni et al. 2002), 0 to 1.
+    """BLEU-1 ... BLEU-4 of the whole corpus (Papineni et al. 2002, section 2.3), 0 to 1.
 
-    The geometric mean of the shares of n-grams that occur in a reference (each at most as often as there), times
-    exp(1 - r / h) where the texts, h words in all, are shorter than the references nearest in length, r words; of two
-    equally near ones the shorter. No smoothing: without one common n-gram the score is 0.
+    The geometric mean of the shares of n-grams that occur in a reference, each counted at most as often as there. If
+    the texts (h words in all) are shorter than their references (r words), it is multiplied by exp(1 - r / h). The
+    reference nearest in length counts, the shorter of two equally near ones. No smoothing: without a common n-gram the
+    score is 0.
     """
-    matched, total, hypothesis_length, reference_length = [0] * 4, [0] * 4, 0, 0
+    matched = [0] * 4
+    total = [0] * 4
+    hypothesis_length = 0
+    reference_length = 0
     for text, texts in _corpus(hypotheses, references):
         hypothesis_length += len(text)
         reference_length += min((abs(len(r) - len(text)), len(r)) for r in texts)[1]
         for n in range(1, 5):
-            most = Counter()
+            most = Counter()  # an n-gram counts at most as often as in the reference that has it most
             for reference in texts:
                 most |= ngrams(reference, n)
             counts = ngrams(text, n)
@@ -72,10 +78,10 @@ def common_subsequence(a: Sequence[str], b: Sequence[str]) -> int:
 
 
 def rouge_l(hypotheses: Sequence[str], references: Sequence[Sequence[str]], beta: float = 1.2) -> float:
-    """ROUGE-L (Lin 2004), the mean over texts, 0 to 1.
+    """ROUGE-L (Lin 2004, equations 2 to 4), the mean over texts, 0 to 1.
 
-    P and R are the longest common subsequence over the words of the text and of the reference, each the best over the
-    references, and F = (1 + beta^2) P R / (R + beta^2 P). beta 1.2 is coco-caption's; rouge-score takes 1.
+    P and R are the length of the longest common subsequence divided by the words of the text and of the reference, each
+    the best over the references; F = (1 + beta^2) P R / (R + beta^2 P). coco-caption takes beta 1.2, rouge-score 1.
     """
     scores = []
     for text, texts in _corpus(hypotheses, references):
@@ -88,20 +94,21 @@ def rouge_l(hypotheses: Sequence[str], references: Sequence[Sequence[str]], beta
 
 
 def cider(hypotheses: Sequence[str], references: Sequence[Sequence[str]], sigma: float = 6.0) -> float:
-    """CIDEr-D with sigma 6 (Vedantam et al. 2015, section 4), the mean over texts, 0 to 10.
+    """CIDEr-D with sigma 6 (Vedantam et al. 2015; cider_scorer.py of coco-caption), the mean over texts, 0 to 10.
 
-    What coco-caption calls CIDEr is this, not the paper's plain CIDEr, which neither cuts nor looks at lengths; so is
-    nlg-metricverse's, of which MotionGPT prints 100 times the number. That one splits at spaces only: there "Walks."
-    is not "walks", so sentences as people write them score lower than here.
+    coco-caption calls this CIDEr; the paper's plain CIDEr neither clips weights nor looks at lengths. nlg-metricverse
+    computes CIDEr-D too, and MotionGPT prints 100 times its number. It splits at spaces only, so "Walks." is not
+    "walks", and sentences as people write them score lower than here.
 
-    N-grams are weighted by log(texts / texts whose references have it), so what every caption says counts nothing: one
-    text alone scores 0. For n = 1 ... 4 the cosine of text and reference, in which the text's weights are cut to the
-    reference's, times exp(-(difference in words)^2 / 2 sigma^2); the mean over n and references, times 10.
+    An n-gram has the weight log(texts / texts whose references have it): an n-gram of every caption counts nothing,
+    and a single text scores 0. For n = 1 ... 4 take the cosine of text and reference, with the text's weights clipped
+    to the reference's, times exp(-(difference in words)^2 / 2 sigma^2). The score is 10 times the mean over n and
+    references.
     """
     corpus = _corpus(hypotheses, references)
-    seen = Counter(
-        gram for _, texts in corpus for gram in {g for r in texts for n in range(1, 5) for g in ngrams(r, n)}
-    )
+    seen: Counter = Counter()  # n-gram -> number of texts whose references have it
+    for _, texts in corpus:
+        seen.update({gram for reference in texts for n in range(1, 5) for gram in ngrams(reference, n)})
 
     def weights(tokens: list[str], n: int) -> dict[tuple[str, ...], float]:
         return {g: count * math.log(len(corpus) / max(1, seen[g])) for g, count in ngrams(tokens, n).items()}
@@ -123,13 +130,14 @@ def cider(hypotheses: Sequence[str], references: Sequence[Sequence[str]], sigma:
 def bert_score(hypotheses: Sequence[str], references: Sequence[Sequence[str]], model: str) -> float:
     """BERTScore F1 (Zhang et al. 2020), the mean over texts, each against the reference that suits it best.
 
-    By the package `bert-score` (extra `eval`): what words mean in their sentence, where the others count words. As
-    MotionGPT: rescaled so that 0 is two unrelated English sentences, words weighted by their rarity in the references.
-    `model` is a name that the package knows, such as roberta-large, MotionGPT's, or a folder of that name with the
-    model, which is what works offline; the package says which layer is read. Scores of two models do not compare. An
-    empty text is 0 before rescaling.
+    Computed by the package `bert-score` (extra `eval`), which compares what words mean in their sentence. As in
+    MotionGPT, scores are rescaled so that two unrelated English sentences get 0, and words are weighted by their rarity
+    in the references. Scores of different models are not comparable. An empty text is 0 before rescaling.
 
-    Raises ValueError where the package is not installed, knows no layer or baseline for the name, or cannot load it.
+    `model` is a name that the package knows, such as roberta-large (MotionGPT's choice), or a folder of that name with
+    the model; only the folder works offline. The package says which layer is read.
+
+    Raises ValueError if the package is not installed, knows no layer or baseline for the name, or cannot load it.
     """
     _corpus(hypotheses, references)
     try:
@@ -141,14 +149,14 @@ def bert_score(hypotheses: Sequence[str], references: Sequence[Sequence[str]], m
     baselines = Path(package.__file__).parent / "rescale_baseline" / "en" / f"{name}.tsv"
     if name not in layers or not baselines.is_file():
         raise ValueError(
-            f"bert-score has no layer and baseline for {model!r}; take roberta-large, or a folder so called"
+            f"bert-score has no layer and baseline for {model!r}; take roberta-large, or a folder of that name"
         )
-    spoken = [text if text.strip() else "." for text in hypotheses]  # transformers 5 fails at an empty one
+    spoken = [text if text.strip() else "." for text in hypotheses]  # transformers 5 fails on an empty text
     try:
         _, _, f1 = package.score(
             spoken, [list(texts) for texts in references], model_type=model, num_layers=layers[name], lang="en",
             idf=True, rescale_with_baseline=True, baseline_path=str(baselines),
-            nthreads=0,  # no forks of a process with threads
+            nthreads=0,  # do not fork a process with threads
         )  # fmt: skip
     except OSError as error:
         raise ValueError(

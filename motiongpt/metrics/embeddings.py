@@ -1,17 +1,20 @@
-"""Metrics on embeddings of motions and texts."""
+"""Metrics on embeddings (N, D) of motions and texts: FID, R-precision, MM-Dist, Diversity, MultiModality.
+
+The field's protocol: Guo et al. 2022, "Generating Diverse and Natural 3D Human Motions from Text", and utils/metrics.py
+of its code, text-to-motion. Random draws come from the numpy Generator that is passed in.
+"""
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from motiongpt.metrics.joints import _same_shape
+from motiongpt.metrics.joints import check_same_shape
 
 
 def spread(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (D,) and a root R of the covariance, R^T R = C with N - 1 below, of the rows of x (N, D); float64.
+    """Mean (D,) and a root R of the covariance C of the rows of x (N, D): R^T R = C, divided by N - 1; float64.
 
-    R is the smaller of two: the centred rows / sqrt(N - 1) themselves, (N, D), or from N = D + 1 on the symmetric root
-    by eigenvalues, (D, D).
+    R is the smaller of two roots: the centred rows / sqrt(N - 1), (N, D), or for N > D the symmetric root, (D, D).
     """
     x = x.double()
     mean = x.mean(0)
@@ -25,10 +28,12 @@ def spread(x: Tensor) -> tuple[Tensor, Tensor]:
 def frechet(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> float:
     """Frechet distance of two Gaussians given by their `spread`: |mu_a - mu_b|^2 + Tr(A + B - 2 (A B)^(1/2)).
 
-    With any roots A = R^T R and B = S^T S the trace of (A B)^(1/2) is the sum of the singular values of R S^T: their
-    squares are the eigenvalues of R B R^T, and those of A B = R^T R B are the same but for zeros.
+    Dowson & Landau 1982, "The Frechet distance between multivariate normal distributions". For any roots A = R^T R and
+    B = S^T S, the trace of (A B)^(1/2) is the sum of the singular values of R S^T: their squares are the eigenvalues
+    of R B R^T, and A B = R^T R B has the same ones except for zeros.
     """
-    (mean_a, root_a), (mean_b, root_b) = a, b
+    mean_a, root_a = a
+    mean_b, root_b = b
     cross = torch.linalg.svdvals(root_a @ root_b.T).sum()
     return float((mean_a - mean_b).square().sum() + root_a.square().sum() + root_b.square().sum() - 2 * cross)
 
@@ -36,38 +41,41 @@ def frechet(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> float:
 def fid(a: Tensor, b: Tensor, allow_few: bool = False) -> float:
     """Frechet distance of two sets of embeddings (N, D) and (M, D), taken as Gaussians (Heusel et al. 2017, eq. 6).
 
-    `frechet` of their `spread`: float64, nothing complex, no offset on the diagonal, and equal to scipy's sqrtm form
-    where that one is sound.
+    In float64, without complex numbers or an offset on the diagonal. It equals the field's scipy.linalg.sqrtm whenever
+    that is accurate.
 
-    Raises ValueError for shapes that do not fit, NaN, and fewer than D + 1 rows: the covariance is then singular and
-    the number says more about N than about the sets. `allow_few` computes it all the same, from two rows on; never
-    compare it with one from another N.
+    Raises ValueError for shapes that do not fit, for NaN, and for fewer than D + 1 rows: the covariance is then
+    singular, and the number says more about N than about the sets. `allow_few` computes it anyway, from two rows on;
+    never compare it with a number from another N.
     """
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
         raise ValueError(f"fid compares (N, D) and (M, D), got {tuple(a.shape)} and {tuple(b.shape)}")
-    D, N = a.shape[1], min(len(a), len(b))
+    D = a.shape[1]
+    N = min(len(a), len(b))
     if N < 2 or (N <= D and not allow_few):
         raise ValueError(f"FID in {D} dimensions needs at least {D + 1} samples of each set, got {len(a)} and {len(b)}")
     if not (torch.isfinite(a).all() and torch.isfinite(b).all()):
-        raise ValueError("FID of embeddings that are NaN or infinite; drop those samples and say so")
+        raise ValueError("FID of embeddings with NaN or infinite values; drop those samples and report it")
     return frechet(spread(a), spread(b))
 
 
 def retrieval_ranks(text: Tensor, motion: Tensor, rng: np.random.Generator, group: int = 32) -> Tensor:
-    """The place of each text's own motion among the motions of its group, 1 the nearest: (N, D) twice -> (N,) int64.
+    """The rank of each text's own motion among the motions of its group, 1 is nearest: (N, D) twice -> (N,) int64.
 
-    Row i of one belongs to row i of the other. Guo et al.: pairs are shuffled, cut into groups of 32 (the rest is
-    dropped, here with rank 0), and each text ranks the 32 motions of its group by Euclidean distance. Ties count
-    against us: embeddings that are all equal are all last.
+    Row i of `text` belongs to row i of `motion`. As in Guo et al., pairs are shuffled and cut into groups of 32, and
+    each text ranks the 32 motions of its group by Euclidean distance. Pairs left over get rank 0. A tie counts as the
+    worse rank: embeddings that are all equal are all last.
 
     Raises ValueError for unequal shapes and for fewer than one group.
     """
-    _same_shape("r_precision", text, motion)
+    check_same_shape("r_precision", text, motion)
     if len(text) < group:
         raise ValueError(f"R-precision needs at least one group of {group} pairs, got {len(text)}")
     order = torch.from_numpy(rng.permutation(len(text))[: len(text) // group * group])
-    text, motion, ranks = text.double(), motion.double(), torch.zeros(len(text), dtype=torch.int64)
-    for rows in order.split(64 * group):  # a bounded piece of memory at a time
+    text = text.double()
+    motion = motion.double()
+    ranks = torch.zeros(len(text), dtype=torch.int64)
+    for rows in order.split(64 * group):  # bounds the memory
         a, b = (x[rows].unflatten(0, (-1, group)) for x in (text, motion))  # (groups, 32, D)
         distance = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
         own = distance.diagonal(dim1=-2, dim2=-1)[..., None]
@@ -78,31 +86,32 @@ def retrieval_ranks(text: Tensor, motion: Tensor, rng: np.random.Generator, grou
 def r_precision(
     text: Tensor, motion: Tensor, rng: np.random.Generator, group: int = 32, top: int = 3
 ) -> tuple[float, ...]:
-    """R-precision top 1 ... top k: how often a text's own motion is among the k nearest, see `retrieval_ranks`."""
+    """R-precision top 1 ... `top`: how often a text's own motion is among the k nearest, see `retrieval_ranks`."""
     return top_shares(retrieval_ranks(text, motion, rng, group), top)
 
 
 def top_shares(ranks: Tensor, top: int) -> tuple[float, ...]:
-    """Shares of `retrieval_ranks` of at most 1, 2, ... top; those of rank 0 are left out."""
+    """The shares of `retrieval_ranks` that are at most 1, 2, ... `top`; rank 0 is left out."""
     ranks = ranks[ranks > 0]
     return tuple(float((ranks <= k).double().mean()) for k in range(1, top + 1))
 
 
 def pair_distances(text: Tensor, motion: Tensor) -> Tensor:
     """Euclidean distance of each pair of text and motion, (N, D) twice -> (N,) float64."""
-    _same_shape("mm_dist", text, motion)
+    check_same_shape("mm_dist", text, motion)
     return (text.double() - motion.double()).norm(dim=-1)
 
 
 def mm_dist(text: Tensor, motion: Tensor) -> float:
-    """MM-Dist: mean Euclidean distance of the pairs of text and motion (..., D). Guo et al.'s matching score."""
+    """MM-Dist, the matching score of Guo et al.: the mean Euclidean distance of pairs of text and motion (..., D)."""
     return float(pair_distances(text, motion).mean())
 
 
 def diversity(motion: Tensor, rng: np.random.Generator, pairs: int | None = None) -> float:
-    """Mean Euclidean distance of random pairs of motions (N, D): 300 pairs, N // 2 where there are fewer.
+    """Mean Euclidean distance of random pairs of motions (N, D): 300 pairs, or N // 2 if that is fewer.
 
-    Guo et al.: both sides are drawn without repetition, each for itself, so a motion may meet itself.
+    calculate_diversity of Guo et al., after Action2Motion (Guo et al. 2020). Each side is drawn on its own, without
+    repetition, so a motion may meet itself.
     """
     pairs = min(300, len(motion) // 2) if pairs is None else pairs
     if not 1 <= pairs <= len(motion):
@@ -112,9 +121,10 @@ def diversity(motion: Tensor, rng: np.random.Generator, pairs: int | None = None
 
 
 def multimodality(motion: Tensor, rng: np.random.Generator, pairs: int = 10) -> float:
-    """Mean distance of motions of one text: (texts, repeats, D), `pairs` random pairs of its repeats each.
+    """Mean distance of motions of the same text, (texts, repeats, D), over `pairs` random pairs of its repeats.
 
-    Guo et al.: 100 texts, 30 repeats, 10 pairs, the same draw for all texts, sides as in `diversity`.
+    calculate_multimodality of Guo et al.: 100 texts, 30 repeats, 10 pairs. All texts share one draw, made as in
+    `diversity`.
     """
     if motion.ndim != 3 or not 1 <= pairs <= motion.shape[1]:
         raise ValueError(f"multimodality takes (texts, repeats >= {pairs}, D), got {tuple(motion.shape)}")

@@ -1,4 +1,4 @@
-"""Metrics on sequences of motion codes."""
+"""Metrics on sequences of motion codes: edit distance, length, and how many codes are in use."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,15 @@ from torch import Tensor
 
 
 def edit_distances(pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> np.ndarray:
-    """Levenshtein 1966 of many pairs (a, b) of codes: the fewest insertions, deletions and replacements that make b
-    of a, (pairs,) int64. One table row of all pairs at a time."""
+    """Edit distance of each pair (a, b) of code sequences, (pairs,) int64.
+
+    The fewest insertions, deletions and replacements that turn a into b (Levenshtein 1966), by the table of Wagner &
+    Fischer 1974. All pairs advance together, one row of the table at a time.
+    """
     P = len(pairs)
     lengths = np.array([[len(a), len(b)] for a, b in pairs], dtype=np.int64).reshape(P, 2)
     longest = lengths.max(0, initial=0)
+    # padding -1 in a and -2 in b: it equals nothing
     padded = [np.full((P, size), -1 - side, dtype=np.int64) for side, size in enumerate(longest)]
     for i, pair in enumerate(pairs):
         for side, row in enumerate(pair):
@@ -25,44 +29,38 @@ def edit_distances(pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> np.n
         replaced = row[:, :-1] + (b != a[:, i : i + 1])
         other = np.concatenate([np.full((P, 1), i + 1), np.minimum(row[:, 1:] + 1, replaced)], axis=1)
         row = np.minimum.accumulate(other - steps, axis=1) + steps  # insertions: min over k <= j of other[k] + j - k
-        ended = lengths[:, 0] == i + 1
+        ended = lengths[:, 0] == i + 1  # this row of the table was the last of these pairs
         out[ended] = row[ended, lengths[ended, 1]]
     return out
-
-
-def edit_distance(a: Sequence[int], b: Sequence[int]) -> int:
-    """`edit_distances` of one pair."""
-    return int(edit_distances([(a, b)])[0])
 
 
 def token_distances(
     rows: Sequence[Sequence[int]], references: Sequence[Sequence[Sequence[int]]]
 ) -> dict[str, np.ndarray]:
-    """Edit distance of each sequence of codes to the reference sequences of its caption, (N,) each.
+    """Edit distance of each code sequence to the reference sequences of its caption, (N,) each.
 
-    `mean` over all references and that of the `nearest`, in codes; the same as shares of the longer sequence of each
-    pair (`mean_share`, `nearest_share`: 0 equal, 1 nothing in common).
+    `mean` is over all references, `nearest` is the smallest, both in codes. `mean_share` and `nearest_share` are shares
+    of the longer sequence of a pair: 0 is equal, 1 has nothing in common.
     """
     if len(rows) != len(references) or not all(references):
-        raise ValueError("token_distance needs at least one reference for each sequence")
+        raise ValueError("token_distances needs at least one reference for each sequence")
     pairs = [(row, reference) for row, several in zip(rows, references, strict=True) for reference in several]
     edits = edit_distances(pairs).astype(float)
     shares = edits / [max(len(a), len(b), 1) for a, b in pairs]
     counts = np.array([len(several) for several in references])
-    first = np.concatenate([[0], counts[:-1].cumsum()]).astype(int)
-    sums, least = (lambda x: np.add.reduceat(x, first) / counts), (lambda x: np.minimum.reduceat(x, first))
-    return {"mean": sums(edits), "nearest": least(edits), "mean_share": sums(shares), "nearest_share": least(shares)}
-
-
-def token_distance(tokens: Sequence[int], references: Sequence[Sequence[int]]) -> dict[str, float]:
-    """`token_distances` of one sequence."""
-    return {name: float(value[0]) for name, value in token_distances([tokens], [references]).items()}
+    first = np.concatenate([[0], counts[:-1].cumsum()]).astype(int)  # where the pairs of each sequence begin
+    return {
+        "mean": np.add.reduceat(edits, first) / counts,
+        "nearest": np.minimum.reduceat(edits, first),
+        "mean_share": np.add.reduceat(shares, first) / counts,
+        "nearest_share": np.minimum.reduceat(shares, first),
+    }
 
 
 def length_accuracy(lengths: Sequence[int], medians: Sequence[float]) -> dict[str, float]:
-    """How well lengths, in codes, meet the median length of their captions in training.
+    """How close lengths, in codes, are to the median length of their captions in training.
 
-    `within_10_percent` is the share with |length - median| <= 0.1 median, `error` the mean of |length - median|.
+    `within_10_percent` is the share with |length - median| <= 0.1 median, `error` is the mean of |length - median|.
     """
     if len(lengths) != len(medians) or not len(lengths):
         raise ValueError(f"length_accuracy takes as many lengths as medians, got {len(lengths)} and {len(medians)}")
@@ -73,15 +71,16 @@ def length_accuracy(lengths: Sequence[int], medians: Sequence[float]) -> dict[st
 
 
 def code_counts(codes: Sequence[int] | Tensor, size: int) -> Tensor:
-    """Histogram (size,) int64 of codes; -1 (no code) is left out. Active codes are those with a count above 0."""
+    """Histogram (size,) int64 of codes; -1 (no code) is left out. A code is active if its count is above 0."""
     codes = torch.as_tensor(codes, dtype=torch.int64).flatten()
     return torch.bincount(codes[codes >= 0], minlength=size)
 
 
 def perplexity(counts: Tensor) -> Tensor:
-    """exp(entropy) of a histogram (N,): how many codes are in use, were all used equally often. 0 when empty.
+    """exp(entropy) of a histogram (N,): the number of codes in use if all were used equally often; 0 if it is empty.
 
-    A float32 number () on the device of `counts`: a training step does not wait for it.
+    As the public code of VQ-VAE (van den Oord et al. 2017) and T2M-GPT reports it. A float32 tensor () on the device
+    of `counts`, so that a training step need not wait for it.
     """
     total = counts.sum()
     p = counts.float() / total.clamp(min=1)

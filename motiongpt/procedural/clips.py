@@ -1,13 +1,13 @@
 """The embedded dataset: captioned motions computed from kinematics, so that everything runs without a download.
 
-`generate_clips(4000, seed=0)` yields clips of a 22-joint HumanML3D body at 20 fps: about 72 % one action (`ACTIONS`),
-28 % two in a row, in eight body styles, slowly, normally or quickly, with small, normal or large movements. Clip i
-depends on (seed, i) alone. Motions are made of planted footsteps, pelvis and arm curves and inverse kinematics;
-nothing is captured and nothing is learned.
+`generate_clips(4000, seed=0)` yields clips of a 22-joint HumanML3D body at 20 fps. About 72 % show one action
+(`ACTIONS`), 28 % two in a row, in eight body styles, slowly, normally or quickly, with small, normal or large
+movements. Clip i depends on (seed, i) alone. Motions are made of planted footsteps, pelvis and arm curves and inverse
+kinematics; nothing is captured and nothing is learned.
 
 What it does not know: physics beyond ballistic jumps, hands and faces, objects, other people. It teaches a model the
 difference between actions, sides, counts and speeds, not the richness of captured motion. Captions come from a small
-grammar (`captions.py`), so scores on this dataset say nothing about free language.
+grammar (`sentences.py`), so scores on this dataset say nothing about free language.
 """
 
 from collections.abc import Iterator
@@ -25,11 +25,12 @@ from motiongpt.procedural.sentences import family, write_captions
 
 MIN_FRAMES, MAX_FRAMES = 40, 196
 
-# how often a family of actions is drawn; both sides of a sided one are equally likely
+# How often a family of actions is drawn, 1 if it is not listed. Both sides of a family are equally likely.
 WEIGHTS = {"walk_forward": 4.0, "wave": 2.0, "walk_circle": 3.0, "run": 1.5, "jump": 1.5, "turn": 1.5, "kneel": 0.6}
 WEIGHTS |= {"kneel_and_rise": 0.6, "pick_up": 0.6, "pick_up_both": 0.6, "sit_and_stand": 0.6, "turn_around": 0.8}
-FIRST_WEIGHTS = WEIGHTS | {"walk_forward": 11.0, "stand_up": 3.0}  # of two actions
+FIRST_WEIGHTS = WEIGHTS | {"walk_forward": 11.0, "stand_up": 3.0}  # the first of two actions
 LAST_WEIGHTS = WEIGHTS | {"walk_forward": 5.0, "wave": 4.0, "turn": 4.0, "sit_down": 2.0}
+# what does not start or end in the relaxed stand, and what takes too long to share a clip
 ONLY_FIRST = ("stand_up",)
 ONLY_LAST = ("sit_down", "kneel")
 ONLY_ALONE = ("walk_circle", "sit_and_stand", "kneel_and_rise", "balance")
@@ -38,12 +39,12 @@ SEQUENCES = 0.28  # share of clips with two actions
 
 @dataclass(frozen=True)
 class Performed:
-    """One action of a clip: its name in `ACTIONS`, its frames [start, end) and the facts the captions rely on."""
+    """One action of a clip: its name in `ACTIONS`, its frames [start, end), and the facts the captions rely on."""
 
     name: str
     start: int
     end: int
-    facts: dict  # tempo, size always; side, count where the action has them
+    facts: dict  # always tempo and size; side and count if the action has them
 
 
 @dataclass(frozen=True)
@@ -57,20 +58,22 @@ class Clip:
     split: str  # train, val or test
     actions: tuple[str, ...]
     performed: tuple[Performed, ...]
-    planted: np.ndarray  # (F, 2) bool: the left, right toe carries weight (it does not move)
+    planted: np.ndarray  # (F, 2) bool: the left or right toe carries weight and does not move
 
 
 def _choose(rng: np.random.Generator, names: list[str], by_family: dict[str, float]) -> str:
-    """An action by the weight of its family, sides evenly."""
+    """Draw an action by the weight of its family, divided evenly among its sides."""
     families = [family(name) for name in names]
     weights = np.array([by_family.get(f, 1.0) / families.count(f) for f in families])
     return names[int(rng.choice(len(names), p=weights / weights.sum()))]
 
 
 def _perform(actions, tempos, sizes, rng: np.random.Generator, style: Style) -> tuple[Track, tuple[Performed, ...]]:
-    """The actions one after another, whatever their length; two actions get half of a clip's time each."""
+    """The actions one after another. The time of a clip is shared evenly, but the result may still be too long."""
     seconds = MAX_FRAMES / FPS * (0.995 if len(actions) == 1 else 0.9 / len(actions))
-    tracks, performed, start = [], [], 0
+    tracks = []
+    performed = []
+    start = 0
     for name, tempo, size in zip(actions, tempos, sizes, strict=True):
         director = Director(rng, style, tempo, seconds, size)
         tracks.append(ACTIONS[name](director))
@@ -81,12 +84,13 @@ def _perform(actions, tempos, sizes, rng: np.random.Generator, style: Style) -> 
 
 
 def _finish(track: Track, performed: tuple[Performed, ...], rng: np.random.Generator, **known) -> Clip:
-    """Breath, joints, captions."""
+    """From a performance to a clip: breath, joints, captions."""
     t = np.arange(len(track)) / FPS
     breath = np.sin(2 * np.pi * (t / rng.uniform(3.2, 4.5) + rng.random()))
+    # a body that breathes is never quite still: chest and arms move by less than a degree
     track.spine[:, 0] += 0.008 * breath
     track.arms[:, :, 0] += 0.006 * breath[:, None]
-    track.arms = smooth(track.arms, 0.7)
+    track.arms = smooth(track.arms, 0.7)  # rounds the corners where two movements of an arm meet
     joints = solve(track)
     joints[..., [0, 2]] -= joints[0, 0, [0, 2]]
     captions = write_captions([(p.name, p.facts) for p in performed], rng)
@@ -103,10 +107,11 @@ def make_clip(
     id: str = "clip",
     split: str = "train",
 ) -> Clip:
-    """Perform `actions` (names in `ACTIONS`) one after another; `tempos` is "slow", "normal" or "quick" for each,
-    `sizes` "small", "normal" or "large" (some actions, such as sitting down, have one size only).
+    """Perform `actions` (names in `ACTIONS`) one after another.
 
-    Raises ValueError for an unknown action, tempo or size, and where the actions do not fit into 196 frames.
+    `tempos` has "slow", "normal" or "quick" for each action, `sizes` has "small", "normal" or "large". Some actions,
+    such as sitting down, have one size only. Raises ValueError for an unknown action, tempo or size, and for actions
+    that do not fit into 196 frames.
     """
     unknown = [name for name in actions if name not in ACTIONS]
     if unknown or not actions:
@@ -127,11 +132,15 @@ def make_clip(
 
 
 def clip_name(index: int, seed: int = 0) -> str:
+    """The id of clip `index`: "p00_000042"."""
     return f"p{seed:02d}_{index:06d}"
 
 
 def generate_clip(index: int, seed: int = 0) -> Clip:
-    """Clip `index` of `generate_clips(..., seed)`."""
+    """Clip `index` of `generate_clips(..., seed)`.
+
+    Danger: the order of the draws is part of the dataset. A draw more, or one earlier, changes every clip.
+    """
     names = list(ACTIONS)
     firsts = [name for name in names if family(name) not in ONLY_LAST + ONLY_ALONE]
     lasts = [name for name in names if family(name) not in ONLY_FIRST + ONLY_ALONE]
@@ -139,12 +148,13 @@ def generate_clip(index: int, seed: int = 0) -> Clip:
     split = split_by_hash(str(index))
     style = STYLES[int(rng.integers(len(STYLES)))]
     pair = rng.random() < SEQUENCES
-    while True:  # slow pairs may be too long: draw again
+    while True:  # a slow pair may be too long: draw again
         if pair:
             first = _choose(rng, firsts, FIRST_WEIGHTS)
             actions = (first, _choose(rng, [name for name in lasts if name != first], LAST_WEIGHTS))
         else:
             actions = (_choose(rng, names, WEIGHTS),)
+        # tempos and sizes; two actions in one clip are seldom both unusual
         shares = (0.06, 0.84, 0.1) if pair else (0.17, 0.66, 0.17)
         tempos = tuple(str(tempo) for tempo in rng.choice(list(TEMPOS), len(actions), p=shares))
         shares = (0.07, 0.86, 0.07) if pair else (0.16, 0.68, 0.16)
@@ -157,9 +167,9 @@ def generate_clip(index: int, seed: int = 0) -> Clip:
 
 
 def generate_clips(count: int, seed: int = 0) -> Iterator[Clip]:
-    """Yield `count` clips; clip i is a function of (seed, i), whatever `count` is.
+    """Yield `count` clips. Clip i is a function of (seed, i), whatever `count` is.
 
-    The split is by a hash of the index: about 90 % train, 5 % val, 5 % test. Raises ValueError for a negative count.
+    A hash of the index decides the split: about 90 % train, 5 % val, 5 % test. Raises ValueError for a negative count.
     """
     if count < 0:
         raise ValueError(f"count must be 0 or more, got {count}")

@@ -2,13 +2,13 @@
 
 A track holds the quantities a choreographer thinks in, one row per frame: where the pelvis is, where the toes are and
 whether they are planted, how the trunk leans, where the arms point. Legs are solved by analytic two-bone inverse
-kinematics from the toes upwards, so a planted toe cannot slide; the pelvis sinks where a planted leg would otherwise
-be longer than its bones. Arms are two directions (upper arm, forearm) stored in the tangent plane of the direction
-"out and forward", so that interpolating between any two poses passes in front of the body, never through it.
+kinematics from the toes upwards, so a planted toe cannot slide. The pelvis sinks when a planted leg would otherwise
+have to be longer than its bones. Arms are two directions (upper arm, forearm), stored in the tangent plane of the
+direction "out and forward". So the way between any two poses passes in front of the body, never through it.
 
-All lengths are those of HUMANML3D; the rest directions below (SMPL's, rounded) only shape the trunk. What this does
-not know: balance, muscles, collisions between body parts. Sides are 0 = left, 1 = right; `out` is away from the
-body's middle; y is up and yaw turns +z (0) towards +x (left).
+All lengths are those of HUMANML3D; the rest directions below (SMPL's, rounded) only shape the trunk. Sides are
+0 = left, 1 = right; `out` is away from the body's middle; y is up, and yaw turns +z (0) towards +x (left). What this
+does not know: balance, muscles, collisions between body parts.
 """
 
 import dataclasses
@@ -16,16 +16,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from motiongpt.body.skeletons import HUMANML3D
+from motiongpt.body.skeletons import HUMANML3D, SIDES
 from motiongpt.body.smoothing import smooth
 
-J = {name: index for index, name in enumerate(HUMANML3D.joints)}
+JOINT = {name: index for index, name in enumerate(HUMANML3D.joints)}
 LENGTH = np.linalg.norm(np.array(HUMANML3D.offsets), axis=1)  # (J,) bone from the parent to the joint
 THIGH, SHIN, FOOT, UPPER, FORE = (
-    LENGTH[[J[f"left_{name}"], J[f"right_{name}"]]] for name in ("knee", "ankle", "foot", "elbow", "wrist")
+    LENGTH[[JOINT[f"{side}_{name}"] for side in SIDES]] for name in ("knee", "ankle", "foot", "elbow", "wrist")
 )  # each (2,): left, right
 
-# rest directions for x = out: the trunk is not the straight T of the offsets, it has SMPL's curve and sloping collars
+# Rest directions, x = out. The offsets are a straight T; these give the trunk SMPL's curve and sloping collars.
 REST = {
     "hip": (0.76, -0.65, 0.0),
     "spine1": (0.0, 0.97, -0.22),
@@ -38,12 +38,12 @@ REST = {
 }
 ANKLE_HEIGHT = 0.055  # of a flat foot; its toe is on the floor
 FLAT = np.arcsin(ANKLE_HEIGHT / FOOT)  # (2,) how far the ankle-toe bone points below the horizon in a flat foot
-REACH = 0.99  # a planted leg is at most this share of its bones' length: knees are never locked
+MAX_LEG_REACH = 0.99  # longest planted leg, as a share of its bones: knees are never locked
 STANDING = ANKLE_HEIGHT + 0.984 * float((THIGH + SHIN).min()) + 0.0669  # pelvis height of a relaxed stand, metres
-TOE_AHEAD = 0.11  # the toe of a relaxed stand is this far in front of the pelvis
+TOE_AHEAD = 0.11  # metres from the pelvis forward to the toes in a relaxed stand
 
 
-def normalise(v: np.ndarray) -> np.ndarray:
+def unit(v: np.ndarray) -> np.ndarray:
     """Unit vectors along the last axis; a zero vector stays zero."""
     return v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-9)
 
@@ -55,34 +55,39 @@ def ease(x: np.ndarray) -> np.ndarray:
 
 
 def pulse(n: int, start: float, rise: float, hold: float, fall: float) -> np.ndarray:
-    """(n,) 0, eased up to 1 over `rise` frames from `start`, held, eased back; fall = inf stays up."""
+    """(n,) weights: 0, up to 1 over `rise` frames from `start`, held, and back to 0. An infinite `fall` stays up."""
     t = np.arange(n)
     up = ease((t - start) / max(rise, 1e-6))
     return up if np.isinf(fall) else up - ease((t - start - rise - hold) / max(fall, 1e-6))
 
 
 def flight(n: int, lift: int, land: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A foot's way through the air: progress (n,) 0..1, height (n,) 0..1 and whether it is off the floor (n,) bool.
+    """A foot's way through the air between two frames: progress (n,) 0..1, height (n,) 0..1, off the floor (n,) bool.
 
-    It goes up first and forward only then, and the other way round at the end, so that a low foot hardly moves.
+    The foot rises before it goes forward, and stops going forward before it sinks: a low foot hardly moves.
     """
+    # 0.06 + 0.88 + 0.06 = 1: forward motion starts late and ends early; the power 0.7 makes the arc rise steeply
     s = np.clip((np.arange(n) - lift) / (land - lift), 0.0, 1.0)
     return ease((s - 0.06) / 0.88), np.sin(np.pi * s) ** 0.7, (s > 0) & (s < 1)
 
 
 def through(n: int, frames, values, slopes=None) -> np.ndarray:
-    """(n, ...) smooth curve through `values` at `frames`: cubic Hermite, no overshoot, at rest at both ends.
+    """A smooth curve (n, ...) through `values` at `frames`: cubic Hermite, no overshoot, at rest at both ends.
 
-    `slopes` (per frame, same shape as values, nan = choose) pins derivatives, for take-off and landing speeds.
+    `slopes` pins derivatives, in units per frame, for take-off and landing speeds: same shape as `values`, NaN where
+    the curve chooses by itself.
     """
     x, y = np.asarray(frames, float), np.asarray(values, float)
     width = np.diff(x).reshape((-1,) + (1,) * (y.ndim - 1))
     secant = np.diff(y, axis=0) / width
+    # Slopes m at the keys: the harmonic mean of both secants, as in pchip, and 0 at a turning point. A mean that is
+    # never above twice the smaller secant is what rules out overshoot.
     m = np.zeros_like(y)
     a, b = secant[:-1], secant[1:]
-    m[1:-1] = np.where(a * b > 0, 2 * a * b / np.where(a + b == 0, 1.0, a + b), 0.0)  # harmonic mean, as pchip
+    m[1:-1] = np.where(a * b > 0, 2 * a * b / np.where(a + b == 0, 1.0, a + b), 0.0)
     if slopes is not None:
         m = np.where(np.isnan(slopes), m, slopes)
+    # Every frame t lies in interval k, at share s of its width h: the four Hermite basis polynomials of s.
     t = np.clip(np.arange(n), x[0], x[-1])
     k = np.clip(np.searchsorted(x, t, side="right") - 1, 0, len(x) - 2)
     s = ((t - x[k]) / np.diff(x)[k]).reshape((-1,) + (1,) * (y.ndim - 1))
@@ -107,7 +112,9 @@ def sideways(yaw: np.ndarray) -> np.ndarray:
 
 def rotation(pitch: np.ndarray, yaw: np.ndarray, roll: np.ndarray) -> np.ndarray:
     """(F, 3, 3) Ry(yaw) Rx(pitch) Rz(roll): positive pitch leans forward, yaw turns left, roll tips to the right."""
-    cp, sp, cy, sy, cr, sr = np.cos(pitch), np.sin(pitch), np.cos(yaw), np.sin(yaw), np.cos(roll), np.sin(roll)
+    cp, sp = np.cos(pitch), np.sin(pitch)
+    cy, sy = np.cos(yaw), np.sin(yaw)
+    cr, sr = np.cos(roll), np.sin(roll)
     rows = [
         [cy * cr + sy * sp * sr, -cy * sr + sy * sp * cr, sy * cp],
         [cp * sr, cp * cr, -sp],
@@ -116,23 +123,28 @@ def rotation(pitch: np.ndarray, yaw: np.ndarray, roll: np.ndarray) -> np.ndarray
     return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
 
 
-# the poses every arm interpolation goes around: (out, up, forward)
-_ARM_REST = {"upper": normalise(np.array([1.0, 0.0, 1.0])), "fore": normalise(np.array([0.37, 0.0, 1.0]))}
+# The directions in the middle of all arm poses, (out, up, forward): blends between poses go past them, in front.
+_ARM_REST = {"upper": unit(np.array([1.0, 0.0, 1.0])), "fore": unit(np.array([0.37, 0.0, 1.0]))}
 
 
 def _tangent_basis(reference: np.ndarray) -> np.ndarray:
+    """(2, 3) unit vectors that span the plane perpendicular to a level reference."""
     up = np.array([0.0, 1.0, 0.0])
-    return np.stack([up, np.cross(up, reference)])  # (2, 3)
+    return np.stack([up, np.cross(up, reference)])
 
 
 def arm_pose(upper, fore) -> np.ndarray:
-    """(..., 4) tangent coordinates of two directions (..., 3) given as (out, up, forward) in the chest's frame."""
+    """Two directions (..., 3), (out, up, forward) of the chest, as tangent coordinates (..., 4) that can be blended.
+
+    Each direction becomes the way to it on the sphere: its angle from the reference times its direction there (the
+    logarithm map). `arm_directions` is the inverse.
+    """
     parts = []
     for name, direction in (("upper", upper), ("fore", fore)):
-        reference, d = _ARM_REST[name], normalise(np.asarray(direction, float))
+        reference, d = _ARM_REST[name], unit(np.asarray(direction, float))
         cosine = np.clip(d @ reference, -1.0, 1.0)
         tangent = d - cosine[..., None] * reference
-        parts.append(np.arccos(cosine)[..., None] * (normalise(tangent) @ _tangent_basis(reference).T))
+        parts.append(np.arccos(cosine)[..., None] * (unit(tangent) @ _tangent_basis(reference).T))  # (..., 2)
     return np.concatenate(parts, axis=-1)
 
 
@@ -148,19 +160,21 @@ def arm_directions(pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def reach(hand, elbow=(0.5, -1.0, -0.3)) -> np.ndarray:
-    """(..., 4) arm pose whose hand is at `hand` (..., 3) = (out, up, forward) metres from the shoulder.
+    """The arm pose (..., 4) whose hand is at `hand` (..., 3) = (out, up, forward) metres from the shoulder.
 
-    `elbow` is the direction in which the elbow leaves the line from shoulder to hand.
+    `elbow` is the direction in which the elbow leaves the line from shoulder to hand. A hand too near or too far to
+    reach is put at the nearest distance that can be reached.
     """
     hand = np.asarray(hand, float)
-    a, b = UPPER.mean(), FORE.mean()
+    a, b = UPPER.mean(), FORE.mean()  # metres; one pose serves both arms
     distance = np.linalg.norm(hand, axis=-1, keepdims=True)
     aim = hand / np.maximum(distance, 1e-9)
     d = np.clip(distance, 0.12, 0.99 * (a + b))
     pole = np.asarray(elbow, float)
-    pole = normalise(pole - (pole * aim).sum(-1, keepdims=True) * aim)
+    pole = unit(pole - (pole * aim).sum(-1, keepdims=True) * aim)  # its part perpendicular to the aim
+    # law of cosines: how far along the aim the elbow is, and the rest of the upper arm goes sideways
     along = (a * a - b * b + d * d) / (2 * d)
-    bend = along * aim + np.sqrt(np.maximum(a * a - along * along, 0.0)) * pole
+    bend = along * aim + np.sqrt(np.maximum(a * a - along * along, 0.0)) * pole  # shoulder to elbow
     return arm_pose(bend, d * aim - bend)
 
 
@@ -174,8 +188,8 @@ class Track:
     pelvis: np.ndarray  # (F, 3) pitch, yaw, roll on top of the heading
     spine: np.ndarray  # (F, 3) pitch, yaw, roll from pelvis to chest, shared by the three spine joints
     head: np.ndarray  # (F, 3) pitch, yaw, roll on top of the chest
-    arms: np.ndarray  # (F, 2, 4) `arm_pose` of each side
-    hang: np.ndarray  # (F, 2) 0: the arm moves with the chest; 1: it keeps its direction in space, as a hanging arm
+    arms: np.ndarray  # (F, 2, 4) `arm_pose` of each side, in the chest's frame
+    hang: np.ndarray  # (F, 2) 0: the arm moves with the chest; 1: it keeps its direction in space, as a hanging one
     toes: np.ndarray  # (F, 2, 3) toe positions
     foot_yaw: np.ndarray  # (F, 2)
     foot_pitch: np.ndarray  # (F, 2) heel up (+) or toes up (-), relative to the flat foot
@@ -186,7 +200,7 @@ class Track:
         return len(self.yaw)
 
     def blend(self, channel: str, weight: np.ndarray, target, side: int | None = None) -> None:
-        """Move a channel towards `target` by `weight` (F,) in 0..1; `side` picks one arm or foot."""
+        """Move the channel of that name towards `target` by `weight` (F,) in 0..1, in place; `side` picks one limb."""
         values = getattr(self, channel)
         values = values if side is None else values[:, side]
         weight = np.asarray(weight).reshape((-1,) + (1,) * (values.ndim - 1))
@@ -199,8 +213,10 @@ def resting(n: int, stand: Track) -> Track:
 
 
 def join(tracks: list[Track]) -> Track:
-    """One after another, each starting where and facing as the one before it ended."""
-    placed, position, turn = [], np.zeros(2), 0.0
+    """Put tracks one after another: each starts at the place and with the heading at which the one before ended."""
+    placed = []
+    position = np.zeros(2)  # x, z
+    turn = 0.0
     for track in tracks:
         cosine, sine = np.cos(turn), np.sin(turn)
         spin = np.array([[cosine, sine], [-sine, cosine]])  # acts on (x, z)
@@ -219,84 +235,100 @@ def join(tracks: list[Track]) -> Track:
     return Track(*(np.concatenate([getattr(t, f.name) for t in placed]) for f in dataclasses.fields(Track)))
 
 
-def _direction(name: str, side: int = 0) -> np.ndarray:
-    direction = normalise(np.array(REST[name]))
-    return direction * [1 - 2 * side, 1, 1]
+def _bone(name: str, side: int | None = None) -> np.ndarray:
+    """(3,) rest vector of the bone that ends in a joint, metres; the right one is the left one mirrored."""
+    direction = unit(np.array(REST[name]))
+    if side is None:
+        return direction * LENGTH[JOINT[name]]
+    return direction * [1 - 2 * side, 1, 1] * LENGTH[JOINT[f"{SIDES[side]}_{name}"]]
 
 
 def solve(track: Track) -> np.ndarray:
     """Joints (F, 22, 3) float32 metres of a track; bone lengths are HUMANML3D's, first frame at x = z = 0."""
     F = len(track)
-    joints = np.zeros((F, 22, 3))
+    at = {}  # joint -> (F, 3), from the inside outwards
     pelvis_turn = rotation(track.pelvis[:, 0], track.yaw + track.pelvis[:, 1], track.pelvis[:, 2])  # (F, 3, 3)
-    hips = [
-        pelvis_turn @ (_direction("hip", side) * LENGTH[J["left_hip"] + side]) for side in (0, 1)
-    ]  # from the pelvis
+    hips = [pelvis_turn @ _bone("hip", side) for side in (0, 1)]  # (F, 3) each, from the pelvis
 
-    # feet: from the toe back to the ankle
-    pitch, facing = FLAT + track.foot_pitch, heading(track.foot_yaw)  # (F, 2), (F, 2, 2)
-    foot = np.stack(
-        [np.cos(pitch) * facing[..., 0], -np.sin(pitch), np.cos(pitch) * facing[..., 1]], axis=-1
-    )  # (F, 2, 3) ankle to toe
+    # 1) Feet, from the toe back to the ankle.
+    pitch = FLAT + track.foot_pitch  # (F, 2) of the ankle-toe bone below the horizon
+    facing = heading(track.foot_yaw)  # (F, 2, 2)
+    level = np.cos(pitch)
+    foot = np.stack([level * facing[..., 0], -np.sin(pitch), level * facing[..., 1]], axis=-1)  # (F, 2, 3) ankle to toe
     ankles = track.toes - FOOT[:, None] * foot
 
-    # the pelvis sinks, smoothly and ahead of time, where a planted leg would be too short
-    height = STANDING + track.lift
-    excess = np.zeros(F)
-    for side in (0, 1):
-        gap = ankles[:, side, [0, 2]] - track.root - hips[side][:, [0, 2]]
-        limit = REACH * (THIGH + SHIN)[side]
-        ceiling = ankles[:, side, 1] + np.sqrt(np.maximum(limit**2 - (gap**2).sum(-1), 0.01)) - hips[side][:, 1]
-        excess = np.maximum(excess, np.where(track.planted[:, side], height - ceiling, 0.0))
-    padded = np.pad(excess, 3, mode="edge")
-    height = height - smooth(np.max([padded[i : i + F] for i in range(7)], axis=0), 1.0)
-    joints[:, 0] = np.stack([track.root[:, 0], height, track.root[:, 1]], axis=-1)
+    # 2) The pelvis, and the legs between hips and ankles.
+    height = _pelvis_height(track, ankles, hips)
+    at["pelvis"] = np.stack([track.root[:, 0], height, track.root[:, 1]], axis=-1)
+    for side, name in enumerate(SIDES):
+        hip = at[f"{name}_hip"] = at["pelvis"] + hips[side]
+        knee, ankle = _leg(track, side, hip, ankles[:, side])
+        at[f"{name}_knee"] = knee
+        at[f"{name}_ankle"] = ankle
+        at[f"{name}_foot"] = ankle + FOOT[side] * foot[:, side]
 
-    for side in (0, 1):
-        hip = joints[:, 0] + hips[side]
-        a, b, longest = THIGH[side], SHIN[side], (THIGH + SHIN)[side]
-        leg = ankles[:, side] - hip
-        distance = np.linalg.norm(leg, axis=-1, keepdims=True)
-        aim = leg / distance
-        bound, top = 0.985 * longest, 0.998 * longest  # a free leg saturates softly below its full length
-        distance = np.where(
-            distance > bound, bound + (top - bound) * np.tanh((distance - bound) / (top - bound)), distance
-        )
-        distance = np.maximum(distance, 0.3 * longest)
-        out = track.knee_out[:, side] * (1 - 2 * side)
-        gap = track.foot_yaw[:, side] - track.yaw - track.pelvis[:, 1]
-        hinge = sideways(track.yaw + track.pelvis[:, 1] + 0.5 * np.sin(gap) + out)  # the knee's axis, pointing left
-        forward = normalise(np.cross(aim, np.stack([hinge[:, 0], np.zeros(F), hinge[:, 1]], axis=-1)))
-        along = (a * a - b * b + distance**2) / (2 * distance)
-        knee = hip + along * aim + np.sqrt(np.maximum(a * a - along**2, 0.0)) * forward
-        ankle = hip + distance * aim
-        joints[:, J["left_hip"] + side] = hip
-        joints[:, J["left_knee"] + side] = knee
-        joints[:, J["left_ankle"] + side] = ankle
-        joints[:, J["left_foot"] + side] = ankle + FOOT[side] * foot[:, side]
-
+    # 3) Trunk and head: each of the three spine joints turns by a third.
     third = rotation(*(track.spine / 3).T)
     turn = pelvis_turn
     for name, parent in (("spine1", "pelvis"), ("spine2", "spine1"), ("spine3", "spine2")):
         turn = turn @ third
-        joints[:, J[name]] = joints[:, J[parent]] + turn @ (_direction(name) * LENGTH[J[name]])
-    chest = joints[:, J["spine3"]]
-    joints[:, J["neck"]] = chest + turn @ (_direction("neck") * LENGTH[J["neck"]])
-    nod = turn @ rotation(*track.head.T)
-    joints[:, J["head"]] = joints[:, J["neck"]] + nod @ (_direction("head") * LENGTH[J["head"]])
+        at[name] = at[parent] + turn @ _bone(name)
+    at["neck"] = at["spine3"] + turn @ _bone("neck")
+    at["head"] = at["neck"] + turn @ rotation(*track.head.T) @ _bone("head")
 
+    # 4) Arms: the chest carries collars and shoulders; `hang` blends the bone directions between chest and space.
     upright = rotation(np.zeros(F), track.yaw, np.zeros(F))
-    upper, fore = arm_directions(track.arms)  # (F, 2, 3) each
-    for side in (0, 1):
-        collar = chest + turn @ (_direction("collar", side) * LENGTH[J["left_collar"] + side])
-        shoulder = collar + turn @ (_direction("shoulder", side) * LENGTH[J["left_shoulder"] + side])
-        point, lengths = shoulder, (UPPER[side], FORE[side])
-        joints[:, J["left_collar"] + side], joints[:, J["left_shoulder"] + side] = collar, shoulder
-        for name, direction, length in zip(("left_elbow", "left_wrist"), (upper, fore), lengths, strict=True):
+    upper, fore = arm_directions(track.arms)  # (F, 2, 3) each: (out, up, forward)
+    for side, name in enumerate(SIDES):
+        at[f"{name}_collar"] = at["spine3"] + turn @ _bone("collar", side)
+        point = at[f"{name}_shoulder"] = at[f"{name}_collar"] + turn @ _bone("shoulder", side)
+        for joint, direction, length in (("elbow", upper, UPPER[side]), ("wrist", fore, FORE[side])):
             local = direction[:, side] * [1 - 2 * side, 1, 1]
             with_chest = (turn @ local[..., None])[..., 0]
             in_space = (upright @ local[..., None])[..., 0]
             w = track.hang[:, side, None]
-            point = point + length * normalise((1 - w) * with_chest + w * in_space)
-            joints[:, J[name] + side] = point
-    return joints.astype(np.float32)
+            point = at[f"{name}_{joint}"] = point + length * unit((1 - w) * with_chest + w * in_space)
+    return np.stack([at[name] for name in HUMANML3D.joints], axis=1).astype(np.float32)
+
+
+def _pelvis_height(track: Track, ankles: np.ndarray, hips: list[np.ndarray]) -> np.ndarray:
+    """(F,) height of the pelvis: the track's, but no higher than the planted legs can reach.
+
+    `ankles` (F, 2, 3) are places, `hips` (F, 3) the ways from the pelvis to each hip.
+    """
+    height = STANDING + track.lift
+    excess = np.zeros(len(track))
+    for side in (0, 1):
+        # the hip lies on a ball of radius `limit` about the ankle: the farther away on the ground, the lower
+        gap = ankles[:, side, [0, 2]] - track.root - hips[side][:, [0, 2]]
+        limit = MAX_LEG_REACH * (THIGH + SHIN)[side]
+        ceiling = ankles[:, side, 1] + np.sqrt(np.maximum(limit**2 - (gap**2).sum(-1), 0.01)) - hips[side][:, 1]
+        excess = np.maximum(excess, np.where(track.planted[:, side], height - ceiling, 0.0))
+    # The maximum over seven frames before smoothing makes it sink in time: a mean alone would leave it too high.
+    padded = np.pad(excess, 3, mode="edge")
+    return height - smooth(np.max([padded[i : i + len(track)] for i in range(7)], axis=0), 1.0)
+
+
+def _leg(track: Track, side: int, hip: np.ndarray, ankle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Knee and ankle (F, 3) of a leg that starts at `hip` and wants to end at `ankle`.
+
+    Two bones between two places leave one freedom: the direction in which the knee points.
+    """
+    a, b = THIGH[side], SHIN[side]
+    longest = (THIGH + SHIN)[side]
+    leg = ankle - hip
+    distance = np.linalg.norm(leg, axis=-1, keepdims=True)
+    aim = leg / distance
+    # a leg in the air saturates softly below its full length; the tanh keeps its speed continuous
+    bound, top = 0.985 * longest, 0.998 * longest
+    soft = bound + (top - bound) * np.tanh((distance - bound) / (top - bound))
+    distance = np.maximum(np.where(distance > bound, soft, distance), 0.3 * longest)
+    # the knee points half-way between the directions of pelvis and foot
+    pelvis_yaw = track.yaw + track.pelvis[:, 1]
+    out = track.knee_out[:, side] * (1 - 2 * side)
+    gap = track.foot_yaw[:, side] - track.yaw - track.pelvis[:, 1]
+    hinge = sideways(pelvis_yaw + 0.5 * np.sin(gap) + out)  # (F, 2) the knee's axis, pointing left
+    forward = unit(np.cross(aim, np.stack([hinge[:, 0], np.zeros(len(track)), hinge[:, 1]], axis=-1)))
+    along = (a * a - b * b + distance**2) / (2 * distance)  # law of cosines, as in `reach`
+    knee = hip + along * aim + np.sqrt(np.maximum(a * a - along**2, 0.0)) * forward
+    return knee, hip + distance * aim

@@ -1,23 +1,25 @@
-"""Steps: footsteps are planned first, in the world, and the legs follow; walking, running, turning, stepping in place.
+"""Walking, running, turning and stepping in place: footsteps are planned first, in the world, and the legs follow.
 
-A walk is a path of the pelvis plus a rhythm (`Gait`). Each foot is planted where the pelvis will be in the middle of
-that foot's stance, so feet never slide, whatever the path. Each action goes from a `Director` to a `Track`.
+A walk is a path of the pelvis plus a rhythm (`Gait`). A stance is the time a foot stands, a swing its way through the
+air. Each foot is planted beside the place where the pelvis is in the middle of the stance, so feet never slide,
+whatever the path. Each action goes from a `Director` to a `Track`.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from motiongpt.body.skeletons import SIDES
 from motiongpt.body.smoothing import smooth
 from motiongpt.procedural.kinematics import TOE_AHEAD, Track, ease, flight, heading, pulse, sideways, through
-from motiongpt.procedural.performer import FPS, SIDES, Director, hanging
+from motiongpt.procedural.performer import FPS, Director, hanging
 
-FASTEST = 2.6  # m/s times swing / step: a walk this fast swings its feet at almost 11 m/s
+FASTEST_GAIT = 2.6  # m/s at swing = step: at this speed the feet swing at almost 11 m/s
 
 
 @dataclass(frozen=True)
 class Gait:
-    """How feet alternate. `step` is the time from one lift to the next lift of the other foot."""
+    """How the feet alternate. `step` is the time from the lift of one foot to the lift of the other."""
 
     step: int  # frames
     swing: int  # frames a foot is in the air; more than `step` is a run
@@ -34,8 +36,9 @@ class Gait:
 
 
 def footsteps(d: Director, n: int, gait: Gait) -> tuple[list[tuple[int, int, int]], int]:
-    """(side, lift frame, landing frame) of every step that fits into n frames, and the last landing."""
-    first, side = d.pause(), int(d.rng.integers(2))
+    """(side, lift frame, landing frame) of every step that fits into n frames, and the frame of the last landing."""
+    first = d.pause()
+    side = int(d.rng.integers(2))  # the foot that starts
     steps = []
     while first + len(steps) * gait.step + gait.swing <= n - 6:
         lift = first + len(steps) * gait.step
@@ -46,53 +49,25 @@ def footsteps(d: Director, n: int, gait: Gait) -> tuple[list[tuple[int, int, int
 def walk(d: Director, track: Track, steps: list[tuple[int, int, int]], gait: Gait) -> Track:
     """Put feet under a pelvis whose `root` and `yaw` are given: stances are planted, swings fly between them.
 
-    A foot is planted where the pelvis is in the middle of its stance, to its side; the first and last stances are
-    under the standing body. Arms and pelvis follow the feet: they are driven by how far the feet are apart.
+    A foot is planted beside the place of the pelvis in the middle of the stance; the first and the last stances are
+    under the standing body. The distance of the feet drives arms and pelvis. Changes `track` and returns it.
     """
     n = len(track)
-    ends = steps[-1][2]
-    path = track.root.copy()
-    beat = ease((np.arange(n) - steps[0][1]) / gait.step) - ease((np.arange(n) - ends + gait.step) / gait.step)
+    path = track.root.copy()  # (n, 2): where the pelvis goes before it sways
+    beat = _beat(n, steps, gait)
+
+    # 1) feet
     for side in (0, 1):
         swings = [(lift, land) for s, lift, land in steps if s == side]
-        spots = []  # toe x, z and yaw per stance
-        for index in range(len(swings) + 1):
-            begin = swings[index - 1][1] if index > 0 else 0
-            end = swings[index][0] if index < len(swings) else n - 1
-            at = 0 if index == 0 else n - 1 if index == len(swings) else (begin + end) / 2
-            root = np.array([np.interp(at, np.arange(n), axis) for axis in path.T])
-            yaw = np.interp(at, np.arange(n), track.yaw)
-            width = (1 - 2 * side) * d.style.stance * (1.0 if index in (0, len(swings)) else gait.width)
-            spot = root + width * sideways(yaw) + TOE_AHEAD * heading(yaw)
-            spots.append((*spot, yaw + track.foot_yaw[0, side]))
-        spots = np.array(spots)
-        track.toes[:, side, [0, 2]], track.foot_yaw[:, side] = spots[0, :2], spots[0, 2]
+        spots = _stances(track, side, swings, path, d.style.stance, gait.width)
+        track.toes[:, side, [0, 2]] = spots[0, :2]
+        track.foot_yaw[:, side] = spots[0, 2]
         for index, (lift, land) in enumerate(swings):
-            track.toes[land:, side, [0, 2]], track.foot_yaw[land:, side] = spots[index + 1, :2], spots[index + 1, 2]
-            t = np.arange(lift, land + 1)
-            s = (t - lift) / (land - lift)
-            way, arc, airborne = flight(n, lift, land)
-            way = way[t, None]
-            spot = (1 - way) * spots[index] + way * spots[index + 1]
-            track.toes[t, side, 0], track.toes[t, side, 2], track.foot_yaw[t, side] = spot.T
-            stride = np.linalg.norm(spots[index + 1, :2] - spots[index, :2])
-            forward = float((spots[index + 1, :2] - spots[index, :2]) @ heading(spots[index, 2]))
-            high = gait.clearance * (0.75 + 0.25 * min(stride / 0.6, 1.0))
-            track.toes[t, side, 1] = high * arc[t] * (1.15 - 0.3 * s)
-            track.planted[airborne, side] = False
-            # heel first up in the last frames of the stance, then toes up before landing
-            share = np.clip(forward / 0.9, -0.25, 1.0) if abs(forward) > 0.02 else 0.3
-            early = max(2, round(0.45 * gait.step))
-            frames = [lift - early, lift, lift + 0.3 * (land - lift), lift + 0.8 * (land - lift), land + 1]
-            share = abs(share)
-            pitch = [0.0, 0.6 * gait.heel * share, gait.heel * share, -gait.toe * share, 0.0]
-            window = np.arange(max(0, lift - early), min(n, land + 2))
-            curve = through(land + 2 - (lift - early), np.array(frames) - (lift - early), pitch)
-            track.foot_pitch[window, side] = curve[window - (lift - early)]
-            # the pelvis leans over the other, standing foot
-            track.root[t] -= (1 - 2 * side) * gait.sway * np.sin(np.pi * s)[:, None] ** 2 * sideways(track.yaw[t])
-    apart = track.toes[:, 1] - track.toes[:, 0]  # right minus left
-    ahead = smooth((apart[:, [0, 2]] * heading(track.yaw)).sum(-1), 1.2)
+            _swing(track, side, lift, land, spots[index], spots[index + 1], gait)
+
+    # 2) arms and trunk follow the feet: each arm swings with the opposite leg, and the shoulders against the pelvis
+    apart = track.toes[:, 1] - track.toes[:, 0]  # (n, 3) from the left foot to the right one
+    ahead = smooth((apart[:, [0, 2]] * heading(track.yaw)).sum(-1), 1.2)  # (n,) metres the right foot is ahead
     amount = np.clip(ahead, -0.75, 0.75) * gait.arms * d.size
     for side in (0, 1):
         swing = amount * (1 - 2 * side)
@@ -102,20 +77,91 @@ def walk(d: Director, track: Track, steps: list[tuple[int, int, int]], gait: Gai
     track.spine[:, 1] -= 1.7 * gait.twist * ahead
     track.pelvis[:, 0] += 0.5 * gait.lean * beat
     track.spine[:, 0] += gait.lean * beat
-    middle = steps[0][1] + 0.5 * gait.swing  # a foot is half-way: the other leg stands straight (or, in a run, pushes)
+
+    # 3) the pelvis bobs once per step. In mid-swing the standing leg of a walk is straight, so the pelvis is highest;
+    #    the standing leg of a run is bent to push, so the pelvis is lowest.
+    middle = steps[0][1] + 0.5 * gait.swing
     sign = 1.0 if gait.swing <= gait.step * 1.02 else -1.0
     phase = 2 * np.pi * (np.arange(n) - middle) / gait.step
     track.lift += beat * gait.bob * d.style.bounce * (sign * np.cos(phase) - 1.0)
     return track
 
 
+def _beat(n: int, steps: list[tuple[int, int, int]], gait: Gait) -> np.ndarray:
+    """(n,) 0 while standing, 1 while walking: up over the first step, down over the last one."""
+    t = np.arange(n)
+    return ease((t - steps[0][1]) / gait.step) - ease((t - steps[-1][2] + gait.step) / gait.step)
+
+
+def _stances(
+    track: Track, side: int, swings: list[tuple[int, int]], path: np.ndarray, stance: float, width: float
+) -> np.ndarray:
+    """Where a foot stands before each of its swings and after the last: (stances, 3) toe x, toe z, foot yaw.
+
+    `path` (n, 2) is the way of the pelvis, `stance` half the distance of the toes in the stand, `width` the share of it
+    while walking.
+    """
+    n = len(track)
+    spots = []
+    for index in range(len(swings) + 1):
+        # the frame whose pelvis decides: the middle of the stance, but the very first and last frame at the ends
+        if index == 0:
+            at = 0
+        elif index == len(swings):
+            at = n - 1
+        else:
+            at = (swings[index - 1][1] + swings[index][0]) / 2
+        root = np.array([np.interp(at, np.arange(n), axis) for axis in path.T])
+        yaw = np.interp(at, np.arange(n), track.yaw)
+        out = (1 - 2 * side) * stance * (1.0 if index in (0, len(swings)) else width)
+        spot = root + out * sideways(yaw) + TOE_AHEAD * heading(yaw)
+        spots.append((*spot, yaw + track.foot_yaw[0, side]))
+    return np.array(spots)
+
+
+def _swing(track: Track, side: int, lift: int, land: int, start: np.ndarray, goal: np.ndarray, gait: Gait) -> None:
+    """Fly a foot from one stance to the next, `start` and `goal` being rows of `_stances`; it then stays there."""
+    n = len(track)
+    track.toes[land:, side, [0, 2]] = goal[:2]
+    track.foot_yaw[land:, side] = goal[2]
+    t = np.arange(lift, land + 1)  # the frames of the swing
+    s = (t - lift) / (land - lift)  # their progress, 0..1
+    way, arc, airborne = flight(n, lift, land)
+    way = way[t, None]
+    spot = (1 - way) * start + way * goal
+    track.toes[t, side, 0], track.toes[t, side, 2], track.foot_yaw[t, side] = spot.T
+    stride = np.linalg.norm(goal[:2] - start[:2])
+    high = gait.clearance * (0.75 + 0.25 * min(stride / 0.6, 1.0))  # short steps are lower
+    track.toes[t, side, 1] = high * arc[t] * (1.15 - 0.3 * s)  # highest early in the swing
+    track.planted[airborne, side] = False
+
+    # the foot rolls: the heel comes up in the last frames of the stance, and the toes before landing; the longer the
+    # step, the more, and a step on the spot gets a fixed share
+    forward = float((goal[:2] - start[:2]) @ heading(start[2]))
+    share = abs(np.clip(forward / 0.9, -0.25, 1.0)) if abs(forward) > 0.02 else 0.3
+    early = max(2, round(0.45 * gait.step))
+    frames = [lift - early, lift, lift + 0.3 * (land - lift), lift + 0.8 * (land - lift), land + 1]
+    pitch = [0.0, 0.6 * gait.heel * share, gait.heel * share, -gait.toe * share, 0.0]
+    window = np.arange(max(0, lift - early), min(n, land + 2))
+    curve = through(land + 2 - (lift - early), np.array(frames) - (lift - early), pitch)
+    track.foot_pitch[window, side] = curve[window - (lift - early)]
+
+    # the pelvis sways over the other foot, which stands
+    track.root[t] -= (1 - 2 * side) * gait.sway * np.sin(np.pi * s)[:, None] ** 2 * sideways(track.yaw[t])
+
+
 def travel(d: Director, seconds: tuple[float, float], gait: Gait, speed: float) -> tuple[Track, list, np.ndarray]:
-    """A standing track, its footsteps, and the metres gone by every frame: in, steady, out."""
+    """A standing track (n frames), its footsteps, and the metres gone by every frame (n,).
+
+    The speed (m/s) rises over the first steps, is steady, and falls over the last ones. `seconds` is the range that
+    the duration is drawn from.
+    """
     n = min(round(FPS * d.uniform(*seconds)), d.limit())
-    speed = min(speed, FASTEST * gait.swing / gait.step)
+    speed = min(speed, FASTEST_GAIT * gait.swing / gait.step)
     track = d.stand(n)
     steps, end = footsteps(d, n, gait)
-    begin, ramp = steps[0][1], max(2.0, min(1.6 * gait.step, 0.45 * (end - steps[0][1])))
+    begin = steps[0][1]
+    ramp = max(2.0, min(1.6 * gait.step, 0.45 * (end - begin)))  # frames; the two ramps may not overlap
     t = np.arange(n)
     pace = ease((t - begin) / ramp) - ease((t - end + ramp) / ramp)
     return track, steps, np.cumsum(pace) * speed / FPS
@@ -139,16 +185,20 @@ def walk_circle(d: Director, side: str) -> Track:
     turn = 1 - 2 * d.side(side)
     gait = Gait(step=d.frames(0.52), swing=d.frames(0.42))
     track, steps, gone = travel(d, (6.0, 9.6), gait, 1.05 * d.size / d.rate)
-    angle = turn * gone / gone[-1] * min(2 * np.pi * d.uniform(0.92, 1.04), gone[-1] / 0.55)  # radius 0.55 m at least
+    # about one full turn, but no circle of a radius below 0.55 m
+    angle = turn * gone / gone[-1] * min(2 * np.pi * d.uniform(0.92, 1.04), gone[-1] / 0.55)  # (n,) radians
     radius = gone[-1] / abs(angle[-1])
-    track.root[:, 0], track.root[:, 1] = turn * radius * (1 - np.cos(angle)), radius * np.sin(np.abs(angle))
-    n, begin, end = len(track), steps[0][1], steps[-1][2]
-    into = turn * pulse(n, max(begin - 6, 0), 9, end - begin - 9, 9)  # from before the first step, nose into the circle
+    track.root[:, 0] = turn * radius * (1 - np.cos(angle))
+    track.root[:, 1] = radius * np.sin(np.abs(angle))
+    n = len(track)
+    begin, end = steps[0][1], steps[-1][2]
+    # the body turns into the circle already before the first step, the head most
+    into = turn * pulse(n, max(begin - 6, 0), 9, end - begin - 9, 9)
     track.yaw[:] = angle + 0.12 * into
     track.pelvis[:, 1] += 0.08 * into
     track.spine[:, 1] += 0.16 * into
     track.head[:, 1] += 0.3 * into
-    track.spine[:, 2] -= 0.05 * turn * np.gradient(gone) * FPS
+    track.spine[:, 2] -= 0.05 * turn * np.gradient(gone) * FPS  # leans into the circle, the faster the more
     return walk(d, track, steps, gait)
 
 
@@ -158,7 +208,7 @@ def walk_sideways(d: Director, side: str) -> Track:
         step=d.frames(0.46), swing=d.frames(0.4), clearance=0.09, heel=0.15, toe=0.0, sway=0.01, bob=0.008, width=1.35
     )
     track, steps, gone = travel(d, (3.6, 6.5), gait, 0.46 * d.size / d.rate)
-    if steps[0][0] != SIDES.index(side):  # the leading foot opens first, or the legs would cross
+    if steps[0][0] != SIDES.index(side):  # the foot on that side goes first, or the legs would cross
         steps = [(1 - s, lift, land) for s, lift, land in steps]
     track.root[:, 0] = turn * gone
     return walk(d, track, steps, gait)
@@ -166,6 +216,7 @@ def walk_sideways(d: Director, side: str) -> Track:
 
 def run(d: Director) -> Track:
     step = max(5, d.frames(0.34))
+    # a swing longer than a step: for two frames both feet are in the air
     gait = Gait(step, swing=step + 2, clearance=0.2, heel=1.0, toe=0.1, bob=0.03, arms=0.75, elbow=1.15, lean=0.16)
     track, steps, gone = travel(d, (2.6, 5.0), gait, min(2.5 * d.size / d.rate, 3.6))
     track.root[:, 1] = gone
@@ -173,7 +224,10 @@ def run(d: Director) -> Track:
 
 
 def _in_place(d: Director, gait: Gait, knee: float, elbow_swing: float, seconds: tuple[float, float]) -> Track:
-    """Steps on the spot: there is no foot separation to drive the arms, so they follow the lifted foot."""
+    """Steps on the spot. No foot is ahead of the other to drive the arms, so the height of the lifted foot does.
+
+    `knee` is how far in metres the lifted foot goes ahead, `elbow_swing` the arm swing in radians.
+    """
     track = d.stand(min(round(FPS * d.uniform(*seconds)), d.limit()))
     steps, _ = footsteps(d, len(track), gait)
     track = walk(d, track, steps, gait)
@@ -181,12 +235,11 @@ def _in_place(d: Director, gait: Gait, knee: float, elbow_swing: float, seconds:
         t = np.arange(lift, land + 1)
         up = np.sin(np.pi * (t - lift) / (land - lift)) ** 2
         track.toes[t, side, 2] += knee * up**2
-    high = smooth(track.toes[:, :, 1], 1.2) / gait.clearance  # (F, 2)
+    high = smooth(track.toes[:, :, 1], 1.2) / gait.clearance  # (n, 2), about 1 at the top
     apart = high[:, 0] - high[:, 1]
     for side in (0, 1):
         swing = elbow_swing * d.size * apart * (2 * side - 1)
-        beat = ease((np.arange(len(track)) - steps[0][1]) / gait.step)
-        beat = beat - ease((np.arange(len(track)) - steps[-1][2] + gait.step) / gait.step)
+        beat = _beat(len(track), steps, gait)
         track.arms[:, side] = hanging(d.style.abduction, d.style.elbow + gait.elbow * beat, swing)
     track.spine[:, 1] += 0.08 * apart
     return track
@@ -206,14 +259,16 @@ def march_in_place(d: Director) -> Track:
 
 
 def turn(d: Director, side: str | None, degrees: float) -> Track:
+    """Turn on the spot by about `degrees`, in small steps; without a side, either way."""
     way = 1 - 2 * d.side(side)
     angle = np.radians(degrees + d.uniform(-8, 8))
     gait = Gait(d.frames(0.4), d.frames(0.36), clearance=0.09, heel=0.2, toe=0.0, sway=0.012, bob=0.006)
-    count = max(4, 2 * round(angle / np.radians(60) + 0.6))
+    count = max(4, 2 * round(angle / np.radians(60) + 0.6))  # an even number of steps: each foot turns as far
     n = 16 + (count - 1) * gait.step + gait.swing
     track = d.stand(max(n, 40))
     steps, end = footsteps(d, n, gait)
     s = (np.arange(len(track)) - steps[0][1]) / (end - steps[0][1])
     track.yaw[:] = way * angle * ease(s)
+    # the head turns first and waits for the body
     track.head[:, 1] += way * 0.35 * pulse(len(track), steps[0][1] - 4, 7, 2, 0.6 * (end - steps[0][1]))
     return walk(d, track, steps, gait)

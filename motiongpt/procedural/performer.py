@@ -1,19 +1,19 @@
-"""Who performs: body styles (the `participant` of a clip) and the `Director` that gives an action what it needs.
+"""Who performs: body styles (the `participant` of a clip), and the `Director` that gives an action what it needs.
 
-A style changes how one and the same action looks (tempo, size, posture). The director draws the clip's own variation
-on top, keeps durations inside their limit, and writes down the facts (`side`, `count`, ...) that captions may speak of.
+A style changes how one and the same action looks: tempo, size, posture. The director draws the clip's own variation
+on top, keeps durations inside their limit, and writes down the facts (`side`, `count`, ...) that captions may mention.
 """
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from motiongpt.body.skeletons import HUMANML3D, SIDES
 from motiongpt.procedural.kinematics import TOE_AHEAD, Track, arm_pose, pulse, resting
 
-FPS = 20
-SIDES = ("left", "right")
-TEMPOS = {"slow": 1.4, "normal": 1.0, "quick": 0.74}  # durations are multiplied by it
-SIZES = {"small": 0.7, "normal": 1.0, "large": 1.3}  # amplitudes are multiplied by it
+FPS = HUMANML3D.fps
+TEMPOS = {"slow": 1.4, "normal": 1.0, "quick": 0.74}  # factors of durations
+SIZES = {"small": 0.7, "normal": 1.0, "large": 1.3}  # factors of amplitudes
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Style:
     """A body style, the `participant` of a clip: how one and the same action differs between people."""
 
     name: str
-    tempo: float = 1.0  # durations are multiplied by it
-    size: float = 1.0  # amplitudes
+    tempo: float = 1.0  # factor of durations
+    size: float = 1.0  # factor of amplitudes
     stoop: float = 0.03  # spine pitch of the stand, radians
     stance: float = 0.105  # half the distance between the toes, metres
     abduction: float = 0.16  # arms away from the body, radians
@@ -44,7 +44,7 @@ STYLES = (
 
 
 def hanging(abduction: float, elbow: float, swing=0.0) -> np.ndarray:
-    """(..., 4) a hanging arm: away from the body, bent at the elbow, swung forward; radians."""
+    """The `arm_pose` (..., 4) of a hanging arm: away from the body, bent at the elbow, swung forward; radians."""
     swing = np.asarray(swing, float)
     out = np.sin(abduction) * np.ones_like(swing)
     bent = swing + elbow
@@ -55,16 +55,20 @@ def hanging(abduction: float, elbow: float, swing=0.0) -> np.ndarray:
 
 @dataclass
 class Director:
-    """What an action needs to know: random numbers, the body style, the tempo, how long it may take."""
+    """What an action needs to know: random numbers, the body style, the tempo, the size, how long it may take.
+
+    Danger: clips of a seed stay the same only if every action draws its random numbers in the same order.
+    """
 
     rng: np.random.Generator
     style: Style
     tempo: str = "normal"  # "slow", "normal", "quick"
-    seconds: float = 9.6  # longest duration
+    seconds: float = 9.6  # the longest duration
     extent: str = "normal"  # "small", "normal", "large"
     facts: dict = field(default_factory=dict)
 
     def __post_init__(self):
+        # `rate` multiplies durations and `size` amplitudes; each clip varies a little
         self.rate = TEMPOS[self.tempo] * self.style.tempo
         self.rate *= self.uniform(0.96, 1.04)
         self.size = SIZES[self.extent] * self.style.size * self.uniform(0.94, 1.06)
@@ -74,30 +78,31 @@ class Director:
         return float(self.rng.uniform(low, high))
 
     def frames(self, seconds: float) -> int:
-        """Frames that something of normally `seconds` takes at this tempo."""
+        """How many frames something takes at this tempo that normally takes `seconds`; at least two."""
         return max(2, round(FPS * seconds * self.rate))
 
     def limit(self) -> int:
+        """The longest duration in frames."""
         return round(FPS * self.seconds)
 
     def count(self, options: tuple[int, ...], cycle: int, rest: int) -> int:
-        """How often to repeat a `cycle` (frames) beside `rest` frames; what does not fit is not offered."""
+        """Draw how often to repeat a `cycle` (frames) with `rest` frames around it, from the options that fit."""
         fitting = [c for c in options if c * cycle + rest <= self.limit()] or [min(options)]
         self.facts["count"] = int(self.rng.choice(fitting))
         return self.facts["count"]
 
     def side(self, side: str | None = None) -> int:
-        """0 left, 1 right; drawn evenly where the action does not say."""
+        """0 for left, 1 for right; drawn evenly if the action does not name a side."""
         index = SIDES.index(side) if side else int(self.rng.integers(2))
         self.facts["side"] = SIDES[index]
         return index
 
     def pause(self) -> int:
-        """Frames of standing before or after."""
+        """Draw how many frames to stand before or after the action."""
         return int(self.rng.integers(4, 9))
 
     def stand(self, n: int) -> Track:
-        """`n` frames of the relaxed stand of this style."""
+        """`n` frames of this style's relaxed stand, for an action to move."""
         s = self.style
         toes = np.array([[s.stance, 0.0, TOE_AHEAD], [-s.stance, 0.0, TOE_AHEAD]])
         one = Track(
@@ -110,7 +115,7 @@ class Director:
             arms=np.repeat(hanging(s.abduction, s.elbow)[None, None], 2, axis=1),
             hang=np.zeros((1, 2)),
             toes=toes[None],
-            foot_yaw=np.array([[0.12, -0.12]]),
+            foot_yaw=np.array([[0.12, -0.12]]),  # toes a little outwards
             foot_pitch=np.zeros((1, 2)),
             knee_out=np.zeros((1, 2)),
             planted=np.ones((1, 2), bool),
@@ -118,12 +123,20 @@ class Director:
         return resting(n, one)
 
 
-def repeated(d: Director, options: tuple[int, ...], rise: float, hold: float, fall: float, gap: float = 0.15):
-    """A standing track and the (F,) weight of a movement repeated `count` times; times in seconds."""
-    rise, hold, fall, gap = d.frames(rise), max(1, d.frames(hold)), d.frames(fall), d.frames(gap)
+def repeated(
+    d: Director, options: tuple[int, ...], rise: float, hold: float, fall: float, gap: float = 0.15
+) -> tuple[Track, np.ndarray]:
+    """A standing track and the weight (F,) in 0..1 of a movement made several times; durations in seconds.
+
+    `options` are the possible counts; an option listed twice is twice as likely.
+    """
+    rise = d.frames(rise)
+    hold = max(1, d.frames(hold))
+    fall = d.frames(fall)
+    gap = d.frames(gap)
     cycle = rise + hold + fall + gap
     before, after = d.pause(), d.pause()
     count = d.count(options, cycle, before + after)
     n = max(40, before + after + count * cycle)
     weight = sum(pulse(n, before + i * cycle, rise, hold, fall) for i in range(count))
-    return d.stand(n), weight, before, cycle, count
+    return d.stand(n), weight

@@ -1,8 +1,8 @@
-"""What the sentences of the embedded dataset say: for every family of actions its verb phrases, in the third person.
+"""What the sentences of the embedded dataset say: the verb phrases of every family of actions, in the third person.
 
-`PHRASES` are true of every performance of a family, whatever its tempo, count and size; `SIZED` of a large or a small
-one only. The first phrase of a list is the plain one. {the} stands for an article or a possessive, {side} and {other}
-for the clip's side and the other one, {wise} for counterclockwise (left, seen from above) or clockwise.
+`PHRASES` are true of every performance of a family, whatever its tempo, count and size. `SIZED` are true of a large or
+a small one only. The first phrase of a list is the plain one. {the} stands for an article or a possessive, {side} for
+the clip's side and {other} for the other one, {wise} for counterclockwise (to the left, seen from above) or clockwise.
 """
 
 PHRASES = {
@@ -118,7 +118,7 @@ PHRASES = {
 }
 PHRASES = {name: tuple(text.split("|")) for name, text in PHRASES.items()}
 
-# families whose size shows; what is not listed here is always performed at its normal size
+# Families whose size can be seen. All others are always performed at their normal size.
 SIZED = {
     "walk_forward": {
         "large": "walks forward with big steps|walks with big steps|takes big steps forward|"

@@ -3,10 +3,10 @@
     caption = one template around one or two verb phrases, such as "{subject} {finite} before {gerund}"
     verb phrase = phrase [count] [manner], as finite verb ("walks"), base form ("walk") or gerund ("walking")
 
-The first caption of a clip is always the plainest one ("a person waves the right hand"); the others vary subject,
-phrase, template and the place of the adverb. A caption never says anything that is not true of the clip: {side} is
-the clip's side, a count is said whenever something is repeated (and "once" only where it is one), slow, quick, large
-and small are said only of clips that were made so. What it does not know: grammar beyond these sentences.
+The first caption of a clip is always the plainest one ("a person waves the right hand"). The others vary subject,
+phrase, template and the place of the adverb. A caption only says what is true of the clip: the side is the clip's side,
+a count is the clip's count, and only clips made slow, quick, large or small are called so. Not everything true is said.
+What it does not know: grammar beyond these sentences.
 """
 
 import re
@@ -26,7 +26,8 @@ SUBJECTS = {
     "the woman": (0.03, "her"),
 }
 
-# template: weight. {s} subject, {a} and {b} the actions in the order they happen: a finite, a_base, a_ing its forms
+# Template -> weight. {s} is the subject; {a} and {b} are the actions in the order they happen, in finite form. {a_base}
+# and {a_ing} are the other two forms of the first.
 ONE = {
     "{s} {a}": 0.5,
     "{s} is {a_ing}": 0.12,
@@ -53,15 +54,21 @@ TWO = {
     "there is {s} who {a} and then {b}": 0.02,
 }
 
-_LETTERS = "abcdefgh"  # the fields of a template, one per action: more do not fit into a clip
+_LETTERS = "abcdefgh"  # the fields of a template, one per action; a clip has no room for more
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
-_SOMETIMES = {"clap": 0.7, "nod": 0.6, "shake_head": 0.6, "hop": 0.75, "jumping_jacks": 0.6}  # share that counts
+_SOMETIMES = {
+    "clap": 0.7,
+    "nod": 0.6,
+    "shake_head": 0.6,
+    "hop": 0.75,
+    "jumping_jacks": 0.6,
+}
 _UNCOUNTED = {"sit_and_stand"}
 _MANNERS = {
     "slow": (("slowly", 0.75), ("at a slow pace", 0.15), ("unhurriedly", 0.1)),
     "quick": (("quickly", 0.75), ("fast", 0.15), ("rapidly", 0.1)),
 }
-_UNSAID = 0.15  # not everything true is said: share of captions that leave out the tempo, or the size
+_UNSAID = 0.15  # share of captions that leave out the tempo, and share that leave out the size
 _DOUBLED = re.compile("(?:side)?(?:[^aeiou]|qu)*[aeiou][bdgnpt]")  # one short vowel, one consonant: run, sit, squat
 _SECOND_VERB = re.compile(r"\band (?!(?:arms|legs|hands)\b)([a-z]+s)\b")
 
@@ -80,7 +87,7 @@ def gerund(verb: str) -> str:
 
 
 def inflect(phrase: str, form: str) -> str:
-    """A third-person phrase with its verbs (the first word, and one after "and") in a form: finite, base, ing."""
+    """A third-person phrase with its verbs in a form: finite, base or ing. Verbs: the first word, one after "and"."""
     if form == "finite":
         return phrase
     change = base_form if form == "base" else gerund
@@ -89,14 +96,14 @@ def inflect(phrase: str, form: str) -> str:
 
 
 def family(action: str) -> str:
-    """The phrase list of an action: its name without the side; both hands of `pick_up` have their own."""
+    """The name of an action's phrase list: the action without its side. `pick_up` with both hands has its own list."""
     if action == "pick_up":
         return "pick_up_both"
     return action.removesuffix("_left").removesuffix("_right")
 
 
 def _phrase(name: str, size: str, rng: np.random.Generator | None) -> str:
-    """A phrase of a family; the plain one is twice as likely as another, a clockwise one much less."""
+    """Draw a phrase of a family: the plain one is twice as likely as another, "clockwise" much less likely."""
     said = size != "normal" and (rng is None or rng.random() >= _UNSAID)
     phrases = SIZED[name][size] if said else PHRASES[name]
     if rng is None:
@@ -114,10 +121,10 @@ def verb_phrase(
     form: str = "finite",
     tempo: str | None = None,
 ) -> str:
-    """One verb phrase for an action: 'waves the right hand', 'jumps up twice quickly'; plain where rng is None.
+    """One verb phrase for an action: 'waves the right hand', 'jumps up twice quickly'. Without `rng`, the plain one.
 
-    facts may hold `side` ("left", "right"), `count` (repetitions), `tempo` ("slow", "normal", "quick") and `size`
-    ("small", "normal", "large"); `form` is that of `inflect`; `tempo` "normal" leaves the tempo to the template.
+    `facts` may have `side` ("left", "right"), `count` (repetitions), `tempo` ("slow", "normal", "quick") and `size`
+    ("small", "normal", "large"). `form` is one of `inflect`. Pass `tempo="normal"` if the template says the tempo.
     """
     name = family(action)
     side = facts.get("side", "")
@@ -127,12 +134,16 @@ def verb_phrase(
     phrase = inflect(_phrase(name, facts.get("size", "normal"), rng), form)
     phrase = phrase.format(side=side, other=other, the=article, wise=wise)
 
-    count, times = facts.get("count"), ""
+    # how often: " twice", " three times"
+    count = facts.get("count")
+    times = ""
     if count is not None and name not in _UNCOUNTED:
         if count > 1 and (rng is None or rng.random() < _SOMETIMES.get(name, 1.0)):
             times = " twice" if count == 2 and (rng is None or rng.random() < 0.8) else f" {_NUMBERS[count]} times"
         elif count == 1 and rng is not None and rng.random() < 0.1:
             times = " once"
+
+    # how fast: before the phrase or after it
     tempo = tempo or facts.get("tempo", "normal")
     if tempo == "normal" or (rng is not None and rng.random() < _UNSAID):
         return phrase + times
@@ -149,7 +160,10 @@ def _write(template: str, parts: list[tuple[str, dict]], rng: np.random.Generato
     names = [name for name in SUBJECTS if "there is" not in template or name.startswith("a ")]
     weights = np.array([SUBJECTS[name][0] for name in names])
     subject = names[int(rng.choice(len(names), p=weights / weights.sum()))]
-    possessive = SUBJECTS[subject][1] if "s" in fields else "your" if "a_base" in fields else "the"
+    if "s" in fields:
+        possessive = SUBJECTS[subject][1]
+    else:  # an order ("raise your arms"), or no person at all
+        possessive = "your" if "a_base" in fields else "the"
     values = {"s": subject}
     for letter, (action, facts) in zip(_LETTERS[: len(parts)], parts, strict=True):
         field = next(field for field in fields if field.startswith(letter))
@@ -163,11 +177,11 @@ def _write(template: str, parts: list[tuple[str, dict]], rng: np.random.Generato
 def write_captions(parts: list[tuple[str, dict]], rng: np.random.Generator, count: int = 5) -> list[str]:
     """`count` different captions for actions that follow each other: [(action name, facts), ...].
 
-    Three or more are joined by "then".
+    One and two actions have templates; three or more are joined by "then".
     """
     captions = ["a person " + " then ".join(verb_phrase(action, facts, None) for action, facts in parts)]
     chain = {"{s} " + " then ".join(f"{{{letter}}}" for letter in _LETTERS[: len(parts)]): 1.0}
-    weights = dict(ONE if len(parts) == 1 else TWO if len(parts) == 2 else chain)
+    weights = dict({1: ONE, 2: TWO}.get(len(parts), chain))
     if parts[0][1].get("tempo", "normal") == "normal":
         weights.pop("{manner}, {s} {a}", None)
     total = sum(weights.values())

@@ -1,11 +1,11 @@
-"""The GIF format, as far as a clip needs it: one palette for all frames, and of each frame only what changed.
+"""The GIF format, as far as a clip needs it: one palette for all frames, and only the changed part of each frame.
 
-A GIF counts time in 10 ms ticks, and viewers slow anything under 2 ticks down to 10. So above 50 fps only every k-th
-frame is shown, and the ticks are rounded such that the clip, not each frame, has the right duration: 20 fps is 5 ticks
-each, 30 fps is 3, 4, 3, 3, 4, 3 ...
+A GIF counts time in ticks of 10 ms, and viewers show anything under 2 ticks for 10 ticks. So above 50 fps only every
+k-th frame is shown. Ticks are rounded such that the whole clip has the right duration, not each frame: 20 fps is 5
+ticks each, 30 fps is 3, 4, 3, 3, 4, 3 ...
 
-Frames are RGBA pictures. They go through 5 bits a channel: a look-up in a table of 32,768 colours is many times
-faster than a search for the nearest of the palette.
+Frames are RGBA pictures, reduced to 5 bits a channel. A look-up in a table of 32,768 colours is many times faster than
+a search for the nearest of the palette.
 
 What this module does not know: what the pictures show.
 """
@@ -18,18 +18,18 @@ import numpy as np
 
 from motiongpt.files.store import write_atomic
 
-_COLOURS = 64
+_COLOURS = 64  # of the palette; a power of two
 
 
 def gif_frames(count: int, fps: float) -> tuple[np.ndarray, np.ndarray]:
-    """Which of `count` frames are shown (n,), and for how many ticks each (n,)."""
+    """Which of `count` frames are shown, (n,) indices, and for how many ticks each, (n,)."""
     shown = np.arange(0, count, int(np.ceil(fps / 50.0 - 1e-9)))
-    edges = np.floor(np.append(shown, count) * (100.0 / fps) + 0.5).astype(int)  # in ticks
+    edges = np.floor(np.append(shown, count) * (100.0 / fps) + 0.5).astype(int)  # (n + 1,) when each begins, in ticks
     return shown, np.clip(np.diff(edges), 2, 65535)
 
 
 def palette_frames(count: int) -> np.ndarray:
-    """A few frames, of which the one palette is made: the others are streamed and never all in memory."""
+    """A few frames for the palette, which needs them first: all frames are streamed, so never in memory together."""
     return np.unique(np.linspace(0, count - 1, 6).astype(int))
 
 
@@ -40,9 +40,9 @@ def write_gif(
     sample: Iterable[np.ndarray],
     named: np.ndarray,
 ) -> Path:
-    """Writes an endless GIF of pictures (H, W, 4), each shown for so many ticks.
+    """Write an endless GIF of pictures (H, W, 4), each shown for its number of `ticks`. Returns the path.
 
-    `sample` are some of the pictures, for the palette; `named` (m, 3) colours from 0 to 1 that are kept exactly.
+    `sample` is some of the pictures, for the palette. `named` are colours (m, 3) from 0 to 1 that are kept exactly.
     """
     seen = np.unique(np.concatenate([colour_bins(picture) for picture in sample]))
     palette, lookup = shared_palette(seen, named)
@@ -62,21 +62,23 @@ def write_gif(
 
 
 def colour_bins(rgba: np.ndarray) -> np.ndarray:
-    """(H, W, 4) uint8 -> (H, W) which of 32 x 32 x 32 colour bins."""
-    pixel = rgba.view("<u4")[..., 0]  # one number per pixel, red in the lowest byte: far cheaper than three planes
+    """(H, W, 4) uint8 -> (H, W), which of the 32 x 32 x 32 colour bins each pixel is in."""
+    # one number per pixel, red in the lowest byte, is far cheaper than three planes
+    pixel = rgba.view("<u4")[..., 0]
+    # the upper five bits of red, green and blue move next to each other; alpha is dropped
     return (pixel & 0xF8) << 7 | (pixel & 0xF800) >> 6 | (pixel >> 19) & 0x1F
 
 
 def shared_palette(seen: np.ndarray, named: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Bins that occur (n,) -> palette (64, 3) uint8, and for each of the 32,768 bins its nearest palette index.
+    """Bins that occur (n,) -> palette (64, 3) uint8, and the nearest palette index of each of the 32,768 bins, uint8.
 
-    `named`: (m, 3) colours from 0 to 1 that are kept exactly.
+    `named` are colours (m, 3) from 0 to 1 that are kept exactly.
     """
     from PIL import Image
 
     levels = np.linspace(0, 255, 32).round()
     bins = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3)
-    # Of the mixed colours (edges, letters) each counts once, however rare.
+    # Every mixed colour (edges, letters) counts once, however rare it is.
     mixed = Image.fromarray(bins[seen].astype(np.uint8)[None]).quantize(_COLOURS - len(named))
     palette = np.concatenate([(255 * named).round(), np.array(mixed.getpalette()).reshape(-1, 3)])[:_COLOURS]
     palette = np.pad(palette, ((0, _COLOURS - len(palette)), (0, 0)))
@@ -85,14 +87,14 @@ def shared_palette(seen: np.ndarray, named: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def gif_header(shape: tuple[int, int], palette: np.ndarray) -> bytes:
-    """File header with the global palette, and the extension that makes it loop for ever."""
+    """The file header with the global palette, and the extension that makes the GIF loop for ever."""
     flags = 0xF0 | (len(palette).bit_length() - 2)  # global palette of 2 ** (n + 1) colours
     loop = b"\x21\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00"
     return b"GIF89a" + struct.pack("<HHBBB", *shape[::-1], flags, 0, 0) + palette.tobytes() + loop
 
 
 def gif_frame(indices: np.ndarray, before: np.ndarray | None, ticks: int) -> list[bytes]:
-    """One frame (H, W) of palette indices, cut down to the rectangle that differs from the frame before."""
+    """The bytes of one frame of palette indices (H, W), cut down to the rectangle that differs from `before`."""
     from PIL import GifImagePlugin, Image
 
     different = np.ones(indices.shape, dtype=bool) if before is None else indices != before

@@ -1,1 +1,1 @@
-"""The training stages: recipes, run folders, and what each stage hands to the loop."""
+"""Training in stages: recipes say which, a run folder holds what they learnt, each hands its work to the one loop."""

@@ -1,4 +1,11 @@
-"""The model of a stage and of a finished run."""
+"""The model of a stage and of a finished run: opened, saved, and loaded to sample from.
+
+A stage with an adapter remembers its base and a hash of the base's weights, so the adapter is never put on others.
+Rows of motion words are taken over only if they mean the same: the codes of the same tokenizer, the same participants.
+
+It neither trains (`loops.py`) nor samples (`sampling.py`); what the files contain is the business of
+`motiongpt/weights/`.
+"""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +36,7 @@ TRAIN_MODES = ("lora", "full")
 
 
 def new_backbone(preset: str, captions: list[str], seed: int) -> tuple[LLM, TextTokenizer]:
-    """A preset's model with random weights, and a tokenizer of its size learnt from the captions."""
+    """A preset's model with random weights, and a text tokenizer of its size learnt from `captions`."""
     config = LLM_PRESETS[preset]
     text_tokenizer = train_text_tokenizer(captions, config.vocab_size)
     llm = LLM(replace(config, vocab_size=text_tokenizer.size), torch.Generator().manual_seed(seed))
@@ -43,17 +50,17 @@ class StageModel:
     llm: LLM
     text_tokenizer: TextTokenizer
     vocab: MotionVocab
-    base: Path | None  # folder of the weights an adapter sits on; None where they were drawn at random
+    base: Path | None  # folder of the weights that an adapter sits on; None if they were drawn at random
     mode: str
     lora: LoRAConfig | None
-    repo_id: str | None = None  # of the base, where it came from the Hub: its folder is this machine's cache
-    base_hash: str | None = None  # of the weights an adapter sits on
+    repo_id: str | None = None  # of a base from the Hub, whose folder is this machine's cache
+    base_hash: str | None = None  # of the weights that an adapter sits on
 
     def save(self, folder: Path, meta: dict, dtype: torch.dtype = torch.float32) -> None:
-        """Write the stage: weights, tokenizer with the new words, meta.json.
+        """Write the stage: weights, text tokenizer with the new words, meta.json.
 
-        meta.json names a local base relative to `folder`, adapter_config.json relative to the working directory:
-        that is how PEFT reads it.
+        meta.json names a local base relative to `folder`. adapter_config.json names it relative to the working
+        directory, because that is how PEFT reads it.
         """
         folder.mkdir(parents=True, exist_ok=True)
         words = self.vocab.words if self.llm.new_in is not None else ()
@@ -69,7 +76,7 @@ class StageModel:
 
 
 def motion_words(vocab: MotionVocab, vqvae: str | None) -> dict:
-    """What rows of motion words mean: as many codes, of the tokenizer with this hash, and these participants."""
+    """What rows of motion words mean: so many codes of the tokenizer with this hash, and these participants."""
     return {"vqvae": vqvae, "codes": vocab.codes, "participants": list(vocab.participants)}
 
 
@@ -78,25 +85,28 @@ def load_weights(
 ) -> tuple[LLM, LoRAConfig | None, Path]:
     """(model with its new rows, adapter settings or None, folder of the base) of a backbone or stage folder.
 
-    The rows of a backbone are drawn by the seed, unless it has learnt these `motion_words` (its meta.json says so,
-    `vqvae` is the hash of this run's tokenizer).
+    A backbone's new rows are drawn from `seed`, unless its meta.json says that it has learnt these `motion_words`;
+    `vqvae` is the hash of this run's motion tokenizer.
 
-    ValueError where an adapter was trained on other weights than its base holds now, or the words differ.
+    Raises ValueError if an adapter was trained on other weights than its base holds now, or if the words differ.
     """
+    # an adapter: its base first, then the adapter on it
     if (folder / "adapter_config.json").is_file():
         meta = read_json(folder / "meta.json")
         base = find_base(meta["base"], folder)
-        llm, _, _ = load_weights(base, vocab, seed, dtype)  # first: a damaged file is to be called damaged
-        if "base_hash" in meta and meta["base_hash"] != weights_hash(base):  # older stages have none
+        llm, _, _ = load_weights(base, vocab, seed, dtype)  # before the hash: a damaged file is reported as damaged
+        if "base_hash" in meta and meta["base_hash"] != weights_hash(base):  # older stages lack it
             raise ValueError(
                 f"{folder} was trained on other weights than {base} holds now; bring those back, or train it again"
             )
         config = load_adapter(llm, folder)
         return llm, config, base
+    # a backbone or a full stage: does it have rows for these words already?
     llm = load_llm(folder, dtype)
-    rows, count = llm.config.vocab_size, len(vocab)
+    rows = llm.config.vocab_size
+    count = len(vocab)
     meta = read_json(folder / "meta.json") if (folder / "meta.json").is_file() else {}
-    if "motion_words" in meta:  # a backbone that has learnt motion: in the codes of one tokenizer, noise in all others
+    if "motion_words" in meta:  # it has learnt motion in one tokenizer's codes; in another's, its rows would be noise
         known = meta["motion_words"] == motion_words(vocab, vqvae)
     else:  # a full stage wrote base and new rows as one table
         known = bool(meta) and rows > vocab.first_id
@@ -109,16 +119,21 @@ def load_weights(
 
 
 def open_stage(
-    source: Path, text_tokenizer: TextTokenizer, run: RunConfig, mode: str, lora: LoRAConfig, seed: int,
+    source: Path,
+    text_tokenizer: TextTokenizer,
+    run_config: RunConfig,
+    mode: str,
+    lora: LoRAConfig,
+    seed: int,
     vqvae: str | None = None,
-) -> StageModel:  # fmt: skip
-    """The model a stage trains, from `source` (a backbone or the folder of the stage before); see `load_weights`.
+) -> StageModel:
+    """The model that a stage trains, from `source`, a backbone or the folder of a stage; see `load_weights`.
 
-    Raises ValueError where the adapter in `source` has other settings, or a full stage would start from one.
+    Raises ValueError if the adapter in `source` has other settings, or if a full stage would start from an adapter.
     """
     if mode not in TRAIN_MODES:
         raise ValueError(f"--train must be one of {', '.join(TRAIN_MODES)}, got {mode!r}")
-    vocab = MotionVocab(text_tokenizer, run.codes, run.participants)
+    vocab = MotionVocab(text_tokenizer, run_config.codes, run_config.participants)
     llm, adapter, base = load_weights(source, vocab, seed, vqvae=vqvae)
     if mode == "full":
         if adapter is not None:
@@ -129,18 +144,20 @@ def open_stage(
         return StageModel(llm, text_tokenizer, vocab, base, mode, None)
     if adapter is None:
         inject(llm, lora, torch.Generator().manual_seed(seed))
-    elif (adapter.lora_r, adapter.lora_alpha, set(adapter.lora_targets)) != (
-        lora.lora_r,
-        lora.lora_alpha,
-        set(lora.lora_targets),
-    ):
+    elif _shape_of(adapter) != _shape_of(lora):
         raise ValueError(
             f"{source} has an adapter of r {adapter.lora_r}, alpha {adapter.lora_alpha}; --lora-r {lora.lora_r} "
             f"--lora-alpha {lora.lora_alpha} would be another one"
         )
-    for layer in lora_layers(llm).values():  # dropout is the stage's own choice
+    # dropout has no weights, so each stage chooses its own
+    for layer in lora_layers(llm).values():
         layer.dropout = torch.nn.Dropout(lora.lora_dropout) if lora.lora_dropout else torch.nn.Identity()
     return StageModel(llm, text_tokenizer, vocab, base, mode, lora, base_hash=weights_hash(base))
+
+
+def _shape_of(lora: LoRAConfig) -> tuple:
+    """What decides the shape and scale of an adapter's matrices."""
+    return lora.lora_r, lora.lora_alpha, set(lora.lora_targets)
 
 
 @dataclass
@@ -149,7 +166,7 @@ class LoadedRun:
 
     folder: Path
     stage: int
-    meta: dict
+    meta: dict  # meta.json of the stage
     config: RunConfig
     llm: LLM
     vocab: MotionVocab
@@ -158,7 +175,7 @@ class LoadedRun:
 
 
 def run_text_tokenizer(run: Path, config: RunConfig) -> TextTokenizer:
-    """The text tokenizer of a run: its own copy, else (older runs) the backbone's."""
+    """The text tokenizer of a run: its own copy, or the backbone's for an older run without one."""
     return load_text_tokenizer(run if (run / "tokenizer.json").is_file() else config.backbone_path(run))
 
 
@@ -169,11 +186,17 @@ def load_run(
     dtype: torch.dtype = torch.float32,
     task: str = "t2m",
 ) -> LoadedRun:
-    """Load a run's stage (default: the highest finished one, of those trained on `task` if any), adapters merged.
+    """Load a stage of a run to sample from, with adapters merged.
 
-    `run` may be a stage folder itself; `dtype` is that of the base weights, new rows stay fp32. Raises
-    FileNotFoundError or ValueError saying what was found.
+    The default is the highest finished stage that was trained on `task`, or simply the highest if none was.
+
+    Args:
+        run: a run folder, or one of its stage folders.
+        dtype: of the base weights; new rows stay fp32.
+
+    Raises FileNotFoundError or ValueError saying what was found instead.
     """
+    # a stage folder names the run it is in
     run = Path(run)
     if run.name.startswith("stage") and (run.parent / "config.json").is_file() and has_weights(run):
         if stage is None and run.name.removeprefix("stage").isdigit():
@@ -182,6 +205,7 @@ def load_run(
     config = RunConfig.read(run)
     if config.backbone in LLM_PRESETS:
         raise ValueError(f"{run} was trained on captions only and writes no motion; it is a --backbone: {run}/stage1")
+    # which of its stages
     stages = finished_stages(run)
     if not stages:
         raise FileNotFoundError(f"{run} has no finished stage; scripts/finetune.py --out {run} goes on training it")
@@ -189,12 +213,17 @@ def load_run(
     stage = max(able or stages) if stage is None else stage
     if stage not in stages:
         raise ValueError(f"{run} has no finished stage {stage}; finished: {', '.join(map(str, sorted(stages)))}")
-    folder = stage_folder(run, stage)
     vocab = MotionVocab(run_text_tokenizer(run, config), config.codes, config.participants)
-    llm, _, _ = load_weights(folder, vocab, dtype=dtype)
+    llm, _, _ = load_weights(stage_folder(run, stage), vocab, dtype=dtype)
     if lora_layers(llm):
         merge(llm, keep=False)
-    prompts = Prompts(read_json(run / "prompts.json"))
     return LoadedRun(
-        run, stage, stages[stage], config, llm.to(device).eval(), vocab, Renderer(vocab, config.think), prompts
+        folder=run,
+        stage=stage,
+        meta=stages[stage],
+        config=config,
+        llm=llm.to(device).eval(),
+        vocab=vocab,
+        renderer=Renderer(vocab, config.think),
+        prompts=Prompts(read_json(run / "prompts.json")),
     )

@@ -1,4 +1,10 @@
-"""Recipes: which stages there are, and what each is asked."""
+"""Recipes: which stages there are, and what each is asked.
+
+A recipe is a row of `RECIPES`: its stages in order, each with its tasks, their shares and the hyper-parameters of its
+source. Where this project cannot do what the source does, `Stage.missing` and `UNLIKE_THE_SOURCE` say so.
+
+It knows no run and no flag: `cli/stages.py` puts the user's values on top.
+"""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +15,7 @@ from motiongpt.tasks.render import TASKS
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of a recipe: its name, its tasks with their shares, and the hyper-parameters it brings.
+    """One stage of a recipe: its name, its tasks with their shares, and its hyper-parameters.
 
     A stage without tasks trains the motion tokenizer, not the language model.
     """
@@ -17,8 +23,8 @@ class Stage:
     name: str
     tasks: dict[str, float]
     values: dict = field(default_factory=dict)
-    demo: dict = field(default_factory=dict)  # what a small backbone on a laptop gets instead
-    missing: tuple[str, ...] = ()  # tasks of its source that are not written yet
+    demo: dict = field(default_factory=dict)  # values for a small backbone on a laptop, on top of `values`
+    missing: tuple[str, ...] = ()  # tasks of its source that this project does not have yet
 
     @property
     def trains_tokenizer(self) -> bool:
@@ -26,27 +32,19 @@ class Stage:
 
 
 _SIGN = {"lr": 1e-5, "batch_size": 8, "grad_accum": 8, "warmup": 0.1, "weight_decay": 0.0, "clip": 1.0, "seed": 42}
-
-
-MULTITASK = {"t2m": 0.5, "m2t": 0.3, "denoise": 0.2}
-
-
 _MYO = {"beta2": 0.99, "clip": 1.0}
-
-
 _SHORT = {"max_steps": 250}
-
 
 RECIPES: dict[str, tuple[Stage, ...]] = {
     # SignMotionGPT's README: three stages with LoRA r 16 on Qwen3-1.7B
     "signmotiongpt": (
         Stage("motion-lm", {"motion": 1.0}, _SIGN | {"epochs": 3.0}, {"max_steps": 150}),
-        Stage("multitask", MULTITASK, _SIGN | {"epochs": 2.0}, _SHORT),
+        Stage("multitask", {"t2m": 0.5, "m2t": 0.3, "denoise": 0.2}, _SIGN | {"epochs": 2.0}, _SHORT),
         Stage("sft", {"t2m": 1.0}, _SIGN | {"epochs": 3.0}, {"max_steps": 500, "caption_dropout": 0.2}),
     ),
     # the shipped demo's backbone: a small model from random weights learns the captions as plain text
     "captions": (Stage("captions", {"caption": 1.0}, {"lr": 1e-3, "batch_size": 32, "epochs": 3.0}),),
-    # Zhang et al. 2023 (MotionGPT, AAAI 2024), their code's values: 37,500 micro-steps of 4 are 585 steps of 256
+    # Zhang et al. (MotionGPT, AAAI 2024), values of their code: 37,500 micro-steps of 4 are 585 steps of 256
     "zhang": (
         Stage(
             "finetune",
@@ -58,8 +56,8 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
             missing=("init", "last", "keys"),
         ),
     ),
-    # MyoSkeleton's guide and configuration files; its two shares are not published, so they are equal here, and its
-    # warmups of 50 and 20 come without a unit: they are taken as steps
+    # MyoSkeleton's guide and configuration files. The shares of its two tasks are not published, so they are equal
+    # here. Its warm-ups of 50 and 20 have no unit; they are taken as steps
     "myoskeleton": (
         Stage("tokenizer", {}, _MYO | {"lr": 2e-4, "weight_decay": 1e-5, "warmup": 0.0, "batch_size": 32,
                                        "epochs": 3000.0, "commit_weight": 0.02, "joint_weight": 0.5}),
@@ -70,9 +68,7 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
     ),
 }  # fmt: skip
 
-
 ALIASES = {"motiongpt": "zhang"}
-
 
 UNLIKE_THE_SOURCE = {
     "zhang": "also not there yet: LLaMA backbones, loss over the prompt too; any decoder of ours serves; "
@@ -80,39 +76,39 @@ UNLIKE_THE_SOURCE = {
     "myoskeleton": "also not there yet: T5 and its span noise; a decoder stands in, with --train full as theirs; "
     "not applied: clip lengths of 40 to 196 frames, captions in quotes, its sampling values",
 }
-"""What else of a recipe's source cannot be had here, for people."""
+"""How else a recipe differs from its source, for people."""
 
-
-# A 3.5 M parameter backbone needs larger steps than a 1.7 B one. Used where the backbone is the demo's.
+# for the demo's backbone: 3.5 M parameters need larger steps than 1.7 B
 DEMO_VALUES = {"lr": 1e-3, "batch_size": 32, "grad_accum": 1, "warmup": 0.05, "lora_r": 32, "lora_alpha": 32.0,
                "max_seq_len": 256, "eval_every": 75}  # fmt: skip
 
 
-def find_stage(recipe: str, stage: str) -> tuple[int, Stage]:
-    """(1-based number, stage) of a recipe by number or name. Raises ValueError naming what there is."""
+def find_stage(recipe: str, wanted: str) -> tuple[int, Stage]:
+    """(1-based number, stage) of the stage with the number or name `wanted`. Raises ValueError listing the stages."""
     stages = RECIPES[recipe_name(recipe)]
-    for number, candidate in enumerate(stages, 1):
-        if stage in (str(number), candidate.name):
-            return number, candidate
-    known = ", ".join(f"{number} {candidate.name}" for number, candidate in enumerate(stages, 1))
+    for number, stage in enumerate(stages, 1):
+        if wanted in (str(number), stage.name):
+            return number, stage
+    known = ", ".join(f"{number} {stage.name}" for number, stage in enumerate(stages, 1))
     how_many = "one stage" if len(stages) == 1 else f"{len(stages)} stages"
-    raise ValueError(f"recipe {recipe} has no stage {stage!r}; it has {how_many}: {known}")
+    raise ValueError(f"recipe {recipe} has no stage {wanted!r}; it has {how_many}: {known}")
 
 
 def recipe_name(name: str) -> str:
-    """A recipe's own name, its aliases resolved. Raises ValueError naming what there is."""
-    if (name := ALIASES.get(name, name)) not in RECIPES:
+    """The name in `RECIPES` that `name` or an alias of it stands for. Raises ValueError listing the recipes."""
+    name = ALIASES.get(name, name)
+    if name not in RECIPES:
         raise ValueError(f"unknown recipe {name!r}; there are: {', '.join(RECIPES)}")
     return name
 
 
 def first_language_stage(recipe: str) -> int:
-    """Number of the first stage that trains the language model: it starts from the backbone, the rest in a row."""
+    """Number of the first stage that trains the language model: it starts from the backbone, later ones do not."""
     return next(number for number, stage in enumerate(RECIPES[recipe], 1) if not stage.trains_tokenizer)
 
 
 def list_recipes() -> str:
-    """Recipe x stage x tasks, a line each, with what their sources have and this project lacks."""
+    """A line per stage of every recipe: its tasks, and what its source has and this project lacks."""
     lines = []
     for recipe, stages in RECIPES.items():
         for number, stage in enumerate(stages, 1):

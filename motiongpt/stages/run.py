@@ -1,15 +1,15 @@
-"""A run folder: where a stage starts from, what it saves, and how sampling finds it again.
+"""The run folder on disk: its layout, its config.json, and which of its stages are finished.
 
     RUN/config.json      RunConfig (backbone, codes, participants, ...) and the last stage's other configs
-        prompts.json     per caption its lengths and codes, from the training split
-        tokenizer.json   the backbone's tokenizer, so that a run trained in full needs no backbone to sample
+        prompts.json     lengths and codes of every training caption
+        tokenizer.json   the backbone's text tokenizer: a run trained in full needs no backbone to sample
         vqvae/           the motion tokenizer, if there is one
-        stage1/ ...      adapter_model.safetensors + adapter_config.json (PEFT's layout), or, trained in full,
-                         model.safetensors + config.json (Hugging Face's); tokenizer files with the new words; meta.json
+        stage1/ ...      meta.json, the text tokenizer with the new words, and weights: an adapter in PEFT's layout
+                         (adapter_model.safetensors, adapter_config.json), or the whole model in Hugging Face's
+                         (model.safetensors, config.json)
 
-Stage N goes on from stage N - 1: from its adapter on the same base, or from its full weights. An adapter remembers a
-hash of the weights it was trained on and is not put on others. Fields that older runs lack are optional.
-It builds and saves models; it neither trains (`loops.py`) nor samples (`sampling.py`).
+A run is one such folder, a stage is one training in it. Stage N goes on from stage N - 1. Fields that older runs lack
+are optional. Models are opened and saved in `model.py`; nothing here reads a weight.
 """
 
 import os
@@ -20,31 +20,30 @@ from pathlib import Path
 import torch
 
 from motiongpt.config import JSONConfig, TrainConfig
-from motiongpt.data.tokens import Entry, tokens_hash
 from motiongpt.files.lock import hold
 from motiongpt.files.store import read_json, write_json
 from motiongpt.hub import resolve_backbone
 
 WEIGHTS = {"lora": ("adapter_model.safetensors", "adapter_config.json"), "full": ("model.safetensors", "config.json")}
-"""What each mode writes; a stage folder with files of both would be read as the wrong one."""
+"""What each --train mode writes. A stage folder with files of both would be read as the wrong one."""
 
 
 @dataclass(frozen=True)
 class RunConfig(JSONConfig):
-    """What all stages of one run share. `backbone` is a repo id, or a path relative to the run folder; `base_hash`
-    is `weights_hash` of it, empty in older runs and where a preset's weights were drawn at random."""
+    """What all stages of one run share."""
 
     recipe: str
-    backbone: str
+    backbone: str  # a repo id, or a path relative to the run folder
     codes: int
     participants: tuple[str, ...] = ()
     think: str = "auto"
     fps: float = 20.0
     frames_per_code: int = 4
-    base_hash: str = ""
+    base_hash: str = ""  # `weights_hash` of the backbone; empty in older runs and for weights drawn at random
 
     @classmethod
     def read(cls, run: Path) -> "RunConfig":
+        """The config of a run folder. FileNotFoundError or ValueError saying what the folder holds instead."""
         path = run / "config.json"
         if not path.is_file():
             here = ", ".join(sorted(p.name for p in run.iterdir())[:8]) if run.is_dir() else "no such folder"
@@ -60,16 +59,17 @@ class RunConfig(JSONConfig):
             raise ValueError(f"{path}: RunConfig is incomplete ({error})") from error
 
     def write(self, run: Path, *others: JSONConfig) -> None:
+        """Write RUN/config.json, with `others` beside this config, each under its class name."""
         values = {type(config).__name__: config.to_dict() for config in (self, *others)}
         write_json(run / "config.json", values)
 
     def backbone_path(self, run: Path) -> Path:
-        """The backbone's folder; a repo id is fetched. FileNotFoundError or ValueError where there is none."""
+        """The backbone's folder; a repo id is fetched. Raises FileNotFoundError if it is not there."""
         return find_base(self.backbone, run)
 
 
 def relative_path(path: Path, start: Path) -> str:
-    """`path` as seen from `start`, with forward slashes; absolute where there is no way (two drives of Windows)."""
+    """`path` relative to `start`, with forward slashes; absolute if there is no such path (two drives of Windows)."""
     path = path.resolve()
     try:
         return Path(os.path.relpath(path, start.resolve())).as_posix()
@@ -78,13 +78,13 @@ def relative_path(path: Path, start: Path) -> str:
 
 
 def relative_backbone(backbone: Path | str, folder: Path) -> str:
-    """How a JSON file in `folder` names a backbone: relative to `folder` where it is one, as it is for a repo id."""
+    """How a JSON file in `folder` names a backbone: a folder relative to `folder`, a repo id as it is."""
     path = Path(backbone).expanduser()
     return relative_path(path, folder) if path.is_dir() else str(backbone)
 
 
 def find_base(name: str, folder: Path) -> Path:
-    """Inverse of `relative_backbone`; a repo id is fetched."""
+    """Inverse of `relative_backbone`; a repo id is fetched. Raises FileNotFoundError if it is not there."""
     if (folder / name).is_dir():
         return folder / name
     try:
@@ -93,6 +93,14 @@ def find_base(name: str, folder: Path) -> Path:
         raise FileNotFoundError(
             f"{folder} was trained on {name}, which is not there: {error}; a run moves together with its backbone"
         ) from error
+
+
+def run_backbone(run: Path) -> str | None:
+    """The backbone that a run was begun with, by path or repo id: the default of its later stages."""
+    if not (run / "config.json").is_file():
+        return None
+    name = RunConfig.read(run).backbone
+    return os.path.normpath(run / name) if (run / name).is_dir() else name
 
 
 def stage_folder(run: Path, number: int) -> Path:
@@ -108,32 +116,35 @@ def finished_stages(run: Path) -> dict[int, dict]:
     found = {}
     for path in sorted(run.glob("stage*/meta.json")):
         number = path.parent.name.removeprefix("stage")
-        if number.isdigit() and has_weights(path.parent) and (meta := read_json(path)).get("finished"):
+        if not number.isdigit() or not has_weights(path.parent):
+            continue
+        meta = read_json(path)
+        if meta.get("finished"):
             found[int(number)] = meta
     return found
 
 
-def check_recipe(out: Path, recipe: str) -> None:
-    """ValueError where a run folder was begun with another recipe, by a language-model or a tokenizer stage."""
+def check_recipe(run: Path, recipe: str) -> None:
+    """ValueError if a stage of another recipe has begun the run folder, a tokenizer's or a language model's."""
     known = recipe
-    if (out / "config.json").is_file():
-        known = RunConfig.read(out).recipe
-    elif meta := tokenizer_meta(out):
+    if (run / "config.json").is_file():
+        known = RunConfig.read(run).recipe
+    elif meta := tokenizer_meta(run):
         known = meta["recipe"]
     if known != recipe:
-        raise ValueError(f"{out} is a run of recipe {known}; give --recipe {recipe} another --out")
+        raise ValueError(f"{run} is a run of recipe {known}; give --recipe {recipe} another --out")
 
 
-def tokenizer_meta(out: Path) -> dict:
-    """What a finished tokenizer stage wrote about itself into the run; empty where none did."""
-    path = out / "vqvae" / "meta.json"
+def tokenizer_meta(run: Path) -> dict:
+    """What a finished tokenizer stage wrote about itself into the run; empty if none has finished."""
+    path = run / "vqvae" / "meta.json"
     return read_json(path) if path.is_file() else {}
 
 
 def clear_stage(folder: Path) -> None:
-    """Remove what a stage wrote, so that it counts as never trained; pictures stay until they are drawn anew.
+    """Remove what a stage wrote, so that it counts as never trained; pictures stay until they are drawn again.
 
-    BlockingIOError while another process trains in it.
+    Raises BlockingIOError while another process trains in it.
     """
     if not folder.is_dir():
         return
@@ -144,26 +155,21 @@ def clear_stage(folder: Path) -> None:
 
 
 def split_seed(run: Path) -> int:
-    """The seed that split the run's data, where the data set had no splits of its own."""
+    """The seed that split the run's data, if the data came without splits."""
     values = read_json(run / "config.json").get("TrainConfig") or {}
     return values.get("seed", TrainConfig.seed)
 
 
-def participants_of(entries: list[Entry]) -> tuple[str, ...]:
-    return tuple(sorted({entry.participant for entry in entries if entry.participant}))
-
-
-def data_identity(path: Path, entries: list[Entry]) -> dict:
-    """What meta.json says about the data a stage was trained on."""
-    splits = {split: sum(entry.split == split for entry in entries) for split in ("train", "val", "test")}
-    return {"file": path.name, "hash": tokens_hash(path, entries), **splits}
-
-
 def versions() -> dict[str, str]:
+    """Version of every library that the numbers of a run depend on."""
     import numpy
     import safetensors
 
     from motiongpt import __version__
 
-    return {"motiongpt": __version__, "torch": torch.__version__, "numpy": numpy.__version__,
-            "safetensors": safetensors.__version__}  # fmt: skip
+    return {
+        "motiongpt": __version__,
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "safetensors": safetensors.__version__,
+    }

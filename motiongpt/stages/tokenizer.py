@@ -1,7 +1,10 @@
-"""Training the motion tokenizer (VQ-VAE) on a dataset folder, and writing the dataset as its tokens.
+"""Training the motion tokenizer (a VQ-VAE) on a dataset folder, and writing the dataset in its codes.
 
-`scripts/train_vqvae.py` and the tokenizer stage of a recipe call the first half, `scripts/tokenize_motions.py` and
-`finetune.py --stage all` the second. Neither reads a flag: configs come in ready.
+`train_motion_tokenizer` serves `scripts/train_vqvae.py` and the tokenizer stage of a recipe. `tokenise_dataset` serves
+`scripts/tokenize_motions.py` and `scripts/finetune.py --stage all`.
+
+It reads no flag: configs come in ready. A full evaluation of a tokenizer is in `motiongpt/evaluation/`; here is only
+what validation needs to choose the best one.
 """
 
 import collections
@@ -26,11 +29,11 @@ from motiongpt.stages.run import clear_stage
 from motiongpt.vqvae import VQVAE
 
 VALIDATION_BATCH = 32  # clips of similar length
-CLIPS_AT_ONCE = 512  # in memory while a data set is tokenised: 100 MB of HumanML3D's longest
+CLIPS_AT_ONCE = 512  # in memory while a dataset is coded: 100 MB of HumanML3D's longest
 
 
 def data_fields(data: MotionDataset) -> dict[str, float]:
-    """The fields of VQVAEConfig that a dataset decides: two widths, and no bias where its features have none."""
+    """The fields of VQVAEConfig that a dataset decides: two widths, and a bias of 1 for features that have none."""
     widths = {"feature_dim": data.feature_dim, "joint_dim": data.representation.joint_dim}
     return widths | ({} if data.representation.biased else {"feature_bias": 1.0})
 
@@ -47,42 +50,41 @@ def train_motion_tokenizer(
     clears: tuple[Path, ...] = (),
     say: Callable[[str], None] = print,
 ) -> Result:
-    """Train a VQ-VAE on the train split into `out`; an unfinished one there goes on, `fresh` starts over.
+    """Train a VQ-VAE on the train split, into `out`.
 
-    `clears` are folders of stages that learnt the codes of a former tokenizer: `fresh` empties them too.
+    An unfinished training in `out` is resumed; `fresh` starts over, and also empties `clears`, folders of stages that
+    learnt the codes of the former tokenizer.
 
     `out` gets config.json, model.safetensors, Mean.npy and Std.npy of the best validation loss so far.
 
     Raises:
-        ValueError: gradients are accumulated, the window is shorter than a code, there is no validation clip, a clip is
-            in two splits, or the data's mean and deviation are another network's. Or `out` is a data set.
-        BlockingIOError: another process trains there.
-        FileExistsError: `out` holds a tokenizer without a state to go on from, and `fresh` is not given.
+        ValueError: gradients are accumulated, the window is shorter than a code, there is no validation clip, a clip
+            is in two splits, the data's mean and deviation are another network's, or `out` is a dataset.
+        BlockingIOError: another process trains in `out`.
+        FileExistsError: `out` holds a tokenizer without a state to resume, and `fresh` was not given.
     """
+    # what can be wrong
     if config.grad_accum != 1:  # the codebook learns from every forward pass: several are not one large batch
         raise ValueError(f"the VQ-VAE cannot accumulate gradients: --grad-accum must be 1, got {config.grad_accum}")
-    if config.window < (unit := model_config.frames_per_code):
+    unit = model_config.frames_per_code
+    if config.window < unit:
         raise ValueError(f"--window must be at least {unit} frames, one code; got {config.window}")
     check_training_folder(out, "a tokenizer", fresh)
-    data.check_apart()
-    clips, dropped = data.load_split("train")
-    val, dropped_val = data.load_split("val")
-    for clip, reason in (dropped | dropped_val).items():
-        say(f"dropped {clip}: {reason}")
-    val = {clip: motion for clip, motion in val.items() if len(motion) >= unit}
-    if not val:
-        raise ValueError(f"{data.folder}/val.txt has no usable clip: a tokenizer is chosen on validation")
+    clips, val = _load_clips(data, unit, say)
     data.normalizer.check_pair(data.representation, 1.0, data.folder / "Std.npy")
     if fresh:
         for stale in (out, *clears):
             clear_stage(stale)
+
+    # model and batches
     with seeded(config.seed):
         model = VQVAE(model_config)
     model.to(device)
     normalizer = data.normalizer.with_feature_bias(model_config.feature_bias, data.representation)
     motion_tokenizer = MotionTokenizer(model, normalizer, data.skeleton, data.fps, data.representation)
     count = len(clips)
-    training = (normalizer.normalise(clips.pop(name)) for name in list(clips))  # one copy in memory, not two
+    # clips leave memory as they are normalised: one copy of the data, not two
+    training = (normalizer.normalise(clips.pop(name)) for name in list(clips))
     batches = WindowBatches(training, config.window, config.batch_size, config.seed, unit)
     size = sum(p.numel() for p in model.parameters()) / 1e6
     say(f"VQ-VAE {size:.1f} M parameters, {count} training and {len(val)} validation clips of {data.folder}")
@@ -90,27 +92,56 @@ def train_motion_tokenizer(
         say(f"fsq levels {model_config.fsq_levels}: {model_config.codes} codes")
     say(f"{total_steps(config, batches.per_epoch)} steps on {device}, {precision}")
 
-    def loss(batch):
-        total, _, out = model.loss(batch["motion"], batch["lengths"])
-        return total, {name: out[name] for name in model.quantizer.stats}
+    def loss(batch: dict) -> tuple[torch.Tensor, dict]:
+        total, _, parts = model.loss(batch["motion"], batch["lengths"])
+        return total, {name: parts[name] for name in model.quantizer.stats}
 
-    def validate():
-        total, frames = 0.0, 0
-        motions = sorted(val.values(), key=len)
+    def validate() -> dict[str, float]:
+        total = 0.0
+        frames = 0
+        motions = sorted(val.values(), key=len)  # batches of similar length
         for first in range(0, len(motions), VALIDATION_BATCH):
             batch = [normalizer.normalise(clip) for clip in motions[first : first + VALIDATION_BATCH]]
-            motion, lengths = pad_motions(batch)
-            motion = torch.nn.functional.pad(motion, (0, 0, 0, -motion.shape[1] % unit))
+            motion, lengths = pad_motions(batch)  # (B, F, D), (B,)
+            motion = torch.nn.functional.pad(motion, (0, 0, 0, -motion.shape[1] % unit))  # to whole codes
             value, count, _ = model.loss(motion.to(device), lengths.to(device))
-            total, frames = total + float(value), frames + int(count)
+            total += float(value)
+            frames += int(count)
+        # errors are measured in fp32, whatever the precision of the training
         with torch.autocast(device.type, enabled=False):
             return {"loss": total / frames} | reconstruction_errors(motion_tokenizer, motions)
 
     return train(
-        model, batches, loss, config, out, device=device, precision=precision, validate=validate,
-        export=motion_tokenizer.save, unit="frames",
+        model,
+        batches,
+        loss,
+        config,
+        out,
+        device=device,
+        precision=precision,
+        validate=validate,
+        export=motion_tokenizer.save,
         fingerprint={"model": model_config.run_identity(), "data": data.hash(), **config.run_identity()},
-    )  # fmt: skip
+        unit="frames",
+    )
+
+
+def _load_clips(
+    data: MotionDataset, unit: int, say: Callable[[str], None]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Training clips, and validation clips of at least `unit` frames; `say` gets a line per clip that is dropped.
+
+    Raises ValueError for a clip in two splits, or if no validation clip is left.
+    """
+    data.check_apart()
+    training, dropped = data.load_split("train")
+    validation, dropped_val = data.load_split("val")
+    for clip, reason in (dropped | dropped_val).items():
+        say(f"dropped {clip}: {reason}")
+    validation = {clip: motion for clip, motion in validation.items() if len(motion) >= unit}
+    if not validation:
+        raise ValueError(f"{data.folder}/val.txt has no usable clip: a tokenizer is chosen on validation")
+    return training, validation
 
 
 def tokenise_dataset(
@@ -120,45 +151,55 @@ def tokenise_dataset(
     form: str = "json",
     say: Callable[[str], None] = print,
 ) -> None:
-    """Write `out`, one entry per caption of every split (sub-clip captions get their own codes), and its meta.json.
+    """Write `out`, one entry per caption of every split, and its meta.json.
 
-    `form` is json or npy, see `save_tokens`. The codes are those of the first layer, where there are several.
+    A caption of part of a clip gets the codes of that part. A residual tokenizer gives the codes of its first layer.
+    `form` is json or npy, see `save_tokens`.
 
-    Raises ValueError where tokenizer and data have different skeletons, representations or frame rates, or no clip is
-    long enough, FileExistsError where a folder is in the way.
+    Raises ValueError if tokenizer and data have different skeletons, representations or frame rates, or no clip is
+    long enough; FileExistsError if a folder is in the way.
     """
     check_same_motion(motion_tokenizer, data)
     people = data.folder / "participants.json"
     participant_of = read_json(people) if people.is_file() else {}
-    entries, dropped = [], collections.Counter()
+    entries = []
+    dropped = collections.Counter()  # reason -> how many
     for split in SPLITS:
         if not (data.folder / f"{split}.txt").is_file():
             continue
         ids = list(dict.fromkeys(data.ids(split)))
-        by_length = sorted(ids, key=data.frames)  # clips of like length share a batch
-        captions, codes_of = {}, {}
+        by_length = sorted(ids, key=data.frames)  # clips of similar length share a batch
+        captions = {}  # clip -> its captions
+        codes_of = {}  # (clip, start, end) -> codes
         for first in range(0, len(ids), CLIPS_AT_ONCE):
             clips, unusable = data.load(by_length[first : first + CLIPS_AT_ONCE])
             dropped["not finite or malformed"] += len(unusable)
             captions |= {clip: data.captions(clip) for clip in clips}
-            # captions of one clip mostly share its frames: each piece is encoded once
+            # captions of one clip mostly describe the same frames: each piece is encoded once
             pieces = {(clip, c.start, c.end): c.cut(clips[clip], data.fps) for clip in clips for c in captions[clip]}
             codes_of |= zip(pieces, motion_tokenizer.encode(list(pieces.values())), strict=True)
-        for clip, caption in [(name, caption) for name in ids for caption in captions.get(name, ())]:
-            codes = codes_of[clip, caption.start, caption.end]
-            if not 0 < len(caption.text) <= MAX_CAPTION:
-                dropped[f"caption empty or of more than {MAX_CAPTION} characters"] += 1
-                continue
-            if not codes:
-                dropped["shorter than one code"] += 1
-                continue
-            entries.append(Entry(caption.text, tuple(codes), participant_of.get(clip), clip, split))
+        # entries in the split's own order
+        for clip in ids:
+            for caption in captions.get(clip, ()):
+                codes = codes_of[clip, caption.start, caption.end]
+                if not 0 < len(caption.text) <= MAX_CAPTION:
+                    dropped[f"caption empty or of more than {MAX_CAPTION} characters"] += 1
+                elif not codes:
+                    dropped["shorter than one code"] += 1
+                else:
+                    entries.append(Entry(caption.text, tuple(codes), participant_of.get(clip), clip, split))
     if not entries:
         least = motion_tokenizer.config.frames_per_code
         raise ValueError(f"{data.folder} has no captioned clip of at least {least} frames")
-    meta = {"vqvae": motion_tokenizer.hash, "codes": motion_tokenizer.config.codes, "fps": motion_tokenizer.fps,
-            "frames_per_code": motion_tokenizer.config.frames_per_code, "skeleton": motion_tokenizer.skeleton.name,
-            "representation": data.representation.name, "data": data.hash()}  # fmt: skip
+    meta = {
+        "vqvae": motion_tokenizer.hash,
+        "codes": motion_tokenizer.config.codes,
+        "fps": motion_tokenizer.fps,
+        "frames_per_code": motion_tokenizer.config.frames_per_code,
+        "skeleton": motion_tokenizer.skeleton.name,
+        "representation": data.representation.name,
+        "data": data.hash(),
+    }
     save_tokens(out, entries, meta, form)
     for reason, count in dropped.items():
         if count:
@@ -168,40 +209,45 @@ def tokenise_dataset(
 
 
 def is_tokenised(out: Path, vqvae: Path, data: MotionDataset) -> bool:
-    """Whether `out` holds this dataset in the tokens of this tokenizer already."""
-    meta = meta_path(out)
-    if not out.is_file() or not meta.is_file():
+    """Whether `out` already holds this dataset in the tokens of this tokenizer."""
+    meta_file = meta_path(out)
+    if not out.is_file() or not meta_file.is_file():
         return False
-    known = read_json(meta)
+    known = read_json(meta_file)
     return (known.get("vqvae"), known.get("data")) == (file_hash(vqvae / "model.safetensors"), data.hash())
 
 
 def reconstruction_errors(motion_tokenizer: MotionTokenizer, clips: Sequence[np.ndarray]) -> dict[str, float]:
-    """MPJPE in mm of decode(encode(clip)), root-aligned and global, over all coded frames; codes in use.
+    """How far decode(encode(clip)) is from the clip, over all coded frames, and how many codes are in use.
 
-    A residual tokenizer is measured with all its layers, as it is trained; codes in use and their perplexity are of the
-    first layer, which a language model learns. Clips are features in their own units. Every frame counts once, as in
-    the field's code. Where features are no joints (SMPL-X), the root mean square error of the normalised features
-    stands in for both.
+    The errors are MPJPE in mm, root-aligned and global; every frame counts once, as in the field's code. For features
+    that are no joints (SMPL-X) it is the root mean square error of the normalised features.
+
+    A residual tokenizer decodes all its layers, as in training. Codes in use and their perplexity are those of the
+    first layer, which a language model learns.
+
+    Args:
+        clips: (F, D) features each, not normalised.
     """
     codes = motion_tokenizer.encode_all(clips)
     has_joints = motion_tokenizer.representation.has_joints
-    aligned, absolute, squares, frames = 0.0, 0.0, 0.0, 0
+    aligned = absolute = squares = 0.0  # sums over frames
+    frames = 0
     for clip, decoded in zip(clips, motion_tokenizer.decode_features(codes), strict=True):
         target = torch.as_tensor(clip[: len(decoded)])
         frames += len(decoded)
         if has_joints:
-            joints, target = motion_tokenizer.joints(decoded), motion_tokenizer.joints(target)
-            aligned += float(mpjpe(joints, target).sum())
-            absolute += float(mpjpe(joints, target, root=None).sum())
+            joints = motion_tokenizer.joints(decoded)  # (F, J, 3)
+            true_joints = motion_tokenizer.joints(target)
+            aligned += float(mpjpe(joints, true_joints).sum())
+            absolute += float(mpjpe(joints, true_joints, root=None).sum())
         else:
             error = motion_tokenizer.normalizer.normalise(decoded) - motion_tokenizer.normalizer.normalise(target)
             squares += float(error.square().mean(-1).sum())
     counts = code_counts(torch.cat([row[:, 0] for row in codes]), motion_tokenizer.config.codes)
     frames = max(1, frames)
-    errors = (
-        {"mpjpe_mm": 1000 * aligned / frames, "global_mpjpe_mm": 1000 * absolute / frames}
-        if has_joints
-        else {"feature_rmse": (squares / frames) ** 0.5}
-    )
+    if has_joints:
+        errors = {"mpjpe_mm": 1000 * aligned / frames, "global_mpjpe_mm": 1000 * absolute / frames}
+    else:
+        errors = {"feature_rmse": (squares / frames) ** 0.5}
     return errors | {"active_codes": int((counts > 0).sum()), "perplexity": float(perplexity(counts))}

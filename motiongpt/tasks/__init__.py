@@ -1,1 +1,1 @@
-"""What a language model is asked: token ids and labels of each task, and their batches."""
+"""What the language model is asked to do: the token ids and labels of each task, and their batches."""

@@ -1,4 +1,8 @@
-"""Token entries to batches of ids and labels, and the loss on them."""
+"""Token entries to batches of ids and targets, and the loss on them.
+
+Training batches are right-padded. A padded position has no target, so it never trains, and causality keeps real tokens
+from seeing it.
+"""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +17,7 @@ from motiongpt.tasks.render import TASKS, Renderer
 
 
 class TaskCollate:
-    """Entries of a batch, each given a task drawn by its share, as right-padded tensors for the loss."""
+    """Turns entries into a batch. Every entry gets a task, drawn with the probability of its share."""
 
     def __init__(self, entries: Sequence[Entry], tasks: dict[str, float], renderer: Renderer) -> None:
         unknown = sorted(set(tasks) - set(TASKS))
@@ -24,30 +28,41 @@ class TaskCollate:
         self.shares = np.array(list(tasks.values())) / sum(tasks.values())
 
     def __call__(self, indices: np.ndarray, rng: np.random.Generator) -> dict[str, Tensor | int]:
+        # `rng` is a function of the step, so a resumed run draws the same tasks
         drawn = rng.choice(len(self.names), size=len(indices), p=self.shares)
-        return collate(
-            [self.renderer.render(self.names[t], self.entries[i], rng) for t, i in zip(drawn, indices, strict=True)]
-        )
+        pairs = zip(drawn, indices, strict=True)
+        return collate([self.renderer.render(self.names[task], self.entries[i], rng) for task, i in pairs])
 
     def lengths(self) -> np.ndarray:
-        """Roughly how long each entry's sequence is, for bucketing: four characters of caption are one token."""
+        """Rough length of each entry's sequence, for bucketing: four characters of caption count as one token."""
         return np.array([len(entry.codes) + len(entry.text) // 4 for entry in self.entries])
 
 
 def collate(examples: Sequence[tuple[list[int], list[bool]]]) -> dict[str, Tensor | int]:
-    """Examples -> ids (B, T) and targets (B, T): the next id where it is labelled, -1 elsewhere.
+    """Examples (ids, labels) -> ids (B, T) and targets (B, T): the next id if it is labelled, else -1.
 
-    ids [5, 6, 7], labels [F, F, T] -> ids [[5, 6]], targets [[-1, 7]]. `count` is the number of targets.
+    ids [5, 6, 7], labels [F, F, T] -> ids [[5, 6]], targets [[-1, 7]]. `count` is the number of targets, `units` the
+    number of real ids.
     """
-    ids = pad([example[0][:-1] for example in examples], 0)
-    targets = pad([[i if wanted else -1 for i, wanted in zip(e[0][1:], e[1][1:], strict=True)] for e in examples], -1)
-    real = sum(len(example[0]) - 1 for example in examples)
-    return {"ids": ids, "targets": targets, "count": int((targets >= 0).sum()), "units": real}
+    inputs, targets = [], []
+    for ids, labels in examples:
+        inputs.append(ids[:-1])
+        targets.append([i if labelled else -1 for i, labelled in zip(ids[1:], labels[1:], strict=True)])
+    padded = pad(targets, -1)
+    return {
+        "ids": pad(inputs, 0),
+        "targets": padded,
+        "count": int((padded >= 0).sum()),
+        "units": sum(map(len, inputs)),
+    }
 
 
 def lm_loss(llm: torch.nn.Module, batch: dict, label_smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy summed over the labelled positions of a batch; only those meet the vocabulary, in fp32."""
-    labelled = batch["targets"] >= 0
+    """Cross-entropy summed over the labelled positions of a batch, in fp32.
+
+    Hidden states are gathered before the product with the vocabulary, the most expensive one of a step.
+    """
+    labelled = batch["targets"] >= 0  # (B, T)
     logits = llm.logits(llm.hidden(batch["ids"])[labelled])  # (n, V)
     with torch.autocast(logits.device.type, enabled=False):
         return torch.nn.functional.cross_entropy(

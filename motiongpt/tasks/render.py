@@ -1,21 +1,21 @@
-"""What the language model is asked to do: tasks rendered to ids and labels, stages, recipes.
+"""Tasks rendered to token ids and labels: what the language model is asked to do.
 
 A task is rendered by adding pieces, each with its label bit, so a label can never drift from its token:
 
     t2m      user(<T2M><PID>\n\ncaption)                            -> [<MOT_BEGIN> codes <MOT_END>]
     m2t      user(<M2T><PID>\n\n<MOT_BEGIN> codes <MOT_END>)        -> [caption <|im_end|>]
     denoise  user(<DENOISE><PID>\n\n<MOT_BEGIN> masked <MOT_END>)   -> [<MOT_BEGIN> codes <MOT_END>]
-    motion   [<MOT_BEGIN> codes <MOT_END>]                          no text at all
-    caption  [caption <|im_end|>]                                   no motion at all
+    motion   [<MOT_BEGIN> codes <MOT_END>]                          without text
+    caption  [caption <|im_end|>]                                   without motion
 
-[...] is what the loss is on. The frame of user(...) is SignMotionGPT's text inside Qwen's chat turn; with a
-Qwen3 tokenizer the assistant's turn opens with the empty think block that Qwen3's own template writes when
-thinking is off. A backbone without chat markers gets the same pieces with a newline between them.
-A sequence that does not fit is an error before training, never a silent cut of its end marker.
+The loss is on what stands in [...]. The frame user(...) is SignMotionGPT's text inside Qwen's chat turn. With a Qwen3
+tokenizer the assistant's turn opens with the empty think block, which Qwen3's own template writes if thinking is off.
+A backbone without chat markers gets the same pieces with a newline between them. A sequence that does not fit is an
+error before training; its end marker is never silently cut.
 
-<PID> is the participant's word, or <PID_NULL> where the entry names none. Of the examples that name one, 30 %
-(`NULL_SHARE`) are rendered with <PID_NULL> all the same: a prompt without a participant is the usual one at sampling
-and must not meet a word that was never trained.
+<PID> is the participant's word, or <PID_NULL> if the entry names none. Of the examples that name one, 30 %
+(`NULL_SHARE`) are rendered with <PID_NULL> all the same: most prompts at sampling name no participant, so <PID_NULL>
+must be a trained word.
 """
 
 from collections.abc import Sequence
@@ -25,10 +25,9 @@ import numpy as np
 from motiongpt.data.tokens import Entry
 from motiongpt.vocab import MotionVocab
 
-# the tasks of a recipe's stages and of --tasks
-TASKS = ("t2m", "m2t", "denoise", "motion", "caption")
-MASKED_SHARE = 0.15  # of the codes, in denoising
-NULL_SHARE = 0.3  # of the examples with a participant that are shown without, so that <PID_NULL> is learnt too
+TASKS = ("t2m", "m2t", "denoise", "motion", "caption")  # for a recipe's stages and --tasks
+MASKED_SHARE = 0.15  # share of the codes that denoising hides
+NULL_SHARE = 0.3  # share of the examples with a participant that are shown without one
 THINK = ("auto", "none", "empty")
 
 
@@ -41,10 +40,9 @@ class Frame:
         text_tokenizer = vocab.text_tokenizer
         start, end = text_tokenizer.token_id("<|im_start|>"), text_tokenizer.token_id("<|im_end|>")
         if start is None or end is None:
-            # no chat markers: a plain newline, and the text ends where the tokenizer says a document does
-            self.stop_id = next(
-                (i for i in map(text_tokenizer.token_id, ("<|endoftext|>", "</s>", "<eos>")) if i is not None), None
-            )
+            # no chat markers: a plain newline, and text ends with the tokenizer's own end of a document
+            ends = map(text_tokenizer.token_id, ("<|endoftext|>", "</s>", "<eos>"))
+            self.stop_id = next((i for i in ends if i is not None), None)
             if self.stop_id is None:
                 raise ValueError("the tokenizer has neither chat markers nor an end-of-text token we know")
             self.before, self.after = [], text_tokenizer.encode("\n")
@@ -61,18 +59,18 @@ class Frame:
 
 
 class Renderer:
-    """Entries to (ids, label mask) for one vocabulary; the caption's ids are looked up, its task words are ours."""
+    """Entries to (ids, labels), and requests to prompts, for one vocabulary."""
 
     def __init__(
         self, vocab: MotionVocab, think: str = "auto", max_seq_len: int = 512, caption_dropout: float = 0.0
     ) -> None:
-        self.vocab, self.frame, self.max_seq_len = vocab, Frame(vocab, think), max_seq_len
-        self.caption_dropout = caption_dropout
+        self.vocab, self.frame = vocab, Frame(vocab, think)
+        self.max_seq_len, self.caption_dropout = max_seq_len, caption_dropout
         self._blank = vocab.text_tokenizer.encode("\n\n")
-        self._captions: dict[str, list[int]] = {}  # of training: a data set repeats them, an epoch all of them
+        self._captions: dict[str, list[int]] = {}  # a cache: every epoch asks for the same captions
 
     def prompt(self, task: str, content: Sequence[int], participant: str | None = None) -> list[int]:
-        """A framed request: the ids sampling starts from, and the unlabelled part of a training example."""
+        """A framed request: sampling starts from these ids, and a training example has them without labels."""
         head = [self.vocab.id(f"<{task.upper()}>"), self.vocab.participant_id(participant)]
         return [*self.frame.before, *head, *self._blank, *content, *self.frame.after]
 
@@ -85,9 +83,9 @@ class Renderer:
         return self.prompt("m2t", self.vocab.motion_ids(codes), participant)
 
     def render(self, task: str, entry: Entry, rng: np.random.Generator) -> tuple[list[int], list[bool]]:
-        """One training example: ids, and for each id whether the loss asks the model to predict it.
+        """One training example: ids, and for each id whether the model must predict it.
 
-        Raises ValueError for a sequence longer than max_seq_len: cutting it would lose its end marker.
+        Raises ValueError for an unknown task, and for a sequence longer than max_seq_len.
         """
         if task not in TASKS:
             raise ValueError(f"unknown task {task!r}; there are: {', '.join(TASKS)}")
@@ -102,7 +100,7 @@ class Renderer:
         caption = self._caption(entry.text) if task in ("t2m", "m2t", "caption") else []
         motion = self.vocab.motion_ids(entry.codes) if task != "caption" else []
         if task == "t2m":
-            if self.caption_dropout:  # new sentences come without words the model leant on
+            if self.caption_dropout:  # so that no single word of a caption carries the answer
                 kept = rng.random(len(caption)) >= self.caption_dropout
                 caption = [token for token, keep in zip(caption, kept, strict=True) if keep] or caption
             add(self.prompt(task, caption, who), False)
@@ -110,7 +108,8 @@ class Renderer:
             add(self.prompt(task, motion, who), False)
         elif task == "denoise":
             add(self.prompt(task, self.corrupt(motion, rng), who), False)
-        add([*caption, self.frame.stop_id] if task in ("m2t", "caption") else motion, True)
+        answer = [*caption, self.frame.stop_id] if task in ("m2t", "caption") else motion
+        add(answer, True)
         if len(ids) > self.max_seq_len:
             raise ValueError(
                 f"entry {entry.id or entry.text[:40]!r} needs {len(ids)} tokens for task {task}, "
@@ -126,7 +125,7 @@ class Renderer:
     def corrupt(self, motion: Sequence[int], rng: np.random.Generator) -> list[int]:
         """<MOT_BEGIN> codes <MOT_END> with 15 % of the codes, at least one, replaced by <MOTION_MASK>."""
         S = len(motion) - 2
-        hidden = rng.choice(S, size=max(1, round(MASKED_SHARE * S)), replace=False) + 1
+        hidden = rng.choice(S, size=max(1, round(MASKED_SHARE * S)), replace=False) + 1  # + 1 for <MOT_BEGIN>
         masked = list(motion)
         for position in hidden:
             masked[position] = self.vocab.id("<MOTION_MASK>")

@@ -1,4 +1,4 @@
-"""What every load of weights checks."""
+"""What every load of weights shares: modules without memory, a total check of keys and shapes, renamed keys."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,9 +9,10 @@ from torch.overrides import TorchFunctionMode
 
 
 class Unfilled(TorchFunctionMode):
-    """`with Unfilled():` builds modules without memory or first weights, for a file that holds every tensor of them.
+    """`with Unfilled():` builds modules without memory and initial weights, to be filled from a file.
 
-    On the meta device a draw changes nothing, but it imports torch's compiler, which takes longer than all the rest.
+    Draws are skipped: on the meta device they would change nothing, yet import torch's compiler, which takes longer
+    than the rest of a load.
     """
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
@@ -22,12 +23,13 @@ class Unfilled(TorchFunctionMode):
 
 
 def check_total(expected: Mapping[str, Sequence[int]], found: Mapping[str, Sequence[int]], source: Path | str) -> None:
-    """ValueError unless both name the same tensors with the same shapes; it lists the first few that disagree."""
+    """ValueError unless both name the same tensors with the same shapes. It lists the first few that differ."""
 
     def few(keys: list[str]) -> str:
         return f"{len(keys)} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})" if keys else "none"
 
-    missing, unexpected = [k for k in expected if k not in found], [k for k in found if k not in expected]
+    missing = [key for key in expected if key not in found]
+    unexpected = [key for key in found if key not in expected]
     if missing or unexpected:
         raise ValueError(f"{source} does not fit the model: missing {few(missing)}, unexpected {few(unexpected)}")
     for key, shape in expected.items():
@@ -36,7 +38,7 @@ def check_total(expected: Mapping[str, Sequence[int]], found: Mapping[str, Seque
 
 
 def rename(key: str, table: Mapping[str, str]) -> str:
-    """Replace the start of a key by a table; KeyError where no entry fits."""
+    """Replace the start of a key as `table` says. KeyError if no entry fits."""
     for start, other in table.items():
         if key.startswith(start):
             return other + key[len(start) :]

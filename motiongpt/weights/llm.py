@@ -1,10 +1,11 @@
-"""Weights on disk to our modules and back: Hugging Face language models, PEFT adapters.
+"""Language models on disk to our `LLM` and back, in the layout of Hugging Face: config.json and safetensors.
 
-Every load is total and loud: each key of the file is used exactly once, each shape is checked, and the error names
-the file, what is missing and what is left over. Key tables go from our names to theirs; the way back is the table
-inverted. A tied model may carry a redundant `lm_head.weight`; it is accepted where it equals the embedding and
-refused where it does not. Files may be fp16 or bf16; tensors are copied into the asked dtype, so a file may be
-replaced while its model is in use. This file knows no tokenizer, no training and no sampling.
+Every load is total and loud. Each key of the file is used exactly once, each shape is checked, and an error names the
+file, what is missing and what is left over. Key tables go from our names to theirs; the way back is the inverted table.
+A tied model may carry a redundant `lm_head.weight`: it is accepted if it equals the embedding, else refused.
+
+Files may be fp16 or bf16. Tensors are copied into the requested dtype, so a file may be replaced while its model is in
+use. This file knows no text tokenizer, no training and no sampling.
 """
 
 from dataclasses import replace
@@ -21,8 +22,6 @@ from motiongpt.files.store import read_json, read_tensors, write_json, write_ten
 from motiongpt.llm import LLM
 from motiongpt.weights.checks import Unfilled, check_total, rename
 
-# 1) Language models: a Hugging Face folder (config.json, one safetensors file or an index of shards).
-
 FAMILIES = {"qwen2": {"qkv_bias": True, "qk_norm": False}, "qwen3": {"qkv_bias": False, "qk_norm": True}}
 """model_type -> our flags. Qwen2.5 calls itself qwen2."""
 
@@ -38,7 +37,7 @@ LLM_FIELDS = {
     "norm_eps": "rms_norm_eps",
     "tie_embeddings": "tie_word_embeddings",
 }
-"""Our config field -> theirs; the rotary base is in one of two places and is read apart."""
+"""Our config field -> theirs. The rotary base is in one of two places, so it is read separately."""
 
 ONLY = {
     "hidden_act": ("silu",),
@@ -47,16 +46,16 @@ ONLY = {
     "quantization_config": (),
     "partial_rotary_factor": (1,),
 }
-"""Fields of config.json that change the arithmetic, with the values this decoder computes (absent or null is fine)."""
+"""Fields of config.json that change the arithmetic -> the values this decoder computes. Absent or null is fine."""
 
 LLM_KEYS = {start: f"model.{start}" for start in ("embed_tokens.", "layers.", "norm.")} | {"lm_head.": "lm_head."}
-"""Start of our parameter names -> start of theirs, for Qwen2 and Qwen3; inside a layer the names are the same."""
+"""Start of our parameter names -> start of theirs, for Qwen2 and Qwen3. Inside a layer the names are the same."""
 
 
 def llm_config_from_hf(values: dict) -> LLMConfig:
-    """config.json of a Qwen2, Qwen2.5 or Qwen3 model; ValueError names any field this decoder does not compute.
+    """The config.json of a Qwen2, Qwen2.5 or Qwen3 model as ours. ValueError names a field this decoder cannot compute.
 
-    `rope_parameters` (transformers 5) and plain `rope_theta` are both read.
+    Both `rope_parameters` (transformers 5) and plain `rope_theta` are read.
     """
     family = values.get("model_type")
     if family not in FAMILIES:
@@ -71,11 +70,9 @@ def llm_config_from_hf(values: dict) -> LLMConfig:
     for name in ("rope_scaling", "rope_parameters"):
         rope |= values.get(name) or {}
         kind = rope.get("rope_type", rope.get("type", "default"))
-        if (
-            kind != "default"
-            or rope.get("partial_rotary_factor", 1) != 1
-            or any(isinstance(v, dict) for v in rope.values())
-        ):
+        partial = rope.get("partial_rotary_factor", 1) != 1
+        per_layer_type = any(isinstance(value, dict) for value in rope.values())
+        if kind != "default" or partial or per_layer_type:
             raise ValueError(f"{name} {values[name]} is not supported; supported: the default rotary embedding")
 
     required = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
@@ -95,7 +92,7 @@ def llm_config_from_hf(values: dict) -> LLMConfig:
 
 
 def llm_config_to_hf(config: LLMConfig) -> dict:
-    """The inverse of `llm_config_from_hf`; ValueError where no public family has these flags."""
+    """The inverse of `llm_config_from_hf`. ValueError if no public family has these flags."""
     flags = {"qkv_bias": config.qkv_bias, "qk_norm": config.qk_norm}
     family = next((name for name, value in FAMILIES.items() if value == flags), None)
     if family is None:
@@ -114,7 +111,7 @@ def llm_config_to_hf(config: LLMConfig) -> dict:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors file of an HF folder, or the shards of its index; errors name what is not there."""
+    """The safetensors file of a Hugging Face folder, or the shards of its index. FileNotFoundError if one is absent."""
     index = folder / "model.safetensors.index.json"
     if not index.is_file():
         if not (folder / "model.safetensors").is_file():
@@ -129,9 +126,9 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def weights_hash(folder: Path | str) -> str:
-    """16 hex digits that stand for the weights in a folder: its adapter, else its model in however many files.
+    """16 hex digits that identify the weights in a folder: its adapter, or else its model in one or more files.
 
-    FileNotFoundError where it has neither.
+    Raises FileNotFoundError if it has neither.
     """
     adapter = Path(folder) / "adapter_model.safetensors"
     paths = [adapter] if adapter.is_file() else weight_files(Path(folder))
@@ -141,14 +138,15 @@ def weights_hash(folder: Path | str) -> str:
 
 @lru_cache(maxsize=64)
 def _known_hash(path: Path, size: int, changed: int) -> str:
-    """A stage asks several times for the same gigabytes; size and time of change tell a replaced file."""
+    """The hash of a file. A stage asks several times for the same gigabytes; size and mtime reveal a replaced file."""
     return file_hash(path)
 
 
 def load_llm(folder: Path | str, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> LLM:
-    """The language model of a Hugging Face folder, in `dtype` on `device`.
+    """The language model of a Hugging Face folder, in `dtype` on `device` and in eval mode.
 
-    FileNotFoundError / ValueError in one line for missing, truncated or contradicting files and unsupported configs.
+    Raises FileNotFoundError or ValueError, in one line, for files that are missing, truncated or contradict each other,
+    and for unsupported configs.
     """
     folder = Path(folder)
     values = read_json(folder / "config.json")
@@ -158,7 +156,10 @@ def load_llm(folder: Path | str, dtype: torch.dtype = torch.float32, device: tor
         raise ValueError(f"{folder / 'config.json'}: {error}") from error
     with Unfilled():
         llm = LLM(config)
-    ours = {rename(name, LLM_KEYS): name for name in llm.state_dict()}
+    own = llm.state_dict()
+    ours = {rename(name, LLM_KEYS): name for name in own}  # their key -> ours
+
+    # 1) Gather the tensors of all shards; each key may come once.
     tensors: dict[str, Tensor] = {}
     for path in weight_files(folder):
         for key, tensor in read_tensors(path).items():
@@ -169,7 +170,8 @@ def load_llm(folder: Path | str, dtype: torch.dtype = torch.float32, device: tor
         head, table = tensors.pop("lm_head.weight"), tensors.get("model.embed_tokens.weight")
         if table is not None and not torch.equal(head, table):
             raise ValueError(f"{folder}: config.json ties the embeddings, but lm_head.weight is another matrix")
-    own = llm.state_dict()
+
+    # 2) Nothing missing, nothing left over, every shape as expected; only then fill the model.
     check_total({key: own[ours[key]].shape for key in ours}, {key: t.shape for key, t in tensors.items()}, folder)
     state = {ours[key]: tensor.to(device, dtype, copy=True) for key, tensor in tensors.items()}
     llm.load_state_dict(state, assign=True)
@@ -179,14 +181,15 @@ def load_llm(folder: Path | str, dtype: torch.dtype = torch.float32, device: tor
 def save_llm(llm: LLM, folder: Path | str, dtype: torch.dtype = torch.float32, merge_rows: bool = True) -> None:
     """Write a Hugging Face folder (config.json, model.safetensors) that `transformers` loads.
 
-    New rows become rows first_id .. V - 1 of one table, or are left out with merge_rows=False, where the base table
-    keeps its own size. Adapters must be merged (`lora.merge`) or the export would miss them: ValueError otherwise.
+    New rows become rows first_id .. V - 1 of one table. With merge_rows=False they are left out and the base table
+    keeps its size. Raises ValueError if adapters are not merged (`lora.merge`), as the file would lack them.
     """
     if any(not layer.merged for layer in lora.lora_layers(llm).values()):
         raise ValueError("the adapters are not merged into the weights: call lora.merge first, or use save_adapter")
     extra = {"new_in", "new_out", *lora.adapter_state(llm)}
     state = {name: tensor for name, tensor in llm.state_dict().items() if name not in extra}
     vocab_size = llm.config.vocab_size
+    # base rows past first_id are padding: the new rows take their place
     if merge_rows and llm.new_in is not None:
         vocab_size = llm.vocab_size
         for name, rows in (("embed_tokens.weight", llm.new_in), ("lm_head.weight", llm.new_out)):
@@ -197,9 +200,3 @@ def save_llm(llm: LLM, folder: Path | str, dtype: torch.dtype = torch.float32, m
     write_tensors(folder / "model.safetensors", tensors)
     values = llm_config_to_hf(replace(llm.config, vocab_size=vocab_size)) | {"dtype": str(dtype).removeprefix("torch.")}
     write_json(folder / "config.json", values)
-
-
-# 2) Adapters: PEFT's layout (adapter_config.json, adapter_model.safetensors).
-
-
-# 3) The motion tokenizer: our own folder, its config.json written by `tokenizer.py`, or the field's files.

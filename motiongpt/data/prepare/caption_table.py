@@ -1,9 +1,12 @@
 """Captions that somebody wrote beside the motions: a CSV or JSON file with id, caption, participant and split.
 
-CSV: a header line with `id` and `caption`, and `participant` and `split` where known; several lines of one id are
-several captions; `,`, `;` or tabs between them. JSON: a list of such objects, or an object {id: caption, list of
-captions, or such an object}, or {"captions": either}. Names of columns and keys in any case; a caption may be called
-`captions`, `text` or `text_query`, too.
+CSV: the first line names the columns `id` and `caption`, and `participant` and `split` if they are known. Columns are
+separated by `,`, `;` or tabs. Several lines with one id are several captions.
+
+JSON: a list of objects with these keys, or an object with the ids as keys and a caption, a list of captions or such an
+object as values, or either of them inside {"captions": ...}.
+
+Upper and lower case do not matter in names of columns and keys. `captions`, `text` and `text_query` mean `caption`.
 """
 
 import csv
@@ -17,12 +20,12 @@ from motiongpt.data.motions import SPLITS
 from motiongpt.data.texts import Caption
 from motiongpt.files.store import read_json
 
-CAPTION = ("caption", "captions", "text", "text_query")
+CAPTION_KEYS = ("caption", "captions", "text", "text_query")
 
 
 @dataclass
 class CaptionRow:
-    """What the table says of one clip."""
+    """What the table says about one clip."""
 
     captions: list[Caption] = field(default_factory=list)
     participant: str | None = None
@@ -30,7 +33,10 @@ class CaptionRow:
 
 
 def read_captions(path: Path) -> dict[str, CaptionRow]:
-    """Clip id -> row. Raises FileNotFoundError, or ValueError naming the file and the line or entry at fault."""
+    """Clip id -> row of a .csv or .json file.
+
+    Raises FileNotFoundError, or ValueError naming the file and the line or entry at fault.
+    """
     if path.suffix.lower() not in (".csv", ".json"):
         raise ValueError(f"--captions {path}: expected a .csv or .json file")
     if not path.is_file():
@@ -40,30 +46,37 @@ def read_captions(path: Path) -> dict[str, CaptionRow]:
         name = str(entry.get("id") or "").strip()
         if not name:
             raise ValueError(f"{path}, {place}: no id")
-        row = table.setdefault(name, CaptionRow())
-        texts = next((entry[key] for key in CAPTION if key in entry), [])
-        unknown = sorted(entry.keys() - {"id", "participant", "split"})
-        if unknown and not entry.keys() & set(CAPTION):
-            raise ValueError(f"{path}, {place}: no caption, but {', '.join(unknown):.200}; call the text caption")
-        for text in texts if isinstance(texts, list) else [texts]:
-            if not isinstance(text, str):
-                raise ValueError(f"{path}, {place}: a caption is a text, got {text!r:.60}")
-            row.captions += [Caption(" ".join(text.split()))] if text.strip() else []
-        for key in ("participant", "split"):
-            value = str(entry.get(key) or "").strip() or None
-            if value and getattr(row, key) not in (None, value):
-                raise ValueError(f"{path}, {place}: {name} has {key} {value} here and {getattr(row, key)} before")
-            setattr(row, key, value or getattr(row, key))
-        if row.split not in (None, *SPLITS):
-            raise ValueError(f"{path}, {place}: split must be one of {', '.join(SPLITS)}, got {row.split!r:.40}")
+        _add(entry, table.setdefault(name, CaptionRow()), name, f"{path}, {place}")
     if not table:
         raise ValueError(f"{path} holds no captions")
     return table
 
 
+def _add(entry: dict[str, Any], row: CaptionRow, name: str, where: str) -> None:
+    """Add what an entry says about the clip `name` to its row; the clip may have had entries before."""
+    texts = next((entry[key] for key in CAPTION_KEYS if key in entry), [])
+    unknown = sorted(entry.keys() - {"id", "participant", "split"})
+    if unknown and not entry.keys() & set(CAPTION_KEYS):
+        raise ValueError(f"{where}: no caption, but {', '.join(unknown):.200}; call the text caption")
+    for text in texts if isinstance(texts, list) else [texts]:
+        if not isinstance(text, str):
+            raise ValueError(f"{where}: a caption is a text, got {text!r:.60}")
+        if text.strip():
+            row.captions.append(Caption(" ".join(text.split())))
+    for key in ("participant", "split"):
+        value = str(entry.get(key) or "").strip() or None
+        before = getattr(row, key)
+        if value and before not in (None, value):
+            raise ValueError(f"{where}: {name} has {key} {value} here and {before} before")
+        setattr(row, key, value or before)
+    if row.split not in (None, *SPLITS):
+        raise ValueError(f"{where}: split must be one of {', '.join(SPLITS)}, got {row.split!r:.40}")
+
+
 def _entries(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    """(where, object with `id`) of every line or entry; keys in lower case."""
-    is_csv, content = path.suffix.lower() == ".csv", path.read_bytes()
+    """(place, object with `id`) of every line or entry; keys in lower case."""
+    is_csv = path.suffix.lower() == ".csv"
+    content = path.read_bytes()
     is_utf16 = is_csv and content[:2] in (b"\xff\xfe", b"\xfe\xff")  # what Excel calls Unicode text
     try:
         text = content.decode("utf-16" if is_utf16 else "utf-8-sig")
@@ -77,28 +90,35 @@ def _entries(path: Path) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _lines(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(place, row) of every line of a CSV. The mark between columns is the one that the first line has most of."""
     header = next(iter(text.splitlines()), "")
     mark, name = max(((",", "comma"), (";", "semicolon"), ("\t", "tab")), key=lambda pair: header.count(pair[0]))
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=mark, skipinitialspace=True)
     found = [column.strip().lower() for column in reader.fieldnames or ()]
-    if "id" not in found or not set(CAPTION) & set(found):
-        raise ValueError(f"{path}: the first line must name the columns id and caption, it has "
-                         f"{', '.join(found) or 'nothing':.200}")  # fmt: skip
+    if "id" not in found or not set(CAPTION_KEYS) & set(found):
+        raise ValueError(
+            f"{path}: the first line must name the columns id and caption, it has {', '.join(found) or 'nothing':.200}"
+        )
     for line in reader:
-        if None in line:
-            raise ValueError(f"{path}, line {reader.line_num}: more than {len(found)} columns; quote captions that "
-                             f"hold a {name}")  # fmt: skip
+        if None in line:  # csv puts what is too much there
+            raise ValueError(
+                f"{path}, line {reader.line_num}: more than {len(found)} columns; quote captions that hold a {name}"
+            )
         yield f"line {reader.line_num}", line
 
 
 def _objects(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON file, whichever of its forms it has."""
     content = read_json(path, object)
+    # {"captions": ...} may be a wrapper, or a clip of that id with its captions
     inner = content.get("captions") if isinstance(content, dict) and len(content) == 1 else None
     if isinstance(inner, dict) or (isinstance(inner, list) and all(isinstance(entry, dict) for entry in inner)):
         content = inner
     if isinstance(content, dict):
-        content = [value | {"id": name} if isinstance(value, dict) else {"id": name, "caption": value}
-                   for name, value in content.items()]  # fmt: skip
+        content = [
+            value | {"id": name} if isinstance(value, dict) else {"id": name, "caption": value}
+            for name, value in content.items()
+        ]
     if not isinstance(content, list) or not all(isinstance(entry, dict) for entry in content):
         raise ValueError(f"{path}: expected a list of objects with id and caption, or an object of ids")
     return content

@@ -1,7 +1,7 @@
-"""What one file of a source holds, what would be kept or dropped, and why: lines for people (`prepare.py --explain`).
+"""What one file of a source holds, and what a build would keep or drop of it: lines for people (`--explain`).
 
-A reader says what is in its own files. Whether it is kept the build says: the file's records go through it, into a
-folder that is thrown away. Here are joints and features, and the files that lie beside motions and are none.
+A reader explains what is in its own files; arrays, and files that only lie beside motions, are explained here. What a
+build would keep is not predicted but tried: the file's records are made into clips in a temporary folder.
 """
 
 import re
@@ -13,32 +13,26 @@ from pathlib import Path
 
 from motiongpt.data.motions import SPLITS, read_ids
 from motiongpt.data.posture import warnings
-from motiongpt.data.prepare.build import Target, make_clips
+from motiongpt.data.prepare.array_folders import JOINT_FOLDERS, load_raw_joints
+from motiongpt.data.prepare.clip_files import Target, make_clips
+from motiongpt.data.prepare.records import Options, choose_representation, reader_options, records
 from motiongpt.data.prepare.report import MAX_SKIPPED
-from motiongpt.data.prepare.sources import (
-    SOURCES,
-    Options,
-    choose_representation,
-    load_raw_joints,
-    metres,
-    reader,
-    reader_options,
-    records,
-)
+from motiongpt.data.prepare.sources import SOURCES, reader
 from motiongpt.data.raw import Record
 from motiongpt.data.texts import Caption, parse_captions
+from motiongpt.data.units import metres
 from motiongpt.files.arrays import load_array, read_array
 from motiongpt.files.store import read_json
 
 BROKEN = "broken: "  # begins the line that says why nothing of a file would be kept
-FOLDERS = {"joints": ("raw_joints", "joints", "new_joints")}  # where a data set has its arrays; else new_joint_vecs
 STAND_IN_FPS = 20.0
+MAX_LINES, MAX_LINE = 20, 200  # dropped clips that are listed; characters of a caption that are shown
 
 
 def explain(source: str, path: Path, options: Options) -> tuple[list[str], int]:
-    """The lines, and 0 where a build would keep the file (a flag that it needs is named), 1 where it would not.
+    """The lines, and an exit code: 0 if a build would keep the file, perhaps with a flag that is named, 1 if not.
 
-    Raises FileNotFoundError or ValueError for no file.
+    Raises FileNotFoundError or ValueError if `path` is no file.
     """
     if source == "procedural":
         raise ValueError("--explain needs files; procedural motion has none")
@@ -46,46 +40,66 @@ def explain(source: str, path: Path, options: Options) -> tuple[list[str], int]:
         raise FileNotFoundError(f"--explain {path} does not exist")
     if path.is_dir() and source != "smplx":
         raise ValueError(f"--explain {path} is a folder; give one file of it")
-    lines = []
+    lines: list[str] = []
     try:
-        lines += [] if path.is_dir() else _beside(path)
-        if not lines:
-            said, options = (_read if SOURCES[source].reader else _array)(source, path, options)
-            lines += said
-            if not any(line.startswith(BROKEN) for line in lines):
-                for line in _build(source, path, options):
-                    lines.append(line)  # one by one: those before an error stay
+        # one by one: if a line raises, those before it stay
+        for line in _lines(source, path, options):
+            lines.append(line)
     except (ValueError, OSError) as error:
-        lines += [f"{path}:"] * (not lines) + [f"{BROKEN}{error}"]
-    return lines, int(any(line.startswith(BROKEN) for line in lines))
+        if not lines:
+            lines.append(f"{path}:")
+        lines.append(f"{BROKEN}{error}")
+    return lines, int(_is_broken(lines))
 
 
-def _read(source: str, path: Path, options: Options) -> tuple[list[str], Options]:
-    """What the reader says of its file; where only the frame rate is missing, with one that stands in."""
-    lines, needed = reader(source).explain(path, **reader_options(source, options)), []
+def _lines(source: str, path: Path, options: Options) -> Iterator[str]:
+    """All lines about a file: what it is, or what it holds and what a build does with it."""
+    beside = [] if path.is_dir() else _beside(path)
+    if beside:
+        yield from beside
+        return
+    content, options = (_explain_file if SOURCES[source].reader else _explain_array)(source, path, options)
+    yield from content
+    if not _is_broken(content):
+        yield from _try_build(source, path, options)
+
+
+def _is_broken(lines: Iterable[str]) -> bool:
+    return any(line.startswith(BROKEN) for line in lines)
+
+
+def _explain_file(source: str, path: Path, options: Options) -> tuple[list[str], Options]:
+    """What the reader says about its file. If only the frame rate is missing, a stand-in lets the rest be explained."""
+    lines = reader(source).explain(path, **reader_options(source, options))
+    needed = []
     if source == "smplx" and options.fps is None and "give --fps" in lines[-1]:
         options = replace(options, fps=STAND_IN_FPS)
         lines = reader(source).explain(path, **reader_options(source, options))
         needed = [f"needs --fps: no frame rate in it; {STAND_IN_FPS:g} stands in here"]
-    # what was read: whether it is kept comes after
+    # a reader says what it would keep; here that is only what was read, the build decides what is kept
     return [re.sub("^(kept:|would keep)", "read:", line) for line in lines] + needed, options
 
 
-def _array(source: str, path: Path, options: Options) -> tuple[list[str], Options]:
-    skeleton, is_joints = options.skeleton, source == "joints"
-    shape = f"(F, {skeleton.num_joints}, 3)" if is_joints else f"(F, {skeleton.feature_dim})"
+def _explain_array(source: str, path: Path, options: Options) -> tuple[list[str], Options]:
+    """What an array is expected to hold, and what it holds."""
+    skeleton = options.skeleton
+    if source == "joints":
+        expected = f"joints (F, {skeleton.num_joints}, 3)"
+    else:
+        expected = f"features (F, {skeleton.feature_dim})"
     array = read_array(path)
-    return [f"{path}: expected {'joints' if is_joints else 'features'} {shape}",
-            f"found {array.dtype} {array.shape}"], options  # fmt: skip
+    return [f"{path}: expected {expected}", f"found {array.dtype} {array.shape}"], options
 
 
-def _records(source: str, path: Path, options: Options) -> tuple[Iterable[Record], float, list[str]]:
+def _records_of(source: str, path: Path, options: Options) -> tuple[Iterable[Record], float, list[str]]:
     """The records a build would make of the file, their frame rate, and what else to say."""
     if SOURCES[source].reader:
         found, _, fps = records(source, path, options)
         return found, fps, []
-    skeleton, folders = options.skeleton, FOLDERS.get(source, ("new_joint_vecs",))
+    skeleton = options.skeleton
+    folders = JOINT_FOLDERS if source == "joints" else ("new_joint_vecs",)
     if path.parent.name not in folders:
+        # outside of a data set an array has no captions: one stands in, so that the rest is tried
         load = partial(load_array, path, 2, skeleton.feature_dim)
         if source == "joints":
             load = partial(load_raw_joints, path, skeleton, options.fps, metres(options.unit), options.up)
@@ -95,15 +109,18 @@ def _records(source: str, path: Path, options: Options) -> tuple[Iterable[Record
     found, _, fps = records(source, path.parent.parent, options)
     record = next((record for record in found if record.id == path.stem and path in record.files), None)
     if record is None:
-        raise ValueError(f"a build would not read {path}: no {' or '.join(f'{split}.txt' for split in SPLITS)} lists "
-                         f"{path.stem}, or another of {', '.join(folders)} goes first")  # fmt: skip
-    return [record], fps, [f"captions: {len(record.captions)}", *(f"  {c.line()[:200]}" for c in record.captions)]
+        lists = " or ".join(f"{split}.txt" for split in SPLITS)
+        raise ValueError(
+            f"a build would not read {path}: no {lists} lists {path.stem}, "
+            f"or another of {', '.join(folders)} goes first"
+        )
+    return [record], fps, [f"captions: {len(record.captions)}", *map(_shown, record.captions)]
 
 
-def _build(source: str, path: Path, options: Options) -> Iterator[str]:
+def _try_build(source: str, path: Path, options: Options) -> Iterator[str]:
     """What a build of the file alone would keep, drop and warn of."""
-    found, fps, said = _records(source, path, options)
-    yield from said
+    found, fps, facts = _records_of(source, path, options)
+    yield from facts
     try:
         representation = choose_representation(source, None, options)
     except ValueError as error:
@@ -114,19 +131,21 @@ def _build(source: str, path: Path, options: Options) -> Iterator[str]:
     outcomes = []
     with tempfile.TemporaryDirectory() as folder:
         target = Target(Path(folder), representation, fps, joint_map=options.joint_map)
-        for name in ("new_joint_vecs", "new_joints", "texts"):
+        for name in target.folders:
             (target.out / name).mkdir()
         for record in found:
             outcomes.append(make_clips(record, target))
-            for file in target.out.glob("*/*"):
+            for file in target.out.glob("*/*"):  # an H5 file may hold more clips than a temporary folder has room for
                 file.unlink()
             if outcomes[-1].get("guessed"):
                 yield f"no caption, guessed from the name: {record.guess!r}; give --captions, or a .txt beside"
     kept = [frames for outcome in outcomes for _, frames, _ in outcome.get("clips", [])]
     skipped = {outcome["id"]: outcome["skipped"] for outcome in outcomes if "skipped" in outcome}
-    yield (f"would keep {len(kept)} clip{'s' * (len(kept) != 1)}, {sum(kept)} frames ({sum(kept) / fps:.1f} s) of "
-           f"{representation.name} at {fps:g} fps; drop {len(skipped)}")  # fmt: skip
-    yield from (f"  dropped: {clip}: {reason}" for clip, reason in list(skipped.items())[:20])
+    yield (
+        f"would keep {len(kept)} clip{'s' * (len(kept) != 1)}, {sum(kept)} frames ({sum(kept) / fps:.1f} s) of "
+        f"{representation.name} at {fps:g} fps; drop {len(skipped)}"
+    )
+    yield from (f"  dropped: {clip}: {reason}" for clip, reason in list(skipped.items())[:MAX_LINES])
     postures = [outcome["posture"] for outcome in outcomes if outcome.get("posture")]
     yield from (f"warning: {line}" for line in warnings(postures, SOURCES[source].flags, options.up))
     if len(skipped) > MAX_SKIPPED * len(outcomes):
@@ -134,13 +153,12 @@ def _build(source: str, path: Path, options: Options) -> Iterator[str]:
 
 
 def _beside(path: Path) -> list[str]:
-    """What a file is that lies beside motions; nothing for one that should be a motion."""
+    """Lines about a file that lies beside motions: splits, captions, statistics, notes; none if it may be a motion."""
     if path.suffix == ".txt":
         if path.stem in (*SPLITS, "all", "train_val"):
             return [f"{path}: a split, a list of {len(read_ids(path))} clip ids; no motion"]
         captions = parse_captions(path)
-        lines = [f"{path}: {len(captions)} captions of the clip {path.stem}; no motion"]
-        return lines + [f"  {caption.line()[:200]}" for caption in captions]
+        return [f"{path}: {len(captions)} captions of the clip {path.stem}; no motion", *map(_shown, captions)]
     if path.name.lower() in ("mean.npy", "std.npy"):
         width = load_array(path, 1).shape[0]
         what = "mean" if path.name.lower() == "mean.npy" else "deviation"
@@ -150,5 +168,9 @@ def _beside(path: Path) -> list[str]:
         content = read_json(path, list if kind == "annotations" else dict)
         what = f"{len(content)} captions of" if kind == "annotations" else "about the recording (not read) of"
         lines = [f"{path}: {what} the motion {stem}_mmm.xml; no motion"]
-        return lines + [f"  {' '.join(str(row).split())[:200]}" for row in content]
+        return lines + [f"  {' '.join(str(row).split())[:MAX_LINE]}" for row in content]
     return []
+
+
+def _shown(caption: Caption) -> str:
+    return f"  {caption.line()[:MAX_LINE]}"

@@ -6,18 +6,25 @@ from pathlib import Path
 import numpy as np
 
 from motiongpt.data.prepare.report import check_skipped
-from motiongpt.data.raw import Record
+from motiongpt.data.raw import RawClip, Record
 from motiongpt.files.store import write_atomic, write_json
 
 
 def write_plain(records: Iterable[Record], folder: str | Path, say: Callable[[str], None] = print) -> None:
-    """Records -> kit_motion_data.npy, all frames (N, J, 3) float32, and kit_text_data.json, a list of
-    {id, start, length, captions}: clip i is rows start to start + length. Metres, y up. `say` gets a line for each
-    record that cannot be read.
+    """Write kit_motion_data.npy and kit_text_data.json into a folder.
 
-    Raises TooManySkipped above 5 % of these, ValueError where there is no clip, or where two differ in joints or fps.
+    The first holds all frames of all clips (N, J, 3) as float32, in metres, y up. The second is a list of {id, start,
+    length, captions}: a clip is the rows from start to start + length. `say` gets a line for each record that cannot be
+    read.
+
+    Raises TooManySkipped above 5 % of these, ValueError if there is no clip or if two differ in joints or fps.
     """
-    folder, texts, parts, first, start, skipped = Path(folder), [], [], None, 0, {}
+    folder = Path(folder)
+    texts: list[dict] = []
+    parts: list[np.ndarray] = []
+    skipped: dict[str, str] = {}
+    first: RawClip | None = None
+    start = 0
     for record in records:
         try:
             clip = record.load()
@@ -36,7 +43,7 @@ def write_plain(records: Iterable[Record], folder: str | Path, say: Callable[[st
     if not parts:
         raise ValueError(f"no clips to write into {folder}")
 
-    def save(temporary: Path) -> None:
+    def save(temporary: Path) -> None:  # part by part: joined they would need their memory twice
         with open(temporary, "wb") as file:
             np.lib.format.write_array_header_1_0(
                 file, {"descr": "<f4", "fortran_order": False, "shape": (start, *parts[0].shape[1:])}

@@ -1,7 +1,7 @@
-"""One function over many items, in order, over processes; what goes between them is kept small.
+"""One function over many items, in several processes, with the results in order.
 
-A worker computes with one thread: how a sum is split over threads decides its last bits, and several workers with
-several threads each would wait for one another. Items should say where their data is instead of holding it.
+A worker computes with one thread. How a sum is split over threads decides its last bits, and workers with several
+threads each would wait for one another. An item travels between processes, so it should name its data, not hold it.
 """
 
 import multiprocessing
@@ -19,21 +19,21 @@ from typing import TypeVar
 import torch
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
-FEW = 32  # so few items are not worth starting processes
+FEW = 32  # fewer items are not worth starting processes
 CHUNK = 8  # items that a worker gets at once: a message costs more than its bytes
 
 
 def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """`function` of every item, in the order of the items. For several workers both must pickle.
+    """`function` of every item, in the order of the items. With several workers both must pickle.
 
-    Raises OSError where a worker died.
+    Raises OSError if a worker died.
     """
     items = iter(items)
     head = list(islice(items, FEW))
     threads = torch.get_num_threads()
     if workers <= 1 or len(head) < FEW:
         for item in chain(head, items):
-            torch.set_num_threads(1)
+            torch.set_num_threads(1)  # the same bits as in a worker
             try:
                 result = function(item)
             finally:
@@ -41,8 +41,10 @@ def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], work
             yield result
         return
     pool = ProcessPoolExecutor(workers, _context(), initializer=_start_worker)
-    items, pending = chain(head, items), deque()  # few at a time: items may hold their arrays after all
+    items = chain(head, items)
+    pending = deque()
     try:
+        # only a few chunks are under way: items may hold their arrays after all
         while chunk := list(islice(items, CHUNK)):
             pending.append(pool.submit(_each, function, chunk))
             if len(pending) > 2 * workers:
@@ -62,8 +64,10 @@ def _each(function: Callable[[Item], Result], items: list[Item]) -> list[Result]
 
 
 def _context() -> multiprocessing.context.BaseContext:
-    """How workers start: where the system is sure to allow it (Linux), as forks of one clean process that has imported
-    PyTorch; elsewhere each imports it for itself, a second or two of work and 150 MB."""
+    """How workers start: on Linux as forks of one clean process that has imported PyTorch.
+
+    Elsewhere each worker imports it for itself, which costs a second or two and 150 MB.
+    """
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -72,7 +76,7 @@ def _context() -> multiprocessing.context.BaseContext:
 
 
 def _start_worker() -> None:
-    """One thread; Ctrl-C is for the process that started this one, and the end of that one is the end of this."""
+    """Use one thread, leave Ctrl-C to the process that started this one, and end when that one ends."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()

@@ -9,27 +9,31 @@ from motiongpt.data.motions import SPLITS
 from motiongpt.files.store import write_atomic, write_json
 
 BIN = 20  # frames per bar of the length histogram
-MAX_SKIPPED = 0.05
+MAX_SKIPPED = 0.05  # share of the records
+MAX_NOTES = 12  # on the screen; all are in report.json
 
 
 class TooManySkipped(ValueError):
-    """So many records could not be used that the dataset would not be what its source is."""
+    """Too many records could not be used: the data set would not be what its source is."""
 
 
 def check_skipped(skipped: dict[str, str], count: int, total: int, listed: Path | None = None) -> None:
-    """TooManySkipped where `count` of `total` records are more than 5 %; `skipped` is id -> reason."""
+    """Raise TooManySkipped if `count` of `total` records is more than 5 %.
+
+    `skipped` is id -> reason; `listed` is the report that lists them, for the message.
+    """
     if count > MAX_SKIPPED * total:
         first, reason = next(iter(skipped.items()))
         place = f"; all are listed in {listed}" if listed else ""
         raise TooManySkipped(
-            f"{count} of {total} records cannot be used (limit 5 %), first {first}: {reason}{place}; "
-            "repair or remove them (--explain FILE says more), then run this again"
+            f"{count} of {total} records cannot be used (limit {100 * MAX_SKIPPED:g} %), "
+            f"first {first}: {reason}{place}; repair or remove them (--explain FILE says more), then run this again"
         )
 
 
 @dataclass
 class Report:
-    """Counts of a build; `report.json`."""
+    """What a build counted; `to_dict` is report.json."""
 
     source: str
     kept: Counter = field(default_factory=Counter)  # by split
@@ -38,9 +42,9 @@ class Report:
     guessed: int = 0  # clips whose caption is the words of a file name
     skipped: dict[str, str] = field(default_factory=dict)  # record id -> reason
     notes: dict[str, list] = field(default_factory=dict)  # note without its numbers -> [first wording, clips]
-    lengths: Counter = field(default_factory=Counter)  # first frame of a bar -> clips
+    lengths: Counter = field(default_factory=Counter)  # first length of a bar, in frames -> clips
     fps: float = 20.0
-    warnings: list[str] = field(default_factory=list)  # what is likely wrong with all of it
+    warnings: list[str] = field(default_factory=list)  # what is likely wrong with all clips
     unused_captions: int = 0  # ids of --captions that no clip has
 
     def add_clip(self, split: str, frames: int, captions: int, guessed: bool) -> None:
@@ -51,7 +55,7 @@ class Report:
         self.lengths[frames // BIN * BIN] += 1
 
     def add_notes(self, notes: list[str]) -> None:
-        """Notes that differ by numbers only count as one; the first wording is kept."""
+        """Count notes. Those that differ only in their numbers count as one, and the first wording is kept."""
         for note in notes:
             entry = self.notes.setdefault(re.sub(r"\d+(\.\d+)?", "#", note), [note, 0])
             entry[1] += 1
@@ -84,16 +88,19 @@ class Report:
         if self.guessed:
             lines.append(f"captions guessed from names: {self.guessed} clips; give --captions, or a .txt beside each")
         common = sorted(self.notes.values(), key=lambda entry: -entry[1])
-        lines += [f"assumed for {clips} clips: {note}" for note, clips in common[:12]]
-        lines += [f"... and {len(common) - 12} more notes in report.json"] if len(common) > 12 else []
+        lines += [f"assumed for {clips} clips: {note}" for note, clips in common[:MAX_NOTES]]
+        if len(common) > MAX_NOTES:
+            lines.append(f"... and {len(common) - MAX_NOTES} more notes in report.json")
         return "\n".join(lines)
 
     def next_step(self, folder: str) -> str:
         """What to do with the data set, as a command or a sentence."""
         if self.kept["val"]:
             return f"python scripts/train_vqvae.py --data {folder} --out outputs/vqvae"
-        return ("more clips: no clip is in the validation split, without which no tokenizer is trained "
-                "(one motion alone: sample.py --task m2t --input FILE)")  # fmt: skip
+        return (
+            "more clips: no clip is in the validation split, without which no tokenizer is trained "
+            "(one motion alone: sample.py --task m2t --input FILE)"
+        )
 
     def save(self, folder: Path) -> None:
         write_json(folder / "report.json", self.to_dict())

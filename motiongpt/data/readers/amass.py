@@ -1,10 +1,12 @@
 """AMASS: .npz files of SMPL-H, SMPL-X or SMPL poses -> the 22 joints of HumanML3D (its index.csv: `amass_index.py`).
 
-What HumanML3D's public notebook (raw_pose_processing.ipynb) does, done here on 22 joints of all frames at once:
-the body of the file's gender (SMPL-H: female unless male) with the first 10 betas, every int(fps / 20)-th frame called
-20 fps, z up to y up, the seconds of T-pose at the start of five data sets cut. The notebook swaps y and z, which
-mirrors, and later negates x, which mirrors back: together (x, y, z) -> (-x, z, y), a rotation. Soft tissue (dmpls)
-is left out there and here.
+This does what HumanML3D's public notebook (raw_pose_processing.ipynb) does, for all frames at once:
+
+- the body of the file's gender (SMPL-H: female unless male) with the first 10 betas, without soft tissue (dmpls);
+- every int(fps / 20)-th frame, called 20 fps;
+- z up to y up. The notebook swaps y and z, which mirrors, and later negates x, which mirrors back: together
+  (x, y, z) -> (-x, z, y), a rotation;
+- the seconds of T-pose at the start of five data sets are cut.
 
 Danger: int(59 / 20) is 2, so a clip of 59 fps plays at 29.5 and is called 20. `exact_fps` resamples instead: rotations
 by slerp, the translation by a cubic spline, so bones keep their lengths.
@@ -17,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from motiongpt.body.body_model import GENDERS, JOINTS, LICENCE, BodyModel, find_body_model, load_body_model
+from motiongpt.body.body_model import GENDERS, LICENCE, MODEL_JOINTS, BodyModel, find_body_model, load_body_model
 from motiongpt.body.rotations import axis_angle_to_quaternion
 from motiongpt.body.skeletons import HUMANML3D
 from motiongpt.data.raw import RawClip
@@ -33,19 +35,19 @@ RENAMED = {
     "MPI_HDM05": "HDM05", "MPI_Limits": "PosePrior", "MPI_mosh": "MoSh", "SSM_synced": "SSM",
     "TCD_handMocap": "TCDHands", "Transitions_mocap": "Transitions",
 }  # fmt: skip
-"""Folders of AMASS's data sets as index.csv has them -> as today's archives have them."""
+"""Folders of AMASS's data sets: name in index.csv -> name in today's archives."""
 _SAME = "ACCAD BMLhandball BMLmovi CMU EKUT HumanEva KIT SFU TotalCapture".split()
 _DATASETS = {name: name for name in [*RENAMED, *_SAME]} | {new: old for old, new in RENAMED.items()}
 TRIM = {"Eyes_Japan_Dataset": 3.0, "MPI_HDM05": 3.0, "TotalCapture": 1.0, "MPI_Limits": 1.0, "Transitions_mocap": 0.5}
-"""Seconds cut from the start of every clip of a data set, for the T-pose there."""
+"""Seconds of T-pose that are cut from the start of every clip of a data set."""
 _FPS = ("mocap_framerate", "mocap_frame_rate")
 _KEYS = {"poses", "root_orient", "pose_body", "trans", "betas", "gender", "surface_model_type", *_FPS}
-_KINDS = {3 * joints: kind for kind, joints in JOINTS.items()}  # columns of poses -> model
+_KINDS = {3 * joints: kind for kind, joints in MODEL_JOINTS.items()}  # columns of poses -> model
 
 
 @dataclass(frozen=True)
 class AmassMotion:
-    """What a file says, before any body model."""
+    """What a file says, before any body model is posed."""
 
     kind: str  # smpl, smplh or smplx
     gender: str  # of the model to use
@@ -57,8 +59,10 @@ class AmassMotion:
 
 
 def find(folder: Path | str) -> list[Path]:
-    """All .npz files below a folder, sorted, without the files of shapes and of body models that lie among them.
-    Raises FileNotFoundError where there is no such folder."""
+    """All .npz files below a folder, sorted, without the shapes and body models that lie among them.
+
+    Raises FileNotFoundError if there is no such folder.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")
@@ -76,12 +80,13 @@ def read(
     exact_fps: bool = False,
     num_betas: int = NUM_BETAS,
 ) -> RawClip:
-    """One clip of HumanML3D's 22 joints in metres, y up, trimmed as its data set (a folder's name) asks.
+    """One clip of HumanML3D's 22 joints in metres, y up. A folder of its path names the data set, hence the trimming.
 
     Args:
         body_models: folder of the files as published: smplh/male/model.npz, smplx/SMPLX_NEUTRAL.npz, ...
-        fps: out: every int(file's fps / fps)-th frame, called `fps`; with `exact_fps` resampled to it.
-        num_betas: shape numbers that count: HumanML3D's 10 of AMASS's 16.
+        fps: rate of the result. Every int(file's fps / fps)-th frame is taken and called `fps`.
+        exact_fps: resample to `fps` instead.
+        num_betas: how many shape numbers count; HumanML3D has 10 of AMASS's 16.
 
     Raises FileNotFoundError for the file or its body model, ValueError naming the file and the key at fault.
     """
@@ -96,15 +101,18 @@ def explain(
     exact_fps: bool = False,
     num_betas: int = NUM_BETAS,
 ) -> list[str]:
-    """Keys, model, gender, frame rate, what is kept and dropped, for people; for a broken file what is wrong."""
-    path, lines = Path(path), [f"{path}:"]
+    """Lines for people: keys, model, gender, frame rate, what is kept and dropped, or what is wrong with the file."""
+    path = Path(path)
+    lines = [f"{path}:"]
     try:
         headers, _ = read_npz(path, ())
         for name, (shape, dtype) in headers.items():
             lines.append(f"  {name[:80]}: {shape} {dtype} -> {'read' if name in _KEYS else 'not read'}")
         motion = parse(path)
-        lines.append(f"{motion.kind.upper()} poses, model of gender {motion.gender}, {len(motion.poses)} frames at "
-                     f"{motion.fps:g} fps, {len(motion.betas)} betas")  # fmt: skip
+        lines.append(
+            f"{motion.kind.upper()} poses, model of gender {motion.gender}, {len(motion.poses)} frames at "
+            f"{motion.fps:g} fps, {len(motion.betas)} betas"
+        )
         clip = _to_clip(motion, path, body_models, fps, exact_fps, num_betas)
         low, high = clip.joints.min((0, 1)), clip.joints.max((0, 1))
         box = ", ".join(f"{axis} {a:.2f} to {b:.2f}" for axis, a, b in zip("xyz", low, high, strict=True))
@@ -118,34 +126,21 @@ def explain(
     return lines
 
 
-# The parts.
+# 1) What a file says.
 
 
 def parse(path: Path) -> AmassMotion:
     """What a file says, checked. Raises FileNotFoundError, or ValueError naming the file and the key."""
     headers, arrays = read_npz(path, _KEYS)
-    if "poses" in arrays:
-        shape = arrays["poses"].shape
-        if len(shape) != 2 or shape[1] not in _KINDS:
-            known = ", ".join(f"{width} ({kind.upper()})" for width, kind in _KINDS.items())
-            raise ValueError(f"{path}: poses must be (F, width) with width {known}, got {shape}")
-        kind, poses = _KINDS[shape[1]], _matrix(arrays["poses"][:, :66], f"{path}: poses")
-    elif {"root_orient", "pose_body"} <= set(arrays):
-        parts = [_matrix(arrays[key], f"{path}: {key}") for key in ("root_orient", "pose_body")]
-        if [part.shape for part in parts] != [(len(parts[0]), 3), (len(parts[0]), 63)]:
-            raise ValueError(f"{path}: expected root_orient (F, 3) and pose_body (F, 63), got {parts[0].shape} and "
-                             f"{parts[1].shape}")  # fmt: skip
-        kind, poses = "smplx" if {"pose_jaw", "pose_eye"} & set(headers) else "smplh", np.concatenate(parts, axis=1)
-    else:
-        few = ", ".join(name[:40] for name in list(headers)[:12]) or "no keys"
-        raise ValueError(f"{path}: no poses, and no root_orient with pose_body: not a motion of AMASS; it has {few}")
+    kind, poses = _poses(headers, arrays, path)
     missing = [key for key in ("trans", "betas", "gender") if key not in arrays]
     rates = [key for key in _FPS if key in arrays]
     if missing or not rates:
         raise ValueError(f"{path}: no {', '.join(missing + ([] if rates else [' or '.join(_FPS)]))}")
-    trans, betas = _matrix(arrays["trans"], f"{path}: trans"), arrays["betas"]
+    trans = _matrix(arrays["trans"], f"{path}: trans")
     if trans.shape != (len(poses), 3):
         raise ValueError(f"{path}: trans must be ({len(poses)}, 3) as poses has {len(poses)} frames, got {trans.shape}")
+    betas = arrays["betas"]
     betas = _matrix(betas[None] if betas.ndim == 1 else betas, f"{path}: betas")
     if len(betas) != 1:
         raise ValueError(f"{path}: betas must be one row, one body, got {betas.shape}")
@@ -158,8 +153,28 @@ def parse(path: Path) -> AmassMotion:
     return AmassMotion(kind, gender, float(fps.item()), poses.reshape(-1, 22, 3), trans, betas[0], tuple(notes))
 
 
+def _poses(headers: dict, arrays: dict[str, np.ndarray], path: Path) -> tuple[str, np.ndarray]:
+    """The kind of model that the keys speak for, and its poses (F, 66): the pelvis and 21 joints."""
+    if "poses" in arrays:
+        shape = arrays["poses"].shape
+        if len(shape) != 2 or shape[1] not in _KINDS:
+            known = ", ".join(f"{width} ({kind.upper()})" for width, kind in _KINDS.items())
+            raise ValueError(f"{path}: poses must be (F, width) with width {known}, got {shape}")
+        return _KINDS[shape[1]], _matrix(arrays["poses"][:, :66], f"{path}: poses")
+    if not {"root_orient", "pose_body"} <= set(arrays):
+        few = ", ".join(name[:40] for name in list(headers)[:12]) or "no keys"
+        raise ValueError(f"{path}: no poses, and no root_orient with pose_body: not a motion of AMASS; it has {few}")
+    root, body = (_matrix(arrays[key], f"{path}: {key}") for key in ("root_orient", "pose_body"))
+    if (root.shape, body.shape) != ((len(root), 3), (len(root), 63)):
+        raise ValueError(
+            f"{path}: expected root_orient (F, 3) and pose_body (F, 63), got {root.shape} and {body.shape}"
+        )
+    kind = "smplx" if {"pose_jaw", "pose_eye"} & set(headers) else "smplh"  # only SMPL-X has a face
+    return kind, np.concatenate((root, body), axis=1)
+
+
 def _matrix(array: np.ndarray, place: str) -> np.ndarray:
-    """(F, width) float64, finite, not empty, not too long."""
+    """(F, width) float64, checked: finite, not empty, not too long."""
     if array.dtype.kind not in "fiu" or array.ndim != 2 or not array.size:
         raise ValueError(f"{place} must be numbers in rows, got {array.shape} {array.dtype}")
     if len(array) > MAX_FRAMES:
@@ -171,23 +186,24 @@ def _matrix(array: np.ndarray, place: str) -> np.ndarray:
 
 
 def _word(value: np.ndarray) -> str:
-    """Text of a scalar or one-element array of text or bytes."""
+    """The text of a scalar, or of a one-element array, of text or bytes."""
     item = value.reshape(-1)[0] if value.size == 1 else ""
     return (item.decode("latin1") if isinstance(item, bytes) else str(item)).strip().lower()
 
 
 def _stated_kind(arrays: dict[str, np.ndarray], kind: str, path: Path) -> str:
-    """The model that the file names, else the one its columns speak for."""
+    """The model that the file names, else `kind`, the one that its columns speak for."""
     stated = _word(arrays["surface_model_type"]) if "surface_model_type" in arrays else kind
     stated = stated.removesuffix("_locked_head")
-    if stated not in JOINTS:
-        raise ValueError(f"{path}: surface_model_type must be one of {', '.join(JOINTS)}, got {stated[:40]!r}")
+    if stated not in MODEL_JOINTS:
+        raise ValueError(f"{path}: surface_model_type must be one of {', '.join(MODEL_JOINTS)}, got {stated[:40]!r}")
     if "poses" in arrays and stated != kind:
         raise ValueError(f"{path}: surface_model_type says {stated}, but poses has the columns of {kind}")
     return stated
 
 
 def _gender(value: np.ndarray, kind: str, path: Path, notes: list[str]) -> str:
+    """The gender of the body model to use."""
     gender = _word(value)
     if gender not in GENDERS:
         raise ValueError(f"{path}: gender must be one of {', '.join(GENDERS)}, got {gender[:40]!r}")
@@ -199,6 +215,9 @@ def _gender(value: np.ndarray, kind: str, path: Path, notes: list[str]) -> str:
     return gender
 
 
+# 2) From poses to joints.
+
+
 def _to_clip(
     motion: AmassMotion,
     path: Path,
@@ -207,16 +226,21 @@ def _to_clip(
     exact_fps: bool,
     num_betas: int,
 ) -> RawClip:
+    """The steps of `read` after parsing."""
     if not 0 < fps < math.inf:
         raise ValueError(f"fps must be positive, got {fps}")
     if body_models is None:
-        raise ValueError(f"{path} has poses of {motion.kind.upper()}: give the folder of its body models, "
-                         f"--smplx-dir DIR; they come from {LICENCE[motion.kind]}")  # fmt: skip
+        raise ValueError(
+            f"{path} has poses of {motion.kind.upper()}: give the folder of its body models, --smplx-dir DIR; "
+            f"they come from {LICENCE[motion.kind]}"
+        )
     body = load_body_model(find_body_model(body_models, motion.kind, motion.gender), motion.kind)
     notes = list(motion.notes)
     betas = motion.betas[: min(num_betas, body.directions.shape[-1])]
     if len(betas) < len(motion.betas):
         notes.append(f"shape: the first {len(betas)} of {len(motion.betas)} betas")
+
+    # the new rate, then the T-pose: HumanML3D counts its seconds at 20 fps
     turns = axis_angle_to_quaternion(torch.from_numpy(motion.poses)).numpy()
     turns, trans = _at_rate(turns, motion.trans, motion.fps, fps, exact_fps, path, notes)
     dataset = next((_DATASETS[part] for part in reversed(path.parts[:-1]) if part in _DATASETS), None)
@@ -225,19 +249,24 @@ def _to_clip(
         notes.append(f"the first {cut} frames are cut, a T-pose in {dataset}")
     if len(turns) <= cut:
         raise ValueError(f"{path}: {len(turns)} frames at {fps:g} fps, and the first {cut} are cut: nothing is left")
+
     x, y, z = np.moveaxis(posed_joints(body, turns[cut:], betas, trans[cut:]), -1, 0)
-    joints = np.stack([-x, z, y], axis=-1).astype(np.float32)
+    joints = np.stack([-x, z, y], axis=-1).astype(np.float32)  # z up to y up
     if not np.isfinite(joints).all():
         raise ValueError(f"{path}: joints too large for numbers")
     participant = path.parent.name or None
     if dataset is not None:
-        participant = None if participant in _DATASETS else f"{dataset}-{participant}"  # KIT's 3 is not EKUT's
+        # KIT's 3 is not EKUT's 3; a clip right below its data set has no person
+        participant = None if participant in _DATASETS else f"{dataset}-{participant}"
     return RawClip(joints, HUMANML3D.joints, fps, participant=participant, notes=tuple(notes))
 
 
 def posed_joints(body: BodyModel, turns: np.ndarray, betas: np.ndarray, trans: np.ndarray) -> np.ndarray:
-    """Joints (F, 22, 3) float64 of quaternions (F, 22, 4), one body's betas (N,) and translations (F, 3), in their
-    axes. Equals the joints of smplx's `lbs`; the pelvis turns about itself, not about the origin."""
+    """Joints (F, 22, 3) float64 of quaternions (F, 22, 4), one body's betas (N,) and translations (F, 3).
+
+    The axes are the translations'. Equals the joints of smplx's `lbs`: the pelvis turns about itself, not about the
+    origin.
+    """
     rest = body.rest_joints(betas)
     local = rest - rest[list(HUMANML3D.parents)]
     local = np.tile(local, (len(turns), 1, 1))
@@ -248,7 +277,7 @@ def posed_joints(body: BodyModel, turns: np.ndarray, betas: np.ndarray, trans: n
 def _at_rate(
     turns: np.ndarray, trans: np.ndarray, had: float, fps: float, exact: bool, path: Path, notes: list[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Quaternions (F, 22, 4) and translations (F, 3) at `fps`, or at what a whole stride makes of `had`."""
+    """Quaternions (F, 22, 4) and translations (F, 3) from `had` fps to `fps`, or to what a whole stride makes of it."""
     if exact:
         frames = new_length(len(turns), had, fps)
         if frames > MAX_FRAMES:
@@ -259,6 +288,8 @@ def _at_rate(
     if stride < 1:
         raise ValueError(f"{path}: {had:g} fps is below {fps:g}: taking whole frames cannot reach it, use exact_fps")
     if abs(had / stride - fps) > 0.01:
-        notes.append(f"every {stride}. frame of {had:g} fps is {had / stride:.4g} fps, called {fps:g} as in HumanML3D; "
-                     "exact_fps resamples")  # fmt: skip
+        notes.append(
+            f"every {stride}. frame of {had:g} fps is {had / stride:.4g} fps, called {fps:g} as in HumanML3D; "
+            "exact_fps resamples"
+        )
     return turns[::stride], trans[::stride]

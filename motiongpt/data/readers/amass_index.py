@@ -1,12 +1,11 @@
 """HumanML3D's index.csv over a folder of AMASS: every row is a piece of a clip, so the data set can be rebuilt.
 
-A row says which file, which frames at 20 fps (counted after trimming) and what the piece is called. 1,191 of the 14,616
-rows are HumanAct12's, whose joints come with HumanML3D and are taken as they are: neither flipped, trimmed nor cut.
-Clips are read by `amass.py`; texts and splits of the new names come with HumanML3D.
+A row says which file, which frames at 20 fps (counted after trimming) and what the piece is called. `amass.py` reads
+the clips; texts and splits of the new names come with HumanML3D. 1,191 of the 14,616 rows are HumanAct12's. Their
+joints come with HumanML3D and are taken as they are: neither flipped, trimmed nor cut.
 """
 
 import csv
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -34,7 +33,9 @@ def index_rows(path: Path | str) -> list[IndexRow]:
 
     Raises FileNotFoundError, or ValueError naming the line.
     """
-    path, rows, ids = Path(path), [], set()
+    path = Path(path)
+    rows: list[IndexRow] = []
+    ids: set[str] = set()
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist")
     columns = ["source_path", "start_frame", "end_frame", "new_name"]
@@ -47,7 +48,8 @@ def index_rows(path: Path | str) -> list[IndexRow]:
                 line = f"line {reader.line_num}"
                 values = [row[column] or "" for column in columns]
                 source, name = PurePosixPath(values[0]), PurePosixPath(values[3])
-                parts = source.parts[source.parts[:1] == ("pose_data",) :]
+                # the first folder is only ever pose_data; a path that leaves AMASS would read any file of the machine
+                parts = source.parts[1:] if source.parts[:1] == ("pose_data",) else source.parts
                 if source.is_absolute() or ".." in parts or len(parts) < 2:
                     raise ValueError(f"{line}: source_path must be ./pose_data/DATASET/.../CLIP.npy, got {values[0]!r}")
                 if len(name.parts) != 1 or name.stem in ids or name.stem == "..":
@@ -64,8 +66,12 @@ def index_rows(path: Path | str) -> list[IndexRow]:
 
 
 def source_file(row: IndexRow, amass_root: Path | str, humanact12: Path | str | None = None) -> Path:
-    """The file of a row: AMASS_ROOT/KIT/3/kick_high_left02_poses.npz, or under the names of later AMASS releases
-    (PosePrior for MPI_Limits, _stageii for _poses, _ for spaces); HumanAct12's .npy. FileNotFoundError names both."""
+    """The file of a row: AMASS_ROOT/KIT/3/kick_high_left02_poses.npz, or HumanAct12's .npy.
+
+    Names of later AMASS releases are tried, too: PosePrior for MPI_Limits, _stageii for _poses, _ for spaces.
+    `humanact12` is the folder of its joints (default AMASS_ROOT/humanact12). Raises FileNotFoundError naming the row
+    and the first file that was tried.
+    """
     root, source = Path(amass_root), row.source
     if is_humanact12(row):
         folder = root / "humanact12" if humanact12 is None else Path(humanact12)
@@ -83,7 +89,7 @@ def source_file(row: IndexRow, amass_root: Path | str, humanact12: Path | str | 
 
 
 def is_humanact12(row: IndexRow) -> bool:
-    """Whether a row's clip is HumanAct12's, which the index neither flips, trims nor cuts."""
+    """Whether a row's clip is HumanAct12's, which is neither flipped, trimmed nor cut."""
     return "humanact12" in str(row.source)
 
 
@@ -94,19 +100,25 @@ def read_row(
     humanact12: Path | str | None = None,
     exact_fps: bool = False,
 ) -> RawClip:
-    """The clip of one row: 22 joints at 20 fps, trimmed, then frames start to end as Python slices them."""
+    """The clip of one row: 22 joints at 20 fps, trimmed, then frames start to end as Python slices them.
+
+    `body_models` and `exact_fps` are those of `amass.read`, whose errors it raises; FileNotFoundError or ValueError
+    name the row.
+    """
     path = source_file(row, amass_root, humanact12)
     if is_humanact12(row):
         return _humanact12(path)
     clip = amass.read(path, body_models, exact_fps=exact_fps)
     joints = clip.joints[row.start : row.end]
     if not len(joints):
-        raise ValueError(f"{row.id}, line {row.line} of the index: frames {row.start} to {row.end} of {path}, "
-                         f"which has {len(clip.joints)}")  # fmt: skip
-    notes = (
-        ("of AMASS's SMPL-X release; HumanML3D's own joints are of SMPL-H",) if path.stem.endswith("_stageii") else ()
-    )
-    return replace(clip, joints=joints, notes=clip.notes + notes)
+        raise ValueError(
+            f"{row.id}, line {row.line} of the index: frames {row.start} to {row.end} of {path}, "
+            f"which has {len(clip.joints)}"
+        )
+    notes = clip.notes
+    if path.stem.endswith("_stageii"):
+        notes += ("of AMASS's SMPL-X release; HumanML3D's own joints are of SMPL-H",)
+    return replace(clip, joints=joints, notes=notes)
 
 
 def _humanact12(path: Path) -> RawClip:
@@ -123,28 +135,3 @@ def _humanact12(path: Path) -> RawClip:
         raise ValueError(f"{path}: {array_fault(error)[:200]}") from error
     note = "HumanAct12: as it is, neither flipped nor trimmed nor cut"
     return RawClip(joints, HUMANML3D.joints, HUMANML3D.fps, participant=f"humanact12-{path.stem[:3]}", notes=(note,))
-
-
-def read_index(
-    path: Path | str,
-    amass_root: Path | str,
-    body_models: Path | str | None = None,
-    humanact12: Path | str | None = None,
-    exact_fps: bool = False,
-    on_bad: Callable[[str, str], None] | None = None,
-) -> Iterator[tuple[str, RawClip]]:
-    """(new name, clip) of every row of index.csv. `amass_root` holds KIT/, CMU/, ...; `humanact12` the joints that
-    come with HumanML3D (pose_data/humanact12; default: AMASS_ROOT/humanact12).
-
-    A row without its file, or whose file is bad, raises FileNotFoundError or ValueError naming it, or goes to
-    `on_bad(id, message)` and the rest is read.
-    """
-    for row in index_rows(path):
-        try:
-            clip = read_row(row, amass_root, body_models, humanact12, exact_fps)
-        except (ValueError, FileNotFoundError) as error:
-            if on_bad is None:
-                raise
-            on_bad(row.id, str(error))
-            continue
-        yield row.id, clip

@@ -1,11 +1,11 @@
 """BVH (Biovision hierarchy) files: any hierarchy and channel order -> joint positions in metres, y up.
 
-A rotation is the product of its channels from left to right, R = R(first) R(second) R(third), in degrees, acting on
+A rotation is the product of its channels from left to right, R = R(first) R(second) R(third), in degrees, and acts on
 column vectors. Position channels replace the OFFSET, at the root and at any other joint, as motion capture software
-writes them. The format says neither the unit nor the axis that points up: both are guessed from the body, noted, and
-can be given. New frame rates are made before forward kinematics, so bones keep their lengths.
+writes them. The format says neither the unit nor the axis that points up. Both are guessed from the body and noted, and
+both can be given. Clips are resampled before forward kinematics, so bones keep their lengths.
 
-The grammar is `data/bvh_text.py`, joint names of other skeletons are `data/joint_maps.py`. Left-handed files are not
+The grammar is `bvh_text.py`; joint names of other skeletons are `data/joint_maps.py`. Left-handed files are not
 recognised.
 """
 
@@ -31,12 +31,12 @@ UNITS = {
     "centimetres": 0.01,
     "millimetres": 0.001,
 }
-REACH = 2.2  # metres from the toes of an adult along the bones to the other end, the fingers: the same in any pose
+REACH = 2.2  # metres from an adult's toes along the bones to the fingers: the same in any pose
 _AXIS = {"X": 0, "Y": 1, "Z": 2}
 
 
 def find(folder: str | Path) -> list[Path]:
-    """All BVH files below a folder, sorted. Raises FileNotFoundError where there is no such folder."""
+    """All BVH files below a folder, sorted. Raises FileNotFoundError if there is no such folder."""
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")
@@ -50,13 +50,13 @@ def read(
     up: str | None = None,
     end_sites: bool = False,
 ) -> RawClip:
-    """One clip of all joints of the file, under their names there.
+    """One clip of all joints of the file, under the file's names.
 
     Args:
-        fps: resampled to this rate (slerp of the rotations, cubic spline of the positions); None keeps the file's.
-        unit: metres per unit of the file; None guesses it from the length of the bones.
+        fps: rate to resample to (rotations by slerp, positions by a cubic spline); None keeps the file's.
+        unit: metres per unit of the file; None guesses it from the lengths of the bones.
         up: "y" or "z", the axis that points up in the file; None guesses it from the poses.
-        end_sites: keep the End Sites too, as NAME_end.
+        end_sites: keep the End Sites, too, as NAME_end.
 
     Raises FileNotFoundError, or ValueError naming the file and the line at fault.
     """
@@ -70,7 +70,7 @@ def explain(
     up: str | None = None,
     end_sites: bool = False,
 ) -> list[str]:
-    """What the file holds and what `read` would make of it, for people; for a broken file what is wrong and where."""
+    """Lines for people: what the file holds and what `read` makes of it, or what is wrong with it and where."""
     try:
         bvh = parse(path)
     except (ValueError, OSError) as error:
@@ -105,21 +105,23 @@ def explain(
 def _to_clip(
     bvh: Bvh, path: str | Path, fps: float | None, unit: float | None, up: str | None, end_sites: bool
 ) -> RawClip:
-    """`read` after parsing."""
+    """The steps of `read` after parsing."""
     for name, value in (("fps", fps), ("unit", unit)):
         if value is not None and not 1e-6 < value <= 1000:
             raise ValueError(f"{name} must be above 0 and at most 1000, got {value}")
     if up not in (None, "y", "z"):
         raise ValueError(f"up must be y or z, got {up!r}")
-    rate, notes = fps or bvh.fps, []
+    rate = fps or bvh.fps
     F = new_length(len(bvh.values), bvh.fps, rate)
     if max(F, len(bvh.values)) * len(bvh.names) > MAX_POSITIONS:
         raise ValueError(
             f"{path}: {max(F, len(bvh.values))} frames of {len(bvh.names)} joints are too many to hold; split the clip"
         )
-    notes += [f"names: {name} (its name stood there before)" for name in bvh.renamed]
+    notes = [f"names: {name} (its name stood there before)" for name in bvh.renamed]
     if any(channel.endswith("scale") for own in bvh.channels for channel in own):
         notes.append("scale channels: ignored")
+
+    # 1) Local transforms, in the file's unit and at the new rate.
     quaternions, positions = local_transforms(bvh)
     body = _body(bvh.parents)
     if unit is None:
@@ -129,13 +131,17 @@ def _to_clip(
         notes.append(f"unit: {unit:g} metres (given)")
     if rate != bvh.fps:
         times = np.minimum(np.arange(F) * (bvh.fps / rate), len(positions) - 1)
-        quaternions, positions = slerp(quaternions, times), cubic_spline(positions, times)
+        quaternions = slerp(quaternions, times)
+        positions = cubic_spline(positions, times)
         notes.append(f"fps: {bvh.fps:g} resampled to {rate:g}")
+
+    # 2) Joints in metres, y up.
     joints = forward_kinematics(quaternions, positions, bvh.parents)
     if up is None:
         identity = np.zeros((1, len(bvh.names), 4))
         identity[..., 0] = 1
-        up, note = guess_up(joints[:, body], forward_kinematics(identity, bvh.offsets[None], bvh.parents)[:, body])
+        rest = forward_kinematics(identity, bvh.offsets[None], bvh.parents)
+        up, note = guess_up(joints[:, body], rest[:, body])
         notes.append(note)
     else:
         notes.append(f"up: {up} (given)")
@@ -147,10 +153,10 @@ def _to_clip(
 
 
 def local_transforms(bvh: Bvh) -> tuple[np.ndarray, np.ndarray]:
-    """Of every joint in its parent's frame: unit quaternions (F, J, 4), w x y z, and positions (F, J, 3)."""
+    """Unit quaternions (F, J, 4), w x y z, and positions (F, J, 3) of every joint in its parent's frame."""
     F, J = len(bvh.values), len(bvh.names)
     positions = np.repeat(bvh.offsets[None], F, axis=0)
-    rotations = [[] for _ in bvh.names]  # per joint: (column, axis), from left to right
+    rotations: list[list[tuple[int, int]]] = [[] for _ in bvh.names]  # per joint: (column, axis), from left to right
     column = 0
     for j, own in enumerate(bvh.channels):
         for channel in own:
@@ -161,7 +167,8 @@ def local_transforms(bvh: Bvh) -> tuple[np.ndarray, np.ndarray]:
             column += 1
     total = torch.zeros(F, J, 4, dtype=torch.float64)
     total[..., 0] = 1
-    for k in range(max(map(len, rotations))):  # the k-th rotation of all joints that have one
+    # joints share a multiplication: the k-th rotation of all joints that have one
+    for k in range(max(map(len, rotations))):
         joints = [j for j in range(J) if len(rotations[j]) > k]
         columns, axes = zip(*(rotations[j][k] for j in joints), strict=True)
         half = np.radians(bvh.values[:, columns]) / 2
@@ -184,7 +191,7 @@ def forward_kinematics(quaternions: np.ndarray, positions: np.ndarray, parents: 
 
 
 def _body(parents: Sequence[int]) -> list[int]:
-    """The joints from the first fork of the tree on: what is above it places the body and is no part of it."""
+    """The joints from the first fork of the tree on. Joints above it only place the body and are no part of it."""
     children = Counter(parents)
     first = 0
     while first + 1 < len(parents) and children[-1] == 1 and children[first] == 1:
@@ -193,8 +200,11 @@ def _body(parents: Sequence[int]) -> list[int]:
 
 
 def guess_unit(positions: np.ndarray, parents: Sequence[int], body: Sequence[int]) -> tuple[float, str]:
-    """Metres per unit and a note, from local positions (F, J, 3): the longest way along the bones, which no pose
-    changes, is compared with an adult's. A rest pose would not do: in some files it is no pose that a body can take."""
+    """Metres per unit and a note, from local positions (F, J, 3).
+
+    The longest way along the bones, which no pose changes, is compared with an adult's. The height of the rest pose
+    would not do: in some files it is no pose that a body can take.
+    """
     bones = np.median(np.linalg.norm(positions, axis=-1), axis=0)
     longest = np.zeros(len(parents))  # from the joint down to the farthest tip
     reach = 0.0
@@ -212,16 +222,18 @@ def guess_unit(positions: np.ndarray, parents: Sequence[int], body: Sequence[int
 
 
 def guess_up(frames: np.ndarray, rest: np.ndarray) -> tuple[str, str]:
-    """ "y" or "z" and a note, from body joints (F, J, 3) and the rest pose (1, J, 3): a body is taller than it is deep.
+    """The axis "y" or "z" and a note, from body joints (F, J, 3) and the rest pose (1, J, 3).
 
-    The frames decide. Where they contradict the rest pose (a clip of someone lying, or a rest pose that the root
-    turns upright) they must also stand on the floor, at height zero.
+    A body is taller than it is deep, and the frames decide. If they contradict the rest pose (a clip of someone lying,
+    or a rest pose that the root turns upright), they must also stand on the floor, at height zero.
     """
 
     def tallest(joints: np.ndarray) -> str | None:
         size = np.median(np.ptp(joints, axis=1), axis=0)
         y, z = size[1], size[2]
-        return "y" if y > 1.5 * z else "z" if z > 1.5 * y else None
+        if y > 1.5 * z:
+            return "y"
+        return "z" if z > 1.5 * y else None
 
     by_frames, by_rest = tallest(frames), tallest(rest)
     if by_frames and by_rest and by_frames != by_rest:
@@ -230,4 +242,6 @@ def guess_up(frames: np.ndarray, rest: np.ndarray) -> tuple[str, str]:
         up = by_frames if floor else by_rest
         return up, f"up: {up} (guessed; the frames look like {by_frames}, the rest pose like {by_rest}: check it)"
     up = by_frames or by_rest
-    return (up, f"up: {up} (guessed from the poses)") if up else ("y", "up: y (assumed: the poses do not tell)")
+    if up is None:
+        return "y", "up: y (assumed: the poses do not tell)"
+    return up, f"up: {up} (guessed from the poses)"

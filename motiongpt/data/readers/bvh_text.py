@@ -19,8 +19,10 @@ from typing import NoReturn, TextIO
 import numpy as np
 
 MAX_FILE_BYTES = 256 << 20  # an hour of 60 joints at 120 fps
-MAX_JOINTS, MAX_CHANNELS = 1024, 12  # in the file; per joint
-MAX_LINE, MAX_NAME = 1 << 20, 200  # characters of one line, of one name
+MAX_JOINTS = 1024
+MAX_CHANNELS = 12  # of a joint
+MAX_LINE = 1 << 20  # characters
+MAX_NAME = 200  # characters
 MAX_WORDS = 1 << 16  # before MOTION
 LIMIT = 1e9  # no length or angle is larger; keeps float32 finite
 _CHANNEL = re.compile(r"([XYZ])(position|rotation|scale)", re.IGNORECASE)
@@ -30,7 +32,7 @@ Fail = Callable[[int, str], NoReturn]  # raises ValueError with the line it is g
 
 @dataclass(frozen=True)
 class Bvh:
-    """A file as it stands: J joints (End Sites among them), C channels, F frames; the file's unit, degrees."""
+    """A file as it is: J joints (End Sites among them), C channels, F frames, in the file's unit and in degrees."""
 
     names: tuple[str, ...]
     parents: tuple[int, ...]  # -1 for a root; a parent comes before its children
@@ -39,11 +41,11 @@ class Bvh:
     end_sites: tuple[bool, ...]
     fps: float
     values: np.ndarray  # (F, C)
-    renamed: tuple[str, ...]  # names that stood there twice
+    renamed: tuple[str, ...]  # new names of joints whose name another joint had before
 
 
 def parse(path: str | Path) -> Bvh:
-    """The file without any interpretation. Raises FileNotFoundError, or ValueError naming the file and the line."""
+    """Read a file without any interpretation. Raises FileNotFoundError, or ValueError naming file and line."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist")
@@ -53,7 +55,7 @@ def parse(path: str | Path) -> Bvh:
     def fail(line: int, message: str) -> NoReturn:
         raise ValueError(f"{path}, line {line}: {message}")
 
-    # a name in an old encoding keeps its bytes as \xfc; line by line, for a hostile file may hold nothing but words
+    # A name in an old encoding keeps its bytes as \xfc. Line by line, because a hostile file may be words without end.
     with open(path, encoding="utf-8-sig", errors="backslashreplace") as file:
         rows = _rows(file, fail)
         number, words = next(rows, (1, ["nothing"]))
@@ -68,14 +70,24 @@ def parse(path: str | Path) -> Bvh:
                 fail(number, f"more than {MAX_WORDS} words before MOTION")
         else:
             fail(number, "no line MOTION: the file was cut short, or is no BVH file")
-        names, parents, offsets, channels, ends, renamed = _hierarchy(tokens, number, fail)
-        labels = [f"{name} {channel}" for name, own in zip(names, channels, strict=True) for channel in own]
+        tree = _Tree(tokens, fail)
+        tree.read(number)
+        labels = [f"{name} {channel}" for name, own in zip(tree.names, tree.channels, strict=True) for channel in own]
         fps, values = _motion(rows, number, labels, fail)
-        return Bvh(names, parents, offsets, channels, ends, fps, values, renamed)
+    return Bvh(
+        tuple(tree.names),
+        tuple(tree.parents),
+        np.array(tree.offsets),
+        tuple(tree.channels),
+        tuple(tree.ends),
+        fps,
+        values,
+        tuple(tree.renamed),
+    )
 
 
 def _rows(file: TextIO, fail: Fail) -> Iterator[tuple[int, list[str]]]:
-    """Line number and words of every line that has any."""
+    """Line number and words of every line that has words."""
     number = 0
     while line := file.readline(MAX_LINE + 1):
         number += 1
@@ -93,75 +105,100 @@ def _words(line: str) -> list[str]:
     return line.replace("{", " { ").replace("}", " } ").split()
 
 
-def _hierarchy(tokens: list[tuple[str, int]], last_line: int, fail: Fail) -> tuple:
-    """The tree: names, parents, offsets (J, 3), channels, which are End Sites, names that stood there twice."""
-    names, parents, offsets, channels, ends, renamed = [], [], [], [], [], []
-    stack = []
-    i = 0
+class _Tree:
+    """The tree of a file, filled word by word. J joints, End Sites among them; a parent comes before its children."""
 
-    def take(count: int, what: str, line: int) -> list[str]:
-        nonlocal i
-        words = [word for word, _ in tokens[i : i + count]]
-        i += count
+    def __init__(self, tokens: list[tuple[str, int]], fail: Fail) -> None:
+        self.tokens, self.fail = tokens, fail  # a token is a word and its line
+        self.next = 0  # token
+        self.stack: list[int] = []  # joints that are open
+        self.names: list[str] = []
+        self.parents: list[int] = []
+        self.offsets: list[list[float] | None] = []
+        self.channels: list[tuple[str, ...]] = []
+        self.ends: list[bool] = []  # whether it is an End Site
+        self.renamed: list[str] = []
+
+    def read(self, last_line: int) -> None:
+        while self.next < len(self.tokens):
+            word, line = self.tokens[self.next]
+            self.next += 1
+            key = word.upper()
+            if key in ("ROOT", "JOINT", "END"):
+                self.open_joint(key, line)
+            elif key == "}" and self.stack:
+                self.close_joint(line)
+            elif key == "OFFSET" and self.stack:
+                words = self.take(3, key, line)
+                labels = [f"OFFSET {axis}" for axis in "XYZ"]
+                self.offsets[self.stack[-1]] = _numbers(words, labels, line, self.fail)
+            elif key == "CHANNELS" and self.stack and not self.ends[self.stack[-1]]:
+                self.channels[self.stack[-1]] = self.read_channels(key, line)
+            else:
+                self.fail(line, f"expected ROOT, JOINT, End Site, OFFSET, CHANNELS or }}, found {word[:60]!r}")
+        if self.stack:
+            self.fail(last_line, f"MOTION begins, but joint {self.names[self.stack[-1]]} is not closed")
+        if not self.names:
+            self.fail(last_line, "there is no ROOT")
+
+    def take(self, count: int, what: str, line: int) -> list[str]:
+        words = [word for word, _ in self.tokens[self.next : self.next + count]]
+        self.next += count
         if len(words) < count:
-            fail(line, f"{what}: expected {count} words, the file ends")
+            self.fail(line, f"{what}: expected {count} words, the file ends")
         return words
 
-    while i < len(tokens):
-        (word, line), key = tokens[i], tokens[i][0].upper()
-        i += 1
-        if key in ("ROOT", "JOINT", "END"):
-            name = []
-            while i < len(tokens) and tokens[i][0] != "{" and tokens[i][1] == line:
-                name += take(1, key, line)
-            if take(1, f"{{ after {key}", line) != ["{"] or not name:
-                fail(line, f"expected {key} NAME and then {{")
-            if not "".join(name).isprintable() or len(" ".join(name)) > MAX_NAME:
-                fail(line, f"a joint name that is too long or unprintable: {' '.join(name)[:60]!r}")
-            if (key == "ROOT") != (not stack) or (stack and ends[stack[-1]]):
-                fail(line, f"{key} {' '.join(name)[:60]} cannot stand here: a ROOT holds JOINTs and End Sites")
-            if len(names) == MAX_JOINTS:
-                fail(line, f"more than {MAX_JOINTS} joints")
-            full = f"{names[stack[-1]]}_end" if key == "END" else " ".join(name)
-            if full in names:
-                full = next(f"{full}#{n}" for n in range(2, MAX_JOINTS + 2) if f"{full}#{n}" not in names)
-                renamed.append(full)
-            parents.append(stack[-1] if stack else -1)
-            stack.append(len(names))
-            names.append(full)
-            offsets.append(None)
-            channels.append(())
-            ends.append(key == "END")
-        elif key == "}" and stack:
-            if offsets[stack[-1]] is None:
-                fail(line, f"joint {names[stack[-1]]} has no OFFSET")
-            stack.pop()
-        elif key == "OFFSET" and stack:
-            offsets[stack[-1]] = _numbers(take(3, key, line), [f"OFFSET {axis}" for axis in "XYZ"], line, fail)
-        elif key == "CHANNELS" and stack and not ends[stack[-1]]:
-            (count,) = take(1, key, line)
-            if not re.fullmatch("[0-9]{1,2}", count) or int(count) > MAX_CHANNELS:
-                fail(line, f"CHANNELS needs a count up to {MAX_CHANNELS}, got {count[:60]!r}")
-            own = take(int(count), key, line)
-            wrong = next((channel for channel in own if not _CHANNEL.fullmatch(channel)), None)
-            if wrong is not None:
-                fail(line, f"expected {count} channels such as Xposition or Zrotation, found {wrong[:60]!r}")
-            own = tuple(channel[0].upper() + channel[1:].lower() for channel in own)
-            positions = [channel for channel in own if channel.endswith("position")]
-            if len(set(positions)) < len(positions):
-                fail(line, f"a position channel stands twice in {' '.join(own)}")
-            channels[stack[-1]] = own
-        else:
-            fail(line, f"expected ROOT, JOINT, End Site, OFFSET, CHANNELS or }}, found {word[:60]!r}")
-    if stack or not names:
-        fail(last_line, f"MOTION begins, but joint {names[stack[-1]]} is not closed" if stack else "there is no ROOT")
-    return tuple(names), tuple(parents), np.array(offsets), tuple(channels), tuple(ends), tuple(renamed)
+    def open_joint(self, key: str, line: int) -> None:
+        # a name may have spaces: it is the rest of the line
+        words = []
+        while self.next < len(self.tokens) and self.tokens[self.next][0] != "{" and self.tokens[self.next][1] == line:
+            words += self.take(1, key, line)
+        name = " ".join(words)
+        if self.take(1, f"{{ after {key}", line) != ["{"] or not words:
+            self.fail(line, f"expected {key} NAME and then {{")
+        if not "".join(words).isprintable() or len(name) > MAX_NAME:
+            self.fail(line, f"a joint name that is too long or unprintable: {name[:60]!r}")
+        if (key == "ROOT") != (not self.stack) or (self.stack and self.ends[self.stack[-1]]):
+            self.fail(line, f"{key} {name[:60]} cannot stand here: a ROOT holds JOINTs and End Sites")
+        if len(self.names) == MAX_JOINTS:
+            self.fail(line, f"more than {MAX_JOINTS} joints")
+        if key == "END":
+            name = f"{self.names[self.stack[-1]]}_end"
+        if name in self.names:
+            name = next(f"{name}#{n}" for n in range(2, MAX_JOINTS + 2) if f"{name}#{n}" not in self.names)
+            self.renamed.append(name)
+        self.parents.append(self.stack[-1] if self.stack else -1)
+        self.stack.append(len(self.names))
+        self.names.append(name)
+        self.offsets.append(None)
+        self.channels.append(())
+        self.ends.append(key == "END")
+
+    def close_joint(self, line: int) -> None:
+        joint = self.stack.pop()
+        if self.offsets[joint] is None:
+            self.fail(line, f"joint {self.names[joint]} has no OFFSET")
+
+    def read_channels(self, key: str, line: int) -> tuple[str, ...]:
+        (count,) = self.take(1, key, line)
+        if not re.fullmatch("[0-9]{1,2}", count) or int(count) > MAX_CHANNELS:
+            self.fail(line, f"CHANNELS needs a count up to {MAX_CHANNELS}, got {count[:60]!r}")
+        words = self.take(int(count), key, line)
+        wrong = next((channel for channel in words if not _CHANNEL.fullmatch(channel)), None)
+        if wrong is not None:
+            self.fail(line, f"expected {count} channels such as Xposition or Zrotation, found {wrong[:60]!r}")
+        own = tuple(channel[0].upper() + channel[1:].lower() for channel in words)
+        positions = [channel for channel in own if channel.endswith("position")]
+        if len(set(positions)) < len(positions):
+            self.fail(line, f"a position channel stands twice in {' '.join(own)}")
+        return own
 
 
 def _motion(
     rows: Iterator[tuple[int, list[str]]], line: int, labels: list[str], fail: Fail
 ) -> tuple[float, np.ndarray]:
-    """Frames per second and the values (F, C) of the channels in `labels`."""
+    """Frames per second, and the values (F, C) of the channels in `labels`."""
+    # 1) Frames and Frame Time, in either order.
     head = {}
     for number, words in islice(rows, 2):
         match = re.fullmatch(r"(frames|frame time)\s*:\s*(\S+)", " ".join(words), re.IGNORECASE)
@@ -178,7 +215,9 @@ def _motion(
     (seconds,) = _numbers([step], ["Frame Time"], step_line, fail)
     if not 1e-4 <= seconds <= 1:
         fail(step_line, f"Frame Time must be 0.0001 to 1 second, got {step[:60]}")
-    values, F = array("d"), 0
+    # 2) One row per frame.
+    values = array("d")
+    F = 0
     number = max(count_line, step_line)
     for number, words in rows:
         if F == int(count):
@@ -193,12 +232,13 @@ def _motion(
 
 
 def _numbers(words: Sequence[str], labels: Sequence[str], line: int, fail: Fail) -> list[float]:
+    """The numbers of some words; `labels` name them for errors. The fast way first, since a file has millions."""
     try:
         numbers = [float(word) for word in words]
         if max(map(abs, numbers)) < LIMIT and not math.isnan(sum(numbers)):
             return numbers
     except ValueError:
-        numbers = []  # found again below, with its place
+        numbers = []  # the loop below finds the word and names it
     for word, label in zip(words, labels, strict=True):
         try:
             wrong = not abs(float(word)) < LIMIT  # true for NaN
@@ -210,7 +250,7 @@ def _numbers(words: Sequence[str], labels: Sequence[str], line: int, fail: Fail)
 
 
 def _rate(seconds: float, text: str) -> float:
-    """Frames per second: the whole number that the printed digits allow, since 0.0333 s means 30 and not 30.03."""
+    """Frames per second: a whole number if the printed digits allow it, since 0.0333 s means 30 and not 30.03."""
     nearest = round(1 / seconds)
     digit = float(Decimal(text).as_tuple().exponent)  # of the last printed place
     close = abs(1 / nearest - seconds) <= min(10.0**digit, 0.005 * seconds)

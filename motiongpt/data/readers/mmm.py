@@ -1,6 +1,6 @@
-"""The Master Motor Map (MMM) body: its tree, segment lengths and forward kinematics, to KIT's 21 joints.
+"""The Master Motor Map (MMM) body: its tree, segment lengths, and forward kinematics to KIT's 21 joints.
 
-Facts, as the model file of the KIT Motion-Language Dataset (`mmm.xml`, Simox format) has them:
+Facts from the model file of the KIT Motion-Language Dataset (`mmm.xml`, Simox format):
 
     frame     right-handed, x to the body's right, y to the front, z up; all angles zero: upright, arms hanging
     a joint   fixed offset from the parent, then the turns in the order x, z, y (towards the child), each about its
@@ -11,18 +11,19 @@ Facts, as the model file of the KIT Motion-Language Dataset (`mmm.xml`, Simox fo
               LSy > 0 and RSy < 0 lift the arm sideways
     lengths   in thousandths of the body height, after Winter ("Biomechanics and Motor Control of Human Movement")
 
-Where the file leaves doubt: the lengths stand in it twice, as fixed offset and as range of a sliding joint. Both are
-the same for limbs, but not for BP (80, 40), BT (120, 60), BLN (44, 22) and LS, RS (110, 23). The ranges are taken here:
-only they put the shoulders at 0.818, the chin at 0.870 and the crown at 1.000 of the height, as Winter has it; the
-offsets would make a body of 1.122. The order x, z, y is that of the file's nodes; in a recorded walk every other order
-lets planted feet slide more. The offset of the two `Mrot` joints is not mirrored in the file (x = +0.6 on both sides,
-a millimetre in an adult); it is kept. Clavicles (`LSCx` ...) are part of the model but not of KIT's files: they turn
-only where a file lists them.
+What the file leaves open, and what is done here:
 
-Where it faces: the feet of the model point to y, the front, and so do bent knees. In the recorded walk that comes with
-the language2pose code (00001) the body goes there too, 0.36 m/s along its facing. Files in which a walk "forward" has
-the root going to -y at a yaw of zero are of somebody who took -y for the front; they are read as they stand, as walks
-backwards.
+- A length is in it twice, as a fixed offset and as the range of a sliding joint. Both agree for limbs, but not for BP
+  (80, 40), BT (120, 60), BLN (44, 22) and LS, RS (110, 23). The ranges are taken: only they put the shoulders at 0.818,
+  the chin at 0.870 and the crown at 1.000 of the height, as Winter has it. The offsets would make a body of 1.122.
+- The order x, z, y is that of the file's nodes. In a recorded walk every other order lets planted feet slide more.
+- The offset of the two `Mrot` joints is not mirrored in the file (x = +0.6 on both sides, a millimetre in an adult). It
+  is kept.
+- Clavicles (`LSCx` ...) are part of the model but not of KIT's files. They turn only if a file lists them.
+
+Which way it faces: the feet of the model point to y, the front, and so do bent knees. In the recorded walk that comes
+with the language2pose code (00001) the body moves that way, too, at 0.36 m/s. If the root of a walk "forward" moves to
+-y at a yaw of zero, the file's author took -y for the front. Such files are read as they are, as walks backwards.
 """
 
 import math
@@ -32,7 +33,7 @@ import numpy as np
 
 from motiongpt.body.skeletons import KIT
 
-# name, parent, offset in thousandths of the height, axes in the order of the turns
+# name, parent, offset in thousandths of the height, axes of the turns in their order
 _TRUNK = (
     ("root", None, (0.0, 0.0, 0.0), ""),  # between the hips; its pose is the file's RootPosition and RootRotation
     ("BP", "root", (0.0, 0.0, 40.0), "xzy"),
@@ -44,7 +45,7 @@ _TRUNK = (
 
 
 def _limbs(side: str, x: float) -> tuple:
-    """Arm and leg of a side; x is its direction: -1 left, +1 right."""
+    """Arm and leg of a side; x is the direction of that side: -1 left, +1 right."""
     limbs = (
         ("SC", "collar", (x * 87.0, 0.0, 0.0), "xzy"),
         ("S", f"{side}SC", (x * 23.0, 0.0, 0.0), "xzy"),
@@ -69,11 +70,11 @@ def _joint_name(node: str, axis: str) -> str:
 
 
 JOINTS = tuple(_joint_name(node, axis) for node, _, _, axes in NODES for axis in axes)
-"""All joint names that turn this body, as JointOrder spells them; the clavicles' too."""
+"""All joint names that turn this body, in the spelling of JointOrder, with the clavicles'."""
 
 
 def _turn(matrix: np.ndarray, axis: str, angle: np.ndarray | float) -> np.ndarray:
-    """Rotation matrices (F, 3, 3) times the turn about one axis by angle (F,): two columns are mixed."""
+    """Rotation matrices (F, 3, 3) times a turn about one axis by an angle (F,). It mixes two columns."""
     a, b = _COLUMNS[axis]
     cos, sin = np.cos(angle)[..., None], np.sin(angle)[..., None]
     turned = matrix.copy()
@@ -85,16 +86,16 @@ def _turn(matrix: np.ndarray, axis: str, angle: np.ndarray | float) -> np.ndarra
 def forward_kinematics(
     root: np.ndarray, rotation: np.ndarray, angles: Mapping[str, np.ndarray], height: float
 ) -> np.ndarray:
-    """Joints (F, 21, 3) in metres, names and order of `skeletons.KIT`, y up.
+    """Joints (F, 21, 3) in metres, y up, with the names and order of `skeletons.KIT`.
 
     Args:
-        root: (F, 3) position of the root in metres, MMM's axes (z up).
+        root: (F, 3) position of the root in metres, in MMM's axes (z up).
         rotation: (F, 3, 3) of the root, in MMM's axes.
         angles: radians (F,) by joint name ("LKx_joint"); a joint that is not there stays at zero.
         height: of the body, in metres.
 
-    Out, a body without root rotation faces +z with its left at +x: (x, y, z) becomes (-x, z, y), a rotation, so the
-    joints are not mirrored. (The KIT-ML features are; see `skeletons`.)
+    (x, y, z) becomes (-x, z, y), a rotation, so the joints are not mirrored (the KIT-ML features are, see `skeletons`).
+    A body without root rotation then faces +z, with its left at +x.
     """
     positions, matrices = {"root": root}, {"root": rotation}
     for node, parent, offset, axes in NODES[1:]:

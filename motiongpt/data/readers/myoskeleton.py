@@ -1,39 +1,38 @@
 """MyoSkeleton H5: `motion` (or `poses`), `text` (or `captions`) and `lengths` in one file per split, many clips each.
 
 `motion` is (n, F, 3 J) joint-major or (n, F, J, 3), padded after `lengths`. The trajectory is kept: nothing is centred.
-Joint names and parents come from a skeleton JSON, else from the file's attributes (`joint_names`, `parents`), else
-from the width: 84 columns are taken for the built-in `skeletons.MYOSKELETON`, 78 for `skeletons.MYOSKELETON_26`, the
-key joints of the public MyoSkeleton code; both assumptions are noted on every clip. Unit and up axis come from the
-caller, else from the attributes (`unit`, `up`, or words in `layout`), else from the size and posture of the body
-(noted as guessed).
+
+Joint names and parents come from a skeleton JSON, else from the file's attributes (`joint_names`, `parents`), else from
+the width: 84 columns are taken for `skeletons.MYOSKELETON`, 78 for `skeletons.MYOSKELETON_26`, the key joints of the
+public MyoSkeleton code. Unit and up axis come from the caller, else from the attributes (`unit`, `up`, or words in
+`layout`), else from the size and posture of the body. What is assumed or guessed is noted on every clip.
 """
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from motiongpt.body.skeletons import MYOSKELETON, MYOSKELETON_26, Skeleton
 from motiongpt.data.raw import RawClip, z_up_to_y_up
+from motiongpt.data.readers.h5_files import h5_dataset, open_h5
+from motiongpt.data.units import UNITS
 
 BUILT_IN = (MYOSKELETON, MYOSKELETON_26)
-METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001, "inch": 0.0254}
 _UNIT_WORDS = {
     "m": "m", "metre": "m", "metres": "m", "meter": "m", "meters": "m", "cm": "cm", "centimetres": "cm",
     "centimeters": "cm", "mm": "mm", "millimetres": "mm", "millimeters": "mm", "inch": "inch", "inches": "inch",
 }  # fmt: skip
 DEFAULT_FPS = 20.0
 PLACEHOLDER = "a person moves"
-MAX_EXPANSION = 2000  # deflate packs 1,032 : 1 at best, and chunks of zeros may be left out
-_SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
-           "test": "test", "testing": "test"}  # fmt: skip
+_SPLITS = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+"""Word of a file's name -> split."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +43,18 @@ class Schema:
     frames: int  # F, the padded length
     names: tuple[str, ...]
     parents: tuple[int, ...] | None
-    limits: dict  # of a skeleton JSON: bone lengths, joint angle ranges; kept as they are
+    limits: dict  # of a skeleton JSON: bone lengths and ranges of joint angles, kept as they are
     fps: float
     unit: str
     up: str
     split: str | None
-    captions: str | None  # the dataset's name
+    captions: str | None  # name of their data set
     has_lengths: bool
     notes: tuple[str, ...]
 
 
 def find(folder: Path | str) -> list[Path]:
-    """Every .h5 and .hdf5 file under a folder, or the file itself. FileNotFoundError where there is none."""
+    """Every .h5 and .hdf5 file under a folder, or the file itself. Raises FileNotFoundError if there is none."""
     folder = Path(folder)
     if folder.is_file():
         return [folder]
@@ -66,8 +65,11 @@ def find(folder: Path | str) -> list[Path]:
 
 
 def read_skeleton(path: Path | str) -> tuple[tuple[str, ...], tuple[int, ...] | None, dict]:
-    """Joint names, parents and `limits` of a skeleton JSON: a whole one (`Skeleton.to_json`), or just `joints`, and
-    `parents` as indices or names (-1 or null for the root). Raises ValueError or FileNotFoundError naming the file."""
+    """Joint names, parents and `limits` of a skeleton JSON.
+
+    It is a whole one (`Skeleton.to_json`), or just `joints`, and `parents` as indices or names (-1 or null for the
+    root). Raises FileNotFoundError, or ValueError naming the file.
+    """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no skeleton file {path}")
@@ -96,12 +98,18 @@ def read_all(
 ) -> Iterator[tuple[str, RawClip]]:
     """(id, clip) one after the other, read in slices: memory does not grow with the file.
 
-    `fps` counts where the file has none. `unit` (m, cm, mm, inch) and `up` (y, z) override what the file says. A bad
-    clip (NaN, impossible length, empty text) raises ValueError naming it, or goes to `on_bad(id, message)` and the
-    rest is read. Raises ValueError naming file, key, expected and found; FileNotFoundError.
+    Args:
+        fps: counts if the file has none.
+        skeleton: JSON file with names and parents of the joints.
+        unit, up: m, cm, mm or inch, and y or z; they go before what the file says.
+        allow_no_text: give clips of a file without text a placeholder caption.
+        on_bad: gets (id, message) of a clip that cannot be used (NaN, impossible length, empty text), and the rest is
+            read; without it such a clip raises ValueError naming it.
+
+    Raises FileNotFoundError, or ValueError naming file and key with what was expected and found.
     """
     path = Path(path)
-    with _open(path) as file:
+    with open_h5(path) as file:
         schema = _schema(file, path, fps, skeleton, unit, up, allow_no_text)
         ids = _ids(file, path.stem, schema.clips)
         for i in range(schema.clips):
@@ -117,17 +125,17 @@ def read_all(
 
 
 def read_schema(path: Path | str, **options) -> Schema:
-    """What holds for every clip; options and errors as of `read_all`."""
+    """What holds for every clip; options and errors are those of `read_all`."""
     options = {"fps": None, "skeleton": None, "unit": None, "up": None, "allow_no_text": False} | options
-    with _open(Path(path)) as file:
+    with open_h5(Path(path)) as file:
         return _schema(file, Path(path), **options)
 
 
 def built_in_skeleton(path: Path) -> str | None:
-    """The built-in skeleton of the joints of a file, or of a folder's first; None for others, and for no such file."""
+    """The built-in skeleton with the joints of a file, or of a folder's first; None for others and for no such file."""
     try:
-        with _open(find(path)[0]) as file:
-            motion = _motion(file, path)
+        with open_h5(find(path)[0]) as file:
+            motion = _motion(file)
             names, *_ = _names(file, motion.shape[2] if motion.ndim == 4 else motion.shape[2] / 3, None, [])
             return next((known.name for known in BUILT_IN if known.joints == names), None)
     except (OSError, RuntimeError, TypeError, KeyError, ValueError):
@@ -135,10 +143,11 @@ def built_in_skeleton(path: Path) -> str | None:
 
 
 def explain(path: Path | str, **options) -> list[str]:
-    """Lines for people: keys, shapes, joints, what is assumed. A broken file is explained, too."""
-    path, lines = Path(path), []
+    """Lines for people: keys, shapes, joints, what is assumed, or what is wrong with the file."""
+    path = Path(path)
+    lines: list[str] = []
     try:
-        with _open(path) as file:
+        with open_h5(path) as file:
             lines += [f"{path}: H5 with {len(file)} keys"]
             for key in file:
                 item = file.get(key)
@@ -156,102 +165,57 @@ def explain(path: Path | str, **options) -> list[str]:
     return lines
 
 
-# Inside.
-
-_PROBE = """
-import sys, h5py
-with h5py.File(sys.argv[1], "r") as file:
-    for name, item in [("", file), *file.items()]:
-        dict(item.attrs)
-        if name in sys.argv[3:] and item.size * item.dtype.itemsize <= int(sys.argv[2]) * (
-            item.id.get_storage_size() + 1000
-        ):
-            for i in range(len(item)):
-                item[i]
-"""
-
-
-@lru_cache
-def _probe(path: Path, size: int, _changed: int) -> None:
-    """Read the file once in a process of its own: on a damaged file the H5 library may crash or never come back,
-    and would take this process along. Other errors are left for the reading proper, which names the place."""
-    keys = ("motion", "poses", "text", "captions", "lengths", "ids")
-    command = [sys.executable, "-c", _PROBE, str(path), str(MAX_EXPANSION), *keys]
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=4 + size / 1e6)  # reads 20 MB a second and more
-    except subprocess.TimeoutExpired as error:
-        raise ValueError(f"{path} is damaged (the H5 library hangs on it)") from error
-    if done.returncode not in (0, 1):  # 1: a Python error
-        raise ValueError(f"{path} is damaged (the H5 library crashes on it, code {done.returncode})")
-
-
-@contextmanager
-def _open(path: Path):
-    import h5py
-
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist")
-    _probe(path, path.stat().st_size, path.stat().st_mtime_ns)
-    try:
-        file = h5py.File(path, "r")
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged or no H5 file ({' '.join(str(error).split())[:150]})") from error
-    try:
-        yield file
-    finally:
-        file.close()
+# 1) What holds for every clip.
 
 
 def _schema(file, path: Path, fps, skeleton, unit, up, allow_no_text) -> Schema:
     try:
-        motion, notes = _motion(file, path), []
+        notes: list[str] = []
+        motion = _motion(file)
         joints = motion.shape[2] if motion.ndim == 4 else motion.shape[2] / 3
         names, parents, limits = _names(file, joints, skeleton, notes)
         if len(names) != joints:
             raise ValueError(f"motion has {joints:g} joints a frame, the names are {len(names)}")
         fps = _fps(file, fps, notes)
+        # captions and lengths: one per clip, and either may be absent
         captions = next((key for key in ("text", "captions") if key in file), None)
         if captions is None and not allow_no_text:
             raise ValueError("no key text or captions; with --allow-no-text every clip gets a placeholder")
         if captions is None:
             notes.append(f"no text: placeholder {PLACEHOLDER!r}")
-        elif len(_dataset(file, captions)) != motion.shape[0]:
+        elif len(h5_dataset(file, captions)) != motion.shape[0]:
             raise ValueError(f"{captions} has {len(file[captions])} entries for {motion.shape[0]} clips")
         if "lengths" not in file:
             notes.append("no lengths: each clip ends before its trailing all-zero frames")
-        elif _dataset(file, "lengths").shape[0] != motion.shape[0] or file["lengths"].dtype.kind not in "iuf":
+        elif h5_dataset(file, "lengths").shape[0] != motion.shape[0] or file["lengths"].dtype.kind not in "iuf":
             raise ValueError(f"lengths must be {motion.shape[0]} numbers, got {file['lengths'].shape}")
         unit, up = _space(file, motion, names, unit, up, notes)
         words = re.split(r"[^a-z]+", path.stem.lower())
         split = next((_SPLITS[word] for word in words if word in _SPLITS), None)
     except (OSError, RuntimeError, TypeError, KeyError, ValueError, OverflowError) as error:
         raise ValueError(f"{path}: {' '.join(str(error).split())[:300]}") from error
-    frames, has_lengths = motion.shape[1], "lengths" in file
     return Schema(
-        motion.shape[0], frames, names, parents, limits, fps, unit, up, split, captions, has_lengths, tuple(notes)
+        clips=motion.shape[0],
+        frames=motion.shape[1],
+        names=names,
+        parents=parents,
+        limits=limits,
+        fps=fps,
+        unit=unit,
+        up=up,
+        split=split,
+        captions=captions,
+        has_lengths="lengths" in file,
+        notes=tuple(notes),
     )
 
 
-def _dataset(file, key: str):
-    """A data set of the file itself: no link into another file, nothing larger than its bytes can say."""
-    import h5py
-
-    item = file.get(key)
-    if not isinstance(item, h5py.Dataset) or isinstance(file.get(key, getlink=True), h5py.ExternalLink):
-        raise ValueError(f"{key} is no data set of this file")
-    if item.external or item.is_virtual or item.shape is None or not item.shape:
-        raise ValueError(f"{key} has its numbers in another file, or none")
-    size, stored = item.size * max(item.dtype.itemsize, 1), item.id.get_storage_size()
-    if size > MAX_EXPANSION * (stored + 1000):
-        raise ValueError(f"{key} claims {item.shape} in {stored} stored bytes")
-    return item
-
-
-def _motion(file, path: Path):
+def _motion(file):
+    """The data set of the joints, checked for its shape."""
     key = next((key for key in ("motion", "poses") if key in file), None)
     if key is None:
         raise ValueError(f"no key motion or poses; it has {', '.join(list(file)[:10]) or 'none'}")
-    motion = _dataset(file, key)
+    motion = h5_dataset(file, key)
     shape = motion.shape
     fits = (motion.ndim == 3 and shape[2] % 3 == 0) or (motion.ndim == 4 and shape[3] == 3)
     if not fits or not all(shape) or motion.dtype.kind not in "fiu":
@@ -260,23 +224,23 @@ def _motion(file, path: Path):
 
 
 def _attribute(file, *keys):
-    """The first of these attributes on the file or its motion; bytes as text, arrays as lists."""
+    """The first of these attributes of the file or its motion; bytes become text, arrays become lists."""
     for holder in (file, file.get("motion"), file.get("poses")):
         for key in keys:
             if holder is not None and key in holder.attrs:
                 value = holder.attrs[key]
                 value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
                 value = value[0] if isinstance(value, list) and len(value) == 1 else value
-                return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+                return _text(value) if isinstance(value, bytes) else value
     return None
 
 
 def _listed(value):
-    """A list attribute may be an array, JSON text or words between commas."""
+    """A list attribute, which may be an array, JSON text or words between commas."""
     if isinstance(value, str):
         value = json.loads(value) if value.lstrip().startswith("[") else [word.strip() for word in value.split(",")]
     if isinstance(value, list | tuple):
-        return [word.decode("utf-8", "replace") if isinstance(word, bytes) else word for word in value]
+        return [_text(word) if isinstance(word, bytes) else word for word in value]
     return value
 
 
@@ -288,6 +252,7 @@ def _check_names(names) -> tuple[str, ...]:
 
 
 def _check_parents(parents, names: tuple[str, ...]) -> tuple[int, ...] | None:
+    """Parents as indices, -1 for the root."""
     if parents is None:
         return None
     if not isinstance(parents, list | tuple) or len(parents) != len(names):
@@ -298,19 +263,21 @@ def _check_parents(parents, names: tuple[str, ...]) -> tuple[int, ...] | None:
     return tuple(numbers)
 
 
-def _names(file, joints: float, skeleton, notes: list[str]):
+def _names(file, joints: float, skeleton, notes: list[str]) -> tuple[tuple[str, ...], tuple[int, ...] | None, dict]:
+    """Names, parents and limits: of the skeleton JSON, else the file's, else a built-in skeleton's of this width."""
     if skeleton is not None:
         return read_skeleton(skeleton)
     names = _listed(_attribute(file, "joint_names", "joints", "names"))
     if names is not None:
         names = _check_names(names)
         parents = _check_parents(_listed(_attribute(file, "parents", "joint_parents")), names)
-        known = next((known for known in BUILT_IN if known.joints == names), None)
+        known = next((skeleton for skeleton in BUILT_IN if skeleton.joints == names), None)
         if parents is None and known:
             notes.append(f"no parents in the file: those of the built-in {known.name} (same joint names)")
             parents = known.parents
         return names, parents, {}
-    if known := next((known for known in BUILT_IN if known.num_joints == joints), None):
+    known = next((skeleton for skeleton in BUILT_IN if skeleton.num_joints == joints), None)
+    if known:
         notes.append(f"no joint names in the file: the built-in {known.name} is assumed")
         return known.joints, known.parents, {}
     raise ValueError(f"{joints:g} joints without names; give a skeleton JSON with joints and parents")
@@ -322,7 +289,11 @@ def _fps(file, fps, notes: list[str]) -> float:
         notes.append(f"no fps in the file: {DEFAULT_FPS:g} assumed")
     elif stored is not None and fps is not None and float(stored) != float(fps):
         notes.append(f"the file says {float(stored):g} fps: the {float(fps):g} given are ignored")
-    value = float(stored if stored is not None else fps if fps is not None else DEFAULT_FPS)
+    value = DEFAULT_FPS
+    if stored is not None:
+        value = float(stored)
+    elif fps is not None:
+        value = float(fps)
     if not 0 < value <= 1000:
         raise ValueError(f"fps must be above 0 and at most 1000, got {value:g}")
     return value
@@ -330,19 +301,24 @@ def _fps(file, fps, notes: list[str]) -> float:
 
 def _space(file, motion, names, unit, up, notes: list[str]) -> tuple[str, str]:
     """Unit and up axis: given, else said by the file, else guessed from the first frames of up to 16 clips."""
+    # 1) What the file says: an attribute, else words of its layout such as "J x 3, metres, z up".
     layout = str(_attribute(file, "layout", "description") or "").lower()
     said_unit = [_UNIT_WORDS[word] for word in re.findall(r"[a-z]+", layout) if len(word) > 1 and word in _UNIT_WORDS]
     said_unit = _attribute(file, "unit", "units") or (said_unit[0] if said_unit else None)
     said_up = re.findall(r"\b([xyz])[ -]?(?:axis )?(?:is )?up\b", layout)
     said_up = _attribute(file, "up", "up_axis") or (said_up[0] if said_up else None)
-    up, unit = up or said_up, unit or said_unit
+    up = up or said_up
+    unit = unit or said_unit
     unit = _UNIT_WORDS.get(str(unit).lower(), unit)
+
+    # 2) What the bodies look like: a person is about as tall as a person, and taller than wide.
     first = motion[: min(16, motion.shape[0]), 0].reshape(-1, len(names), 3).astype(np.float64)
     first = first[np.isfinite(first).all((1, 2)) & (np.abs(first).max((1, 2)) > 0)]
     extent = np.median(np.ptp(first, axis=1), axis=0) if len(first) else np.ones(3)
     if unit is None:
         size = extent.max()
-        unit = next((u for u, metres in METRES.items() if u != "inch" and 0.5 <= size * metres < 5), None)
+        # inches are never guessed: a body of 67 inches could be a child of 67 cm
+        unit = next((u for u, metres in UNITS.items() if u != "inch" and 0.5 <= size * metres < 5), None)
         if unit is None:
             raise ValueError(f"bodies of size {size:.3g} are no metres, centimetres or millimetres; give unit")
         notes.append(f"unit: {unit} (guessed: the bodies measure {size:.3g})")
@@ -350,41 +326,48 @@ def _space(file, motion, names, unit, up, notes: list[str]) -> tuple[str, str]:
         up = "z" if extent[2] > 1.2 * max(extent[0], extent[1]) else "y"
         notes.append(f"up axis: {up} (guessed: the bodies measure {', '.join(f'{e:.3g}' for e in extent)})")
     up = str(up).lower().lstrip("+")
-    if unit not in METRES or up not in ("y", "z"):
-        raise ValueError(f"unit must be one of {', '.join(METRES)} and up y or z, got {unit!r} and {up!r}")
+    if unit not in UNITS or up not in ("y", "z"):
+        raise ValueError(f"unit must be one of {', '.join(UNITS)} and up y or z, got {unit!r} and {up!r}")
     return unit, up
 
 
 def _ids(file, stem: str, clips: int) -> list[str]:
-    """The file's own `ids` where they are unique and may name a file, else STEM_00000."""
-    if "ids" in file and _dataset(file, "ids").shape == (clips,):
-        ids = [
-            value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in file["ids"][()]
-        ]
+    """The file's own `ids` if they are unique and can name a file, else STEM_00000."""
+    if "ids" in file and h5_dataset(file, "ids").shape == (clips,):
+        ids = [_text(value) for value in file["ids"][()]]
         if len(set(ids)) == clips and all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) for name in ids):
             return ids
     return [f"{stem}_{i:05d}" for i in range(clips)]
 
 
+# 2) One clip.
+
+
 def _clip(file, i: int, schema: Schema) -> RawClip:
+    """Clip i. Raises ValueError that says what is wrong with it."""
     motion = file["motion"] if "motion" in file else file["poses"]
     length = float(np.ravel(file["lengths"][i])[0]) if schema.has_lengths else schema.frames
     if not (length == int(length) and 1 <= length <= schema.frames):
         raise ValueError(f"length {length:g} is not between 1 and the {schema.frames} frames there are")
     joints = motion[i, : int(length)].reshape(int(length), len(schema.names), 3).astype(np.float32)
-    if not schema.has_lengths:
+    if not schema.has_lengths:  # padding is zero, and a body never is
         filled = np.flatnonzero(np.abs(joints).max((1, 2)) != 0)
         joints = joints[: filled[-1] + 1 if len(filled) else 0]
     bad = np.argwhere(~np.isfinite(joints).all(2))
-    if len(joints) == 0 or len(bad):
-        place = f"frame {bad[0][0]}, joint {schema.names[bad[0][1]]}: NaN or infinite" if len(bad) else "all zero"
-        raise ValueError(place)
-    joints = joints * np.float32(METRES[schema.unit])
+    if len(bad):
+        frame, joint = bad[0]
+        raise ValueError(f"frame {frame}, joint {schema.names[joint]}: NaN or infinite")
+    if len(joints) == 0:
+        raise ValueError("all zero")
+    joints = joints * np.float32(UNITS[schema.unit])
     if schema.up == "z":
         joints = z_up_to_y_up(joints)
     texts = np.ravel(file[schema.captions][i]).tolist() if schema.captions else [PLACEHOLDER]
-    texts = [text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text) for text in texts]
-    captions = tuple(" ".join(text.split()) for text in texts if text.strip())
+    captions = tuple(" ".join(text.split()) for text in map(_text, texts) if text.strip())
     if not captions:
         raise ValueError("its text is empty")
     return RawClip(joints, schema.names, schema.fps, captions, split=schema.split, notes=schema.notes)
+
+
+def _text(value) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

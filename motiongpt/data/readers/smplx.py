@@ -1,13 +1,11 @@
-"""SMPL-X clips of sign language: 182 numbers a frame, by name, in one order (`LAYOUT`).
+"""SMPL-X clips of sign language: 182 numbers a frame, by name, in the order of `features/smplx.py`.
 
-A clip is a folder of per-frame .pkl or .npz files (a .pkl may also hold a list of frames, as `video_data.pkl` does),
-or one .npz with (F, ...) arrays. Pickles go through `files/unpickle.py`. In a folder named `ID-word` the word is the
-caption. Body shape is averaged over the clip: one person has one body. Rotations are axis-angle, metres as stored. With
-a folder of body models there are joints, too: the first 22, of the neutral SMPL-X body.
+A clip is a folder of .pkl or .npz files, one a frame, or one .npz with (F, ...) arrays. A .pkl may also hold a list of
+frames, as `video_data.pkl` does; pickles are never run (`files/unpickle.py`). The word of a folder named `ID-word` is
+the caption. Body shape is averaged over the clip, because one person has one body. Rotations are axis-angle, metres are
+as stored. With a folder of body models a clip has joints, too: the first 22 of the neutral SMPL-X body.
 
-A bare 182-wide array carries no names, and the public SignMotionGPT code has two orders for it: it trains in the order
-of `LAYOUT` and draws in another, with translation before expression and jaw, eyes at the end and no root. So such an
-array needs `layout` (flag --smplx-layout), and `from_layout` brings it into our order.
+An array of 182 numbers without names needs `layout` (flag --smplx-layout): `features/smplx.py` says why.
 """
 
 import math
@@ -24,7 +22,7 @@ from motiongpt.body.rotations import axis_angle_to_quaternion
 from motiongpt.body.skeletons import HUMANML3D
 from motiongpt.data.raw import RawClip
 from motiongpt.data.readers.amass import posed_joints
-from motiongpt.features.smplx import LAYOUT, SMPLX_WIDTH, from_layout, missing_in
+from motiongpt.features.smplx import SMPLX_COLUMNS, SMPLX_WIDTH, from_layout, missing_in
 from motiongpt.files.arrays import array_fault
 from motiongpt.files.unpickle import load_pickle
 
@@ -39,19 +37,21 @@ KEYS = {
     "transl": ("cam_trans", "trans", "transl"),
 }
 """Our name -> the keys it is read from, the first that is there."""
-_IGNORED = ("eye_pose", "leye_pose", "reye_pose")
+_IGNORED = ("eye_pose", "leye_pose", "reye_pose")  # not among the 182
 _FPS = ("fps", "mocap_frame_rate", "mocap_framerate")
 MAX_CLIP_BYTES = 1 << 30  # of one .npz, unpacked: 400 hours of frames would fit
 
 
 def natural_key(path: Path | str) -> list:
-    """Sort key under which frame2 comes before frame10."""
+    """A sort key under which frame2 comes before frame10."""
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", Path(path).name)]
 
 
 def find(folder: Path | str) -> list[Path]:
-    """One path per clip under a folder: each folder of frames, each .npz or .npy that is a clip. FileNotFoundError if
-    none. A folder of .npz files is one clip where the first of them is one frame."""
+    """One path per clip under a folder: each folder of frames, and each .npz or .npy that is a clip.
+
+    A folder of .npz files is one clip if the first of them is one frame. Raises FileNotFoundError if there is no clip.
+    """
     folder = Path(folder)
     if folder.is_file():
         return [folder]
@@ -75,63 +75,74 @@ def read(
     layout: str | None = None,
     body_models: Path | str | None = None,
 ) -> RawClip:
-    """One clip: `parameters` (F, 182) float32 in the order of `LAYOUT`; joints (F, 22, 3) with `body_models` only.
+    """One clip: `parameters` (F, 182) float32 in our order, and joints (F, 22, 3) if there are `body_models`.
 
-    `fps` counts where the file has none; without either, ValueError. `layout` is for arrays without names only.
-    `body_models` is a folder with smplx/SMPLX_NEUTRAL.npz. A gap in the numbers of the frames' files is noted.
-    Raises ValueError naming file, frame, key, expected and found; FileNotFoundError.
+    Args:
+        fps: counts if the file has none.
+        layout: order of an array without names, see `from_layout`.
+        body_models: folder with smplx/SMPLX_NEUTRAL.npz.
+
+    A gap in the numbers of the frames' files is noted. Raises FileNotFoundError, or ValueError naming file, frame and
+    key with what was expected and found.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist")
-    notes, frames = [], []
-    folder = path if path.is_dir() else path.parent if path.name == "video_data.pkl" else None
+    folder = path if path.is_dir() else None
+    if path.name == "video_data.pkl":  # the only file of its clip, whose name is the folder's
+        folder = path.parent
     files = _frame_files(path)
-    notes += _gap(files)
+    notes = _gap(files)
+    frames: list[np.ndarray] = []
     for file in files:
         content = _load(file)
-        bare = _bare(content)
+        bare = _array_without_names(content)
         if isinstance(content, dict):
             stored = next((content[key] for key in _FPS if key in content), None)
             fps = fps if stored is None else _number(stored, f"{file}: fps")
         if bare is not None:
-            frames.append(_unnamed(bare, layout, file, notes))
+            frames.append(_in_our_order(bare, layout, file, notes))
         elif isinstance(content, dict):
-            frames.append(_clip(content, str(file), notes))
+            frames.append(_parameters(content, str(file), notes))
         else:
-            frames += [_clip(frame, f"{file}, frame {i}", notes) for i, frame in enumerate(content)]
+            frames += [_parameters(frame, f"{file}, frame {i}", notes) for i, frame in enumerate(content)]
     if not frames or not sum(map(len, frames)):
         raise ValueError(f"{path}: no frames")
     parameters = np.concatenate(frames)
     bad = np.argwhere(~np.isfinite(parameters))
     if len(bad):
-        name = next(name for name, columns in LAYOUT.items() if bad[0][1] < columns.stop)
-        raise ValueError(f"{path}: frame {bad[0][0]}, {name}: NaN or infinite")
-    shape = parameters[:, LAYOUT["betas"]]
+        frame, column = bad[0]
+        name = next(name for name, columns in SMPLX_COLUMNS.items() if column < columns.stop)
+        raise ValueError(f"{path}: frame {frame}, {name}: NaN or infinite")
+    shape = parameters[:, SMPLX_COLUMNS["betas"]]
     if np.ptp(shape, axis=0).max() > 1e-6:
         notes.append(f"betas vary by up to {np.ptp(shape, axis=0).max():.3g} in the clip: averaged")
-        parameters[:, LAYOUT["betas"]] = shape.mean(0, dtype=np.float64)
+        parameters[:, SMPLX_COLUMNS["betas"]] = shape.mean(0, dtype=np.float64)
     if fps is None:
         raise ValueError(f"{path}: no frame rate in it; give --fps")
-    caption, participant = _caption(folder, notes), _participant(folder or path)
-    joints, names = None, ()
-    if body_models is not None:
-        joints, names = _joints(parameters, body_models, notes), HUMANML3D.joints
+    caption = _caption(folder, notes)
+    participant = _participant(folder or path)
+    joints = None if body_models is None else _joints(parameters, body_models, notes)
+    names = () if joints is None else HUMANML3D.joints
+    notes = tuple(dict.fromkeys(notes))  # every frame may have noted the same
     try:
-        return RawClip(joints, names, float(fps), caption, participant, notes=tuple(dict.fromkeys(notes)),
-                       parameters=parameters)  # fmt: skip
+        return RawClip(joints, names, float(fps), caption, participant, notes=notes, parameters=parameters)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
 def _joints(parameters: np.ndarray, body_models: Path | str, notes: list[str]) -> np.ndarray:
-    """(F, 182) -> the 22 joints (F, 22, 3) float32 of the neutral body, turned so that heads are up."""
+    """(F, 182) -> the 22 joints (F, 22, 3) float32 of the neutral body, turned so that heads are up.
+
+    Nothing in a file says which axis is up.
+    """
     body = load_body_model(find_body_model(body_models, "smplx", "neutral"), "smplx")
-    parts = {name: parameters[:, columns].astype(np.float64) for name, columns in LAYOUT.items()}
+    parts = {name: parameters[:, columns].astype(np.float64) for name, columns in SMPLX_COLUMNS.items()}
     turns = np.concatenate((parts["global_orient"], parts["body_pose"]), axis=1).reshape(-1, 22, 3)
     turns = axis_angle_to_quaternion(torch.from_numpy(turns)).numpy()
     betas = parts["betas"][0][: body.directions.shape[-1]]
     x, y, z = np.moveaxis(posed_joints(body, turns, betas, parts["transl"]), -1, 0)
+    # the axis that the spines are longest along is the one that is up
     head, pelvis = HUMANML3D.index("head"), HUMANML3D.index("pelvis")
     spine = np.array([np.median(axis[:, head] - axis[:, pelvis]) for axis in (y, z)])
     axis = int(np.abs(spine).argmax())
@@ -149,8 +160,12 @@ def explain(
     layout: str | None = None,
     body_models: Path | str | None = None,
 ) -> list[str]:
-    """Lines for people: keys and shapes of the first file, frames, what is kept and dropped. Raises for nothing."""
-    path, lines = Path(path), [f"{path}:"]
+    """Lines for people: keys and shapes of the first file, frames, what is kept and dropped.
+
+    A broken file raises nothing: a line says what is wrong with it.
+    """
+    path = Path(path)
+    lines = [f"{path}:"]
     try:
         files = _frame_files(path)
         content = _load(files[0])
@@ -158,7 +173,8 @@ def explain(
         if isinstance(content, list | tuple):
             lines.append(f"a list of {len(content)} frames")
             content = content[0] if len(content) else {}
-        if (bare := _bare(content)) is not None:
+        bare = _array_without_names(content)
+        if bare is not None:
             lines.append(f"  one array without names: {bare.shape} {bare.dtype}")
         elif isinstance(content, dict):
             known = {key: name for name, keys in KEYS.items() for key in keys}
@@ -168,8 +184,10 @@ def explain(
                 lines.append(f"  {str(key)[:80]}: {what} -> {known.get(key, 'fps' if key in _FPS else 'dropped')}")
         clip = read(path, fps, layout, body_models)
         captions = ", ".join(clip.captions) or "none in the file"
-        lines.append(f"would keep {len(clip.parameters)} frames at {clip.fps:g} fps, captions: {captions}, "
-                     f"participant {clip.participant or 'not said'}")  # fmt: skip
+        lines.append(
+            f"would keep {len(clip.parameters)} frames at {clip.fps:g} fps, captions: {captions}, "
+            f"participant {clip.participant or 'not said'}"
+        )
         lines += [f"note: {note}" for note in clip.notes]
     except (ValueError, OSError) as error:
         lines.append(f"broken: {error}")
@@ -184,6 +202,7 @@ def _files(folder: Path, suffix: str) -> list[Path]:
 
 
 def _frame_files(path: Path) -> list[Path]:
+    """The files of a clip in the order of its frames."""
     if not path.is_dir():
         return [path]
     pickles, archives = _files(path, ".pkl"), _files(path, ".npz")
@@ -195,7 +214,7 @@ def _frame_files(path: Path) -> list[Path]:
 
 
 def _gap(files: list[Path]) -> list[str]:
-    """A note where frames are missing: the files' last numbers go on in equal steps but for some."""
+    """A note if frames are missing: the last numbers of the files' names rise in equal steps, and some are left out."""
     parts = [re.fullmatch(r"(.*?)(\d+)(\D*)", file.name.removesuffix(file.suffix)) for file in files]
     if len(files) < 3 or not all(parts) or len({(part[1], part[3]) for part in parts}) > 1:
         return []
@@ -210,15 +229,15 @@ def _gap(files: list[Path]) -> list[str]:
 
 
 def _load(file: Path):
-    """dict of arrays, list of dicts, or an array without names."""
+    """The content of a file: a dict of arrays, a list of such dicts, or an array without names."""
     content = _load_numpy(file) if file.suffix.lower() in (".npz", ".npy") else load_pickle(file)
     if not isinstance(content, dict | list | tuple | np.ndarray):
         raise ValueError(f"{file}: expected a dict of arrays or a list of such, got {type(content).__name__}")
     return content
 
 
-def _bare(content) -> np.ndarray | None:
-    """The array without names that a file consists of, beside its frame rate; None where there are names."""
+def _array_without_names(content) -> np.ndarray | None:
+    """The array of an .npy, or the one of an .npz beside a frame rate, if it is 182 wide; None if there are names."""
     arrays = [value for key, value in content.items() if key not in _FPS] if isinstance(content, dict) else [content]
     is_bare = isinstance(content, np.ndarray) or (
         len(arrays) == 1 and getattr(arrays[0], "shape", ())[-1:] == (SMPLX_WIDTH,)
@@ -245,7 +264,7 @@ def _load_numpy(file: Path):
 
 
 def _check_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
-    """ValueError where an array claims more than its part of the file holds."""
+    """ValueError if an array claims more than its part of the file holds: NumPy would allocate what is claimed."""
     with archive.open(info) as part:
         version = np.lib.format.read_magic(part)
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -259,14 +278,14 @@ def _is_frame(file: Path) -> bool:
     try:
         content = _load(file)
     except (ValueError, OSError):
-        return False  # as a clip of its own it is explained by `read`
-    return isinstance(content, dict) and "body_pose" in content and _rows(content["body_pose"]) in (None, 1)
+        return False  # then it counts as a clip of its own, and `read` says what is wrong
+    return isinstance(content, dict) and "body_pose" in content and _frame_count(content["body_pose"]) in (None, 1)
 
 
 # Contents.
 
 
-def _rows(value) -> int | None:
+def _frame_count(value) -> int | None:
     """F of a (F, 63), (F, 66) or (F, J, 3) body pose; None for one frame's (63,), (66,) or (J, 3)."""
     shape = tuple(getattr(value, "shape", ()))
     per_joint = len(shape) == 2 and shape[1] == 3
@@ -280,7 +299,8 @@ def _number(value, place: str) -> float:
         raise ValueError(f"{place} must be a number, got {str(value)[:40]!r}") from error
 
 
-def _unnamed(array: np.ndarray, layout: str | None, file: Path, notes: list[str]) -> np.ndarray:
+def _in_our_order(array: np.ndarray, layout: str | None, file: Path, notes: list[str]) -> np.ndarray:
+    """(F, 182) of an array without names."""
     try:
         ours = from_layout(array[None] if array.ndim == 1 else array, layout)
     except ValueError as error:
@@ -290,20 +310,27 @@ def _unnamed(array: np.ndarray, layout: str | None, file: Path, notes: list[str]
     return ours
 
 
-def _clip(content, place: str, notes: list[str]) -> np.ndarray:
-    """(F, 182) of a dict of arrays with F rows each (betas may have one); F is 1 for one frame's dict."""
+def _parameters(content, place: str, notes: list[str]) -> np.ndarray:
+    """(F, 182) of a dict of arrays with F rows each (betas may have one); F is 1 if it is one frame.
+
+    `place` is where the dict is, for errors.
+    """
     if not isinstance(content, dict):
         raise ValueError(f"{place}: expected a dict of arrays, got {type(content).__name__}")
     keys = {name: next((key for key in keys if content.get(key) is not None), None) for name, keys in KEYS.items()}
-    frames = _rows(content.get("body_pose")) or 1
+    frames = _frame_count(content.get("body_pose")) or 1
     values = {name: _matrix(content[key], frames, f"{place}: {key}") for name, key in keys.items() if key is not None}
     if "body_pose" in values and values["body_pose"].shape[1] == 66:  # root first
-        root, values["body_pose"] = values["body_pose"][:, :3], values["body_pose"][:, 3:]
-        notes.append("body_pose has 66 numbers: the first three are the root's"
-                     + (", dropped for the key of the root" if "global_orient" in values else ""))  # fmt: skip
+        root = values["body_pose"][:, :3]
+        values["body_pose"] = values["body_pose"][:, 3:]
+        has_own = "global_orient" in values
+        notes.append(
+            "body_pose has 66 numbers: the first three are the root's"
+            + (", dropped for the key of the root" if has_own else "")
+        )
         values.setdefault("global_orient", root)
     out = np.zeros((frames, SMPLX_WIDTH), np.float32)
-    for name, columns in LAYOUT.items():
+    for name, columns in SMPLX_COLUMNS.items():
         width = columns.stop - columns.start
         if name not in values:
             raise ValueError(f"{place}: no key {' or '.join(KEYS[name])}; it has {_few(content)}")
@@ -314,10 +341,12 @@ def _clip(content, place: str, notes: list[str]) -> np.ndarray:
             raise ValueError(f"{place}: {keys[name]} must have {width} numbers a frame, got {found}")
         out[:, columns] = values[name][:, :width]
     eyes = [key for key in _IGNORED if key in content]
+    if eyes:
+        notes.append(f"{', '.join(eyes)} ignored: not among the 182")
     known = {key for some in KEYS.values() for key in some} | {*_FPS, *eyes}
-    notes += [f"{', '.join(eyes)} ignored: not among the 182"] if eyes else []
     others = [str(key)[:40] for key in content if key not in known]
-    notes += [f"keys not read: {', '.join(others[:10])}"] if others else []
+    if others:
+        notes.append(f"keys not read: {', '.join(others[:10])}")
     return out
 
 
@@ -326,7 +355,7 @@ def _few(content: dict) -> str:
 
 
 def _matrix(value, frames: int, place: str) -> np.ndarray:
-    """(frames, width) float32; a single row, as of betas, stands for all frames."""
+    """(frames, width) float32. A single row, like that of betas, stands for all frames."""
     try:
         array = np.asarray(value)
         if array.dtype.kind not in "fiu":
@@ -342,7 +371,7 @@ def _matrix(value, frames: int, place: str) -> np.ndarray:
 
 
 def _caption(folder: Path | None, notes: list[str]) -> tuple[str, ...]:
-    """The word of an `ID-word` folder, where the ID has a digit."""
+    """The word of a folder `ID-word`, if the ID has a digit."""
     found = re.fullmatch(r"([^-]*\d[^-]*)-(.*\S.*)", folder.name) if folder else None
     if found is None:
         return ()
@@ -351,6 +380,6 @@ def _caption(folder: Path | None, notes: list[str]) -> tuple[str, ...]:
 
 
 def _participant(path: Path) -> str | None:
-    """P and a number as a part of the clip's name or as its parent folder: P003, P12_0007-hello. Else None."""
+    """P and a number that is part of the clip's name or is its parent folder: P003, P12_0007-hello. Else None."""
     found = re.search(r"(?:^|[_-])(P\d{1,4})(?=$|[_.-])", path.name) or re.fullmatch(r"(P\d{1,4})", path.parent.name)
     return found[1] if found else None

@@ -1,7 +1,7 @@
-"""Other projects' tokenizers give the codes and motions of their own networks; what does not fit is named.
+"""Tokenizers of other projects give the codes and motions of their own networks; errors name what does not fit.
 
-The networks here are written anew from the published layout: one nn.Sequential each for encoder and decoder, whose
-indices make the key names.
+The networks here are written anew from the published layout: encoder and decoder are one nn.Sequential each, whose
+indices appear in the key names.
 """
 
 import pickle
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from cases import for_each, seeded
 from torch import nn
 
 from motiongpt.config import VQVAEConfig
@@ -66,7 +67,7 @@ class Quantizer(nn.Module):
 
 
 class Reference(nn.Module):
-    """The published tokenizer; codes (B, S, Q) by cdist in float64, a route of its own to the nearest row."""
+    """The published network. Its codes (B, S, Q) come from cdist in float64, an independent way to the nearest row."""
 
     def __init__(self, feature_dim=263, codes=20, C=8, width=12, depth=3, growth=3, down=2, layers=0, shared=False,
                  activation=torch.relu):  # fmt: skip
@@ -103,7 +104,7 @@ class Reference(nn.Module):
 
 
 def content_of(project: str, reference: Reference) -> dict:
-    """What torch.save is given by that project."""
+    """What this project passes to torch.save."""
     state = dict(reference.state_dict())
     others = {"lm.language_model.shared.weight": torch.ones(3, 2), "metrics.t2m.count": torch.ones(())}
     prefixed = {p: {p + key: value for key, value in state.items()} for p in ("vqvae.", "vae.", "motion_vae.")}
@@ -128,7 +129,7 @@ def saved(project: str, reference: Reference, path: Path) -> Path:
 
 
 def assert_same(ours: VQVAE, reference: Reference, frames=(4, 40, 64, 65, 66, 67)) -> None:
-    """Codes equal, motions to 1e-4 (they come out equal to about 1e-6)."""
+    """Codes are equal, motions agree to 1e-4 (in practice to about 1e-6)."""
     for F in frames:
         motion = torch.randn(2, F, ours.config.feature_dim)
         codes = reference.encode(motion)
@@ -137,7 +138,7 @@ def assert_same(ours: VQVAE, reference: Reference, frames=(4, 40, 64, 65, 66, 67
         torch.testing.assert_close(ours.decode(codes), reference.decode(codes), atol=1e-4, rtol=0)
         first = reference.decode(codes[..., :1])
         torch.testing.assert_close(ours.decode(codes[..., 0]), first, atol=1e-4, rtol=0)
-    assert codes.unique().numel() > 3 and first.std() > 0.05  # networks that do something
+    assert codes.unique().numel() > 3 and first.std() > 0.05  # the networks do something
 
 
 @pytest.mark.parametrize("project", PROJECTS)
@@ -170,7 +171,7 @@ def test_every_size_is_read_off_the_file(sizes, tmp_path):
 
 @pytest.mark.parametrize(("name", "function"), [("silu", nn.SiLU()), ("gelu", nn.GELU())])
 def test_what_a_file_cannot_tell_is_given(name, function, tmp_path):
-    """Dilations and the activation have no tensors: told right they agree, and they are not without effect."""
+    """Dilations and activation leave no tensors: with the right settings both agree, and the settings matter."""
     reference = Reference(activation=function, growth=2)
     path = saved("t2m-gpt", reference, tmp_path / "x.pth")
     assert_same(load_vqvae(path, activation=name, dilation_growth=2), reference)
@@ -199,12 +200,12 @@ def test_half_precision_and_safetensors(tmp_path):
     assert all(t.dtype in (torch.float32, torch.bool) for t in load_vqvae(tmp_path / "x.pth").state_dict().values())
 
 
-# ---- training on from such a file ---------------------------------------------------------------------------------
+# ---- training continued from such a file ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("project", ["t2m-gpt", "momask"])
 def test_training_goes_on_from_the_codebook(project, tmp_path):
-    """The first step moves rows by averages and resets none; a codebook drawn from the batch would be another one."""
+    """The first step moves rows by averages and resets none, so the codebook is not drawn from the batch."""
     ours = load_vqvae(saved(project, make(project), tmp_path / "x.pth"), dead_below=1.0, dropout=0.0).train()
     before = {name: value.clone() for name, value in ours.quantizer.state_dict().items()}
     assert all(bool(value.all()) for name, value in before.items() if name.endswith("ready"))
@@ -245,8 +246,8 @@ def change(project: str, path: Path, edit) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    ("edit", "message"),
+@for_each(
+    "edit, message",
     [
         (lambda s: s.pop("vqvae.decoder.model.2.2.bias"), "missing 1 (decoder.model.2.2.bias), unexpected none"),
         (lambda s: s.update({"vqvae.encoder.model.2.1.model.0.norm1.weight": torch.ones(12)}),
@@ -276,8 +277,8 @@ def test_a_file_that_does_not_fit_is_named(edit, message, tmp_path):
     assert "x.pth" in str(error.value) and message in str(error.value) and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("edit", "message"),
+@for_each(
+    "edit, message",
     [
         (lambda s: s.update({"quantizer.layers.1.codebook": torch.ones(())}),
          "quantizer.layers.1.codebook is (), the model has (20, 8)"),
@@ -308,9 +309,9 @@ def test_other_files_are_refused(tmp_path):
 
 
 def test_a_damaged_file_is_a_valueerror(tmp_path):
-    """Cut short, or bytes flipped: an error of one line, or (a number in a tensor) another tokenizer, never a crash."""
+    """A truncated file, or one with flipped bytes, gives an error of one line or loads, but never a crash."""
     whole = saved("t2m-gpt", Reference(width=4, C=3, codes=5, depth=1), tmp_path / "x.pth").read_bytes()
-    generator = torch.Generator().manual_seed(0)
+    generator = seeded(0)
     refused = 0
     for turn in range(100):
         data = bytearray(whole)
@@ -325,7 +326,7 @@ def test_a_damaged_file_is_a_valueerror(tmp_path):
         except ValueError as error:
             refused += 1
             assert "y.pth" in str(error) and "\n" not in str(error)
-    assert refused >= 50  # every file cut short
+    assert refused >= 50  # every truncated file
 
 
 def test_sizes_that_only_a_key_claims_take_no_memory(tmp_path):
@@ -338,11 +339,11 @@ def test_sizes_that_only_a_key_claims_take_no_memory(tmp_path):
         load_vqvae(change("t2m-gpt", tmp_path / "x.pth", claim))
 
 
-# ---- and back -----------------------------------------------------------------------------------------------------
+# ---- and back again -------------------------------------------------------------------------------------------------
 
 
 def test_export_is_the_inverse(tmp_path):
-    """Their own network loads it strictly; what was loaded, exported and loaded again is equal, averages included."""
+    """Their own network loads the file strictly. Loaded, exported and loaded again, all is equal, averages included."""
     reference = Reference()
     ours = load_vqvae(saved("t2m-gpt", reference, tmp_path / "x.pth"))
     save_t2m_gpt(ours, tmp_path / "y.pth")

@@ -1,4 +1,4 @@
-"""Assets against a web server of our own: what comes whole, what goes on, what is refused; archives that mean harm."""
+"""Downloads from a web server of our own: whole, resumed or refused; hostile archives; the table of assets."""
 
 import hashlib
 import io
@@ -11,9 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases import for_each
 from mutations import mutations
 
-from motiongpt.files.download import MAX_SWELL, ROOM, fetch, load_assets, unpack_archive
+from motiongpt.cli.assets import load_assets
+from motiongpt.files.archives import MAX_GROWTH, SMALL_UNPACKED_BYTES, unpack_archive
+from motiongpt.files.download import fetch
 from motiongpt.stages.recipes import RECIPES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -207,7 +210,7 @@ def make_tar(path: Path, members: dict[str, bytes], **extra) -> Path:
 MAKERS = [("a.zip", make_zip), ("a.tar", make_tar), ("a.tar.gz", make_tar), ("a.tgz", make_tar)]
 
 
-@pytest.mark.parametrize("name, make", MAKERS)
+@for_each("name, make", MAKERS)
 def test_archives_unpack(tmp_path, name, make):
     archive = make(tmp_path / name, {"a.txt": b"one", "deep/b.npy": DATA, "empty": b""})
     assert unpack_archive(archive, tmp_path / "out") == 3
@@ -216,8 +219,8 @@ def test_archives_unpack(tmp_path, name, make):
         unpack_archive(archive, tmp_path / "out")
 
 
-@pytest.mark.parametrize("name, make", MAKERS)
-@pytest.mark.parametrize("member", ["../out.txt", "/tmp/out.txt", "a/../../out.txt", "C:/out.txt", "a\\..\\out.txt"])
+@for_each("name, make", MAKERS)
+@for_each("member", ["../out.txt", "/tmp/out.txt", "a/../../out.txt", "C:/out.txt", "a\\..\\out.txt"])
 def test_members_that_lead_out_are_refused(tmp_path, name, make, member):
     archive = make(tmp_path / name, {"fine.txt": b"x", member: b"HACKED"})
     with pytest.raises(ValueError, match="leads out of the folder"):
@@ -225,7 +228,7 @@ def test_members_that_lead_out_are_refused(tmp_path, name, make, member):
     assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
-@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+@for_each("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
 def test_links_and_devices_are_refused(tmp_path, kind):
     archive = make_tar(tmp_path / "a.tar", {"a": b"x"}, type=kind, linkname="/etc/passwd")
     with pytest.raises(ValueError, match="link or a device"):
@@ -236,13 +239,13 @@ def test_links_and_devices_are_refused(tmp_path, kind):
 
 
 def test_bombs_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("motiongpt.files.download.ROOM", 1000)
+    monkeypatch.setattr("motiongpt.files.archives.SMALL_UNPACKED_BYTES", 1000)
     for name, make in MAKERS[:1] + MAKERS[2:]:
         archive = make(tmp_path / name, {f"{i}": bytes(10**6) for i in range(20)})
-        assert archive.stat().st_size * MAX_SWELL + 1000 < 20 * 10**6 < ROOM  # the case is one
+        assert archive.stat().st_size * MAX_GROWTH + 1000 < 20 * 10**6 < SMALL_UNPACKED_BYTES  # the case is one
         with pytest.raises(ValueError, match="unpacks to more than"):
             unpack_archive(archive, tmp_path / "out")
-    monkeypatch.setattr("motiongpt.files.download.MAX_MEMBERS", 3)
+    monkeypatch.setattr("motiongpt.files.archives.MAX_MEMBERS", 3)
     with pytest.raises(ValueError, match="or 3 files"):
         unpack_archive(make_tar(tmp_path / "b.tar", {str(i): b"" for i in range(4)}), tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -1,5 +1,10 @@
-"""Pictures of an evaluation: bars, curves, lengths, how often codes are used, a reconstruction beside its original."""
+"""Figures of a run and of a report: losses, bars, curves, lengths, code usage, a motion beside its reconstruction.
 
+Every function writes one file and returns its path. Colours say the same in all of them: one per row of a table.
+What this module does not know: how the numbers were measured. matplotlib is imported when the first figure is drawn.
+"""
+
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -8,13 +13,13 @@ import numpy as np
 from motiongpt.body.skeletons import Skeleton
 from motiongpt.files.store import write_atomic
 from motiongpt.render.gif import gif_frames, palette_frames, write_gif
-from motiongpt.render.skeleton import GRID, INK, LEFT, RIGHT, SPINE, draw_frames, named_colours
+from motiongpt.render.stick_figure import GRID, INK, LEFT, RIGHT, SPINE, draw_frames, named_colours
 
 ROW_COLOURS = {"real": SPINE, "reconstruction": LEFT, "model": RIGHT, "chance": GRID}
 
 
 def _figure(width: float, height: float):
-    """A figure of inches, without pyplot's global state."""
+    """An empty figure, sizes in inches, without pyplot's global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -28,17 +33,38 @@ def _save(figure, path: str | Path) -> Path:
     return Path(path)
 
 
+def plot_losses(metrics_file: Path, path: Path) -> None:
+    """Draw the `loss` and `val_loss` columns of a metrics.jsonl over the steps; without either, write no file."""
+    records = [json.loads(line) for line in Path(metrics_file).read_text().splitlines()]
+    curves = {name: [(r["step"], r[name]) for r in records if name in r] for name in ("loss", "val_loss")}
+    if not any(curves.values()):
+        return
+
+    figure = _figure(7, 4)
+    axes = figure.add_subplot(xlabel="step", ylabel="loss")
+    styles = {"loss": {"color": "#8aa9c8", "lw": 1}, "val_loss": {"color": "#c8553d", "marker": "o"}}
+    for name, points in curves.items():
+        if points:
+            axes.plot(*zip(*points, strict=True), label=name, **styles[name])
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    _save(figure, path)
+
+
 def plot_bars(
     panels: Mapping[str, Mapping[str, tuple[float, float | None]]],
     path: str | Path,
     notes: Mapping[str, str] | None = None,
 ) -> Path:
-    """Writes a PNG with a panel per metric (title) of bars per row of a table: row -> (mean, half interval or
-    None); `notes` go under the titles, by metric."""
+    """Write a PNG of bars: a panel per metric, in it a bar per row of the table.
+
+    `panels` is title -> row -> (mean, half of the interval or None). `notes` go under the titles.
+    """
     columns = min(4, len(panels))
+    rows_of_panels = -(-len(panels) // columns)  # rounded up
     widest = max(2, *(len(rows) for rows in panels.values()))  # bars are equally wide in all panels
-    figure = _figure(2.4 * columns, 2.5 * -(-len(panels) // columns))
-    every = figure.subplots(-(-len(panels) // columns), columns, squeeze=False).flatten()
+    figure = _figure(2.4 * columns, 2.5 * rows_of_panels)
+    every = figure.subplots(rows_of_panels, columns, squeeze=False).flatten()
     for axes in every[len(panels) :]:
         axes.set_visible(False)
     for axes, (title, rows) in zip(every[: len(panels)], panels.items(), strict=True):
@@ -46,6 +72,7 @@ def plot_bars(
         colours = [ROW_COLOURS.get(name, INK) for name in rows]
         axes.bar(range(len(rows)), means, yerr=None if None in halves else halves, color=colours, ecolor=INK, capsize=3)
         axes.set_xticks(range(len(rows)), list(rows), fontsize=7, rotation=25)
+        # a panel with fewer bars gets the same span, with its bars in the middle
         axes.set_xlim((len(rows) - 1 - widest) / 2, (len(rows) - 1 + widest) / 2)
         axes.set_title(f"{title}\n", fontsize=9)
         axes.text(0.5, 1.02, (notes or {}).get(title, ""), fontsize=7, ha="center", transform=axes.transAxes)
@@ -55,8 +82,8 @@ def plot_bars(
     return _save(figure, path)
 
 
-def plot_curves(curves: Mapping[str, Sequence[float]], path: str | Path, group: int = 32) -> Path:
-    """Writes a PNG of R-precision over k = 1, 2, ...: row -> shares; dashed what chance would be."""
+def plot_r_precision(curves: Mapping[str, Sequence[float]], path: str | Path, group: int = 32) -> Path:
+    """Write a PNG of R-precision over k = 1, 2, ...: row -> shares. The dashed line is chance in groups of `group`."""
     figure = _figure(5, 3.6)
     axes = figure.subplots()
     k = np.arange(1, 1 + max(map(len, curves.values())))
@@ -70,11 +97,11 @@ def plot_curves(curves: Mapping[str, Sequence[float]], path: str | Path, group: 
 
 
 def plot_lengths(lengths: Mapping[str, Sequence[int]], path: str | Path) -> Path:
-    """Writes a PNG of how long motions are, in codes: row -> lengths, as shares of the row."""
+    """Write a PNG of motion lengths in codes: row -> lengths, drawn as shares of the row."""
     figure = _figure(6, 3)
     axes = figure.subplots()
     longest = max(max(values) for values in lengths.values())
-    edges = np.arange(longest + 2) - 0.5
+    edges = np.arange(longest + 2) - 0.5  # one bin per whole number of codes
     for name, values in lengths.items():
         counts, _ = np.histogram(values, edges)
         axes.stairs(100 * counts / len(values), edges, color=ROW_COLOURS.get(name, INK), lw=1.5, label=name)
@@ -85,7 +112,10 @@ def plot_lengths(lengths: Mapping[str, Sequence[int]], path: str | Path) -> Path
 
 
 def plot_code_usage(histograms: Mapping[str, np.ndarray], path: str | Path) -> Path:
-    """Writes a PNG of how often codes are used, most frequent first: a panel per name, "layer 1" or "real", of (N,)."""
+    """Write a PNG of how often each code is used, the most frequent first.
+
+    `histograms` is name ("layer 1", "real") -> counts (N,); each gets a panel.
+    """
     figure = _figure(7, 0.9 + 2.1 * len(histograms))
     panels = figure.subplots(len(histograms), 1, squeeze=False, sharex=True)[:, 0]
     for axes, (label, counts) in zip(panels, histograms.items(), strict=True):
@@ -104,10 +134,10 @@ def plot_code_usage(histograms: Mapping[str, np.ndarray], path: str | Path) -> P
 def render_pair(
     original: np.ndarray, reconstruction: np.ndarray, skeleton: Skeleton, path: str | Path, *, fps: float, **text: str
 ) -> Path:
-    """Writes a GIF of two motions (F, J, 3) of equal length, the original on the left; each has a camera of its own.
+    """Write a GIF of two motions (F, J, 3) of equal length, the original on the left. Each has its own camera.
 
-    `text` has `title` for the left one's headline, `other` for the right one's, and `caption` under the left. Above
-    50 fps frames are left out: see `gif.py`.
+    `text` may have `title` (headline of the left one), `other` (headline of the right one) and `caption` (under both).
+    Above 50 fps some frames are left out: see `gif.py`.
     """
     titles = {"title": text.get("title", "original")}, {"title": text.get("other", "reconstruction")}
 
@@ -119,7 +149,7 @@ def render_pair(
         )
         for pair in zip(left, right, strict=True):
             picture = np.concatenate(pair, axis=1)
-            yield np.dstack([picture, np.full_like(picture[..., :1], 255)])
+            yield np.dstack([picture, np.full_like(picture[..., :1], 255)])  # opaque
 
     shown, ticks = gif_frames(len(original), fps)
     return write_gif(path, pictures(shown), ticks, pictures(palette_frames(len(original))), named_colours())

@@ -1,4 +1,4 @@
-"""Training an evaluator: it learns what it can, the same again, on from a stop, and never from the test split."""
+"""Training an evaluator: it learns, is reproducible, resumes after a stop, and never reads the test split."""
 
 import json
 import os
@@ -53,7 +53,7 @@ def write_glove(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """28 joints, 84 columns: every action is a level of three columns, and has a word. There is no test split."""
+    """28 joints, 84 columns: every action has its own level in each column, and a word. There is no test split."""
     return make_data(tmp_path_factory.mktemp("actions"))
 
 
@@ -96,8 +96,9 @@ def trained(folder, tmp_path_factory):
     return out, *train(folder, out)
 
 
+@pytest.mark.slow
 def test_it_learns_what_can_be_told_apart(folder, trained):
-    """Untrained, a caption finds its motion by chance, 3 of 32; trained, two clips of one action share the top."""
+    """Untrained, a caption finds its motion by chance, 3 of 32; trained, the two clips of its action lead."""
     out, result, lines = trained
     losses = [line["loss"] for line in records(out) if "loss" in line]
     assert result.finished and np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
@@ -110,8 +111,9 @@ def test_it_learns_what_can_be_told_apart(folder, trained):
     assert f"32 validation pieces of {folder}" in " ".join(lines)
 
 
+@pytest.mark.slow
 def test_the_contrastive_loss_brings_pairs_together(folder, tmp_path):
-    """One wrong motion for each caption, where info_nce has all of the batch: it is slower."""
+    """It has one wrong motion per caption, where info_nce has the whole batch, so it learns more slowly."""
     model = replace(TINY, objective="contrastive", margin=2.0)
     result, _ = train(folder, tmp_path / "out", replace(CONFIG, lr=3e-3), model)
     assert 1 - result.best > 0.2  # chance: (1 + 2 + 3) / 3 / 32 = 0.06
@@ -130,8 +132,8 @@ def test_the_folder_says_what_it_is(folder, trained):
 
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_a_changed_clip_is_another_data_set(folder, trained, tmp_path, split):
-    """One frame of one clip, which neither the list of clips nor the statistics know of; an older folder has no such
-    fact and loads."""
+    """The hash of the split sees one changed frame; lists and statistics do not. A folder from before there was such a
+    hash still loads."""
     data = shutil.copytree(folder, tmp_path / "data")
     clip = data / "new_joint_vecs" / f"{split}3_0.npy"
     np.save(clip, np.load(clip) + np.eye(1, 84, dtype=np.float32))
@@ -139,7 +141,7 @@ def test_a_changed_clip_is_another_data_set(folder, trained, tmp_path, split):
     content = json.loads((out / "config.json").read_text())
     del content["facts"]["train"], content["facts"]["val"]
     (out / "config.json").write_text(json.dumps(content))
-    assert Evaluator.load(out).facts["data"] == MotionDataset(data).hash()  # which does not notice
+    assert Evaluator.load(out).facts["data"] == MotionDataset(data).hash()  # which does not see it
     evaluator = train(data, tmp_path / "new", replace(CONFIG, max_steps=1, warmup=0.0))
     facts, before = Evaluator.load(tmp_path / "new").facts, Evaluator.load(trained[0]).facts
     assert {name for name in facts if facts[name] != before[name]} == {split} and evaluator[0].finished
@@ -152,6 +154,7 @@ def test_a_token_that_is_none_names_its_file(folder, tmp_path):
         read_pairs(MotionDataset(data), "train")
 
 
+@pytest.mark.slow
 def test_same_seed_same_evaluator_and_a_stop_changes_nothing(folder, trained, tmp_path, monkeypatch):
     out, *_ = trained
     calls = iter(range(30))
@@ -177,14 +180,14 @@ def test_patience_ends_a_training_that_gets_no_better(folder, tmp_path):
     still = replace(CONFIG, lr=1e-12, max_steps=8, eval_every=2)
     result, _ = train(folder, tmp_path / "out", still, patience=2)
     assert (result.early, result.finished, result.step) == (True, True, 6)  # the first validation is the best
-    result, _ = train(folder, tmp_path / "out", still, patience=2)  # there is nothing to go on with
+    result, _ = train(folder, tmp_path / "out", still, patience=2)  # nothing is left to do
     assert (result.early, result.step) == (True, 6)
     result, _ = train(folder, tmp_path / "out", still, patience=0)
     assert (result.early, result.step) == (False, 8)
 
 
 def test_the_test_split_is_not_opened(tmp_path):
-    """A test split of clips that do not exist: same evaluator, nothing said."""
+    """With a test split of clips that do not exist the evaluator is the same, and nothing is reported."""
     data, short = make_data(tmp_path / "data"), replace(CONFIG, max_steps=3)
     train(data, tmp_path / "without", short)
     (data / "test.txt").write_text("nowhere\n")
@@ -203,7 +206,7 @@ def test_few_validation_clips_make_one_small_group(tmp_path):
 
 
 def test_pieces_of_captions_with_times(tmp_path):
-    """A caption with times is a pair of its own; captions of the same time share a piece."""
+    """A caption with times makes a pair of its own; captions with the same times share a piece."""
     data = make_data(tmp_path / "data")
     np.save(data / "new_joint_vecs" / "val0_0.npy", np.zeros((40, 84), np.float32))
     (data / "texts" / "val0_0.txt").write_text("a\nb\nc#c/NOUN#0.5#1.5\nd#d/NOUN#1.9#2.0\n")

@@ -1,4 +1,4 @@
-"""Caption metrics against numbers worked out by hand, and against nltk and rouge-score where they are installed."""
+"""Caption metrics against numbers worked out by hand, and against nltk and rouge-score if they are installed."""
 
 import math
 import sys
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from motiongpt.metrics.captions import bert_score, bleu, cider, common_subsequence, rouge_l, words
+from motiongpt.metrics.captions import bert_score, bleu, caption_words, cider, common_subsequence, rouge_l
 
 TEXTS = ["a person walks forward slowly", "the man jumps twice and then sits down on a chair", "she waves"]
 REFERENCES = [
@@ -19,13 +19,13 @@ REFERENCES = [
 ]
 
 
-def test_words():
-    assert words("He's LEFT-handed, turns 90 degrees.") == ["he's", "left-handed", "turns", "90", "degrees"]
-    assert words(" ... ") == []
+def test_caption_words():
+    assert caption_words("He's LEFT-handed, turns 90 degrees.") == ["he's", "left-handed", "turns", "90", "degrees"]
+    assert caption_words(" ... ") == []
 
 
 def test_bleu_by_hand():
-    """the the the cat / the cat sat: 'the' counts once, so 2 of 4 words; 1 of 3 pairs; longer, so no penalty."""
+    """the the the cat / the cat sat: "the" counts once, so 2 of 4 words and 1 of 3 pairs match; longer: no penalty."""
     one, two, three, four = bleu(["the the the cat"], [["the cat sat"]])
     assert one == pytest.approx(2 / 4)
     assert two == pytest.approx(math.sqrt(2 / 4 * 1 / 3))
@@ -42,14 +42,14 @@ def test_bleu_is_of_the_corpus():
     assert bleu(["a", "x y z"], [["a"], ["b c d"]])[0] == pytest.approx(1 / 4)
 
 
+@pytest.mark.slow
 def test_bleu_against_nltk():
     nltk = pytest.importorskip("nltk.translate.bleu_score")
     texts, references = TEXTS[:2], REFERENCES[:2]  # nltk counts one n-gram for a text of fewer than n words
     ours = bleu(texts, references)
+    references_words = [[caption_words(r) for r in several] for several in references]
     for n in range(1, 5):
-        wanted = nltk.corpus_bleu(
-            [[words(r) for r in several] for several in references], [words(t) for t in texts], weights=[1 / n] * n
-        )
+        wanted = nltk.corpus_bleu(references_words, [caption_words(t) for t in texts], weights=[1 / n] * n)
         assert ours[n - 1] == pytest.approx(wanted)
 
 
@@ -71,7 +71,7 @@ def test_rouge_l_against_rouge_score():
 
 
 def test_cider_by_hand():
-    """Two texts, so a word of one set of references weighs log 2 and a word of both 0."""
+    """With two texts, a word in the references of one weighs log 2, a word in both weighs 0."""
     # p q / p q: cosine 1 for words and for the pair, nothing for three and four words: 10 x 2 / 4; x y against z: 0
     assert cider(["p q", "x y"], [["p q"], ["z"]]) == pytest.approx((5 + 0) / 2)
     # 'a' is in both and weighs nothing: words p against p 1; pairs (a p) 1; x against y 0, pairs 0
@@ -88,7 +88,7 @@ def test_cider_by_hand():
 
 
 def test_cider_against_coco_caption():
-    """Numbers that pycocoevalcap 1.2 (Cider, n = 4, sigma = 6) gives for these very words: it is CIDEr-D."""
+    """The numbers of pycocoevalcap 1.2 (Cider, n = 4, sigma = 6) for the same words: it is CIDEr-D."""
     assert cider(TEXTS, REFERENCES) == pytest.approx(2.847873484617518, rel=1e-12)  # float64 sums in another order
     # words said twice, texts much longer and shorter than their references, a text without a known word, none at all
     texts = ["the man walks walks and walks and then the man sits", "he jumps", "zigzag", ""]
@@ -128,7 +128,7 @@ def test_mistakes():
 
 @pytest.fixture
 def package(monkeypatch, tmp_path):
-    """A stand-in with the names of bert-score that are used: three layers known, a baseline for one model."""
+    """A stand-in with the names of bert-score that are used: it knows three models and has a baseline for two."""
     calls = []
 
     def score(hypotheses, references, **how):
@@ -156,7 +156,7 @@ def test_bert_score_asks_its_package(package, tmp_path, model):
 
 
 def test_bert_score_of_an_empty_text(package):
-    """0, rescaled by a baseline of 0.5: -1; whatever the package makes of the stand-in for it."""
+    """0 rescaled by a baseline of 0.5 is -1, whatever score the package gives the dot in its place."""
     assert bert_score(["a", " "], [["a"], ["b"]], "tiny") == pytest.approx((0.5 - 1) / 2)
     assert package.calls[0][0] == ["a", "."]
 
@@ -176,7 +176,7 @@ def test_bert_score_mistakes(package, monkeypatch):
 
 
 def test_bert_score_by_the_package_itself(tmp_path):
-    """A tiny random encoder in a folder with a published name; rarity, layer 9, the best reference, and rescaling."""
+    """A tiny random encoder in a folder with a published name: rarity, layer, best reference, rescaling by hand."""
     package = pytest.importorskip("bert_score", reason="the package bert-score (extra `eval`) is not installed")
     transformers = pytest.importorskip("transformers")
     folder = tmp_path / "bert-base-uncased"

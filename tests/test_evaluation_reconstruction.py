@@ -1,4 +1,4 @@
-"""scripts/evaluate.py --what vqvae: the report says what the metrics say, and always the same."""
+"""scripts/evaluate.py --what vqvae: the report has the numbers of the metrics, and is always the same."""
 
 import json
 import math
@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cases import for_each
 
+from motiongpt import evaluation
 from motiongpt.body.skeletons import HUMANML3D, KIT, Skeleton
 from motiongpt.config import VQVAEConfig
 from motiongpt.data.motions import MotionDataset
-from motiongpt.evaluation.markdown import vqvae_markdown
 from motiongpt.evaluation.reconstruction import evaluate_vqvae, reconstruct
+from motiongpt.evaluation.report_markdown import reconstruction_markdown
 from motiongpt.features.humanml3d import joints_to_features
 from motiongpt.features.normalizer import Normalizer
 from motiongpt.features.representations import get_representation
@@ -35,7 +37,7 @@ def rest_pose(skeleton: Skeleton) -> np.ndarray:
 
 
 def make_folder(folder: Path, skeleton: Skeleton = HUMANML3D) -> Path:
-    """Four usable clips, one with a NaN, one of three frames and one that is missing; `test` lists them all."""
+    """Four usable clips, one with a NaN, one of three frames and one without a file; `test` lists them all."""
     rng = np.random.default_rng(0)
     for name in ("new_joint_vecs", "texts"):
         (folder / name).mkdir(parents=True)
@@ -73,7 +75,7 @@ def folder(tmp_path) -> Path:
 
 
 def test_report_against_the_metrics_alone(folder):
-    """Each clip by itself, encoded and decoded with the tokenizer's own calls: batches must not change a clip."""
+    """Each clip is encoded and decoded alone with the tokenizer's own calls: a batch must not change a clip."""
     tokenizer, data = make_tokenizer(), MotionDataset(folder)
     report = evaluate_vqvae(tokenizer, data, "test", batch_size=3)
     total, count = 0.0, 0
@@ -110,12 +112,12 @@ def test_best_median_worst_and_dropped(folder):
     dropped = report["dropped"]
     assert set(dropped) == {"c4", "c5", "gone"}
     assert dropped["c5"] == "3 frames, shorter than one code" and "frame 7 is not finite" in dropped["c4"]
-    assert str(folder.parent) not in json.dumps(report)  # no path: the same bytes wherever the data lies
-    assert all(name in vqvae_markdown(report) for name in dropped)
+    assert str(folder.parent) not in json.dumps(report)  # no path: the bytes do not depend on where the data is
+    assert all(name in reconstruction_markdown(report) for name in dropped)
 
 
 def test_a_perfect_tokenizer_has_no_error(folder, monkeypatch):
-    """Decoding replaced by the truth: every error is 0, and the qualities are those of the original."""
+    """If decoding returns the truth, every error is 0, and the qualities are those of the original."""
     tokenizer, data = make_tokenizer(), MotionDataset(folder)
 
     def truth(tokenizer, clips, batch_size):
@@ -148,14 +150,14 @@ def test_layers_of_a_residual_tokenizer(folder):
             features = tokenizer.normalizer.denormalise(tokenizer.vqvae.decode(alone[..., :q]))[0]
             ours, theirs = tokenizer.joints(got), tokenizer.joints(features)
             torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)  # batch against alone
-    text = vqvae_markdown(report)
-    assert "## Layers used" in text and "## Layers used" not in vqvae_markdown(
+    text = reconstruction_markdown(report)
+    assert "## Layers used" in text and "## Layers used" not in reconstruction_markdown(
         report | {"layers": report["layers"][:1]}
     )
 
 
 def test_another_representation(tmp_path):
-    """Joint positions, 66 numbers a frame: the report needs nothing but joints."""
+    """Joint positions, 66 numbers per frame: the report only needs joints."""
     representation = get_representation("positions", HUMANML3D)
     folder = make_folder(tmp_path / "data")
     rng = np.random.default_rng(2)
@@ -200,7 +202,7 @@ def links_of(report: Path) -> set[str]:
 
 
 def test_smplx_parameters_by_hand(tmp_path, monkeypatch):
-    """Two clips of 12 and 4 frames: the body 30 and 60 degrees off in one of 21 joints, 10 and 30 cm off in place."""
+    """Two clips of 12 and 4 frames, 30 and 60 degrees wrong in one of 21 joints, 10 and 30 cm wrong in place."""
     folder, tokenizer = make_smplx(tmp_path / "data", [12, 4])
     columns = tokenizer.representation.groups
 
@@ -233,7 +235,7 @@ def test_smplx_parameters_by_hand(tmp_path, monkeypatch):
 
 
 def test_smplx_through_the_script(script, tmp_path):
-    """The tokenizer's own measure agrees, nothing is drawn but codes, and only what is drawn is linked."""
+    """The errors of training agree. Only codes are drawn, and only drawn pictures are linked."""
     folder, tokenizer = make_smplx(tmp_path / "data", [40, 33, 21])
     tokenizer.save(tmp_path / "vqvae")
     done = script(
@@ -250,7 +252,7 @@ def test_smplx_through_the_script(script, tmp_path):
 
 
 def test_kit_is_in_metres(tmp_path):
-    """251 numbers, 12.5 fps, millimetres inside: the errors are still millimetres, not thousands of them."""
+    """251 numbers at 12.5 fps, with joints in millimetres: errors must not come out a thousand times too large."""
     kit = KIT.with_offsets(200 * np.array(KIT.offsets))
     folder = make_folder(tmp_path / "kit", kit)
     (folder / "skeleton.json").write_text(kit.to_json())
@@ -263,6 +265,7 @@ def test_kit_is_in_metres(tmp_path):
     assert report["metrics"]["mpjpe_mm"] < 5000
 
 
+@pytest.mark.slow
 def test_script_writes_the_same_bytes_twice(script, folder, tmp_path):
     tokenizer = tmp_path / "vqvae"
     make_tokenizer().save(tokenizer)
@@ -290,6 +293,7 @@ def test_script_writes_the_same_bytes_twice(script, folder, tmp_path):
     assert duration == frames * 50  # 20 fps
 
 
+@pytest.mark.slow
 def test_script_clips(script, folder, tmp_path):
     tokenizer = tmp_path / "vqvae"
     make_tokenizer().save(tokenizer)
@@ -299,8 +303,16 @@ def test_script_clips(script, folder, tmp_path):
     assert "skeleton humanml3d-22, representation humanml3d-263" in done.out
 
 
+def test_the_default_folder_is_inside_work_dir(script, folder, tmp_path, monkeypatch):
+    make_tokenizer().save(tmp_path / "vqvae")
+    monkeypatch.setenv("WORK_DIR", str(tmp_path / "work"))
+    done = script("evaluate", "--data", folder, "--vqvae", tmp_path / "vqvae", "--clips", 1)
+    out = tmp_path / "work" / "outputs" / "evaluation"
+    assert done.code == 0 and (out / "report.json").is_file() and "(environment: WORK_DIR)" in done.out, done.err
+
+
 def test_the_hash_is_of_what_was_measured(folder):
-    """A changed frame, a NaN, fewer clips: all other than before, though statistics and lists are the same."""
+    """A changed frame, a NaN and fewer clips change the hash, though statistics and lists are the same."""
     data, seen, path = MotionDataset(folder), [], folder / "new_joint_vecs" / "c1.npy"
     features, whole = np.load(path), data.hash()
     for add in (0, 1, math.nan):
@@ -313,15 +325,15 @@ def test_the_hash_is_of_what_was_measured(folder):
     assert len(set(seen)) == 4 and data.hash() == whole
 
 
-def test_training_clips_are_said_whatever_the_list_is_called(folder):
+def test_training_clips_are_reported_whatever_the_list_is_called(folder):
     (folder / "all.txt").write_text("c1\nc2\nc3\n")
     report = evaluate_vqvae(make_tokenizer(), MotionDataset(folder), "all")
-    assert "**Warning: 1 of 3 measured clips are of the training split" in vqvae_markdown(report)
+    assert "**Warning: 1 of 3 measured clips are in the training split" in reconstruction_markdown(report)
     (folder / "train.txt").write_text("c0\n")
-    assert "Warning" not in vqvae_markdown(evaluate_vqvae(make_tokenizer(), MotionDataset(folder), "all"))
+    assert "Warning" not in reconstruction_markdown(evaluate_vqvae(make_tokenizer(), MotionDataset(folder), "all"))
 
 
-@pytest.mark.parametrize("name", TAKEN)
+@for_each("name", TAKEN)
 def test_a_folder_of_something_else_is_no_place_for_a_report(name, tmp_path):
     check_report_folder(tmp_path)
     (tmp_path / name).mkdir()
@@ -362,9 +374,21 @@ def test_mistakes_end_in_one_line(script, folder, tmp_path):
 
 
 def test_real_motion_capture(shared_data):
-    """A dataset as HumanML3D is downloaded: no dataset.json, real clips, an untrained tokenizer."""
+    """A folder like a download of HumanML3D, without dataset.json; real clips, an untrained tokenizer."""
     data = MotionDataset(shared_data / "humanml3d_folder")
     report = evaluate_vqvae(make_tokenizer(), data, "test", clips=4)
     assert report["protocol"]["clips"] == 4 and report["protocol"]["usable_clips"] == 31
     assert report["original"]["bone_length_drift"] < 1e-5  # captured with rigid bones; float32
     assert 0 <= report["original"]["foot_skate"] <= 1
+
+
+def test_files_of_evaluation_build_on_each_other_in_one_direction():
+    """Each file imports only from files that the package's docstring lists before it."""
+    package = Path(evaluation.__file__).parent
+    modules = {path.stem: path for path in package.glob("*.py") if path.stem != "__init__"}
+    lines = re.findall(r"^    (\w+(?:, \w+)*)  ", evaluation.__doc__, re.M)
+    order = [name for line in lines for name in line.split(", ")]
+    assert sorted(order) == sorted(modules)
+    for i, name in enumerate(order):
+        used = re.findall(r"^ *from motiongpt\.evaluation\.(\w+) import", modules[name].read_text(), re.M)
+        assert set(used) <= set(order[:i]), f"{name} imports {sorted(set(used) - set(order[:i]))}"

@@ -1,4 +1,4 @@
-"""The tokenizer folder: what is saved comes back, a clip's codes do not depend on its company, errors by hand."""
+"""The motion tokenizer's folder: round trips, codes that do not depend on the batch, and what a bad folder is told."""
 
 import dataclasses
 import shutil
@@ -13,7 +13,7 @@ from motiongpt.data.motions import MotionDataset
 from motiongpt.features.humanml3d import features_to_joints, joints_to_features
 from motiongpt.features.normalizer import Normalizer
 from motiongpt.features.representations import get_representation
-from motiongpt.features.smplx import FOREIGN, LAYOUT
+from motiongpt.features.smplx import SMPLX_COLUMNS, SMPLX_LAYOUTS
 from motiongpt.files.hashes import file_hash
 from motiongpt.files.lock import hold
 from motiongpt.files.store import read_json, write_json
@@ -62,7 +62,7 @@ def test_save_and_load(tokenizer, clips, tmp_path):
 
 
 def test_half_precision_file(tokenizer, clips, tmp_path):
-    """Half the size; loaded as fp32 with the rounded values, and from then on the same tokenizer."""
+    """The file has half the size. It loads as fp32 with rounded values, and stays the same from then on."""
     tokenizer.save(tmp_path / "full")
     tokenizer.save(tmp_path / "half", torch.float16)
     sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("full", "half")]
@@ -73,7 +73,7 @@ def test_half_precision_file(tokenizer, clips, tmp_path):
     half.save(tmp_path / "again", torch.float16)
     assert file_hash(tmp_path / "again" / "model.safetensors") == half.hash
     a, b = (np.concatenate(t.encode(clips)) for t in (tokenizer, half))
-    assert (a == b).mean() > 0.9  # random weights: fp16's 5e-4 flips few codes; how few depends on the training
+    assert (a == b).mean() > 0.9  # random weights: fp16 (5e-4) flips few codes
 
 
 def test_a_run_folder_holds_its_tokenizer(tokenizer, tmp_path):
@@ -125,7 +125,7 @@ def test_reconstruction_errors_by_hand(tokenizer, clips):
     assert len(aligned) == 48
     p = counts[counts > 0] / counts.sum()
     errors = reconstruction_errors(tokenizer, pair)
-    assert errors["mpjpe_mm"] == pytest.approx(1000 * np.mean(aligned), rel=1e-4)  # every frame once; fp32
+    assert errors["mpjpe_mm"] == pytest.approx(1000 * np.mean(aligned), rel=1e-4)  # every frame counts once; fp32
     assert errors["global_mpjpe_mm"] == pytest.approx(1000 * np.mean(absolute), rel=1e-4)
     assert errors["active_codes"] == len(p)
     assert errors["perplexity"] == pytest.approx(np.exp(-(p * np.log(p)).sum()))
@@ -167,7 +167,7 @@ def test_widths_must_agree(tokenizer, clips):
 
 
 def test_kit_comes_out_in_metres():
-    """KIT-ML's features are in millimetres of a body of one metre: 1000 / 0.567 of them are a metre."""
+    """KIT-ML's features are in units of 1 / 567 of a metre."""
     torch.manual_seed(0)
     vqvae = VQVAE(dataclasses.replace(CONFIG, feature_dim=251, joint_dim=60))
     vqvae.quantizer.codebook.normal_()
@@ -181,7 +181,7 @@ def test_kit_comes_out_in_metres():
     clip = features.numpy().copy()
     found = tokenizer.decode_features(tokenizer.encode([clip]))[0]
     error = (features_to_joints(found, KIT) - features_to_joints(features, KIT)).norm(dim=-1).mean() / 567
-    assert error > 0.001  # metres: the codes are not those it came from
+    assert error > 0.001  # in metres: these codes are not the clip's own
     errors = reconstruction_errors(tokenizer, [clip])
     assert errors["global_mpjpe_mm"] == pytest.approx(1000 * float(error), rel=1e-4)  # float32 sums
 
@@ -213,7 +213,7 @@ def test_a_skeleton_that_is_not_built_in_goes_with_the_tokenizer(tokenizer, tmp_
 
 
 def test_a_wrong_pair_is_refused_on_load(tokenizer, clips, tmp_path):
-    """The network was trained with the data set's own pair (feature_bias 1); somebody copies another one beside it."""
+    """The network was trained with the data set's own pair (feature_bias 1), but another pair lies beside it."""
     tokenizer.save(tmp_path)
     MotionTokenizer.load(tmp_path)
     features = get_representation("humanml3d", HUMANML3D)
@@ -248,7 +248,7 @@ def test_a_foreign_file_needs_its_own_pair(tokenizer, clips, tmp_path):
 
 @pytest.mark.parametrize("bias", [1.0, 5.0])
 def test_an_exported_file_comes_back_with_the_folder_it_was_made_from(tokenizer, clips, tmp_path, bias):
-    """Its pair is that of the folder, not the published one."""
+    """Its pair is the folder's, not the published one."""
     tokenizer.vqvae.config = dataclasses.replace(CONFIG, feature_bias=bias)
     tokenizer.normalizer = tokenizer.normalizer.with_feature_bias(bias, tokenizer.representation)
     tokenizer.save(tmp_path)
@@ -257,7 +257,7 @@ def test_an_exported_file_comes_back_with_the_folder_it_was_made_from(tokenizer,
     assert back.encode(clips) == tokenizer.encode(clips) and back.config.feature_bias == bias
     assert back.has_codes_of(tokenizer)
     other = MotionTokenizer(VQVAE(tokenizer.config), tokenizer.normalizer, HUMANML3D, 20.0)
-    other.save(tmp_path / "other")  # its pair is the same, but nothing says that the file was made with it
+    other.save(tmp_path / "other")  # an equal pair, but of another network than the file's
     with pytest.raises(ValueError, match="expected the evaluators' pair"):
         MotionTokenizer.load(tmp_path / "net.pth", stats=tmp_path / "other")
     with pytest.raises(FileNotFoundError, match="gone.pth does not exist"):
@@ -268,7 +268,7 @@ def test_an_exported_file_comes_back_with_the_folder_it_was_made_from(tokenizer,
 
 @pytest.mark.parametrize("layout", ["train", "visualize"])
 def test_a_foreign_smplx_file_is_brought_into_our_order(layout, tmp_path):
-    """The same network fed columns in its own order by hand is the oracle."""
+    """The oracle is the same network, given columns in its own order by hand."""
     torch.manual_seed(0)
     vqvae = VQVAE(dataclasses.replace(CONFIG, feature_dim=182, joint_dim=0, feature_bias=1.0))
     vqvae.train()(torch.randn(8, 36, 182))  # the first batch fills the codebook
@@ -283,16 +283,16 @@ def test_a_foreign_smplx_file_is_brought_into_our_order(layout, tmp_path):
 
     clip = rng.normal(size=(32, 182)).astype(np.float32)
     moved = np.zeros_like(clip)
-    for name, columns in FOREIGN[layout].items():  # what only they have is at its mean
-        moved[:, columns] = clip[:, LAYOUT[name]] if name in LAYOUT else theirs.mean[columns]
+    for name, columns in SMPLX_LAYOUTS[layout].items():  # columns that only they have are at their mean
+        moved[:, columns] = clip[:, SMPLX_COLUMNS[name]] if name in SMPLX_COLUMNS else theirs.mean[columns]
     codes = vqvae.encode_all(torch.from_numpy(theirs.normalise(moved))[None])[0]
     assert torch.equal(tokenizer.encode_all([clip])[0], codes) and len(codes.unique()) > 2
     expected = theirs.denormalise(vqvae.decode(codes[None])[0])
     found = tokenizer.decode_features([codes])[0]
-    for name, columns in LAYOUT.items():
-        there = FOREIGN[layout].get(name)
+    for name, columns in SMPLX_COLUMNS.items():
+        there = SMPLX_LAYOUTS[layout].get(name)
         wanted = expected[:, there] if there is not None else torch.zeros(32, columns.stop - columns.start)
-        torch.testing.assert_close(found[:, columns], wanted, rtol=1e-5, atol=1e-5)  # float32, other order of sums
+        torch.testing.assert_close(found[:, columns], wanted, rtol=1e-5, atol=1e-5)  # float32, sums in another order
 
     tokenizer.save(tmp_path / "ours")
     assert read_json(tmp_path / "ours" / "config.json")["smplx_layout"] == layout
@@ -335,7 +335,7 @@ def test_parameters_come_out_as_parameters(tmp_path):
 
 
 def test_a_config_without_representation_is_humanml3d(tokenizer, tmp_path):
-    """As checkpoints of the first version are."""
+    """Checkpoints of the first version name no representation."""
     tokenizer.save(tmp_path)
     content = read_json(tmp_path / "config.json")
     assert content.pop("representation") == "humanml3d-263"
@@ -347,7 +347,7 @@ def test_a_config_without_representation_is_humanml3d(tokenizer, tmp_path):
 
 
 def test_a_data_set_is_tokenised_a_few_clips_at_a_time(script, tiny, tmp_path, monkeypatch):
-    """The same file, entry for entry, however many clips are in memory at once."""
+    """The file is the same, entry for entry, however many clips are in memory at once."""
     from motiongpt.data.motions import MotionDataset
     from motiongpt.stages import tokenizer as tokenizer_training
 
@@ -407,7 +407,7 @@ def bytes_of(folder):
 @pytest.mark.parametrize("what", ["its own", "another, as prepare.py writes it", "another, downloaded"])
 @pytest.mark.parametrize("fresh", [False, True])
 def test_a_tokenizer_is_not_trained_into_a_data_set(train, tmp_path, what, fresh):
-    """It would replace the Mean.npy and Std.npy that are there."""
+    """A tokenizer would replace the Mean.npy and Std.npy of the data set."""
     out = tmp_path / "data" if what == "its own" else tmp_path / "other"
     if what == "another, as prepare.py writes it":
         write_json(out / "dataset.json", {})
@@ -420,7 +420,7 @@ def test_a_tokenizer_is_not_trained_into_a_data_set(train, tmp_path, what, fresh
 
 
 def test_fresh_takes_nothing_from_under_a_running_training(train, tmp_path):
-    """Neither its own folder nor one of the stages that it clears."""
+    """`fresh` refuses to clear a folder that is in use: its own, or one of the later stages."""
     out, later = tmp_path / "vq", tmp_path / "stage2"
     train(out)
     write_json(later / "meta.json", {})

@@ -1,4 +1,4 @@
-"""The tokenizer stage of a recipe in its run folder: finished, stopped, trained again, and the stages after it."""
+"""The tokenizer stage of a recipe: finished, stopped, trained again, and the stages that learn its codes."""
 
 import json
 import re
@@ -19,7 +19,7 @@ def dataset(script, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(script, tiny, dataset, tmp_path_factory):
-    """A run of all stages, once."""
+    """A run with all stages finished, made once."""
     out = tmp_path_factory.mktemp("whole") / "run"
     done = script(*command(tiny, dataset, out))
     assert done.code == 0, done.err
@@ -44,6 +44,7 @@ def check(done, message):
     assert done.code == 2 and re.search(message, done.err) and done.err.count("\n") == 1, done.err
 
 
+@pytest.mark.slow
 def test_fresh_of_all_counts_nothing_as_finished_from_its_first_step(script, tiny, dataset, run):
     assert finished(run) == {"vqvae", "stage2", "stage3"}
     done = script(*command(tiny, dataset, run, "--fresh", *STOP))
@@ -59,8 +60,9 @@ def test_fresh_that_cannot_start_removes_nothing(script, tiny, dataset, run):
     assert finished(run) == {"vqvae", "stage2", "stage3"}
 
 
+@pytest.mark.slow
 def test_a_stage_does_not_start_on_a_tokenizer_that_is_not_there_yet(script, tiny, dataset, tmp_path):
-    """It would take the demo's data and tokenizer, and mix two sets of codes in one run."""
+    """It would take the demo's data and tokenizer, and mix the codes of two tokenizers in one run."""
     out = tmp_path / "run"
     assert script(*command(tiny, dataset, out, *STOP, stage=1)).code == 3
     check(script("finetune", "--recipe", "myoskeleton", "--stage", 2, "--out", out), "stopped before its first save")

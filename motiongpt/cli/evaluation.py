@@ -1,0 +1,61 @@
+"""The flags of scripts/evaluate.py, and which of them exclude each other."""
+
+import argparse
+from pathlib import Path
+
+from motiongpt.cli.opening import add_tokenizer_flags
+from motiongpt.cli.parser import add_config_flags, refuse_flags
+from motiongpt.config import SampleConfig, flag_name
+
+EVALUATOR_FLAGS = ("evaluator", "glove", "evaluator_stats", "packing", "min_frames", "repeats")
+"""Flags that have an effect only with an evaluator."""
+
+LEAST = {"clips": 1, "batch_size": 1, "repeats": 1, "min_frames": 1, "multimodality": 0}
+
+
+def add_evaluation_flags(parser: argparse.ArgumentParser) -> None:
+    """All flags of the script but --debug."""
+    add = parser.add_argument
+    add("--what", choices=("vqvae", "t2m", "m2t"), default="vqvae", help="what is evaluated (default: vqvae)")
+    add("--data", type=Path, help="dataset folder, from scripts/prepare.py")
+    add_tokenizer_flags(parser, "tokenizer folder, or a run that has one")
+    add("--run", type=Path, help="t2m, m2t: run folder (default: outputs/run, else the demo)")
+    add("--stage", type=int, help="t2m, m2t: stage of the run (default: the last finished one)")
+    add("--evaluator", type=Path, help="evaluator folder (default: the published one in checkpoints/t2m or kit)")
+    add("--glove", type=Path, help="word vectors of a published evaluator (default: glove)")
+    add("--evaluator-stats", type=Path, help="folder of a published evaluator's mean.npy and std.npy (default: meta/)")
+    add("--packing", choices=("guo", "openmotionlab"), help="how lengths reach the evaluator (default: its own way)")
+    add("--split", default="test", help="train, val, test, val+test or another list of clips (default: test)")
+    add("--out", help="folder for the report (default: outputs/evaluation)")
+    add("--clips", type=int, help="only the first N usable clips of the split (default: all)")
+    add("--min-frames", type=int, help="drop shorter clips (default: 40 at 20 fps, 24 for KIT-ML)")
+    add("--repeats", type=int, help="repeats of all random draws, for the intervals (default: 20)")
+    add("--length-policy", choices=("own", "gt", "cut"), help="t2m: who decides a motion's length (default: own)")
+    add("--multimodality", type=int, help="t2m: number of texts with 30 motions each, 0 for none (default: 100)")
+    add("--perplexity", choices=("all", "stage", "none"), help="t2m, m2t: of which finished stages (default: all)")
+    add("--bert-score", metavar="MODEL", help="m2t: add BERTScore by this model (needs the package bert-score)")
+    add("--seed", type=int, default=0, help="seed of all draws (default: 0)")
+    add("--batch-size", type=int, default=32, help="clips at a time (default: 32)")
+    add("--device", default=None, help="cpu, cuda, cuda:1, mps (default: cuda if there is one)")
+    add("--compare", type=Path, nargs=2, metavar=("A", "B"), help="show B minus A of two evaluations; --out keeps it")
+    add_config_flags(parser, SampleConfig)
+
+
+def check_sizes(args: argparse.Namespace) -> None:
+    """ValueError for a number that is too small."""
+    for name, least in LEAST.items():
+        value = getattr(args, name)
+        if value is not None and value < least:
+            raise ValueError(f"{flag_name(name)} must be at least {least}, got {value}")
+
+
+def check_needed_flags(args: argparse.Namespace) -> None:
+    """ValueError for a flag that --what needs and that is missing, or for one without effect."""
+    for name in ("data", "vqvae") if args.what == "vqvae" else ("data",):
+        if getattr(args, name) is None:
+            raise ValueError(f"--what {args.what} needs {flag_name(name)}")
+    of_t2m = ["length_policy", "multimodality"]
+    of_m2t = ["bert_score"]
+    of_both = ["perplexity", "run", "stage", *SampleConfig.__dataclass_fields__]
+    unused = {"t2m": of_m2t, "m2t": of_t2m, "vqvae": of_m2t + of_t2m + of_both}[args.what]
+    refuse_flags(args, unused, f"for --what {args.what}")

@@ -1,0 +1,115 @@
+"""What `scripts/render.py` draws: motions by `--prompt`, `--tokens` or `--input`, and where each picture goes.
+
+Every place is checked before anything is sampled or read, and no two motions get one picture. How a picture is drawn
+is in `render/`.
+"""
+
+import argparse
+from functools import cache, partial
+from pathlib import Path
+
+from motiongpt.cli.environment import default_run, outputs_folder
+from motiongpt.cli.opening import named_motion_tokenizer, open_generator, reading_of_flags
+from motiongpt.cli.prompts import folder_name
+from motiongpt.cli.run_info import prompt_notes
+from motiongpt.files.folders import output_path
+from motiongpt.motion import Motion
+from motiongpt.motion_files import (
+    SUFFIXES,
+    decode_motions,
+    distinct_names,
+    needs_tokenizer,
+    read_joints,
+    read_motion,
+)
+from motiongpt.motion_tokenizer import MotionTokenizer
+from motiongpt.vocab import parse_motion
+
+
+def pictures(args: argparse.Namespace, demo: Path) -> list[tuple[Motion, Path]]:
+    """The motions that the flags name, each with the file of its picture; `demo` is the run if nothing names one.
+
+    Raises ValueError if a motion cannot be read or two would get one picture, OSError if a place is not writable.
+    """
+    if args.prompt is not None:
+        return [_sample(args, demo)]
+    if args.tokens is not None:
+        target = _place(args.output, outputs_folder() / "tokens.gif")
+        return [(_decode(args.tokens, _open_tokenizer(args, demo)), target)]
+    return _read_files(args, demo)
+
+
+def _sample(args: argparse.Namespace, demo: Path) -> tuple[Motion, Path]:
+    target = _place(args.output, outputs_folder() / folder_name(args.prompt) / "motion.gif")
+    generator = open_generator(args, demo)
+    generator.check_output(target)  # before anything is sampled
+    motion = generator.generate(args.prompt, args.pid, seed=args.seed or 0)
+    for note in filter(None, prompt_notes(generator, [args.prompt])):
+        print(note)
+    return motion, target
+
+
+def _read_files(args: argparse.Namespace, demo: Path) -> list[tuple[Motion, Path]]:
+    how = reading_of_flags(args)
+    motion_tokenizer = cache(partial(_open_tokenizer, args, demo))  # opened once, if any file needs it
+
+    def read(file: Path) -> Motion:
+        if file.suffix.lower() == ".txt":
+            return _decode(file.read_text(encoding="utf-8-sig"), motion_tokenizer())
+        if args.reconstruct or needs_tokenizer(file):
+            return read_motion(file, motion_tokenizer(), how, args.reconstruct)
+        return read_joints(file, how)
+
+    # a file that is named twice, directly and by its folder, is drawn once
+    files = list({file.resolve(): file for path in args.input for file in _motion_files_of(path)}.values())
+    if _is_file(args.output) and len(files) > 1:
+        raise ValueError(f"--output {args.output} is one file for {len(files)} motions; give a folder")
+    file_of: dict[Path, Path] = {}
+    for file, name in zip(files, distinct_names(files), strict=True):
+        other = file_of.setdefault(_place(args.output, file.with_suffix(".gif"), name), file)
+        if other != file:
+            raise ValueError(f"--input {other} and {file} have the same picture's name; draw them one by one")
+    return [(read(file), target) for target, file in file_of.items()]
+
+
+def _motion_files_of(path: Path) -> list[Path]:
+    """The motion files of --input: a file itself, or those in a folder. ValueError or FileNotFoundError for others."""
+    if path.is_file():
+        if path.suffix.lower() not in SUFFIXES:
+            raise ValueError(f"--input {path}: can read {' '.join(SUFFIXES)}")
+        return [path]
+    if not path.is_dir():
+        raise FileNotFoundError(f"--input {path} does not exist")
+    for suffix in SUFFIXES:  # a sampled folder holds one motion in several forms: take it once
+        if found := sorted(path.glob(f"*{suffix}")):
+            return found
+    raise FileNotFoundError(f"--input {path} holds no {', '.join(SUFFIXES)} file")
+
+
+def _open_tokenizer(args: argparse.Namespace, demo: Path) -> MotionTokenizer:
+    """The tokenizer of --vqvae or the environment, else of --run, else of the default run, else of the demo."""
+    if named := named_motion_tokenizer(args):
+        return named
+    if args.run:
+        return MotionTokenizer.load(args.run)
+    own = default_run()
+    return MotionTokenizer.load(own if (own / "vqvae").is_dir() else demo)
+
+
+def _decode(text: str, motion_tokenizer: MotionTokenizer) -> Motion:
+    codes = parse_motion(text)
+    if not codes:
+        raise ValueError("no motion tokens to draw; expected such as <motion_42><motion_18>")
+    return decode_motions(motion_tokenizer, [codes], [""])[0]
+
+
+def _place(output: Path | None, usual: Path, name: str = "") -> Path:
+    """--output, if it is a file; NAME.gif in it, if it is a folder; else the usual place. OSError if not writable."""
+    if output is None:
+        return output_path(usual)
+    return output_path(output if _is_file(output) else output / f"{name or usual.stem}.gif")
+
+
+def _is_file(output: Path | None) -> bool:
+    """Whether --output names a file, there or not, and not a folder."""
+    return output is not None and bool(output.suffix) and not output.is_dir()

@@ -1,0 +1,69 @@
+"""What a loaded run knows, and what it makes of a new sentence, as text for people.
+
+`sample.py --info` prints the first; the scripts print the second beside a motion. Nothing here changes what is
+sampled.
+"""
+
+from collections.abc import Sequence
+
+from motiongpt.data.words import actions, content_words, stem, stems
+from motiongpt.generator import MAX_PROMPT, MotionGenerator
+from motiongpt.stages.run import finished_stages
+
+SHOWN_ACTIONS = 24
+SHOWN_CAPTIONS = 10
+
+
+def run_info(generator: MotionGenerator) -> str:
+    """Stages, data, actions, participants, codes, lengths, limits and some captions of a run, one per line."""
+    run = generator.run
+    config, captions = run.config, run.prompts.captions
+    data = run.meta.get("data", {})
+    stages = [
+        f"{number} {meta['name']} ({', '.join(meta['tasks'])})"
+        for number, meta in sorted(finished_stages(run.folder).items())
+    ]
+    verbs = actions(captions)
+    more = ", ..." if len(verbs) > SHOWN_ACTIONS else ""
+    code_seconds = config.frames_per_code / config.fps
+    shortest = min((known["min"] for known in captions.values()), default=0)
+    longest = max((known["max"] for known in captions.values()), default=0)
+    in_seconds = f"{shortest * code_seconds:.1f} to {longest * code_seconds:.1f} s"
+    motion_tokenizer = generator.motion_tokenizer
+    lines = {
+        "recipe": f"{config.recipe}, backbone {config.backbone}",
+        "stages": f"{', '.join(stages)} finished; this is {run.stage}",
+        "data": f"{data.get('file', 'unknown')}, {data.get('train', '?')} training entries",
+        "actions": ", ".join(verbs[:SHOWN_ACTIONS]) + more,
+        "participants": f"{', '.join(config.participants)} (--pid)" if config.participants else "none",
+        "codes": f"{config.codes}, each {config.frames_per_code} frames at {config.fps:g} fps ({code_seconds:g} s)",
+        "lengths": f"{shortest} to {longest} codes in training ({in_seconds}), "
+        f"median {run.prompts.global_median} (--seconds)",
+        "joints": motion_tokenizer.skeleton.name if motion_tokenizer else "none: this run has no motion tokenizer",
+        "limits": f"{run.llm.config.max_positions} tokens of prompt and motion together, "
+        f"{MAX_PROMPT} characters of prompt",
+        "captions": f"{len(captions)}, such as",
+    }
+    examples = sorted(captions)[:: max(1, len(captions) // SHOWN_CAPTIONS)][:SHOWN_CAPTIONS]
+    return "\n".join([f"{name:13}{text}" for name, text in lines.items()] + [f"  {text}" for text in examples])
+
+
+def prompt_notes(generator: MotionGenerator, prompts: Sequence[str]) -> list[str | None]:
+    """For each sentence None if the run lists it as a caption, else one line that says what is guessed about it."""
+    if all(map(generator.knows, prompts)):
+        return [None] * len(prompts)
+    captions = generator.run.prompts.captions
+    known_stems = stems(captions)  # of all captions, so once for all prompts
+    return [None if generator.knows(text) else _note(text, captions, known_stems) for text in prompts]
+
+
+def _note(text: str, captions: dict[str, dict], known_stems: frozenset[str]) -> str:
+    """The note on a sentence that is no caption: none of its words is known, or its length is a guess."""
+    words = content_words(text)
+    new = [word for word in words if stem(word) not in known_stems]
+    start = f"note: {text[:60]!r} is not among the captions this run lists"
+    if len(new) == len(words):
+        some = ", ".join(actions(captions)[:8])
+        return f"{start} and has no word that this run knows; it knows words such as {some} (more: --info)"
+    unknown = f" ({', '.join(new[:5])}: in none of them)" if new else ""
+    return f"{start}{unknown}, so its length is that of captions like it; see --seconds"

@@ -1,0 +1,115 @@
+"""Folders of arrays as sources: joints of your own, and the features of a downloaded HumanML3D or KIT-ML.
+
+Both have texts/ID.txt beside the arrays, and train.txt, val.txt and test.txt with one clip id a line. Nothing is loaded
+here: a record says which file to load, and a worker does it.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from motiongpt.body.skeletons import Skeleton
+from motiongpt.data.motions import SPLITS, read_ids
+from motiongpt.data.raw import Record, to_metres
+from motiongpt.data.resample import resample
+from motiongpt.data.texts import Caption, parse_captions
+from motiongpt.features.humanml3d import skeleton_of_width
+from motiongpt.files.arrays import load_array, read_array
+
+JOINT_FOLDERS = ("raw_joints", "joints", "new_joints")  # the first that is there counts
+MEASURED = 5  # clips whose width is compared with the skeleton's
+
+
+def read_splits(folder: Path) -> dict[str, str]:
+    """Clip id -> split from train.txt, val.txt and test.txt. Raises FileNotFoundError, or ValueError on overlap."""
+    if not (folder / "train.txt").is_file():
+        raise FileNotFoundError(f"{folder / 'train.txt'} is missing: the splits list one clip id a line")
+    split_of: dict[str, str] = {}
+    for split in SPLITS:
+        path = folder / f"{split}.txt"
+        for clip in read_ids(path) if path.is_file() else []:
+            if clip in split_of:
+                raise ValueError(f"{path}: clip {clip} is in {split_of[clip]}.txt too")
+            split_of[clip] = split
+    return split_of
+
+
+def load_raw_joints(
+    path: Path, skeleton: Skeleton, fps: float | None = None, unit: float | None = None, up: str | None = None
+) -> np.ndarray:
+    """Load a .npy of joints as (F, J, 3) in metres, y up, at the skeleton's rate.
+
+    `fps` is the rate of the file (default the skeleton's), `unit` its metres per unit, `up` its y or z axis.
+    """
+    joints = load_array(path, 3, 3)
+    if joints.shape[1] != skeleton.num_joints:
+        raise ValueError(f"{path}: {joints.shape[1]} joints, skeleton {skeleton.name} has {skeleton.num_joints}")
+    return resample(to_metres(joints, unit, up), fps or skeleton.fps, skeleton.fps)
+
+
+def joint_records(
+    folder: Path, skeleton: Skeleton, fps: float, unit: float | None = None, up: str | None = None
+) -> Iterator[Record]:
+    """Records of a folder of joints: {raw_joints,joints,new_joints}/ID.npy (F, J, 3), texts/ID.txt, splits."""
+    place = next((folder / name for name in JOINT_FOLDERS if (folder / name).is_dir()), None)
+    if place is None:
+        names = ", ".join(f"{name}/" for name in JOINT_FOLDERS)
+        raise FileNotFoundError(f"{folder} has none of {names} with (F, J, 3) .npy files")
+    for clip, split in read_splits(folder).items():
+        path = place / f"{clip}.npy"
+        load, captions = captioned(folder, clip, partial(load_raw_joints, path, skeleton, fps, unit, up))
+        yield Record(clip, split, captions, load, files=(path, text_path(folder, clip)))
+
+
+def feature_records(folder: Path, skeleton: Skeleton) -> Iterator[Record]:
+    """Records of an existing HumanML3D or KIT-ML folder, features as they are."""
+    if not (folder / "new_joint_vecs").is_dir():
+        raise FileNotFoundError(f"{folder} has no new_joint_vecs/; is it the HumanML3D folder itself?")
+    split_of = read_splits(folder)
+    paths = {clip: folder / "new_joint_vecs" / f"{clip}.npy" for clip in split_of}
+    _check_width(folder, list(paths.values()), skeleton)
+    for clip, path in paths.items():
+        load, captions = captioned(folder, clip, partial(load_array, path, 2, skeleton.feature_dim))
+        yield Record(clip, split_of[clip], captions, load, is_features=True, files=(path, text_path(folder, clip)))
+
+
+def _check_width(folder: Path, paths: list[Path], skeleton: Skeleton) -> None:
+    """ValueError if the first readable clips all have the width of another skeleton."""
+    widths = []
+    for path in paths:
+        with suppress(ValueError, OSError):  # a bad clip is reported when it is loaded
+            widths += read_array(path).shape[1:]
+        if len(widths) == MEASURED:
+            break
+    if widths and len(set(widths)) == 1 and widths[0] != skeleton.feature_dim:
+        known = {"humanml3d-22": "--from humanml3d", "kit-21": "--from kit-ml"}
+        other = skeleton_of_width(widths[0])
+        advice = known.get(other and other.name, "give the --skeleton they are of")
+        raise ValueError(f"{folder}: the features are {widths[0]} wide, expected {skeleton.feature_dim}: {advice}")
+
+
+def text_path(folder: Path, clip: str) -> Path:
+    return folder / "texts" / f"{clip}.txt"
+
+
+def captioned(folder: Path, clip: str, load: Callable) -> tuple[Callable, list[Caption]]:
+    """`load` with the captions of texts/ID.txt, if that file is there."""
+    path = text_path(folder, clip)
+    return with_captions(path, load) if path.is_file() else (load, [])
+
+
+def with_captions(path: Path, load: Callable) -> tuple[Callable, list[Caption]]:
+    """`load` with the captions of a text file. If the file is malformed, loading raises and the record is skipped."""
+    try:
+        return load, parse_captions(path)
+    except ValueError as error:
+        return partial(refuse, str(error)), []
+
+
+def refuse(reason: str) -> Any:
+    """The `load` of a record that cannot be used: ValueError with the reason."""
+    raise ValueError(reason)

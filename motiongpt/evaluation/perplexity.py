@@ -1,0 +1,52 @@
+"""Perplexity of a language model on the tasks its stages were trained on."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from motiongpt.data.tokens import Entry
+from motiongpt.evaluation.clips import Item
+from motiongpt.generator import MotionGenerator
+from motiongpt.stages.model import LoadedRun, load_run
+from motiongpt.stages.run import finished_stages
+from motiongpt.tasks.batches import collate, lm_loss
+
+
+@torch.inference_mode()
+def language_perplexity(run: LoadedRun, entries: Sequence[Entry], task: str, batch_size: int) -> float:
+    """exp(mean cross-entropy in nats per token) of the right answers to a task, given everything before them."""
+    rng = np.random.default_rng(0)  # the task denoise draws masks: the same ones every time
+    device = next(run.llm.parameters()).device
+    examples = [run.renderer.render(task, entry, rng) for entry in entries]
+    total, count = 0.0, 0
+    for first in range(0, len(examples), batch_size):
+        batch = collate(examples[first : first + batch_size])
+        count += batch["count"]
+        batch = {name: x.to(device) for name, x in batch.items() if isinstance(x, Tensor)}
+        total += float(lm_loss(run.llm, batch))
+    return math.exp(total / count)
+
+
+def perplexities(
+    generator: MotionGenerator, items: Sequence[Item], codes: Sequence[list[int]], batch_size: int, which: str
+) -> dict[str, dict[str, float]]:
+    """Stage -> task -> `language_perplexity` for each task the stage was trained on, on each clip's first caption.
+
+    `which` is "all" finished stages of the run, the generator's own "stage", or "none". Other stages are loaded one
+    after the other; the generator's own waits on the CPU meanwhile.
+    """
+    own = generator.run
+    stages = {"all": finished_stages(own.folder), "stage": {own.stage: own.meta}, "none": {}}[which]
+    entries = [Entry(item.captions[0].text, tuple(row)) for item, row in zip(items, codes, strict=True)]
+    dtype = own.llm.embed_tokens.weight.dtype
+    found = {}
+    for stage, meta in stages.items():
+        own.llm.to(generator.device if stage == own.stage else "cpu")
+        run = own if stage == own.stage else load_run(own.folder, stage, generator.device, dtype)
+        found[str(stage)] = {task: language_perplexity(run, entries, task, batch_size) for task in meta["tasks"]}
+        del run  # its memory must be free before the next stage is loaded
+    own.llm.to(generator.device)
+    return found

@@ -1,0 +1,245 @@
+"""report.md: the tables of an evaluation, and what their numbers mean."""
+
+from collections.abc import Collection, Mapping
+
+from motiongpt.evaluation.clips import GROUP
+from motiongpt.evaluation.labels import CAPTIONS, MATCHING, MOTION, RECONSTRUCTION, ranking
+from motiongpt.evaluation.markdown import (
+    dropped_clips,
+    measured,
+    number,
+    protocol_line,
+    sampled,
+    table,
+    train_warning,
+    versions,
+)
+from motiongpt.evaluation.qualities import BONE_LIMIT
+from motiongpt.metrics.joints import SKATE_HEIGHT, SKATE_SPEED, SKATE_WINDOW
+
+BONE_NOTE = (
+    f"Bone limits: share of frames in which a bone is more than {100 * BONE_LIMIT:.0f} % longer or shorter than in the "
+    "skeleton."
+)
+JOINTS_NOTE = (
+    "PA-MPJPE first fits rotation, scale and position in each frame. Acceleration is the second difference of global "
+    "positions. The floor is the original's lowest joint. Foot skate is the share of steps in which a toe below "
+    f"{100 * SKATE_HEIGHT:g} cm slides faster than {SKATE_SPEED:g} m/s, in the step itself and on average over "
+    f"{SKATE_WINDOW} steps (GMD). Jerk depends on the frame rate. {BONE_NOTE}"
+)
+PARAMETERS_NOTE = (
+    "RMSE is over all frames and columns of a group, rotations as axis-angle. An angle is that of the turn from the "
+    "original to the reconstruction, averaged over joints and frames; unlike the RMSE it does not depend on how a "
+    "rotation is written. Joints, and so pictures, need a body model."
+)
+
+
+# 1) A motion tokenizer.
+
+
+def reconstruction_markdown(report: dict) -> str:
+    """A report of a motion tokenizer."""
+    metrics, original = report["metrics"], report["original"]
+    protocol = report["protocol"]
+    names = {name: label for name, label in RECONSTRUCTION.items() if name in metrics}
+    lines = ["# Motion tokenizer: reconstruction", "", f"Protocol: {protocol_line(protocol)}.", ""]
+    lines += train_warning(protocol["in_train"], protocol["clips"])
+    rows = []
+    for name, label in names.items():
+        rows.append([label, number(metrics[name]), number(original[name]) if name in original else "0"])
+    lines += [*table(["metric", "reconstruction", "original"], rows), ""]
+    lines += [
+        "Each clip is coded alone and decoded at its own length. Frames past its last whole code are left out of both. "
+        "Every frame counts once. " + (JOINTS_NOTE if original else PARAMETERS_NOTE),
+        "",
+    ]
+
+    rows = [[str(q), *_usage(layer)] for q, layer in enumerate(report["codebook"], 1)]
+    lines += ["## Codes", "", *table(["layer", "active", "of", "perplexity"], rows), ""]
+    lines += ["![how often each code is used](codes.png)", ""]
+    if len(report["layers"]) > 1:
+        rows = [[str(q), *(number(row[name]) for name in names)] for q, row in enumerate(report["layers"], 1)]
+        lines += ["## Layers used", "", *table(["layers", *names.values()], rows), ""]
+
+    by = ranking(metrics)
+    side = "Original on the left, reconstruction on the right, ranked" if original else "Ranked"
+    lines += ["## Clips", "", f"{side} by: {RECONSTRUCTION[by]}.", ""]
+    for rank, name in report["shown"].items():
+        lines += [f"{rank}: {name}, {number(report['clips'][name][by])}", ""]
+        lines += [f"![{rank}]({rank}.gif)", ""] if original else []
+    return "\n".join([*lines, *dropped_clips(report)])
+
+
+def _usage(codebook: dict) -> list[str]:
+    """The cells active, of, perplexity of a table of codes."""
+    return [str(codebook["active"]), str(codebook["codes"]), f"{codebook['perplexity']:.1f}"]
+
+
+# 2) Text and motion, measured by an evaluator.
+
+
+def _cell(value: dict | None) -> str:
+    if value is None or value["interval"] is None:
+        return number(value and value["mean"])
+    return f"{number(value['mean'])} ± {value['interval']:.2g}"
+
+
+def _table(report: dict, names: Mapping[str, str], rows: list[str]) -> list[str]:
+    """Some rows of the report as a table, and its protocol line.
+
+    Columns without a number in any of these rows are left out; without any column there is no table.
+    """
+    found = {name: label for name, label in names.items() if any(report["rows"][row].get(name) for row in rows)}
+    if not found:
+        return []
+    if "multimodality" in found and report["protocol"]["repeats"] > 1:
+        found["multimodality"] = "MultiModality (± of pairs)"
+    cells = [[row, *(_cell(report["rows"][row].get(name)) for name in found)] for row in rows]
+    return [*table(["", *found.values()], cells), "", f"Protocol: {protocol_line(report['protocol'])}.", ""]
+
+
+def _warnings(protocol: dict) -> list[str]:
+    warnings = []
+    if protocol["fid_few"] and protocol["what"] != "m2t":
+        warnings.append(
+            f"FID with N <= D ({protocol['N']} clips, {protocol['embedding_dim']} dimensions): the covariance is "
+            "singular and the number depends on N. Compare it within this table only, never with one from another N."
+        )
+    if protocol.get("length_policy") == "cut":
+        warnings.append(
+            "The model's FID is against real motions cut to the model's lengths, the FID of the other rows against "
+            "uncut ones. Do not compare the two."
+        )
+    lines = []
+    for warning in warnings:
+        lines += [f"**{warning}**", ""]
+    return lines + train_warning(protocol["in_train"], protocol["N"])
+
+
+def _pictures(drawn: Collection[str], **names: str) -> list[str]:
+    """Links to pictures, given as file stem = caption; only those that were `drawn` (file names)."""
+    lines = []
+    for name, caption in names.items():
+        if f"{name}.png" in drawn:
+            lines += [f"![{caption}]({name}.png)", ""]
+    return lines
+
+
+def _repeats_note(protocol: dict) -> str:
+    if protocol["repeats"] == 1:
+        return "One repeat: there are no intervals."
+    others = {"t2m": ", and other motions of the model", "m2t": ", and other sentences of the model", "vqvae": ""}
+    greedy = protocol["what"] == "m2t" and protocol["sampling"]["temperature"] == 0
+    model = "; the model is greedy, so its sentences are always the same" if greedy else others[protocol["what"]]
+    return f"± is half of a 95 % interval over repeats, each with other captions and groups{model}."
+
+
+def matching_markdown(report: dict, drawn: Collection[str] = ()) -> str:
+    """The tables of a report and what they mean, with links to the pictures that were `drawn` (file names)."""
+    protocol = report["protocol"]
+    m2t = protocol["what"] == "m2t"
+    # the Diversity of m2t would be that of the real motions: the model wrote sentences
+    names = {name: label for name, label in MATCHING.items() if not (m2t and name == "diversity")}
+    lines = ["## Text and motion", "", *_warnings(protocol), *_table(report, names, list(report["rows"]))]
+    lines += [f"R@k is R-precision in shuffled groups of {GROUP}. {_repeats_note(protocol)}", ""]
+    lines += _sentence_rows() if m2t else _motion_rows(protocol)
+    lines += _pictures(drawn, metrics="metrics", r_precision="R-precision")
+    lines += _captions(report) if m2t else []
+    lines += _motion(report) if protocol["what"] == "t2m" else []
+    lines += _perplexity(report) if report.get("perplexity") else []
+    return "\n".join(lines)
+
+
+def _sentence_rows() -> list[str]:
+    return [
+        "Higher is better, for MM-Dist lower. The rows are sentences: those of people, the model's, and those of "
+        "people shuffled. The model's sentences have no parts of speech for the evaluator.",
+        "",
+    ]
+
+
+def _motion_rows(protocol: dict) -> list[str]:
+    several = "MultiModality is of motions written once"
+    several += "; its ± is over draws of pairs of them only." if protocol["repeats"] > 1 else "."
+    return [
+        "Higher is better, for FID and MM-Dist lower; Diversity should be close to the real row's. The real row's FID "
+        "is 0 but for rounding, because a clip is always measured from its first frame. Chance shuffles the real "
+        "motions among the texts. " + (several if protocol.get("multimodality") else ""),
+        "",
+    ]
+
+
+def _captions(report: dict) -> list[str]:
+    return [
+        "## Captions",
+        "",
+        *_table(report, CAPTIONS, ["model"]),
+        "Against all captions of a clip, counted as coco-caption does: BLEU and ROUGE-L from 0 to 1, CIDEr-D from 0 to "
+        "10. Higher is better.",
+        "",
+    ]
+
+
+def _motion(report: dict) -> list[str]:
+    rows = _table(report, MOTION, [row for row in report["rows"] if row != "chance"])
+    if not rows:
+        return []
+    zero = (
+        "; metrics of motions that are the same in every repeat have ± 0" if report["protocol"]["repeats"] > 1 else ""
+    )
+    return [
+        "## Motion",
+        "",
+        *rows,
+        "Every clip counts once. Lower is better, but higher for lengths within 10 %, and jerk should be close to the "
+        f"real row's{zero}. The floor is y = 0. {BONE_NOTE} Edit distances are to the real codes of the same sentence "
+        "in this split. Lengths are compared with the sentence's median in training, if training had the sentence.",
+        "",
+    ]
+
+
+def _perplexity(report: dict) -> list[str]:
+    protocol, stages = report["protocol"], report["perplexity"]
+    tasks = list(dict.fromkeys(task for values in stages.values() for task in values))
+    cells = []
+    for stage, row in stages.items():
+        name = f"stage {stage}" + (", evaluated" if stage == str(protocol["stage"]) else "")
+        cells.append([name, *(number(row.get(task)) for task in tasks)])
+    line = ", ".join(["of each clip's first caption, once", *measured(protocol), versions(protocol)])
+    return [
+        "## Perplexity",
+        "",
+        *table(["", *tasks], cells),
+        "",
+        f"Protocol: {line}.",
+        "",
+        "Per token of the right answer, lower is better. Each stage has the tasks it was trained on.",
+        "",
+    ]
+
+
+def clips_markdown(report: dict, drawn: Collection[str] = ()) -> str:
+    """The best, median and worst clip, and the clips that were dropped."""
+    lines = ["## Clips by MM-Dist", "", "In the first repeat.", ""]
+    for rank, shown in report["shown"].items():
+        clip = report["clips"][shown["clip"]]
+        lines += [f"{rank}: {shown['clip']}, MM-Dist {number(shown['mm_dist'])}: {' / '.join(clip['captions'])}", ""]
+        for kind in ("asked", "written"):
+            lines += [f"{kind}: {clip[kind]}", ""] if kind in clip else []
+        lines += _pictures(drawn, **{rank: rank})
+    return "\n".join([*lines, *dropped_clips(report)])
+
+
+def report_markdown(report: dict, drawn: Collection[str] = ()) -> str:
+    """The whole report.md of t2m or m2t, with links to the pictures that were `drawn` (file names)."""
+    protocol = report["protocol"]
+    title = {"t2m": "Text to motion", "m2t": "Motion to text"}[protocol["what"]]
+    lines = [f"# {title}", "", matching_markdown(report, drawn)]
+    if "codebook" in report:
+        rows = [[name, *_usage(codebook)] for name, codebook in report["codebook"].items()]
+        seed = f"seed {protocol['seed']}"
+        parts = ["of the first repeat", *measured(protocol), *sampled(protocol), seed, versions(protocol)]
+        lines += ["## Codes and lengths", "", *table(["", "active", "of", "perplexity"], rows), ""]
+        lines += [f"Protocol: {', '.join(parts)}.", ""]
+        lines += _pictures(drawn, codes="codes: real motions above, the model's below", lengths="lengths")
+    return "\n".join([*lines, clips_markdown(report, drawn)])

@@ -1,0 +1,34 @@
+"""What several conditions ask: does the body stay in place, stand, end upright, fly, travel?"""
+
+import numpy as np
+
+from motiongpt.faithfulness.measures import Measures, runs
+
+
+def in_place(m: Measures) -> bool:
+    """Ends within 0.35 m of the start and turned by less than 45 degrees."""
+    return float(np.hypot(m.travel[0], m.travel[2])) < 0.35 and abs(m.turned) < 45
+
+
+def stands(m: Measures) -> bool:
+    """In place, pelvis never more than 0.16 m below the upright stand, no foot higher than 0.15 m."""
+    return in_place(m) and m.drop.max() < 0.16 and m.feet.max() < 0.15
+
+
+def ends_upright(m: Measures) -> bool:
+    """Pelvis at most 0.15 m below the upright stand in the first and in the last frames."""
+    return m.low_at_start < 0.15 and m.low_at_end < 0.15
+
+
+def flies(m: Measures) -> int:
+    """How often both feet are more than 0.03 m off the floor at once."""
+    return len(runs(m.feet.min(1) > 0.03))
+
+
+def travels(m: Measures, axis: int, sign: int, least: float) -> bool:
+    """More than `least` metres along an axis (0 left, 2 ahead; `sign` -1 the other way), hardly across or turned.
+
+    Hardly: less than half as far across, and less than 45 degrees.
+    """
+    along, across = sign * m.travel[axis], abs(m.travel[2 - axis])
+    return along > least and across < 0.5 * along and abs(m.turned) < 45

@@ -1,0 +1,97 @@
+"""Unpack .zip and .tar archives from the web.
+
+The dangers are a member that leads out of the folder, a link that does so later, and a small archive that fills the
+disk. Such an archive is refused, and nothing of it stays; a good one appears as a whole folder.
+"""
+
+import os
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import BinaryIO
+
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
+BLOCK_BYTES = 1 << 18  # copied at a time
+MAX_UNPACKED_BYTES = 1 << 36
+MAX_GROWTH = 200  # an archive may unpack to so many times its size (text shrinks 5 times) ...
+SMALL_UNPACKED_BYTES = 1 << 30  # ... and so many bytes more
+MAX_MEMBERS = 1_000_000
+
+
+def is_archive(name: str) -> bool:
+    return name.lower().endswith(ARCHIVES)
+
+
+def unpack_archive(archive: Path, folder: Path) -> int:
+    """Unpack .zip, .tar or .tar.gz into a new folder; returns how many files.
+
+    Raises FileExistsError if the folder holds something, ValueError naming the member that is refused. Then nothing is
+    left behind.
+    """
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise FileExistsError(f"{folder} exists already; delete it or name another")
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    limit = min(MAX_UNPACKED_BYTES, SMALL_UNPACKED_BYTES + MAX_GROWTH * archive.stat().st_size)
+    count = 0
+    total = 0
+    try:
+        temporary.mkdir(parents=True)
+        for name, size, source in _members(archive):
+            count += 1
+            total += size
+            if total > limit or count > MAX_MEMBERS:
+                raise ValueError(f"{archive}: unpacks to more than {limit} bytes or {MAX_MEMBERS} files")
+            path = temporary / _inner_path(name, archive)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with source() as stream, open(path, "xb") as file:
+                _copy_exactly(stream, file, size, f"{archive}: {name[:80]}")
+        if folder.is_dir():
+            folder.rmdir()  # Windows replaces no folder, not even an empty one
+        os.replace(temporary, folder)
+    except (zipfile.BadZipFile, zlib.error, tarfile.TarError, EOFError, RuntimeError, OSError) as error:
+        raise ValueError(f"{archive} cannot be unpacked ({error})") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return count
+
+
+def _copy_exactly(stream: BinaryIO, file: BinaryIO, size: int, what: str) -> None:
+    """Copy a member that claims `size` bytes; ValueError if it has fewer or more: the limit counted what it claims."""
+    left = size
+    while left and (block := stream.read(min(BLOCK_BYTES, left))):
+        file.write(block)
+        left -= len(block)
+    if left or stream.read(1):
+        raise ValueError(f"{what} is not as long as it says")
+
+
+def _inner_path(name: str, archive: Path) -> PurePosixPath:
+    """A member's path below the folder; ValueError for one that leads out, on any system."""
+    path, windows = PurePosixPath(name), PureWindowsPath(name)
+    absolute = path.is_absolute() or windows.drive or windows.root
+    if absolute or "\\" in name or ".." in path.parts or not path.parts:
+        raise ValueError(f"{archive}: the member {name[:80]!r} leads out of the folder")
+    return path
+
+
+def _members(archive: Path) -> Iterator[tuple[str, int, Callable[[], BinaryIO]]]:
+    """(name, size, opener) of every file; folders are made for the files in them. ValueError for links and devices."""
+    if archive.name.lower().endswith(".zip"):
+        with zipfile.ZipFile(archive) as content:
+            for info in content.infolist():
+                kind = stat.S_IFMT(info.external_attr >> 16)
+                if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+                    raise ValueError(f"{archive}: the member {info.filename[:80]!r} is a link or a device")
+                if not info.is_dir():
+                    yield info.filename, info.file_size, lambda info=info: content.open(info)
+        return
+    with tarfile.open(archive, "r:*") as content:
+        for info in content:
+            if not info.isreg() and not info.isdir():
+                raise ValueError(f"{archive}: the member {info.name[:80]!r} is a link or a device")
+            if info.isreg():
+                yield info.name, info.size, lambda info=info: content.extractfile(info)

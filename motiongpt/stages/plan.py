@@ -1,0 +1,239 @@
+"""What a language-model stage is asked to do, and everything on disk that it depends on, read once.
+
+`scripts/finetune.py` fills a `Job`. `read_plan` reads the run folder, the backbone and the data, refuses what does not
+fit together, and returns a frozen `Plan`. From then on nobody asks the disk again: the model, the batches and the
+fingerprint are made from the plan (`language.py`).
+
+It opens no weights of a language model and writes nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from motiongpt.config import LLM_PRESETS, LoRAConfig, TrainConfig
+from motiongpt.data.motions import SPLITS
+from motiongpt.data.token_formats import is_token_folder
+from motiongpt.data.tokens import Entry, codebook_size, dedup, load_tokens, meta_path, rank, tokens_hash
+from motiongpt.files.hashes import file_hash
+from motiongpt.files.store import read_json
+from motiongpt.hub import resolve_backbone
+from motiongpt.motion_tokenizer import MotionTokenizer, own_folder
+from motiongpt.stages.recipes import RECIPES, first_language_stage
+from motiongpt.stages.run import (
+    RunConfig,
+    check_recipe,
+    finished_stages,
+    has_weights,
+    relative_backbone,
+    stage_folder,
+)
+from motiongpt.text_tokenizer import TextTokenizer, load_text_tokenizer
+
+MAX_VALIDATION_ENTRIES = 512  # drawn by a hash with the run's seed
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything a user can say about one stage."""
+
+    number: int
+    name: str
+    tasks: dict[str, float]
+    recipe: str
+    out: Path  # the run folder
+    train_mode: str
+    data: Path
+    backbone: str  # folder, repo id or preset
+    vqvae: Path | None
+    foreign: dict  # keywords of `MotionTokenizer.load`, for a `vqvae` that is the file of another project
+    source: Path | None  # the stage folder of --from
+    codes: int | None
+    dedup: bool
+    think: str
+    fresh: bool
+    resume: bool
+    config: TrainConfig
+    lora: LoRAConfig
+    clears: tuple[Path, ...] = ()  # folders of later stages that `fresh` empties too
+    validation: int | None = None  # how many entries validation looks at; None: MAX_VALIDATION_ENTRIES
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A job and what was found on disk for it."""
+
+    job: Job
+    folder: Path  # of the stage
+    finished: dict[int, dict]  # number -> meta.json of the run's finished stages
+    backbone: Path | None  # None: a preset, its weights are drawn at random
+    source: Path | None  # folder of the weights to start from: the backbone, the stage before, or --from
+    warning: str | None  # the stage before is missing
+    entries: list[Entry]
+    training: list[Entry]
+    held_out: list[Entry]  # those that validation looks at
+    codes: int
+    data_hash: str
+    run_config: RunConfig
+    vqvae_hash: str | None  # of the tokenizer that wrote the codes, if the data says so
+    motion_tokenizer: Path | MotionTokenizer | None  # for the run to keep; None: it keeps the one it has
+    text_tokenizer: TextTokenizer | None  # the backbone's; None: it is still to be learnt
+
+    @property
+    def data_identity(self) -> dict:
+        """What meta.json says about the data that the stage was trained on."""
+        sizes = {split: sum(entry.split == split for entry in self.entries) for split in SPLITS}
+        return {"file": self.job.data.name, "hash": self.data_hash, **sizes}
+
+
+def read_plan(job: Job, say: Callable[[str], None]) -> Plan:
+    """Read and check everything but weights; `say` gets lines for people, first what is trained and from where.
+
+    Raises:
+        FileNotFoundError, ValueError: the data, backbone, codes, tokenizer or run folder do not fit; one line.
+        FileExistsError: the stage is already finished and --fresh was not given.
+    """
+    # the run folder, and the weights to start from
+    folder = stage_folder(job.out, job.number)
+    finished = _finished_stages(job, folder)
+    backbone = None if job.backbone in LLM_PRESETS else resolve_backbone(job.backbone)
+    source, start, warning = _source(job, backbone, finished)
+    shares = ", ".join(f"{task} {100 * share / sum(job.tasks.values()):.0f}" for task, share in job.tasks.items())
+    stages = len(RECIPES[job.recipe])
+    say(f"recipe {job.recipe}, stage {job.number} of {stages}: {job.name} ({shares} %), from {start}")
+
+    # the data, and whether its codes mean what the run's codes mean
+    entries = _entries(job, say)
+    codes, origin = codebook_size(entries, job.data, job.codes)
+    say(f"{job.data}: {len(entries)} entries, codebook of {codes} ({origin})")
+    meta_file = meta_path(job.data)
+    meta = read_json(meta_file) if meta_file.is_file() else {}
+    run_config = _run_config(job, entries, codes, meta)
+    motion_tokenizer = _motion_tokenizer(job, meta)
+    training, held_out = _split(job, entries)
+
+    return Plan(
+        job=job,
+        folder=folder,
+        finished=finished,
+        backbone=backbone,
+        source=source,
+        warning=warning,
+        entries=entries,
+        training=training,
+        held_out=held_out,
+        codes=codes,
+        data_hash=tokens_hash(job.data, entries),
+        run_config=run_config,
+        vqvae_hash=meta.get("vqvae"),
+        motion_tokenizer=motion_tokenizer,
+        text_tokenizer=None if backbone is None else load_text_tokenizer(backbone),
+    )
+
+
+def _finished_stages(job: Job, folder: Path) -> dict[int, dict]:
+    """The run's finished stages; refuses to overwrite one silently and to mix in anything of another recipe."""
+    check_recipe(job.out, job.recipe)
+    others = [name for name in ("prompts.json", "tokenizer.json") if (job.out / name).exists()]
+    if others and not (job.out / "config.json").is_file():
+        raise FileExistsError(f"--out {job.out} is no run (no config.json) and holds {', '.join(others)}; give another")
+    finished = finished_stages(job.out)
+    if job.number in finished and not job.fresh:
+        raise FileExistsError(f"{folder} is finished; --fresh trains it again, --out starts another run")
+    if job.resume and not (folder / "state").is_dir():
+        raise FileNotFoundError(f"--resume: {folder} has nothing unfinished; drop the flag to start")
+    return finished
+
+
+def _source(job: Job, backbone: Path | None, finished: dict[int, dict]) -> tuple[Path | None, str, str | None]:
+    """Folder of the weights to start from (None: drawn at random), the same in words, and a warning or None."""
+    if backbone is None:
+        return None, f"random weights (preset {job.backbone})", None
+    if job.source is not None:
+        if not has_weights(job.source):
+            raise FileNotFoundError(f"--from {job.source} holds no weights (adapter_model or model.safetensors)")
+        return job.source, str(job.source), None
+    start = f"backbone {job.backbone}"
+    if job.number == first_language_stage(job.recipe):
+        return backbone, start, None
+    before = stage_folder(job.out, job.number - 1)
+    if job.number - 1 in finished:
+        return before, str(before), None
+    return backbone, start, f"warning: {before} is not finished; this stage starts from the backbone without it"
+
+
+def _entries(job: Job, say: Callable[[str], None]) -> list[Entry]:
+    """The token dataset of --data, without repeated captions if --dedup asks for that."""
+    if job.data.is_dir() and not is_token_folder(job.data):
+        raise ValueError(
+            f"--data {job.data} is a folder: this stage reads a JSON file of tokens, or a folder of codes, "
+            "such as scripts/tokenize_motions.py writes"
+        )
+    entries = load_tokens(job.data, job.config.seed, say)
+    if not job.dedup:
+        return entries
+    kept = dedup(entries)
+    say(f"--dedup keeps {len(kept)} of {len(entries)} entries")
+    return kept
+
+
+def _split(job: Job, entries: list[Entry]) -> tuple[list[Entry], list[Entry]]:
+    """Training entries, and a fair sample of the validation entries."""
+    training = [entry for entry in entries if entry.split == "train"]
+    validation = (entry for entry in entries if entry.split == "val")
+    held_out = sorted(validation, key=lambda entry: rank(entry, job.config.seed))
+    held_out = held_out[: job.validation or MAX_VALIDATION_ENTRIES]
+    if not training or not held_out:
+        raise ValueError(f"{job.data} needs train and val entries, has {len(training)} and {len(held_out)}")
+    return training, held_out
+
+
+def _run_config(job: Job, entries: list[Entry], codes: int, meta: dict) -> RunConfig:
+    """The run's config.json: this stage's, but with the words of the run's first stage if there is one.
+
+    Raises ValueError if the two disagree: rows of new words would be read under other names.
+    """
+    timing = {key: meta[key] for key in ("fps", "frames_per_code") if key in meta}
+    participants = tuple(sorted({entry.participant for entry in entries if entry.participant}))
+    own = RunConfig(job.recipe, relative_backbone(job.backbone, job.out), codes, participants, job.think, **timing)
+    others = [folder for folder in job.out.glob("stage*") if folder != stage_folder(job.out, job.number)]
+    if not any(has_weights(folder) for folder in others):
+        return own
+    first = RunConfig.read(job.out)
+    for name in ("backbone", "codes", "think"):
+        given, known = getattr(own, name), getattr(first, name)
+        if given != known:
+            raise ValueError(f"{job.out} was begun with --{name} {known}, got {given}; another one needs another --out")
+    strangers = sorted(set(own.participants) - set(first.participants))
+    if strangers:
+        known = ", ".join(first.participants[:8]) or "none"
+        raise ValueError(f"{job.out} knows participants {known}; {job.data} has {', '.join(strangers[:8])} too")
+    return replace(own, participants=first.participants, base_hash=first.base_hash)
+
+
+def _motion_tokenizer(job: Job, meta: dict) -> Path | MotionTokenizer | None:
+    """The tokenizer for the run: a folder to copy, or the loaded file of another project; None: it keeps its own.
+
+    Raises ValueError if it is not the one that wrote the codes, whose hash `meta` may hold, or FileNotFoundError.
+    """
+    own = job.out / "vqvae"
+    trained_here = (own / "metrics.jsonl").is_file()  # by a tokenizer stage
+    if trained_here and not (own / "model.safetensors").is_file():
+        raise ValueError(f"the tokenizer in {own} stopped before its first save; train it on, or give another --out")
+    if job.vqvae is None:
+        file = own / "model.safetensors"
+        if "vqvae" in meta and file.is_file() and file_hash(file) != meta["vqvae"]:
+            raise ValueError(
+                f"{job.out} was made with another tokenizer than {job.data}; give --vqvae or another --out"
+            )
+        return None
+    try:
+        given = MotionTokenizer.load(job.vqvae, **job.foreign)
+        kept = given if job.vqvae.is_file() else own_folder(job.vqvae)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"--vqvae {error}") from error
+    if "vqvae" in meta and given.hash != meta["vqvae"]:
+        raise ValueError(f"--vqvae {job.vqvae} is not the tokenizer that wrote {job.data} ({meta_path(job.data).name})")
+    if trained_here and file_hash(own / "model.safetensors") != given.hash:
+        raise ValueError(f"{own} was trained in this run and {job.data} is in other tokens; give --data of its tokens")
+    return kept

@@ -1,0 +1,160 @@
+"""A finished run as a small folder that needs nothing outside it: what checkpoints/demo is made of.
+
+    OUT/  config.json  prompts.json  tokenizer.json ...  tokens.json.gz (+ tokens.meta.json)
+          backbone/    the one base of all adapters
+          vqvae/       the motion tokenizer
+          stage1/ ...  adapters
+
+Weights are rounded to fp16, so the hashes that adapters and tokens remember are written anew. Everything is read and
+checked before the first write, and OUT appears when it is whole; until then it is OUT.partial.
+"""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from motiongpt.data.tokens import Entry, load_tokens, meta_path, save_tokens
+from motiongpt.files.hashes import file_hash
+from motiongpt.files.store import read_json, read_tensors, write_json, write_tensors
+from motiongpt.motion_tokenizer import MotionTokenizer
+from motiongpt.stages.model import motion_words, run_text_tokenizer
+from motiongpt.stages.run import RunConfig, find_base, finished_stages, split_seed, stage_folder
+from motiongpt.text_tokenizer import TextTokenizer
+from motiongpt.vocab import MotionVocab
+from motiongpt.weights.llm import weights_hash
+
+
+@dataclass(frozen=True)
+class Cargo:
+    """All that is shipped, as it was read."""
+
+    run: Path
+    stages: dict[int, dict]  # number -> meta.json
+    base: Path
+    weights: dict[str, Tensor]  # of the base
+    config: RunConfig
+    prompts: dict  # prompts.json
+    entries: list[Entry]
+    data_meta: dict  # tokens.meta.json
+    text_tokenizer: TextTokenizer
+    motion_tokenizer: MotionTokenizer
+
+
+def ship_run(run: Path, data: Path, out: Path, clips: int = 0, name: Path | None = None) -> None:
+    """Write the finished stages of `run` into the folder `out`, which must be empty or absent.
+
+    Args:
+        run: a run folder whose stages are adapters on one base.
+        data: the token dataset it was trained on.
+        clips: list only the captions of so many clips in prompts.json; 0 lists all.
+        name: where the folder will lie, such as checkpoints/demo; adapters name their base by it. Default `out`.
+
+    Raises:
+        FileExistsError: `out` is not empty.
+        FileNotFoundError: no stage is finished, or a file is missing.
+        ValueError: a stage is no adapter, stages have different bases, or weights do not fit into fp16.
+    """
+    if clips < 0:
+        raise ValueError(f"--clips must be 0 or more, got {clips}")
+    if out.exists() and any(out.iterdir()):
+        raise FileExistsError(f"{out} is not empty; choose another --out, or remove it")
+    cargo = _read(run, data, clips)
+    named_base = ((name or out) / "backbone").as_posix()
+
+    place = out.resolve()
+    partial = place.with_name(place.name + ".partial")
+    if partial.exists():  # left by a killed run
+        shutil.rmtree(partial)
+    base_hash = _write_backbone(cargo, partial / "backbone")
+    cargo.text_tokenizer.save(partial)
+    for number in cargo.stages:
+        _write_stage(cargo, number, stage_folder(partial, number), base_hash, named_base)
+    _write_tokenizer_and_data(cargo, partial)
+    shipped = cargo.config.to_dict() | {"backbone": "backbone", "base_hash": base_hash}
+    write_json(partial / "config.json", read_json(run / "config.json") | {"RunConfig": shipped})
+    if place.exists():
+        place.rmdir()  # an empty one
+    partial.rename(place)
+
+
+def _read(run: Path, data: Path, clips: int) -> Cargo:
+    stages = finished_stages(run)
+    base = _common_base(run, stages)
+    config = RunConfig.read(run)
+    entries = load_tokens(data, split_seed(run))
+    data_meta = read_json(meta_path(data))
+    prompts = read_json(run / "prompts.json")
+    text_tokenizer = run_text_tokenizer(run, config)
+    motion_tokenizer = MotionTokenizer.load(run)
+    weights = read_tensors(base / "model.safetensors")
+    if clips:
+        prompts["captions"] = _captions_of_clips(prompts["captions"], entries, clips, data)
+    return Cargo(run, stages, base, weights, config, prompts, entries, data_meta, text_tokenizer, motion_tokenizer)
+
+
+def _common_base(run: Path, stages: Mapping[int, dict]) -> Path:
+    """The folder of the weights that all stages are adapters on."""
+    if not stages:
+        raise FileNotFoundError(f"{run} has no finished stage")
+    for number, meta in stages.items():
+        if meta["train"] != "lora":
+            source = stage_folder(run, number)
+            raise ValueError(
+                f"{source} was trained in full; ship an adapter on it: finetune.py --from {source} --train lora"
+            )
+    bases = {find_base(meta["base"], stage_folder(run, number)).resolve() for number, meta in stages.items()}
+    if len(bases) > 1:
+        raise ValueError(f"the stages of {run} sit on different bases: {', '.join(map(str, sorted(bases)))}")
+    return bases.pop()
+
+
+def _captions_of_clips(captions: dict, entries: list[Entry], clips: int, data: Path) -> dict:
+    """Those `captions` that belong to the first `clips` clips, with lengths and codes of the whole data set."""
+    if not all(entry.id for entry in entries):
+        raise ValueError(f"--clips needs an id in every entry of {data}, to know which are of one clip")
+    kept = set(sorted({entry.id for entry in entries})[:clips])  # by name, so that some of every split are among them
+    texts = {entry.text for entry in entries if entry.id in kept}
+    return {text: known for text, known in captions.items() if text in texts}
+
+
+def _write_backbone(cargo: Cargo, folder: Path) -> str:
+    """The base in fp16 with its text tokenizer; returns the `weights_hash` of what was written."""
+    _write_halved(folder / "model.safetensors", cargo.weights)
+    write_json(folder / "config.json", read_json(cargo.base / "config.json") | {"dtype": "float16"})
+    cargo.text_tokenizer.save(folder)
+    return weights_hash(folder)
+
+
+def _write_stage(cargo: Cargo, number: int, folder: Path, base_hash: str, named_base: str) -> None:
+    source = stage_folder(cargo.run, number)
+    _write_halved(folder / "adapter_model.safetensors", read_tensors(source / "adapter_model.safetensors"))
+    for path in source.glob("*.json"):
+        shutil.copyfile(path, folder / path.name)
+    # two files name the base: ours relative to the stage, PEFT's relative to the working directory
+    write_json(folder / "meta.json", cargo.stages[number] | {"base": "../backbone", "base_hash": base_hash})
+    adapter = read_json(folder / "adapter_config.json")
+    write_json(folder / "adapter_config.json", adapter | {"base_model_name_or_path": named_base})
+
+
+def _write_tokenizer_and_data(cargo: Cargo, folder: Path) -> None:
+    """vqvae/, prompts.json and the tokens, which remember the hash of the rounded tokenizer."""
+    cargo.motion_tokenizer.save(folder / "vqvae", torch.float16)
+    write_json(folder / "prompts.json", cargo.prompts, indent=None)
+    rounded = file_hash(folder / "vqvae" / "model.safetensors")
+    vocab = MotionVocab(cargo.text_tokenizer, cargo.config.codes, cargo.config.participants)
+    # a base that was trained on motion has rows for the motion words: say what they mean
+    if len(cargo.weights["model.embed_tokens.weight"]) == vocab.first_id + len(vocab):
+        write_json(folder / "backbone" / "meta.json", {"motion_words": motion_words(vocab, rounded)})
+    save_tokens(folder / "tokens.json.gz", cargo.entries, cargo.data_meta | {"vqvae": rounded})
+
+
+def _write_halved(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """A safetensors file in fp16; ValueError if a number does not fit."""
+    rounded = {name: t.half() if t.is_floating_point() else t for name, t in tensors.items()}
+    if any(not torch.isfinite(t).all() for t in rounded.values() if t.is_floating_point()):
+        raise ValueError(f"{path.name} does not fit into fp16")
+    write_tensors(path, rounded)

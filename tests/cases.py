@@ -1,0 +1,83 @@
+"""What many tests use: a table of cheap cases in one test, a bound on the work of a block, a seeded generator."""
+
+import functools
+import inspect
+import os
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+
+def for_each(names: str, cases: Iterable) -> Callable:
+    """`pytest.mark.parametrize` in one test: every case runs, and a failure lists all failing ones with their values.
+
+    A case starts as a test of its own would: random numbers from the same seed, an empty `tmp_path`, nothing patched,
+    nothing printed. Stay with parametrize if cases are slow, need separate names, or change another fixture.
+    """
+    fields = [name.strip() for name in names.split(",")]
+    cases = list(cases)
+    assert cases
+
+    def decorate(test: Callable) -> Callable:
+        @functools.wraps(test)
+        def run_all(**fixtures) -> None:
+            failures = []
+            for i, case in enumerate(cases):
+                values = dict(zip(fields, case if len(fields) > 1 else [case], strict=True))
+                torch.manual_seed(0)
+                try:
+                    with fresh(fixtures, i) as inputs:
+                        test(**inputs, **values)
+                except (Exception, pytest.fail.Exception) as error:  # pytest.fail's is no Exception
+                    failures.append(describe(values, error))
+            if failures:
+                pytest.fail(f"{len(failures)} of {len(cases)} cases\n" + "\n".join(failures), pytrace=False)
+
+        # pytest reads the names of fixtures off the signature
+        signature = inspect.signature(test)
+        left = [parameter for name, parameter in signature.parameters.items() if name not in fields]
+        run_all.__signature__ = signature.replace(parameters=left)
+        return run_all
+
+    return decorate
+
+
+@contextmanager
+def fresh(fixtures: dict, number: int) -> Iterator[dict]:
+    """The fixtures of case `number`: those of pytest that a case changes are as new."""
+    inputs = dict(fixtures)
+    if "tmp_path" in inputs:
+        inputs["tmp_path"] = fixtures["tmp_path"] / str(number)
+        inputs["tmp_path"].mkdir()
+    if "capsys" in inputs:
+        inputs["capsys"].readouterr()
+    with pytest.MonkeyPatch.context() as patch:
+        if "monkeypatch" in inputs:
+            inputs["monkeypatch"] = patch
+        yield inputs
+
+
+def describe(values: dict, error: BaseException) -> str:
+    """The case, the place of the last line outside libraries, and the error."""
+    given = ", ".join(f"{name}={value!r}"[:200] for name, value in values.items())
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" not in frame.filename]
+    where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}"
+    return f"[{given}] {where}\n    {type(error).__name__}: {error}".replace("\n", "\n    ")
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@contextmanager
+def at_most(seconds: float, what: str = "this") -> Iterator[None]:
+    """The block may work so long. It counts processor time, also that of child processes that have ended, so that a
+    busy machine does not fail a test."""
+    start = sum(os.times()[:4])
+    yield
+    took = sum(os.times()[:4]) - start
+    assert took < seconds, f"{what} took {took:.1f} s of work, at most {seconds} s"
