@@ -18,7 +18,7 @@ from compare import SIZES, in_turn, make_parser, report, twins
 from motiongpt.config import PROJECTIONS, LoRAConfig, TrainConfig
 from motiongpt.loops import autocast, make_optimizer
 from motiongpt.lora import inject
-from motiongpt.tasks.batches import collate, lm_loss
+from motiongpt.tasks.collate import collate, lm_loss
 
 
 def main(args) -> None:

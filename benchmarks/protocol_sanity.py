@@ -21,12 +21,13 @@ sys.path.insert(0, str(ROOT))
 import numpy as np
 import torch
 
+from motiongpt.data.mirror import mirror_joints
 from motiongpt.data.motions import MotionDataset
 from motiongpt.evaluation.clips import UNIT
 from motiongpt.evaluation.evaluators import Evaluator
 from motiongpt.evaluation.markdown import number, protocol_line, table
 from motiongpt.evaluation.protocol import EvaluationSet, ProtocolConfig, TableRow, interval
-from motiongpt.features.humanml3d import joints_to_features, mirror_joints
+from motiongpt.features.humanml3d import joints_to_features
 from motiongpt.features.representations import Representation
 
 COLUMNS = {

@@ -5,7 +5,7 @@
     motion.save("walk.gif")
     print(motion.tokens, generator.describe(motion))
 
-It joins the pieces and decides little itself: prompts come from `tasks/render.py`, limits and draws from
+It joins the pieces and decides little itself: prompts come from `tasks/sequences.py`, limits and draws from
 `sampling.py`, joints from `motion_tokenizer.py`. A motion depends only on its own seed, not on who shares its batch
 (exactly so in fp32 on a CPU). It prints nothing; text for people is in `cli/run_info.py`.
 """
@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 
 from motiongpt.config import SampleConfig
-from motiongpt.data.prompts import Prompts, prompt_table
 from motiongpt.data.tokens import load_tokens
+from motiongpt.data.training_captions import Prompts, prompt_table
 from motiongpt.hub import resolve_folder
 from motiongpt.motion import Motion, check_suffix
 from motiongpt.motion_files import decode_motions, motion_codes
@@ -36,7 +36,7 @@ from motiongpt.sampling import (
     limits_from_median,
 )
 from motiongpt.stages.model import LoadedRun, load_run
-from motiongpt.stages.run import split_seed
+from motiongpt.stages.run_folder import split_seed
 from motiongpt.vocab import parse_motion
 
 MAX_PROMPT = 10_000  # characters

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from motiongpt.cli.environment import default_output, fill_tokenizer_from_environment
-from motiongpt.cli.evaluation import EVALUATOR_FLAGS, add_evaluation_flags, check_needed_flags, check_sizes
+from motiongpt.cli.evaluate_flags import EVALUATOR_FLAGS, add_evaluation_flags, check_needed_flags, check_sizes
 from motiongpt.cli.opening import named_motion_tokenizer, open_generator
 from motiongpt.cli.parser import Parser, refuse_flags, resolve_config, run_script
 from motiongpt.config import SampleConfig
@@ -53,7 +53,7 @@ def protocol_of(args):
 
 def match_reconstruction(args, data, motion_tokenizer):
     """What an evaluator measures of a tokenizer, or None. The published evaluator may fail if nobody asked for it."""
-    from motiongpt.evaluation.text import evaluate_t2m
+    from motiongpt.evaluation.t2m_m2t import evaluate_t2m
 
     try:
         if evaluator := open_evaluator(args, data):
@@ -76,7 +76,9 @@ def evaluate_vqvae(args, data):
 
 
 def evaluate_text(args, data):
-    from motiongpt.evaluation import report, text, writing
+    from motiongpt.evaluation import model_answers as writing
+    from motiongpt.evaluation import report
+    from motiongpt.evaluation import t2m_m2t as text
     from motiongpt.generator import DESCRIBE
 
     evaluator = open_evaluator(args, data)

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 # everything else is imported inside functions: --help and a mistyped flag must not wait for NumPy or torch
 from motiongpt.cli.environment import default_output
 from motiongpt.cli.parser import Parser, run_script
-from motiongpt.cli.source_flags import DOWNLOADS, check_source_flags, source_options
+from motiongpt.cli.prepare_flags import DOWNLOADS, check_source_flags, source_options
 from motiongpt.data.prepare.sources import SOURCES
 
 
@@ -90,7 +90,7 @@ def progress(clips, total: int | None = None):
 
 def check_in_place(args, options) -> int:
     """Look through a download where it is; returns the exit code, 1 if it has problems."""
-    from motiongpt.data.prepare.downloads import check_download, summary_lines
+    from motiongpt.data.prepare.check_download import check_download, summary_lines
     from motiongpt.files.store import write_json
 
     facts = check_download(args.input, options.skeleton, progress)

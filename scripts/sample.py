@@ -25,14 +25,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # everything else is imported inside functions: --help and a mistyped flag must not wait for torch
 from motiongpt.cli.environment import outputs_folder, say_unread_environment
 from motiongpt.cli.opening import INPUT_FLAGS, add_input_flags, add_tokenizer_flags, open_generator, reading_of_flags
-from motiongpt.cli.parser import (
-    Parser,
-    add_config_flags,
-    read_config_file,
-    refuse_flags,
-    resolve_config,
-    run_script,
-)
+from motiongpt.cli.parser import Parser, add_config_flags, read_config_file, refuse_flags, resolve_config, run_script
 from motiongpt.config import SampleConfig
 
 # flags that mean nothing for a task

@@ -55,7 +55,7 @@ def make_parser() -> Parser:
 
 
 def main(args) -> int | None:
-    from motiongpt.evaluation.training import train_evaluator
+    from motiongpt.evaluation.evaluator_training import train_evaluator
     from motiongpt.loops import pick_device, resolve_precision
 
     if args.patience < 0:

@@ -52,7 +52,7 @@ class Tiny:
         from motiongpt.stages.language import prepare_stage
         from motiongpt.stages.plan import Job
         from motiongpt.stages.recipes import RECIPES
-        from motiongpt.stages.run import stage_folder
+        from motiongpt.stages.run_folder import stage_folder
 
         config = TrainConfig(lr=1e-2, max_steps=3, batch_size=8, eval_every=3, save_every=3, warmup=0.0)
         values = {

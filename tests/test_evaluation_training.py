@@ -14,11 +14,9 @@ import torch
 
 from motiongpt.config import EvaluatorConfig, TrainConfig
 from motiongpt.data.motions import MotionDataset
-from motiongpt.evaluation import training as evaluator_training
+from motiongpt.evaluation import evaluator_training
 from motiongpt.evaluation.clips import items_hash
-from motiongpt.evaluation.evaluators import Evaluator
-from motiongpt.evaluation.networks import MovementConvEncoder
-from motiongpt.evaluation.training import (
+from motiongpt.evaluation.evaluator_training import (
     Collate,
     matching_loss,
     new_evaluator,
@@ -27,6 +25,8 @@ from motiongpt.evaluation.training import (
     train_evaluator,
     validation_scores,
 )
+from motiongpt.evaluation.evaluators import Evaluator
+from motiongpt.evaluation.networks import MovementConvEncoder
 from motiongpt.evaluation.word_vectors import read_glove
 from motiongpt.files.store import read_tensors, write_json
 

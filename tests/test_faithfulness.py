@@ -10,13 +10,13 @@ import pytest
 from cases import for_each
 
 from motiongpt.body.skeletons import HUMANML3D
-from motiongpt.data.prompts import fold
+from motiongpt.data.mirror import mirror_joints
 from motiongpt.data.tokens import load_tokens
+from motiongpt.data.training_captions import fold
 from motiongpt.faithfulness.conditions import CHECKS, INCLUDED
 from motiongpt.faithfulness.judge import check_requests, does, pass_matrix, performs, performs_in_order
 from motiongpt.faithfulness.measures import Measures, longest, moving_mean, runs, swings
 from motiongpt.faithfulness.report import FRESH_SEED, PAIRS, fresh_clips
-from motiongpt.features.humanml3d import mirror_joints
 from motiongpt.procedural.actions import ACTIONS
 from motiongpt.procedural.clips import make_clip
 from motiongpt.procedural.performer import STYLES

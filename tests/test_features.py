@@ -9,7 +9,7 @@ from cases import for_each
 
 from motiongpt.body.rotations import axis_angle_to_quaternion, quaternion_to_matrix, rotate_y
 from motiongpt.body.skeletons import HUMANML3D, KIT
-from motiongpt.data.texts import mirror_caption
+from motiongpt.data.mirror import mirror_caption, mirror_joints
 from motiongpt.features import humanml3d as M
 
 GROUPS = M.feature_groups(HUMANML3D)
@@ -275,10 +275,10 @@ def test_retarget_gives_the_skeletons_body():
 
 def test_mirror_is_its_own_inverse_and_equals_the_reference(shared_data):
     golden = load(shared_data, "bandai_000057")
-    mirrored = M.mirror_joints(golden["raw_joints"], HUMANML3D)
+    mirrored = mirror_joints(golden["raw_joints"], HUMANML3D)
     assert np.array_equal(mirrored, golden["mirror_raw_joints"])
-    assert np.array_equal(M.mirror_joints(mirrored, HUMANML3D), golden["raw_joints"])
-    assert torch.equal(M.mirror_joints(torch.from_numpy(golden["raw_joints"]), HUMANML3D), torch.from_numpy(mirrored))
+    assert np.array_equal(mirror_joints(mirrored, HUMANML3D), golden["raw_joints"])
+    assert torch.equal(mirror_joints(torch.from_numpy(golden["raw_joints"]), HUMANML3D), torch.from_numpy(mirrored))
 
 
 @for_each(

@@ -12,8 +12,8 @@ from motiongpt import Motion, MotionGenerator
 from motiongpt.cli.prompts import read_prompts
 from motiongpt.cli.run_info import run_info
 from motiongpt.config import SampleConfig, TrainConfig
-from motiongpt.data.prompts import global_median, median_length, prompt_table
 from motiongpt.data.tokens import load_tokens, save_tokens
+from motiongpt.data.training_captions import global_median, median_length, prompt_table
 from motiongpt.sampling import limits_from_guess
 
 CAPTION = "a person walks forward"  # in training: codes 0 ... 11, always 8 of them

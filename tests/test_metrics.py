@@ -30,13 +30,7 @@ from motiongpt.metrics.joints import (
     procrustes_align,
     velocity_error,
 )
-from motiongpt.metrics.tokens import (
-    code_counts,
-    edit_distances,
-    length_accuracy,
-    perplexity,
-    token_distances,
-)
+from motiongpt.metrics.tokens import code_counts, edit_distances, length_accuracy, perplexity, token_distances
 
 
 def test_mpjpe_by_hand():

@@ -10,6 +10,7 @@ import pytest
 from cases import for_each
 
 from motiongpt.body.skeletons import HUMANML3D, KIT
+from motiongpt.data.mirror import mirror_joints
 from motiongpt.data.motions import MotionDataset, read_ids
 from motiongpt.data.prepare.array_folders import feature_records, joint_records, read_splits
 from motiongpt.data.prepare.build import build
@@ -17,7 +18,7 @@ from motiongpt.data.prepare.clip_files import is_whole
 from motiongpt.data.raw import Record
 from motiongpt.data.resample import resample
 from motiongpt.data.texts import Caption, parse_captions
-from motiongpt.features.humanml3d import feature_groups, features_to_joints, mirror_joints
+from motiongpt.features.humanml3d import feature_groups, features_to_joints
 from motiongpt.features.normalizer import Normalizer
 from motiongpt.features.representations import get_representation
 from motiongpt.files.arrays import load_array

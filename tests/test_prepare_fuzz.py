@@ -18,7 +18,7 @@ from test_chains import CHAINS, caption_folder, moving_joints
 from test_readme import load_script
 
 from motiongpt.body.skeletons import HUMANML3D
-from motiongpt.cli.source_flags import source_options
+from motiongpt.cli.prepare_flags import source_options
 from motiongpt.data.motions import SPLITS, MotionDataset
 from motiongpt.data.prepare.records import records
 from motiongpt.features.humanml3d import canonicalise

@@ -20,9 +20,10 @@ from motiongpt.body.skeletons import HUMANML3D, KIT
 from motiongpt.config import SampleConfig, VQVAEConfig
 from motiongpt.data.motions import MotionDataset
 from motiongpt.evaluation import report as evaluation_report
-from motiongpt.evaluation import text as text_evaluation
+from motiongpt.evaluation import t2m_m2t as text_evaluation
 from motiongpt.evaluation.clips import Item, items_hash, read_items, shortest_clip
 from motiongpt.evaluation.markdown import protocol_line
+from motiongpt.evaluation.model_answers import MULTIMODALITY, M2TOptions, T2MOptions, write_motions
 from motiongpt.evaluation.perplexity import language_perplexity, perplexities
 from motiongpt.evaluation.protocol import (
     Evaluation,
@@ -38,8 +39,7 @@ from motiongpt.evaluation.qualities import clip_qualities
 from motiongpt.evaluation.reconstruction import evaluate_vqvae
 from motiongpt.evaluation.report import write_reconstruction, write_report
 from motiongpt.evaluation.report_markdown import matching_markdown, report_markdown
-from motiongpt.evaluation.text import ModelRow, evaluate_m2t, evaluate_t2m
-from motiongpt.evaluation.writing import MULTIMODALITY, M2TOptions, T2MOptions, write_motions
+from motiongpt.evaluation.t2m_m2t import ModelRow, evaluate_m2t, evaluate_t2m
 from motiongpt.features.humanml3d import joints_to_features
 from motiongpt.files.hashes import file_hash
 from motiongpt.metrics.embeddings import fid, multimodality, retrieval_ranks, top_shares

@@ -10,7 +10,7 @@ from test_build import tree
 
 from motiongpt.body.skeletons import HUMANML3D, KIT, MYOSKELETON
 from motiongpt.data.motions import MotionDataset
-from motiongpt.data.prepare.downloads import check_download, summary_lines
+from motiongpt.data.prepare.check_download import check_download, summary_lines
 from motiongpt.data.prepare.records import clip_id, guess_caption
 from motiongpt.data.prepare.sources import SOURCES, check_flags
 from motiongpt.data.units import metres
@@ -360,7 +360,7 @@ def test_the_whole_data_set_is_counted(tmp_path, monkeypatch):
         (folder / f"{split}.txt").write_text("\n".join(part))
     good, bad = np.zeros((60, 263), np.float32), np.full((60, 263), np.nan, np.float32)
     monkeypatch.setattr(
-        "motiongpt.data.prepare.downloads.load_array",
+        "motiongpt.data.prepare.check_download.load_array",
         lambda path, *_: bad if path.stem in ("007975", "M007975") else good,
     )
     monkeypatch.setattr("pathlib.Path.is_file", lambda path: path.suffix == ".npy" or path.parent == folder)
@@ -377,7 +377,7 @@ def test_the_whole_kit_ml_is_counted(tmp_path, monkeypatch):
     mirrored = [m + f"{i:05}" for i in range(3_009) for m in ("", "M")]
     for split, part in {"train": mirrored[:4_888], "val": mirrored[4_888:5_187], "test": mirrored[5_188:]}.items():
         (folder / f"{split}.txt").write_text("\n".join(part))
-    monkeypatch.setattr("motiongpt.data.prepare.downloads.load_array", lambda *_: np.zeros((60, 251), np.float32))
+    monkeypatch.setattr("motiongpt.data.prepare.check_download.load_array", lambda *_: np.zeros((60, 251), np.float32))
     monkeypatch.setattr("pathlib.Path.is_file", lambda path: path.suffix == ".npy" or path.parent == folder)
     problems = check_download(folder, KIT)["problems"]
     assert [problem for problem in problems if "lists" in problem] == ["val.txt lists 299 clips, the whole KIT-ML 300"]

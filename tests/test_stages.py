@@ -17,7 +17,7 @@ from motiongpt.data.tokens import load_tokens, save_tokens
 from motiongpt.files.store import read_json, read_tensors, write_json, write_tensors
 from motiongpt.llm import LLM
 from motiongpt.stages.model import load_run, load_weights, motion_words, open_stage
-from motiongpt.stages.run import WEIGHTS, RunConfig, find_base, finished_stages, relative_backbone, relative_path
+from motiongpt.stages.run_folder import WEIGHTS, RunConfig, find_base, finished_stages, relative_backbone, relative_path
 from motiongpt.text_tokenizer import load_text_tokenizer
 from motiongpt.vocab import MotionVocab
 from motiongpt.weights.llm import load_llm
@@ -242,7 +242,7 @@ def test_a_hub_backbone_is_remembered_by_its_id(tiny, tmp_path, monkeypatch):
     A stage asks for its backbone once: for a repo id that may be a download.
     """
     asked = []
-    monkeypatch.setattr("motiongpt.stages.run.resolve_backbone", {"Some/Model": tiny.backbone}.__getitem__)
+    monkeypatch.setattr("motiongpt.stages.run_folder.resolve_backbone", {"Some/Model": tiny.backbone}.__getitem__)
     monkeypatch.setattr("motiongpt.stages.plan.resolve_backbone", lambda name: asked.append(name) or tiny.backbone)
     for number in (1, 2):
         folder = tiny.finetune(tmp_path / "run", number, backbone="Some/Model")

@@ -19,8 +19,8 @@ from motiongpt.stages.recipes import (
     parse_tasks,
     recipe_name,
 )
-from motiongpt.tasks.batches import TaskCollate, collate, lm_loss
-from motiongpt.tasks.render import NULL_SHARE, TASKS, Renderer
+from motiongpt.tasks.collate import TaskCollate, collate, lm_loss
+from motiongpt.tasks.sequences import NULL_SHARE, TASKS, Renderer
 from motiongpt.vocab import MotionVocab
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from cases import for_each
 
-from motiongpt.data.prompts import Prompts, prompt_table
 from motiongpt.data.tokens import Entry, codebook_size, dedup, load_tokens, meta_path, save_tokens
+from motiongpt.data.training_captions import Prompts, prompt_table
 from motiongpt.motion_tokenizer import MotionTokenizer
 
 

@@ -3,8 +3,8 @@
 parser          flags from configs, the values they settle, one-line errors, exit codes
 environment     environment variables, which flags override
 opening         the run, tokenizer, data set or motion file that flags name
-source_flags    the flags of prepare.py
-evaluation      the flags of evaluate.py
+prepare_flags   the flags of prepare.py
+evaluate_flags  the flags of evaluate.py
 prompts         sentences of --prompt, and where their motions go
 assets          the table of assets.py
 

@@ -14,14 +14,7 @@ from motiongpt.cli.prompts import folder_name
 from motiongpt.cli.run_info import prompt_notes
 from motiongpt.files.folders import output_path
 from motiongpt.motion import Motion
-from motiongpt.motion_files import (
-    SUFFIXES,
-    decode_motions,
-    distinct_names,
-    needs_tokenizer,
-    read_joints,
-    read_motion,
-)
+from motiongpt.motion_files import SUFFIXES, decode_motions, distinct_names, needs_tokenizer, read_joints, read_motion
 from motiongpt.motion_tokenizer import MotionTokenizer
 from motiongpt.vocab import parse_motion
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from motiongpt.data.words import actions, content_words, stem, stems
 from motiongpt.generator import MAX_PROMPT, MotionGenerator
-from motiongpt.stages.run import finished_stages
+from motiongpt.stages.run_folder import finished_stages
 
 SHOWN_ACTIONS = 24
 SHOWN_CAPTIONS = 10

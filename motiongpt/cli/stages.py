@@ -29,7 +29,7 @@ from motiongpt.motion_tokenizer import MotionTokenizer
 from motiongpt.stages.language import prepare_stage
 from motiongpt.stages.plan import Job
 from motiongpt.stages.recipes import DEMO_VALUES, RECIPES, Stage, parse_tasks
-from motiongpt.stages.run import (
+from motiongpt.stages.run_folder import (
     check_recipe,
     finished_stages,
     run_backbone,

@@ -1,10 +1,9 @@
 """The captions of a clip: the text file texts/ID.txt, the piece of the clip a caption is about, its mirror image.
 
 A line of the file is `caption#token/POS token/POS#start#end`, as in HumanML3D, with times in seconds. Which captions a
-model was trained on, and how a new sentence compares with them, is `prompts.py`.
+model was trained on, and how a new sentence compares with them, is `training_captions.py`.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -74,27 +73,3 @@ def by_time(captions: Iterable[Caption]) -> dict[tuple[float, float], list[Capti
         if any(map(str.isalnum, caption.text)):
             pieces[caption.start, caption.end].append(caption)
     return pieces
-
-
-_SIDES = re.compile(
-    r"\b(?:(?:counter|anti)[ -]?clockwise|clockwise|(?:left|right)(?=s?\b|wards?\b|most\b|side|hand|foot))",
-    re.IGNORECASE,
-)
-_OTHER_SIDE = {"left": "right", "right": "left", "clockwise": "counterclockwise"}
-
-
-def mirror_caption(text: str) -> str:
-    """The caption of a mirrored clip: left <-> right, clockwise <-> counterclockwise, case kept.
-
-    Whole words and their compounds change (leftward, right-handed, lefthand); upright, bright and leftover stay. Words
-    are replaced without any grammar: "he left the room" becomes "he right the room", as in HumanML3D's own mirroring.
-    """
-
-    def swap(match: re.Match) -> str:
-        word = match.group()
-        other = _OTHER_SIDE.get(word.lower(), "clockwise")  # however counterclockwise is spelt
-        if word.isupper():
-            return other.upper()
-        return other.capitalize() if word[0].isupper() else other
-
-    return _SIDES.sub(swap, text)

@@ -5,10 +5,10 @@ The files build on each other in this order:
     labels                                  names of all metrics
     word_vectors, clips, qualities          words, which clips count, values of one clip
     networks, published, evaluators         the networks that embed text and motion, and their files
-    training                                trains an evaluator
+    evaluator_training                      trains an evaluator
     protocol                                what a repeat draws, rows of the table
     reconstruction                          measures a motion tokenizer
-    writing, perplexity, text               ask a language model, and measure it in both directions
+    model_answers, perplexity, t2m_m2t      ask a language model, and measure it in both directions
     markdown, report_markdown, report       write an evaluation as Markdown and files
     intervals, comparison                   two evaluations side by side
 """

@@ -15,9 +15,9 @@ from motiongpt.data.motions import SPLITS, MotionDataset
 from motiongpt.data.texts import Caption, by_time
 from motiongpt.evaluation.word_vectors import UNKNOWN, Vocabulary, caption_tokens
 from motiongpt.files.hashes import short_hash
+from motiongpt.metrics.embeddings import GROUP
 
 UNIT = 4  # frames per movement: the evaluators' two convolutions have stride 2
-GROUP = 32  # R-precision: a text looks for its own motion among so many
 CURVE = 10  # R-precision is plotted for top 1 ... top CURVE
 
 

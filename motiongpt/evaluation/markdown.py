@@ -6,7 +6,7 @@ nothing else does.
 """
 
 from motiongpt.config import SampleConfig
-from motiongpt.evaluation.writing import LENGTH_POLICIES
+from motiongpt.evaluation.model_answers import LENGTH_POLICIES
 
 
 def number(value: float | None) -> str:

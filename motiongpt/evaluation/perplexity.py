@@ -11,8 +11,8 @@ from motiongpt.data.tokens import Entry
 from motiongpt.evaluation.clips import Item
 from motiongpt.generator import MotionGenerator
 from motiongpt.stages.model import LoadedRun, load_run
-from motiongpt.stages.run import finished_stages
-from motiongpt.tasks.batches import collate, lm_loss
+from motiongpt.stages.run_folder import finished_stages
+from motiongpt.tasks.collate import collate, lm_loss
 
 
 @torch.inference_mode()

@@ -23,10 +23,10 @@ from torch import Tensor
 from motiongpt import __version__
 from motiongpt.data.motions import MotionDataset
 from motiongpt.data.texts import Caption
-from motiongpt.evaluation.clips import CURVE, GROUP, UNIT, Item, items_hash, read_items, shortest_clip
+from motiongpt.evaluation.clips import CURVE, UNIT, Item, items_hash, read_items, shortest_clip
 from motiongpt.evaluation.qualities import clip_qualities
 from motiongpt.evaluation.word_vectors import caption_tokens
-from motiongpt.metrics.embeddings import diversity, fid, pair_distances, retrieval_ranks, top_shares
+from motiongpt.metrics.embeddings import GROUP, diversity, fid, pair_distances, retrieval_ranks, top_shares
 from motiongpt.motion_tokenizer import MotionTokenizer, check_same_motion
 
 if TYPE_CHECKING:

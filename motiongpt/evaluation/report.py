@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from motiongpt.data.motions import MotionDataset
-from motiongpt.evaluation.clips import GROUP
 from motiongpt.evaluation.labels import CAPTIONS, MATCHING
 from motiongpt.evaluation.markdown import printed
 from motiongpt.evaluation.protocol import SHOWN, Evaluation
@@ -21,6 +20,7 @@ from motiongpt.evaluation.report_markdown import (
 from motiongpt.files.folders import check_report_folder
 from motiongpt.files.hashes import file_hash
 from motiongpt.files.store import write_atomic, write_json, write_tensors
+from motiongpt.metrics.embeddings import GROUP
 from motiongpt.motion_tokenizer import MotionTokenizer
 from motiongpt.render.figures import plot_bars, plot_code_usage, plot_lengths, plot_r_precision, render_pair
 from motiongpt.render.stick_figure import render_png

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping
 
-from motiongpt.evaluation.clips import GROUP
 from motiongpt.evaluation.labels import CAPTIONS, MATCHING, MOTION, RECONSTRUCTION, ranking
 from motiongpt.evaluation.markdown import (
     dropped_clips,
@@ -15,6 +14,7 @@ from motiongpt.evaluation.markdown import (
     versions,
 )
 from motiongpt.evaluation.qualities import BONE_LIMIT
+from motiongpt.metrics.embeddings import GROUP
 from motiongpt.metrics.joints import SKATE_HEIGHT, SKATE_SPEED, SKATE_WINDOW
 
 BONE_NOTE = (

@@ -3,7 +3,7 @@
 import numpy as np
 
 from motiongpt.faithfulness.measures import END, FPS, START, Measures, longest, runs, swings
-from motiongpt.faithfulness.postures import ends_upright, in_place, stands, travels
+from motiongpt.faithfulness.shared_conditions import ends_upright, in_place, stands, travels
 
 
 def _leaps(m: Measures) -> bool:

@@ -6,7 +6,7 @@ Heights of hands are over their shoulders, unless a docstring says otherwise.
 import numpy as np
 
 from motiongpt.faithfulness.measures import FPS, START, Measures, longest, runs, swings
-from motiongpt.faithfulness.postures import stands
+from motiongpt.faithfulness.shared_conditions import stands
 
 
 def wave(m: Measures, side: int) -> bool:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from motiongpt.faithfulness.measures import Measures, swings
-from motiongpt.faithfulness.postures import flies, in_place, travels
+from motiongpt.faithfulness.shared_conditions import flies, in_place, travels
 
 
 def steps(m: Measures) -> bool:

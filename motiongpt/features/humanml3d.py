@@ -56,7 +56,7 @@ def retarget(joints: Array, skeleton: Skeleton) -> Array:
     public code's `uniform_skeleton`, whose inverse and forward kinematics come to bone direction times target length.
     Raises ValueError for a wrong shape, NaN or infinite frames, a leg of zero length, or a skeleton without lengths.
     """
-    return _like(_retarget(_checked_joints(joints, skeleton), skeleton), joints)
+    return same_kind(_retarget(_checked_joints(joints, skeleton), skeleton), joints)
 
 
 def canonicalise(joints: Array, skeleton: Skeleton, retargeted: bool = False) -> Array:
@@ -65,24 +65,7 @@ def canonicalise(joints: Array, skeleton: Skeleton, retargeted: bool = False) ->
     joints (F, J, 3) -> (F, J, 3). `retargeted=True` skips the retargeting. All frames but the last are what
     `features_to_joints(joints_to_features(joints))` returns. Raises ValueError as `retarget` does.
     """
-    return _like(_canonicalise(_checked_joints(joints, skeleton), skeleton, retargeted), joints)
-
-
-def mirror_joints(joints: Array, skeleton: Skeleton) -> Array:
-    """Exchange left and right: negate x and swap the joints of each left / right pair. joints (..., J, 3), same shape.
-
-    Raises ValueError for a wrong shape, or when the skeleton's joint names have no left and right.
-    """
-    J = skeleton.num_joints
-    if joints.shape[-2:] != (J, 3):
-        raise ValueError(f"joints must be (..., {J}, 3) for {skeleton.name}, got {tuple(joints.shape)}")
-    if not skeleton.mirror_pairs:
-        raise ValueError(f"skeleton {skeleton.name} has no joints named left/right or L/R, so it cannot be mirrored")
-    order = list(range(J))
-    for left, right in skeleton.mirror_pairs:
-        order[left], order[right] = right, left
-    swapped = _float_tensor(joints)[..., order, :]
-    return _like(swapped * swapped.new_tensor([-1.0, 1.0, 1.0]), joints)
+    return same_kind(_canonicalise(_checked_joints(joints, skeleton), skeleton, retargeted), joints)
 
 
 def skeleton_of_width(width: int) -> Skeleton | None:
@@ -151,7 +134,7 @@ def joints_to_features(joints: Array, skeleton: Skeleton, retargeted: bool = Fal
         local_velocity.reshape(F - 1, 3 * J),
         contacts.to(x.dtype),
     )
-    return _like(torch.cat(groups, dim=-1), joints)
+    return same_kind(torch.cat(groups, dim=-1), joints)
 
 
 def recover_root(features: Array) -> tuple[Array, Array]:
@@ -160,7 +143,7 @@ def recover_root(features: Array) -> tuple[Array, Array]:
     Heading is in radians about y, 0 for +z, positive towards +x, not wrapped. The public code's `recover_root_rot_pos`
     returns a quaternion instead, which turns the body back to +z: (cos, 0, -sin, 0) of half the heading.
     """
-    x = _float_tensor(features)
+    x = float_tensor(features)
     yaw_step = -2 * x[..., :-1, 0]
     heading = torch.cat((torch.zeros_like(x[..., :1, 0]), yaw_step), dim=-1).cumsum(dim=-1)
     step = torch.stack((x[..., 1], torch.zeros_like(x[..., 1]), x[..., 2]), dim=-1)
@@ -168,7 +151,7 @@ def recover_root(features: Array) -> tuple[Array, Array]:
     travelled = torch.cat((torch.zeros_like(step[..., :1, :]), rotate_y(step[..., :-1, :], heading[..., 1:])), dim=-2)
     travelled = travelled.cumsum(dim=-2)
     root = torch.stack((travelled[..., 0], x[..., 3], travelled[..., 2]), dim=-1)
-    return _like(heading, features), _like(root, features)
+    return same_kind(heading, features), same_kind(root, features)
 
 
 def features_to_joints(features: Array, skeleton: Skeleton) -> Array:
@@ -182,7 +165,7 @@ def features_to_joints(features: Array, skeleton: Skeleton) -> Array:
     local = x[..., feature_groups(skeleton)["ric"]].unflatten(-1, (-1, 3))  # (..., F, J - 1, 3)
     ground = torch.stack((root[..., 0], torch.zeros_like(root[..., 0]), root[..., 2]), dim=-1)
     joints = rotate_y(local, heading[..., None]) + ground[..., None, :]
-    return _like(torch.cat((root[..., None, :], joints), dim=-2), features)
+    return same_kind(torch.cat((root[..., None, :], joints), dim=-2), features)
 
 
 def _retarget(x: Tensor, skeleton: Skeleton) -> Tensor:
@@ -266,7 +249,7 @@ def _checked_features(features: Array, skeleton: Skeleton) -> Tensor:
     if features.ndim < 2 or features.shape[-1] != skeleton.feature_dim:
         D = skeleton.feature_dim
         raise ValueError(f"features must be (..., F, {D}) for {skeleton.name}, got {tuple(features.shape)}")
-    return _float_tensor(features)
+    return float_tensor(features)
 
 
 def _tensor(array: Array) -> Tensor:
@@ -274,13 +257,13 @@ def _tensor(array: Array) -> Tensor:
     return torch.from_numpy(np.array(array, order="C")) if isinstance(array, np.ndarray) else array
 
 
-def _float_tensor(array: Array) -> Tensor:
+def float_tensor(array: Array) -> Tensor:
     """A tensor of at least float32: half precision would lose centimetres in the sums over time."""
     x = _tensor(array)
     return x if x.dtype == torch.float64 else x.float()
 
 
-def _like(x: Tensor, example: Array) -> Array:
+def same_kind(x: Tensor, example: Array) -> Array:
     """x as numpy or torch, whichever `example` is; float64 if `example` is, else float32."""
     x = x.to(torch.float64 if str(example.dtype).endswith("float64") else torch.float32)
     return x.numpy() if isinstance(example, np.ndarray) else x

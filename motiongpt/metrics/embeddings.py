@@ -10,6 +10,8 @@ from torch import Tensor
 
 from motiongpt.metrics.joints import check_same_shape
 
+GROUP = 32  # R-precision: a text looks for its own motion among so many
+
 
 def spread(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean (D,) and a root R of the covariance C of the rows of x (N, D): R^T R = C, divided by N - 1; float64.
@@ -59,7 +61,7 @@ def fid(a: Tensor, b: Tensor, allow_few: bool = False) -> float:
     return frechet(spread(a), spread(b))
 
 
-def retrieval_ranks(text: Tensor, motion: Tensor, rng: np.random.Generator, group: int = 32) -> Tensor:
+def retrieval_ranks(text: Tensor, motion: Tensor, rng: np.random.Generator, group: int = GROUP) -> Tensor:
     """The rank of each text's own motion among the motions of its group, 1 is nearest: (N, D) twice -> (N,) int64.
 
     Row i of `text` belongs to row i of `motion`. As in Guo et al., pairs are shuffled and cut into groups of 32, and
@@ -84,7 +86,7 @@ def retrieval_ranks(text: Tensor, motion: Tensor, rng: np.random.Generator, grou
 
 
 def r_precision(
-    text: Tensor, motion: Tensor, rng: np.random.Generator, group: int = 32, top: int = 3
+    text: Tensor, motion: Tensor, rng: np.random.Generator, group: int = GROUP, top: int = 3
 ) -> tuple[float, ...]:
     """R-precision top 1 ... `top`: how often a text's own motion is among the k nearest, see `retrieval_ranks`."""
     return top_shares(retrieval_ranks(text, motion, rng, group), top)

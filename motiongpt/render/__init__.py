@@ -1,1 +1,3 @@
-"""Ways to look at a motion: each module takes joints and writes one kind of file. `skeleton` makes GIF and PNG."""
+"""Pictures: a moving skeleton as GIF or PNG (`stick_figure`, its bytes in `gif`, its words in `lettering`), and the
+figures of logs and reports (`figures`).
+"""

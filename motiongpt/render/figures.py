@@ -82,7 +82,7 @@ def plot_bars(
     return _save(figure, path)
 
 
-def plot_r_precision(curves: Mapping[str, Sequence[float]], path: str | Path, group: int = 32) -> Path:
+def plot_r_precision(curves: Mapping[str, Sequence[float]], path: str | Path, group: int) -> Path:
     """Write a PNG of R-precision over k = 1, 2, ...: row -> shares. The dashed line is chance in groups of `group`."""
     figure = _figure(5, 3.6)
     axes = figure.subplots()

@@ -18,15 +18,15 @@ import numpy as np
 import torch
 
 from motiongpt.data.batches import BucketedBatches, by_length
-from motiongpt.data.prompts import prompt_table
+from motiongpt.data.training_captions import prompt_table
 from motiongpt.files.store import read_json, write_atomic, write_json
 from motiongpt.loops import Result
 from motiongpt.motion_tokenizer import MotionTokenizer, tokenizer_files
 from motiongpt.stages.model import StageModel, new_backbone, open_stage
 from motiongpt.stages.plan import Job, Plan, read_plan
-from motiongpt.stages.run import RunConfig, clear_stage, relative_backbone, stage_folder, versions
-from motiongpt.tasks.batches import TaskCollate, lm_loss
-from motiongpt.tasks.render import Renderer
+from motiongpt.stages.run_folder import RunConfig, clear_stage, relative_backbone, stage_folder, versions
+from motiongpt.tasks.collate import TaskCollate, lm_loss
+from motiongpt.tasks.sequences import Renderer
 from motiongpt.vocab import MotionVocab
 from motiongpt.weights.llm import weights_hash
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import torch
 
 from motiongpt.config import LLM_PRESETS, LoRAConfig
-from motiongpt.data.prompts import Prompts
+from motiongpt.data.training_captions import Prompts
 from motiongpt.files.store import read_json, write_json
 from motiongpt.llm import LLM
 from motiongpt.lora import inject, lora_layers, merge
-from motiongpt.stages.run import (
+from motiongpt.stages.run_folder import (
     RunConfig,
     find_base,
     finished_stages,
@@ -26,7 +26,7 @@ from motiongpt.stages.run import (
     relative_path,
     stage_folder,
 )
-from motiongpt.tasks.render import Renderer
+from motiongpt.tasks.sequences import Renderer
 from motiongpt.text_tokenizer import TextTokenizer, load_text_tokenizer, train_text_tokenizer
 from motiongpt.vocab import MotionVocab
 from motiongpt.weights.adapters import load_adapter, save_adapter

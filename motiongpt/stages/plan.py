@@ -20,7 +20,7 @@ from motiongpt.files.store import read_json
 from motiongpt.hub import resolve_backbone
 from motiongpt.motion_tokenizer import MotionTokenizer, own_folder
 from motiongpt.stages.recipes import RECIPES, first_language_stage
-from motiongpt.stages.run import (
+from motiongpt.stages.run_folder import (
     RunConfig,
     check_recipe,
     finished_stages,

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from motiongpt.tasks.render import TASKS
+from motiongpt.tasks.sequences import TASKS
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from motiongpt.files.hashes import file_hash
 from motiongpt.files.store import read_json, read_tensors, write_json, write_tensors
 from motiongpt.motion_tokenizer import MotionTokenizer
 from motiongpt.stages.model import motion_words, run_text_tokenizer
-from motiongpt.stages.run import RunConfig, find_base, finished_stages, split_seed, stage_folder
+from motiongpt.stages.run_folder import RunConfig, find_base, finished_stages, split_seed, stage_folder
 from motiongpt.text_tokenizer import TextTokenizer
 from motiongpt.vocab import MotionVocab
 from motiongpt.weights.llm import weights_hash

@@ -25,7 +25,7 @@ from motiongpt.loops import Result, seeded, total_steps, train
 from motiongpt.metrics.joints import mpjpe
 from motiongpt.metrics.tokens import code_counts, perplexity
 from motiongpt.motion_tokenizer import MotionTokenizer, check_same_motion
-from motiongpt.stages.run import clear_stage
+from motiongpt.stages.run_folder import clear_stage
 from motiongpt.vqvae import VQVAE
 
 VALIDATION_BATCH = 32  # clips of similar length

@@ -14,13 +14,13 @@ import numpy as np
 
 from motiongpt.body.skeletons import Skeleton
 from motiongpt.data.joint_maps import JointMap, to_skeleton
+from motiongpt.data.mirror import mirror_caption, mirror_joints
 from motiongpt.data.motions import SPLITS, check_id
 from motiongpt.data.posture import measure_posture
 from motiongpt.data.raw import RawClip, Record
 from motiongpt.data.resample import resample, resample_parameters
-from motiongpt.data.texts import Caption, mirror_caption
+from motiongpt.data.texts import Caption
 from motiongpt.data.tokens import MAX_CAPTION
-from motiongpt.features.humanml3d import mirror_joints
 from motiongpt.features.representations import Representation
 from motiongpt.files.arrays import read_array
 

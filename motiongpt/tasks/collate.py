@@ -13,7 +13,7 @@ from torch import Tensor
 
 from motiongpt.data.batches import pad
 from motiongpt.data.tokens import Entry
-from motiongpt.tasks.render import TASKS, Renderer
+from motiongpt.tasks.sequences import TASKS, Renderer
 
 
 class TaskCollate:

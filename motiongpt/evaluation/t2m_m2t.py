@@ -16,12 +16,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from motiongpt.data.motions import MotionDataset
-from motiongpt.data.prompts import fold
 from motiongpt.data.texts import Caption
-from motiongpt.evaluation.perplexity import perplexities
-from motiongpt.evaluation.protocol import Evaluation, EvaluationSet, ProtocolConfig, TableRow
-from motiongpt.evaluation.qualities import code_usage
-from motiongpt.evaluation.writing import (
+from motiongpt.data.training_captions import fold
+from motiongpt.evaluation.model_answers import (
     MULTIMODALITY,
     M2TOptions,
     T2MOptions,
@@ -29,6 +26,9 @@ from motiongpt.evaluation.writing import (
     run_facts,
     write_motions,
 )
+from motiongpt.evaluation.perplexity import perplexities
+from motiongpt.evaluation.protocol import Evaluation, EvaluationSet, ProtocolConfig, TableRow
+from motiongpt.evaluation.qualities import code_usage
 from motiongpt.generator import MotionGenerator
 from motiongpt.metrics.captions import bert_score, bleu, cider, rouge_l
 from motiongpt.metrics.embeddings import multimodality

@@ -10,7 +10,7 @@ from motiongpt.data.batches import by_length
 from motiongpt.files.hashes import short_hash
 from motiongpt.generator import DESCRIBE, MotionGenerator
 from motiongpt.stages.model import LoadedRun
-from motiongpt.stages.run import stage_folder
+from motiongpt.stages.run_folder import stage_folder
 from motiongpt.weights.llm import weights_hash
 
 LENGTH_POLICIES = {

@@ -16,22 +16,16 @@ from motiongpt.config import EvaluatorConfig, TrainConfig
 from motiongpt.data.batches import BucketedBatches
 from motiongpt.data.motions import MotionDataset
 from motiongpt.data.texts import Caption, by_time
-from motiongpt.evaluation.clips import GROUP, UNIT, Item, check_tokens, items_hash, usable_frames
+from motiongpt.evaluation.clips import UNIT, Item, check_tokens, items_hash, usable_frames
 from motiongpt.evaluation.evaluators import Evaluator
-from motiongpt.evaluation.networks import (
-    MatchingNetwork,
-    contrastive_loss,
-    info_nce,
-    pad_captions,
-    pad_clips,
-)
+from motiongpt.evaluation.networks import MatchingNetwork, contrastive_loss, info_nce, pad_captions, pad_clips
 from motiongpt.evaluation.published import load_movement_encoder
 from motiongpt.evaluation.word_vectors import Vocabulary, caption_tokens, glove_hash, plain_tokens, read_glove
 from motiongpt.files.folders import check_training_folder
 from motiongpt.files.hashes import file_hash
 from motiongpt.loops import Result, seeded, total_steps, train
-from motiongpt.metrics.embeddings import mm_dist, r_precision
-from motiongpt.stages.run import clear_stage
+from motiongpt.metrics.embeddings import GROUP, mm_dist, r_precision
+from motiongpt.stages.run_folder import clear_stage
 
 TOP = 3  # R-precision top 1, 2, 3
 SHUFFLES = 10  # groupings: the R-precision of a small split depends on who is grouped with whom
