@@ -29,6 +29,7 @@ from motiongpt.data.prepare.build import build
 from motiongpt.data.raw import Record
 from motiongpt.data.texts import Caption
 from motiongpt.features.humanml3d import joints_to_features
+from motiongpt.files.listing import visible
 from motiongpt.procedural.clips import generate_clips
 
 Extract = Callable[[np.ndarray], np.ndarray]
@@ -198,7 +199,7 @@ class Given:
 def main(args) -> None:
     torch.set_num_threads(1)
     if args.joints:
-        every = (np.load(path, allow_pickle=False) for path in sorted(args.joints.glob("*.npy")))
+        every = (np.load(path, allow_pickle=False) for path in visible(args.joints.glob("*.npy"), args.joints))
         clips = [clip for clip in every if 40 <= len(clip) <= 196][: args.clips]
     else:
         clips = [clip.joints for clip in generate_clips(args.clips, 0)]

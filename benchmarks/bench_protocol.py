@@ -4,7 +4,7 @@
     python benchmarks/bench_protocol.py --clips 396 --repeats 1 --threads 1
 
 Writing and embedding motions is not timed: embeddings, features and codes are random, with the sizes of HumanML3D's
-test split. The calls are those of `evaluation.text.evaluate_t2m` and `evaluation.comparison.compare`.
+test split. The calls are those of `evaluation.t2m_m2t.evaluate_t2m` and `evaluation.comparison.compare`.
 """
 
 import argparse

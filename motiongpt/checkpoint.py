@@ -9,6 +9,7 @@ full disk or a kill leaves the old one as it was:
 It knows folders, tensors and JSON values; the caller knows what they mean.
 """
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from motiongpt.files.hashes import HASHES, check_hashes, check_values, file_hashes, values_hash
 from motiongpt.files.store import read_json, read_tensors, write_json, write_tensors
 
 TENSORS, STATE = "tensors.safetensors", "state.json"
@@ -35,7 +37,8 @@ def save_state(folder: Path, tensors: dict[str, Tensor], state: dict) -> None:
     fresh.mkdir(parents=True)
     try:
         write_tensors(fresh / TENSORS, tensors)
-        write_json(fresh / STATE, state)
+        hashes = file_hashes(fresh, [TENSORS]) | {STATE: values_hash(state)}
+        write_json(fresh / STATE, state | {HASHES: hashes})
         # between the two renames there is no `last`: `previous` is then the newest
         if last.exists():
             shutil.rmtree(previous, ignore_errors=True)
@@ -45,31 +48,50 @@ def save_state(folder: Path, tensors: dict[str, Tensor], state: dict) -> None:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def load_state(folder: Path, warn: Callable[[str], None]) -> tuple[dict[str, Tensor], dict] | None:
+def load_state(
+    folder: Path, warn: Callable[[str], None], check: Callable[[dict], object] = lambda state: None
+) -> tuple[dict[str, Tensor], dict] | None:
     """The newest readable (tensors, state.json) under `folder`, or None if it has none.
 
-    If `last` is damaged, `warn` gets a line that names the file, `previous` is used, and `last` is set aside as
-    `damaged`: the next save would otherwise overwrite the good state with it. Raises ValueError if both are damaged.
+    A state is damaged if a file cannot be read, if it is not the one whose hash state.json remembers, or if `check`
+    refuses the values of state.json with a ValueError. If `last` is damaged, `warn` gets a line that names the file,
+    `previous` is used, and `last` is set aside as `damaged`: the next save would otherwise overwrite the good state
+    with it. Raises ValueError if both are damaged.
     """
     folder = Path(folder)
+    shutil.rmtree(folder / ".new", ignore_errors=True)  # of a save that was killed
     problems = []
     for name in ("last", "previous"):
         if not (folder / name).is_dir():
             continue
         try:
-            tensors = read_tensors(folder / name / TENSORS)
-            state = read_json(folder / name / STATE)
+            tensors, state = _read_state(folder / name, check)
         except (ValueError, FileNotFoundError) as error:
             problems.append(str(error))
             continue
         for problem in problems:
-            warn(f"{problem}; going on from the save before it, step {state.get('step')}")
+            warn(f"{problem}; resuming from the save before it, step {state.get('step')}")
             shutil.rmtree(folder / "damaged", ignore_errors=True)
             os.replace(folder / "last", folder / "damaged")
         return tensors, state
     if problems:
         raise ValueError(f"no readable checkpoint under {folder}: {'; '.join(problems)}; --fresh starts over")
     return None
+
+
+def _read_state(folder: Path, check: Callable[[dict], object]) -> tuple[dict[str, Tensor], dict]:
+    """One saved state, against its own hashes and `check`. Older states have no hashes."""
+    path = folder / STATE
+    tensors = read_tensors(folder / TENSORS)
+    state = read_json(path)
+    check_hashes(folder, state, [TENSORS], path)
+    values = {key: value for key, value in state.items() if key != HASHES}
+    check_values(values, state, STATE, path)
+    try:
+        check(values)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return tensors, values
 
 
 def differences(saved: dict, now: dict) -> list[str]:
@@ -107,7 +129,7 @@ def pack_state(module: nn.Module, optimizer: torch.optim.Optimizer, device: torc
 def unpack_state(
     tensors: dict[str, Tensor], module: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
 ) -> None:
-    """Inverse of `pack_state`. A tensor too many, too few or of another shape is a ValueError, and nothing is copied.
+    """Inverse of `pack_state`. Raises ValueError for an extra, missing or misshapen tensor; nothing is copied then.
 
     Only optimizer moments may be missing: a parameter that never had a gradient has none.
     """
@@ -134,6 +156,23 @@ def unpack_state(
         # to the device, step counter too: a fused optimizer keeps it there;
         # a copy, because a tensor read from disk may lie in the mapped file, which Windows does not rename
         optimizer.state[p][key] = tensors[name].to(p.device, copy=True)
-    torch.set_rng_state(tensors["rng/cpu"].cpu())
-    if "rng/cuda" in tensors and device.type == "cuda":
-        torch.cuda.set_rng_state(tensors["rng/cuda"].cpu(), device)
+    try:
+        torch.set_rng_state(tensors["rng/cpu"].cpu())
+        if "rng/cuda" in tensors and device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["rng/cuda"].cpu(), device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"the state of the random generator is damaged ({error})") from error
+
+
+def records_until(path: Path, step: int) -> str:
+    """The lines of a metrics.jsonl up to `step`, without a line that is torn or damaged and what follows it."""
+    kept = ""
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
+        try:
+            record = json.loads(line)
+            if record["step"] > step or not all(isinstance(value, int | float) for value in record.values()):
+                break
+        except (ValueError, TypeError, LookupError, RecursionError):
+            break
+        kept += line + "\n"
+    return kept

@@ -7,6 +7,7 @@ text, and adds the default to that text. A bad value is refused here, at constru
 import dataclasses
 import itertools
 import math
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,26 +22,43 @@ def flag_name(field_name: str) -> str:
     return "--" + field_name.replace("_", "-")
 
 
+class BadField(ValueError):
+    """A bad value of a field; the message names its flag. Where the value came from a file, `from_dict` names that."""
+
+    def __init__(self, name: str, value: Any, expected: str) -> None:
+        super().__init__(f"{flag_name(name)} must be {expected}, got {value!r:.200}")
+        self.name = name
+        self.rule = f"must be {expected}, got {value!r:.60}"
+
+
 def require(condition: bool, name: str, value: Any, expected: str) -> None:
     """Raise ValueError for a bad field value, naming the flag that sets it."""
     if not condition:
-        raise ValueError(f"{flag_name(name)} must be {expected}, got {value!r}")
+        raise BadField(name, value, expected)
 
 
 def fits(value: Any, default: Any) -> bool:
     """Whether a JSON value has the type of a field's default. A float must be finite and may be written as an int."""
     if isinstance(default, float):
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        return type(value) in (int, float) and -sys.float_info.max <= value <= sys.float_info.max  # not true of NaN
     if isinstance(default, tuple):
         return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
     # `type` and not isinstance: True is an int, and must not pass for one
     return default is dataclasses.MISSING or type(value) is type(default)
 
 
+JSON_KINDS = {
+    **{float: "a finite number", int: "a whole number", str: "a text", bool: "true or false"},
+    tuple: "a list of texts",
+}
+"""Type of a field's default -> what its value in a JSON file must be."""
+
+
 class JSONConfig:
     """`to_dict` and `from_dict` for the frozen dataclasses below.
 
-    `from_dict` raises ValueError for an unknown key and for a value of the wrong type.
+    `from_dict` raises ValueError for an unknown, missing or bad value. It names the flag, or, if the values come from
+    the file `where`, that file and the field.
     """
 
     def to_dict(self) -> dict:
@@ -48,18 +66,29 @@ class JSONConfig:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
-    def from_dict(cls, values: dict) -> "JSONConfig":
+    def from_dict(cls, values: dict, where: object = None) -> "JSONConfig":
+        start = "" if where is None else f"{where}: "
         if not isinstance(values, dict):
-            raise ValueError(f"{cls.__name__} must be an object of its fields, got {str(values)[:60]}")
-        known = {f.name: f for f in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - set(known))
+            raise ValueError(f"{start}{cls.__name__} must be an object of its fields, got {str(values)[:60]}")
+        # a field without a default is judged by its type: str() and int() stand for one
+        required = [f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING]
+        examples = {f.name: f.type() if f.name in required else f.default for f in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - set(examples))
         if unknown:
-            raise ValueError(f"{cls.__name__} has no field {', '.join(unknown)}; known fields: {', '.join(known)}")
-        for name, value in values.items():
-            default = known[name].default
-            wanted = "a finite number" if isinstance(default, float) else f"of the kind of {default!r}"
-            require(fits(value, default), name, value, wanted)
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+            raise ValueError(
+                f"{start}{cls.__name__} has no field {', '.join(unknown)[:200]}; known fields: {', '.join(examples)}"
+            )
+        missing = [name for name in required if name not in values]
+        if missing:
+            raise ValueError(f"{start}{cls.__name__} is incomplete: {', '.join(missing)} missing")
+        try:
+            for name, value in values.items():
+                require(fits(value, examples[name]), name, value, JSON_KINDS[type(examples[name])])
+            return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        except BadField as error:
+            if where is None:
+                raise
+            raise ValueError(f"{start}{cls.__name__}.{error.name} {error.rule}") from error
 
 
 # 1) The language model and its adapters.
@@ -212,9 +241,9 @@ class VQVAEConfig(JSONConfig):
         return tuple(map(int, self.fsq_levels.replace(",", " ").split()))
 
     def run_identity(self) -> dict:
-        """What must be equal for a run to resume from a state.
+        """The fields that must match a saved state for a run to resume from it.
 
-        Fields that were added later count only if they differ from the default, so that older states still fit.
+        A field added later counts only if it differs from its default, so that older states still fit.
         """
         young = ("quantizer", "fsq_levels", "rvq_layers", "rvq_dropout", "rvq_codebooks", "activation", "dropout")
         defaults = {f.name: f.default for f in dataclasses.fields(self)}
@@ -250,7 +279,7 @@ class TrainConfig(JSONConfig):
     seed: int = flag(42, "seed of data order, masks and dropout")
     precision: str = flag("auto", "number format of matrix products; auto = what suits the device", choices=PRECISIONS)
     eval_every: int = flag(200, "optimiser steps between validations")
-    save_every: int = flag(200, "optimiser steps between saves to resume from")
+    save_every: int = flag(200, "optimiser steps between saves to resume from; there is also one every minute")
     log_every: int = flag(10, "optimiser steps between log lines")
     max_minutes: float = flag(0.0, "stop after this many minutes with a save to resume from; 0 = no limit")
 
@@ -273,7 +302,7 @@ class TrainConfig(JSONConfig):
         require(self.max_minutes >= 0, "max_minutes", self.max_minutes, "0 or more")
 
     def run_identity(self) -> dict:
-        """What must be equal for a run to resume from a state: all but how often to report and when to stop."""
+        """The fields that must match a saved state to resume: all but how often to report and when to stop."""
         free = ("eval_every", "save_every", "log_every", "max_minutes")
         return {name: value for name, value in self.to_dict().items() if name not in free}
 
@@ -341,5 +370,6 @@ class SampleConfig(JSONConfig):
         scopes = ", ".join(PENALTY_SCOPES)
         require(self.penalty_scope in PENALTY_SCOPES, "penalty_scope", self.penalty_scope, f"one of {scopes}")
         require(self.no_repeat_ngram >= 0, "no_repeat_ngram", self.no_repeat_ngram, "0 or more")
-        require(self.end_logit_slope >= 0, "end_logit_slope", self.end_logit_slope, "0 or more")
+        # beyond that a long motion overflows to NaN
+        require(0 <= self.end_logit_slope <= 1e6, "end_logit_slope", self.end_logit_slope, "0 to 1000000")
         require(self.max_new_tokens >= 1, "max_new_tokens", self.max_new_tokens, "at least 1")

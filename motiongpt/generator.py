@@ -14,12 +14,14 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from numbers import Integral, Real
 from pathlib import Path
 
 import torch
 
 from motiongpt.config import SampleConfig
+from motiongpt.data.spelling import says_something, visible
 from motiongpt.data.tokens import load_tokens
 from motiongpt.data.training_captions import Prompts, prompt_table
 from motiongpt.hub import resolve_folder
@@ -36,10 +38,11 @@ from motiongpt.sampling import (
     limits_from_median,
 )
 from motiongpt.stages.model import LoadedRun, load_run
-from motiongpt.stages.run_folder import split_seed
+from motiongpt.stages.run_folder import finished_stages, split_seed
 from motiongpt.vocab import parse_motion
 
 MAX_PROMPT = 10_000  # characters
+REMEDY = "write what the person does, such as 'a person walks forward'"
 DESCRIBE = SampleConfig(temperature=0.0, max_new_tokens=64)
 """The default of `describe`: always the most likely token."""
 
@@ -64,7 +67,8 @@ class MotionGenerator:
             dataset_path: token dataset that says which lengths and codes each caption had; default the run's own
                 prompts.json.
             stage: stage number; default the highest finished stage trained on `task`, or else the highest finished.
-            task: what the generator is for, t2m (`generate`) or m2t (`describe`).
+            task: what the generator is for, t2m (`generate`) or m2t (`describe`). With t2m, `describe` loads the stage
+                it needs when it is first called.
             vqvae: motion tokenizer folder, or a loaded tokenizer (for example from another project's file); default
                 the run's own.
             dtype: dtype of the language model's base weights. bfloat16 halves their memory but rounds every product,
@@ -74,9 +78,10 @@ class MotionGenerator:
         """
         run = resolve_folder(model_path, "run", "scripts/finetune.py --out makes one", ignore=["*/state/*"])
         self.run: LoadedRun = load_run(run, stage, device, dtype, task)
+        self._task, self._dtype = task, dtype
         if dataset_path is not None:
             entries = load_tokens(dataset_path, split_seed(self.run.folder))  # the same split as in training
-            self.run.prompts = Prompts(prompt_table(entries))
+            self.run.prompts = Prompts(prompt_table(entries, self.run.config.fold_captions))
         # Prompts restrict sampling to codes they name: a code the run cannot write belongs to another tokenizer.
         largest = max((max(known["codes"]) for known in self.run.prompts.captions.values()), default=0)
         if largest >= self.run.config.codes:
@@ -125,6 +130,9 @@ class MotionGenerator:
     ) -> Motion | list[Motion]:
         """Write a motion for each sentence; one sentence gives one Motion, a list gives a list.
 
+        Case, spaces, quotes and punctuation at the end do not matter to a run whose training folded its captions, or
+        had only such captions (`Prompts.spelling`). A caption of training in another spelling is read as that caption.
+
         Args:
             participant_id: whose style to take, for runs that know participants; one for all, or one per prompt.
             seed: of one motion. For several prompts, row i gets seed + i unless a list is given.
@@ -134,20 +142,22 @@ class MotionGenerator:
             config, **sampling: a SampleConfig, or its fields by name (temperature, top_p, max_new_tokens, ...).
             trace: see `sampling.generate`.
 
-        Raises ValueError for a prompt that is empty or no text, an unknown participant, or a value out of range.
+        Raises ValueError for a prompt that says nothing or is no text, or too long for the model, an unknown
+        participant, or a value out of range.
         """
         # 1) One value per prompt for everything.
-        prompts = _checked_prompts(prompt)
+        prompts = self._checked_prompts(prompt)
+        read = [self.run.prompts.spelling(text) for text in prompts]
         B = len(prompts)
         config = replace(config or SampleConfig(), **sampling)
         people = _per_row(participant_id, B, "participant_id")
         seconds_of = _per_row(seconds, B, "seconds")
         seeds = [seed + i for i in range(B)] if isinstance(seed, Integral) else _per_row(seed, B, "seed")
-        limits = self._limits_of_rows(prompts, seconds_of, exact_length, config.max_new_tokens)
+        limits = self._limits_of_rows(read, seconds_of, exact_length, config.max_new_tokens)
 
         # 2) Sentences to ids, ids to codes, codes to motions.
-        ids = [self.run.renderer.text_prompt(text.strip(), who) for text, who in zip(prompts, people, strict=True)]
-        self._check_room(ids, max(row.capped(config.max_new_tokens).hard_max for row in limits))
+        ids = [self.run.renderer.text_prompt(text, who) for text, who in zip(read, people, strict=True)]
+        self._check_room(self.run, ids, max(row.capped(config.max_new_tokens).hard_max for row in limits))
         rows = generate(
             self.run.llm,
             ids,
@@ -156,7 +166,7 @@ class MotionGenerator:
             limits=limits,
             seeds=[operator.index(value) for value in seeds],
             config=config,
-            allowed=self._allowed_codes(prompts) if per_prompt_vocab else None,
+            allowed=self._allowed_codes(read) if per_prompt_vocab else None,
             trace=trace,
             device=self.device,
         )
@@ -215,8 +225,10 @@ class MotionGenerator:
         """Write a sentence for a motion, for its codes, or for codes as text ("42 18").
 
         A motion with joints but no tokens is encoded first. `config` defaults to `DESCRIBE`: greedy, at most 64 tokens.
+        If the loaded stage never learnt m2t, the highest stage that did is loaded beside it, once.
 
-        Raises ValueError for an empty motion, for text that is not tokens, and for a code outside the codebook.
+        Raises ValueError for an empty motion, for text that is not tokens, for a code outside the codebook, and if no
+        stage of the run was trained on m2t.
         """
         motion = parse_motion(motion) if isinstance(motion, str) else motion
         codes = motion_codes(motion, self.motion_tokenizer) if isinstance(motion, Motion) else list(motion)
@@ -235,16 +247,17 @@ class MotionGenerator:
         config: SampleConfig = DESCRIBE,
     ) -> list[str]:
         """Write a sentence for each row of codes, all in one batch; row i draws from seeds[i]."""
+        run = self.describing_run
         people = _per_row(participant_id, len(rows), "participant_id")
-        ids = [self.run.renderer.motion_prompt(row, who) for row, who in zip(rows, people, strict=True)]
-        self._check_room(ids, config.max_new_tokens)
-        text_tokenizer = self.run.vocab.text_tokenizer
-        stop = self.run.renderer.frame.stop_id
+        ids = [run.renderer.motion_prompt(row, who) for row, who in zip(rows, people, strict=True)]
+        self._check_room(run, ids, config.max_new_tokens)
+        text_tokenizer = run.vocab.text_tokenizer
+        stop = run.renderer.frame.stop_id
         # the sentence is plain text: of the added tokens, only the one that ends it may be written
         written = generate_text(
-            self.run.llm,
+            run.llm,
             ids,
-            first_id=self.run.vocab.first_id,
+            first_id=run.vocab.first_id,
             stop_ids=[stop],
             seeds=seeds,
             config=config,
@@ -253,8 +266,22 @@ class MotionGenerator:
         )
         return [text_tokenizer.decode(row).strip() for row in written]
 
+    @cached_property
+    def describing_run(self) -> LoadedRun:
+        """The run at a stage that learnt m2t: as it was loaded if it did, or was loaded for m2t, else loaded now."""
+        own = self.run
+        if self._task == "m2t" or "m2t" in own.meta["tasks"]:
+            return own
+        able = [number for number, meta in finished_stages(own.folder).items() if "m2t" in meta["tasks"]]
+        if not able:
+            raise ValueError(
+                f"no stage of {own.folder} was trained on m2t, motion to text: train one with scripts/finetune.py "
+                "--tasks t2m m2t, or describe with this one all the same: MotionGenerator.load(..., task='m2t')"
+            )
+        return load_run(own.folder, max(able), self.device, self._dtype)
+
     def knows(self, text: str) -> bool:
-        """Whether training showed this caption, ignoring case and extra spaces."""
+        """Whether training showed this caption, in any spelling that `data.spelling.fold` makes equal."""
         return self.run.prompts.find(text) is not None
 
     def _allowed_codes(self, prompts: Sequence[str]) -> torch.Tensor:
@@ -267,9 +294,10 @@ class MotionGenerator:
                 row[known["codes"]] = True
         return allowed
 
-    def _check_room(self, ids: Sequence[Sequence[int]], new: int) -> None:
+    @staticmethod
+    def _check_room(run: LoadedRun, ids: Sequence[Sequence[int]], new: int) -> None:
         """ValueError if the longest prompt, <MOT_BEGIN> and `new` tokens exceed the model's positions."""
-        room = self.run.llm.config.max_positions
+        room = run.llm.config.max_positions
         longest = max(map(len, ids))
         most = room - 1 - new  # 1 for <MOT_BEGIN>
         if longest > most:
@@ -278,20 +306,27 @@ class MotionGenerator:
                 f"prompt of {longest} tokens to at most {max(0, most)}, or lower --seconds or --max-new-tokens"
             )
 
+    def _checked_prompts(self, prompt: str | Sequence[str]) -> list[str]:
+        """One sentence or several as a list. ValueError if one says nothing, is too long or no text."""
+        prompts = [prompt] if isinstance(prompt, str) or not isinstance(prompt, Iterable) else list(prompt)
+        if not prompts:
+            raise ValueError("there is no prompt: give one sentence or a list of them")
+        for text in prompts:
+            if not isinstance(text, str):
+                raise ValueError(f"a prompt is a sentence, a str, got {type(text).__name__}: {text!r:.60}")
+            if len(text) > MAX_PROMPT:
+                raise ValueError(f"the prompt has {len(text)} characters, at most {MAX_PROMPT} are read")
+            if not visible(text).strip():
+                raise ValueError(f"the prompt is empty{_shown(text)}: {REMEDY}")
+            # a caption of training is a prompt whatever it consists of
+            if not says_something(text) and not self.knows(text):
+                raise ValueError(f"the prompt has no letter, digit or emoji{_shown(text)}: {REMEDY}")
+        return prompts
 
-def _checked_prompts(prompt: str | Sequence[str]) -> list[str]:
-    """One sentence or several as a list. ValueError if one is empty, too long or no text."""
-    prompts = [prompt] if isinstance(prompt, str) or not isinstance(prompt, Iterable) else list(prompt)
-    if not prompts:
-        raise ValueError("there is no prompt: give one sentence or a list of them")
-    for text in prompts:
-        if not isinstance(text, str):
-            raise ValueError(f"a prompt is a sentence, a str, got {type(text).__name__}: {text!r:.60}")
-        if not text.strip():
-            raise ValueError("the prompt is empty: write what the person does, such as 'a person walks forward'")
-        if len(text) > MAX_PROMPT:
-            raise ValueError(f"the prompt has {len(text)} characters, at most {MAX_PROMPT} are read")
-    return prompts
+
+def _shown(text: str) -> str:
+    """What was given, in ASCII, since it may be invisible; nothing for a text of plain spaces."""
+    return f", {text[:20]!a}" if text.strip() else ""
 
 
 def _per_row(value, B: int, name: str) -> list:

@@ -13,8 +13,6 @@ A run folder gets `metrics.jsonl`, `loss.png`, `state/{last,previous}` and whate
 
 import json
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -27,13 +25,18 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from motiongpt.checkpoint import differences, load_state, pack_state, save_state, unpack_state
+from motiongpt.checkpoint import differences, load_state, pack_state, records_until, save_state, unpack_state
 from motiongpt.config import TrainConfig
+from motiongpt.files.fields import REQUIRED, get_field, is_kind
 from motiongpt.files.lock import hold
-from motiongpt.files.store import write_atomic
+from motiongpt.files.store import naming, write_atomic
 from motiongpt.render.figures import plot_losses
+from motiongpt.signals import Stopped, catch_signals
 
 MAX_BAD_STEPS = 10  # non-finite losses in a row before the run gives up
+DECODE_EVERY = 5  # validations
+SAVE_SECONDS = 60  # a kill loses at most a minute, whatever --save-every says ...
+SAVE_SHARE = 0.05  # ... unless saving would then take more than this share of the time
 
 
 class Batches(Protocol):
@@ -53,10 +56,11 @@ class Result:
     best: float  # lowest validation loss; inf without validation
     metrics: dict[str, float]  # the last log record and the last validation
     early: bool = False  # `patience` validations in a row were no better
+    unvalidated: bool = False  # a signal ended the last validation
 
     @property
     def finished(self) -> bool:
-        return self.early or self.step >= self.total_steps
+        return self.early or (self.step >= self.total_steps and not self.unvalidated)
 
 
 @dataclass
@@ -72,6 +76,7 @@ class LoopState:
     skipped: int = 0  # steps whose loss or gradient was not finite
     bad_in_a_row: int = 0  # how many of them came last, without a good step in between
     sums: dict[str, list[float | Tensor]] = field(default_factory=dict)  # numbers since the last log line
+    unvalidated: bool = False  # a signal ended the validation of this step, a resume does it first
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values: no tensors, and no infinity, which JSON lacks."""
@@ -81,15 +86,24 @@ class LoopState:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "LoopState":
-        """Inverse of `to_dict`; older states lack three of the keys."""
-        return cls(
-            step=values["step"],
-            best=math.inf if values["best"] is None else values["best"],
-            worse=values.get("worse", 0),
-            skipped=values["skipped"],
-            bad_in_a_row=values.get("bad_in_a_row", 0),
-            sums=values.get("sums", {}),
-        )
+        """Inverse of `to_dict`; older states lack four of the keys. ValueError for values that no run can have."""
+        counts = {name: get_field(values, name, int, "", least=0) for name in ("step", "skipped")}
+        counts |= {name: get_field(values, name, int, "", 0, least=0) for name in ("worse", "bad_in_a_row")}
+        best = get_field(values, "best", float, "", None if "best" in values else REQUIRED)
+        sums = get_field(values, "sums", dict, "", {})
+        if not all(isinstance(seen, list) and all(is_kind(x, float) for x in seen) for seen in sums.values()):
+            raise ValueError("sums must be lists of finite numbers")
+        unvalidated = get_field(values, "unvalidated", bool, "", False)
+        return cls(best=math.inf if best is None else best, sums=sums, unvalidated=unvalidated, **counts)
+
+
+def check_saved(values: dict[str, Any]) -> None:
+    """ValueError for a state.json that no run can have written, such as a step beyond the last one."""
+    for name in ("fingerprint", "scaler"):
+        get_field(values, name, dict, "")
+    total = get_field(values, "total_steps", int, "", least=1)
+    if LoopState.from_dict(values).step > total:
+        raise ValueError(f"step {values['step']} is beyond its own total_steps {total}")
 
 
 def total_steps(config: TrainConfig, per_epoch: int) -> int:
@@ -166,30 +180,6 @@ def make_optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), fused=True)
 
 
-@contextmanager
-def stop_signals() -> Iterator[Callable[[], bool]]:
-    """SIGTERM and Ctrl-C ask the loop to save and stop; a second Ctrl-C is an ordinary KeyboardInterrupt.
-
-    Yields a function that tells whether one has come.
-    """
-    received = threading.Event()
-
-    def handle(number: int, _frame: object) -> None:
-        if received.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        received.set()
-
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield received.is_set
-        return
-    former = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received.is_set
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-
-
 def train(
     module: nn.Module,
     batches: Batches,
@@ -200,6 +190,7 @@ def train(
     device: torch.device,
     precision: str = "fp32",
     validate: Callable[[], dict[str, float]] | None = None,
+    decode: Callable[[], dict[str, float]] | None = None,
     export: Callable[[Path], None] | None = None,
     fingerprint: dict[str, Any] | None = None,
     unit: str = "tokens",
@@ -213,6 +204,7 @@ def train(
             of labels. Numbers may be tensors (): they are read only when they are logged or saved. With several
             micro-batches those of the last one are logged.
         validate: -> numbers to log; their "loss" decides which model is best. Called in eval mode, without grad.
+        decode: like `validate`, but slower: its numbers are added at every `DECODE_EVERY`th validation and the last.
         export: called with `folder` whenever the validation loss improves; without validation, at the end.
         fingerprint: JSON values that the run was started with; a state with others is not resumed.
         unit: what `batch["units"]` (default: its count) counts, for the speed in the log line.
@@ -232,30 +224,36 @@ def train(
     trainable = [p for group in optimizer.param_groups for p in group["params"]]
     progress = partial(tqdm, total=total, unit="step", disable=None, dynamic_ncols=True)  # None: off without a terminal
 
-    with hold(folder, "trained"), progress() as bar, stop_signals() as stop_asked:
+    with hold(folder, "trained"), progress() as bar, catch_signals() as stop_asked:
         # ---- resume what is there: tensors, generators, and the loop's own numbers ----------------
         torch.manual_seed(config.seed)
         state = LoopState()
-        saved = load_state(folder / "state", warn=log)
+        saved = load_state(folder / "state", log, check_saved)
         if saved is not None:
             tensors, values = saved
             if changes := ", ".join(differences(values["fingerprint"], fingerprint)):
                 raise ValueError(f"{folder} holds a run with other settings ({changes}); --fresh starts over")
-            unpack_state(tensors, module, optimizer, device)
+            try:
+                unpack_state(tensors, module, optimizer, device)
+            except ValueError as error:
+                raise ValueError(f"{folder / 'state'}: {error}; --fresh starts over") from error
             if values["scaler"]:
                 scaler.load_state_dict(values["scaler"])
             state = LoopState.from_dict(values)
             log(f"resumed at step {state.step} of {total}")
             del saved, tensors  # a file that is still mapped cannot be renamed on Windows
         # steps after the last save are done again, so their records go
-        kept = _records_until(metrics_file, state.step)
+        kept = records_until(metrics_file, state.step)
         write_atomic(metrics_file, lambda temporary: temporary.write_text(kept))
 
         last_metrics: dict[str, float] = {}
+        for line in kept.splitlines():
+            last_metrics.update(json.loads(line))
+        last_metrics.pop("step", None)
 
         def record(values: dict[str, float]) -> None:
             last_metrics.update(values)
-            with open(metrics_file, "a") as file:
+            with naming(metrics_file), open(metrics_file, "a") as file:
                 file.write(json.dumps({"step": state.step} | values) + "\n")
 
         def save() -> None:
@@ -265,6 +263,7 @@ def train(
         # the clock and the speed are those of this call
         first_step = state.step
         started = last_log = time.monotonic()
+        next_save = started + SAVE_SECONDS
         units = 0
         bar.initial = bar.n = bar.last_print_n = first_step
         module.train()
@@ -275,12 +274,25 @@ def train(
             now = time.monotonic()
             out_of_time = config.max_minutes > 0 and now - started > 60 * config.max_minutes
             stopping = state.step >= total or out_of_time or stop_asked()
-            moved = state.step > first_step  # a state just resumed was validated and saved by the call before
-            if validate is not None and moved and (state.step % config.eval_every == 0 or state.step >= total):
+            # a state just resumed was saved by the call before, and validated unless a signal came
+            moved = state.step > first_step or state.unvalidated
+            scores = None
+            due = state.step % config.eval_every == 0 or state.step >= total or state.unvalidated
+            if validate is not None and moved and due:
                 module.eval()
-                with torch.no_grad(), autocast(precision, device):
-                    scores = validate()
+                try:
+                    with stop_asked.at_once(), torch.no_grad(), autocast(precision, device):
+                        found = validate()
+                        every = state.step // config.eval_every % DECODE_EVERY == 0 or state.step >= total
+                        # a model whose loss is NaN cannot write
+                        if decode is not None and every and math.isfinite(found["loss"]):
+                            found |= decode()
+                        scores = found
+                except Stopped:
+                    stopping = True
+                state.unvalidated = scores is None
                 module.train()
+            if scores is not None:
                 log(f"step {state.step:>6}  validation  " + _numbers(scores))
                 if not math.isfinite(scores["loss"]) and state.best == math.inf:
                     raise FloatingPointError(
@@ -295,8 +307,11 @@ def train(
                     export(folder)
             early = 0 < patience <= state.worse
             stopping = stopping or early
-            if moved and (stopping or state.step % config.save_every == 0):
+            if moved and (stopping or state.step % config.save_every == 0 or now >= next_save):
+                began = time.monotonic()
                 save()
+                ended = time.monotonic()
+                next_save = ended + max(SAVE_SECONDS, (ended - began) / SAVE_SHARE)
             last_log += time.monotonic() - now  # the logged speed is that of the steps alone
             if stopping:
                 break
@@ -363,20 +378,7 @@ def train(
         if export is not None and validate is None and state.step >= total:
             export(folder)
         plot_losses(metrics_file, folder / "loss.png")
-    return Result(state.step, total, state.best, last_metrics, early)
-
-
-def _records_until(path: Path, step: int) -> str:
-    """The lines of a metrics.jsonl up to `step`, without a line torn by a kill and what follows it."""
-    kept = ""
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            if json.loads(line)["step"] > step:
-                break
-        except json.JSONDecodeError:
-            break
-        kept += line + "\n"
-    return kept
+    return Result(state.step, total, state.best, last_metrics, early, state.unvalidated)
 
 
 def _numbers(values: dict[str, float]) -> str:

@@ -2,6 +2,7 @@
 
     .bvh   any hierarchy that a joint map fits; unit and up axis are guessed, or given
     .npy   joints (F, J, 3), in metres and y up unless given otherwise; features (F, D) of the tokenizer; codes (S,)
+    .h5    one clip of a MyoSkeleton file, the first unless given
     .npz   a saved motion; with a tokenizer of SMPL-X also parameters by name (or a folder of frames)
     .txt   tokens
 
@@ -16,31 +17,35 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from motiongpt.body.skeletons import Skeleton
+from motiongpt.body.skeletons import HUMANML3D, Skeleton
 from motiongpt.data.joint_maps import JointMap, read_map, to_skeleton
+from motiongpt.data.jumps import SIZE, Jump, find_jump, jump_warnings, turned_points
 from motiongpt.data.posture import measure_posture, warnings
 from motiongpt.data.raw import RawClip, to_metres
-from motiongpt.data.readers import bvh, smplx
+from motiongpt.data.readers import bvh, myoskeleton, smplx
 from motiongpt.data.resample import resample, resample_parameters
+from motiongpt.data.units import UNITS
 from motiongpt.features.humanml3d import joints_to_features
-from motiongpt.files.arrays import array_fault, read_array
+from motiongpt.files.arrays import read_array, read_npz
 from motiongpt.motion import Motion
 from motiongpt.motion_tokenizer import MotionTokenizer
 from motiongpt.vocab import parse_motion
 
-SUFFIXES = (".npy", ".npz", ".txt", ".bvh")
+H5_SUFFIXES = (".h5", ".hdf5")
+SUFFIXES = (".npy", ".npz", ".txt", ".bvh", *H5_SUFFIXES)
 TOKENS_FPS = 20.0  # of tokens without a motion tokenizer, which would know their rate
 NO_TOKENIZER = "has no tokens, and this run no motion tokenizer to make them; give --vqvae FOLDER"
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a file does not tell about itself, and what replaces a guess. None is the default."""
+    """Settings that a file does not contain, or that replace a guess. None means the default."""
 
     fps: float | None = None  # of joints in a .npy and of SMPL-X parameters; default the tokenizer's
     joint_map: Path | None = None  # a file for `joint_maps.read_map`, if no built-in map fits a .bvh
     unit: float | None = None  # in metres, of joints in a .npy (default 1) and of a .bvh (default guessed)
     up: str | None = None  # y or z, of joints in a .npy (default y) and of a .bvh (default guessed)
+    index: int | None = None  # of the clip in a .h5; default 0
     say: Callable[[str], None] = lambda line: None  # is called with every guess, and with every warning
 
     @property
@@ -61,13 +66,18 @@ def read_codes(path: Path, motion_tokenizer: MotionTokenizer | None, how: Readin
 
 
 def read_joints(path: Path, how: Reading = Reading()) -> Motion:
-    """The motion of a .npy of joints or a saved .npz, to be drawn as it is. Raises what `Motion.load` raises."""
+    """The motion of a .npy of joints, a saved .npz or a clip of a .h5, to be drawn as it is.
+
+    Raises what `Motion.load` raises.
+    """
+    if path.suffix.lower() in H5_SUFFIXES:
+        return _h5_motion(path, how)
     motion = Motion.load(path, fps=how.fps)
     if how.placed:
         _check_placed(path)
         motion.joints = to_metres(motion.joints, how.unit, how.up)
     if motion.joints is not None:
-        _warn(motion.joints, motion.skeleton, how.say)
+        _warn(motion.joints, motion.skeleton, motion.fps, how.say)
     return motion
 
 
@@ -146,13 +156,14 @@ def clip_features(
     if not representation.has_joints:
         if clip.parameters is None:
             raise ValueError(f"joints, but the tokenizer is of {representation.name}: SMPL-X parameters are needed")
+        _warn_of_jump(find_jump(turned_points(clip.parameters), SIZE), clip.fps, say)
         return resample_parameters(clip.parameters, representation.groups, clip.fps, motion_tokenizer.fps)
     if clip.joints is None:
         raise ValueError(f"SMPL-X parameters, but the tokenizer is of {representation.name}: joints are needed")
-    joints = to_skeleton(clip, skeleton, joint_map)
+    joints = to_skeleton(clip, skeleton, joint_map, say)
     for note in clip.notes:
         say(note)
-    _warn(joints, skeleton, say)
+    _warn(joints, skeleton, clip.fps, say)
     joints = resample(joints, clip.fps, motion_tokenizer.fps)
     if representation.kind == "humanml3d" and not skeleton.has_lengths:
         # KIT-ML's skeleton has no bone lengths to retarget to: joints must be of its body already, as sampled ones are
@@ -162,9 +173,15 @@ def clip_features(
     return features.astype(np.float32)
 
 
-def _warn(joints: np.ndarray, skeleton: Skeleton, say: Callable[[str], None]) -> None:
-    """Warn about joints that do not look like a person in metres, y up."""
+def _warn(joints: np.ndarray, skeleton: Skeleton, fps: float, say: Callable[[str], None]) -> None:
+    """Warn about joints that do not look like a person in metres, y up, and about jumps from frame to frame."""
     for line in warnings([measure_posture(joints, skeleton)]):
+        say(f"warning: {line}")
+    _warn_of_jump(find_jump(joints), fps, say)
+
+
+def _warn_of_jump(jump: Jump | None, fps: float, say: Callable[[str], None]) -> None:
+    for line in jump_warnings({"": jump} if jump else {}, 1, fps):
         say(f"warning: {line}")
 
 
@@ -180,7 +197,7 @@ def _motion(
 
 def _check_placed(path: Path) -> None:
     """ValueError if a unit or an axis is given for a file whose joints are known to be in metres, y up."""
-    if path.suffix.lower() not in (".npy", ".bvh"):
+    if path.suffix.lower() not in (".npy", ".bvh", *H5_SUFFIXES):
         raise ValueError(f"--unit and --up are for a .bvh, and for joints in a .npy; {path} is in metres, y up")
 
 
@@ -213,6 +230,9 @@ def _read(path: Path, motion_tokenizer: MotionTokenizer | None, how: Reading) ->
             joint_map = read_map(how.joint_map) if how.joint_map else None
             clip = bvh.read(path, motion_tokenizer.fps, how.unit, how.up)
             return clip_features(clip, motion_tokenizer, joint_map, how.say)
+        if suffix in H5_SUFFIXES:
+            joint_map = read_map(how.joint_map) if how.joint_map else None
+            return clip_features(_h5_clip(path, how), motion_tokenizer, joint_map, how.say)
         return clip_features(smplx.read(path, how.fps or motion_tokenizer.fps), motion_tokenizer, say=how.say)
     except ValueError as error:
         raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
@@ -227,19 +247,47 @@ def _check_readable(path: Path, is_smplx: bool, how: Reading) -> None:
         raise ValueError(f"{path}: a motion is read from {' '.join(SUFFIXES)}")
     if how.placed:
         _check_placed(path)
-    if how.joint_map is not None and suffix != ".bvh":
+    if how.index is not None and suffix not in H5_SUFFIXES:
+        raise ValueError(f"--index is for a .h5, which has many clips; got {path}")
+    if how.joint_map is not None and suffix not in (".bvh", *H5_SUFFIXES):
         raise ValueError(f"--joint-map is for a .bvh, whose joints have names; got {path}")
-    if how.fps is not None and suffix != ".npy" and not (is_smplx and suffix != ".txt"):
+    if how.fps is not None and suffix not in (".npy", *H5_SUFFIXES) and not (is_smplx and suffix != ".txt"):
         raise ValueError(f"--fps is for joints in a .npy, which has no frame rate of its own; got {path}")
+
+
+def _h5_clip(path: Path, how: Reading) -> RawClip:
+    """One clip of a .h5; `how.say` gets which one. Raises what `myoskeleton.read_one` raises."""
+    unit = next((word for word, size in UNITS.items() if size == how.unit), None)
+    if how.unit is not None and unit is None:
+        raise ValueError(f"{path}: the unit of a .h5 is one of {', '.join(UNITS)}, got {how.unit:g} metres")
+    options = {"fps": how.fps, "unit": unit, "up": how.up, "allow_no_text": True}
+    name, clip, count = myoskeleton.read_one(path, how.index or 0, **options)
+    other = "; --index takes another" if how.index is None and count > 1 else ""
+    how.say(f"{path}: clip {how.index or 0} of {count}, {name}{other}")
+    return clip
+
+
+def _h5_motion(path: Path, how: Reading) -> Motion:
+    """A clip of a .h5 with its own joints if a built-in skeleton has them, else on HumanML3D's."""
+    clip = _h5_clip(path, how)
+    skeleton = next((known for known in myoskeleton.BUILT_IN if known.joints == clip.names), None)
+    joints = clip.joints
+    if skeleton is None:
+        skeleton = HUMANML3D
+        joint_map = read_map(how.joint_map) if how.joint_map else None
+        try:
+            joints = to_skeleton(clip, skeleton, joint_map)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+    for note in clip.notes:
+        how.say(note)
+    _warn(joints, skeleton, clip.fps, how.say)
+    return Motion(joints, clip.fps, (), next(iter(clip.captions), ""), skeleton)
 
 
 def _is_saved(path: Path) -> bool:
     """Whether a .npz was written by `Motion.save`, which always writes a list of tokens."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return "tokens" in file.files
-    except (ValueError, EOFError, OSError, AttributeError, TypeError) as error:
-        raise ValueError(f"{path} is not a readable .npz ({array_fault(error)})") from error
+    return "tokens" in read_npz(path, ())[0]
 
 
 def _from_array(path: Path, motion_tokenizer: MotionTokenizer, how: Reading) -> np.ndarray:

@@ -1,6 +1,6 @@
 """A motion tokenizer as people use it: VQ-VAE, normalisation and skeleton in one folder.
 
-    vqvae/   config.json   VQVAEConfig, skeleton, representation (absent: humanml3d), fps
+    vqvae/   config.json   VQVAEConfig, skeleton, representation (absent: humanml3d), fps, hashes of the other files
              model.safetensors      Mean.npy  Std.npy
              skeleton.json          if the skeleton is not a built-in one
 
@@ -27,12 +27,15 @@ from motiongpt.features.humanml3d import skeleton_of_width
 from motiongpt.features.normalizer import Normalizer
 from motiongpt.features.representations import Representation, get_representation
 from motiongpt.features.smplx import SMPLX_WIDTH, from_layout
-from motiongpt.files.hashes import file_hash
+from motiongpt.files.fields import get_field
+from motiongpt.files.hashes import HASHES, check_hashes, file_hashes, known_hash, values_hash
 from motiongpt.files.store import read_json, tensors_hash, write_json
 from motiongpt.vqvae import VQVAE
-from motiongpt.weights.vqvae import load_vqvae, save_vqvae
+from motiongpt.weights.vqvae import exported_facts, load_vqvae, save_vqvae
 
 TOKENIZER_FILES = ("config.json", "model.safetensors", "Mean.npy", "Std.npy")
+HASHED_FILES = ("model.safetensors", "Mean.npy", "Std.npy", SKELETON_FILE)
+"""What config.json remembers by a hash: one wrong number in any of them would give other motions, unnoticed."""
 ENCODE_BATCH = 32  # clips of similar length that share a batch
 FOREIGN_BIAS = {"ema_reset": 25.0, "residual": 5.0}
 """Quantiser -> feature bias of the published tokenizers: of T2M-GPT and its relatives, and of MoMask."""
@@ -122,19 +125,27 @@ class MotionTokenizer:
         for name in ("config.json", "model.safetensors"):
             if not (folder / name).is_file():
                 raise FileNotFoundError(f"{folder} holds no tokenizer (no {name}); scripts/train_vqvae.py makes one")
-        content = read_json(folder / "config.json")
+        source = folder / "config.json"
+        content = read_json(source)
         missing = [key for key in ("VQVAEConfig", "skeleton", "fps") if key not in content]
         if missing:
-            raise ValueError(f"{folder / 'config.json'} is not a tokenizer's: it has no {', '.join(missing)}")
-        skeleton = load_skeleton(folder, content["skeleton"])
-        representation = get_representation(content.get("representation", "humanml3d"), skeleton)
+            raise ValueError(f"{source} is not a tokenizer's: it has no {', '.join(missing)}")
+        name = get_field(content, "representation", str, source, "humanml3d")
+        fps = get_field(content, "fps", float, source, least=1e-3)
+        layout = get_field(content, "smplx_layout", str, source, None)
+        skeleton = load_skeleton(folder, get_field(content, "skeleton", str, source))
+        try:
+            representation = get_representation(name, skeleton)
+        except ValueError as error:
+            raise ValueError(f"{source}: {error}") from error
         vqvae = load_vqvae(folder).to(device)
         normalizer = Normalizer.load(folder)
         normalizer.check_pair(representation, vqvae.config.feature_bias, folder / "Std.npy")
+        check_hashes(folder, content, HASHED_FILES, source)
 
-        motion_tokenizer = cls(vqvae, normalizer, skeleton, content["fps"], representation)
-        motion_tokenizer.hash = file_hash(folder / "model.safetensors")
-        motion_tokenizer.smplx_layout = content.get("smplx_layout")
+        motion_tokenizer = cls(vqvae, normalizer, skeleton, fps, representation)
+        motion_tokenizer.hash = known_hash(folder / "model.safetensors")
+        motion_tokenizer.smplx_layout = layout
         motion_tokenizer.source = folder
         return motion_tokenizer
 
@@ -153,6 +164,9 @@ class MotionTokenizer:
             raise ValueError(f"{path} has no mean and deviation: give the folder of its Mean.npy and Std.npy (--stats)")
         normalizer = Normalizer.load(stats)
         vqvae = load_vqvae(path).to(device)
+        facts = exported_facts(path)
+        if facts:
+            return cls._load_exported(path, vqvae, normalizer, stats, facts, layout, fps)
 
         # 1) The width tells the skeleton; SMPL-X has none of its own, and a choice of column orders.
         width = vqvae.config.feature_dim
@@ -179,12 +193,39 @@ class MotionTokenizer:
         motion_tokenizer.source = path
         return motion_tokenizer
 
+    @classmethod
+    def _load_exported(
+        cls,
+        path: Path,
+        vqvae: VQVAE,
+        normalizer: Normalizer,
+        stats: Path | str,
+        facts: dict,
+        layout: str | None,
+        fps: float | None,
+    ) -> "MotionTokenizer":
+        """A file that `scripts/export.py` wrote: it says what the files of other projects do not."""
+        if layout not in (None, "train"):  # train is our own order
+            raise ValueError(f"{path} was exported from a folder, and its columns are in our order: no --smplx-layout")
+        skeleton = Skeleton.from_json(get_field(facts, "skeleton", str, path))
+        representation = get_representation(get_field(facts, "representation", str, path), skeleton)
+        place = Path(stats) if Path(stats).is_file() else Path(stats) / "Std.npy"
+        normalizer.check_pair(representation, vqvae.config.feature_bias, place)
+        fps = fps or get_field(facts, "fps", float, path, least=1e-3)
+        motion_tokenizer = cls(vqvae, normalizer, skeleton, fps, representation)
+        motion_tokenizer.hash = tensors_hash(vqvae.state_dict())
+        motion_tokenizer.smplx_layout = get_field(facts, "smplx_layout", str, path, None)
+        motion_tokenizer.source = path
+        return motion_tokenizer
+
+    def facts(self) -> dict:
+        """What an exported file says about itself beside its tensors, for `_load_exported`."""
+        layout = {"smplx_layout": self.smplx_layout} if self.smplx_layout else {}
+        kind = {"skeleton": self.skeleton.to_json(), "representation": self.representation.name, "fps": self.fps}
+        return kind | layout
+
     def save(self, folder: Path, dtype: torch.dtype = torch.float32) -> None:
         """Write the folder. With `dtype` float16 a shipped file has half the size; a load makes it float32 again."""
-        folder.mkdir(parents=True, exist_ok=True)
-        save_vqvae(self.vqvae, folder, dtype)
-        self.normalizer.save(folder)
-        save_skeleton(self.skeleton, folder)
         content = {
             "VQVAEConfig": self.vqvae.config.to_dict(),
             "skeleton": self.skeleton.name,
@@ -193,7 +234,13 @@ class MotionTokenizer:
         }
         if self.smplx_layout:
             content["smplx_layout"] = self.smplx_layout
+        # without hashes first: a kill before the last line leaves a folder that can be read
         write_json(folder / "config.json", content)
+        save_vqvae(self.vqvae, folder, dtype)
+        self.normalizer.save(folder)
+        save_skeleton(self.skeleton, folder)
+        hashes = file_hashes(folder, HASHED_FILES) | {"VQVAEConfig": values_hash(content["VQVAEConfig"])}
+        write_json(folder / "config.json", content | {HASHES: hashes})
 
     def has_codes_of(self, other: "MotionTokenizer") -> bool:
         """Whether a code means the same in both: motions of one kind, and equal latents for every code.
@@ -298,7 +345,7 @@ def _reorder(vqvae: VQVAE, normalizer: Normalizer, layout: str | None, path: Pat
 
 
 def check_same_motion(motion_tokenizer: MotionTokenizer, data: MotionDataset, name: str = "tokenizer") -> None:
-    """ValueError if a tokenizer, or an evaluator (`name`), would take a data set's numbers for something else."""
+    """Raise ValueError if a tokenizer, or an evaluator (`name`), would misread the features of a data set."""
     pairs = {
         "skeleton": (motion_tokenizer.skeleton, data.skeleton),
         "representation": (motion_tokenizer.representation.name, data.representation.name),

@@ -44,10 +44,16 @@ class JSONTokenizer:
     def __init__(self, content: str) -> None:
         from tokenizers import Tokenizer
 
-        plain = json.loads(content)
+        try:
+            plain = json.loads(content)
+        except RecursionError as error:
+            raise ValueError("its JSON is nested too deeply to be read") from error
         if not isinstance(plain, dict) or not isinstance(plain.get("model"), dict):
             raise ValueError("expected a JSON object with the key model")
-        self.added_ids = tuple(token["id"] for token in plain.get("added_tokens") or ())
+        added = plain.get("added_tokens") or []
+        if not isinstance(added, list) or not all(isinstance(t, dict) and type(t.get("id")) is int for t in added):
+            raise ValueError("added_tokens must be a list of objects with an id")
+        self.added_ids = tuple(token["id"] for token in added)
         # The tokenizer that reads users' text knows no added tokens at all, so there is nothing to inject. A file may
         # also ask for cutting and padding; text is never cut or padded here.
         bare = {"added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
@@ -55,8 +61,10 @@ class JSONTokenizer:
             self.full = Tokenizer.from_str(content)
             self.plain = Tokenizer.from_str(json.dumps(plain | bare))
         except Exception as error:  # `tokenizers` raises nothing narrower
-            raise ValueError(str(error)) from error
+            raise ValueError(" ".join(str(error).split())[:200]) from error
         vocab = self.full.get_vocab()
+        if not vocab:
+            raise ValueError("it has no tokens")
         self.size = max(vocab.values()) + 1
         if len(vocab) != self.size:
             raise ValueError(f"{len(vocab)} tokens, but the largest id is {self.size - 1}: ids have gaps")

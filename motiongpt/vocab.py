@@ -90,6 +90,6 @@ class MotionVocab:
         if name is None:
             return self.id("<PID_NULL>")
         if name not in self.participants:
-            known = ", ".join(self.participants[:12]) or "none"
+            known = ", ".join(self.participants) or "none"
             raise ValueError(f"unknown participant {name!r}; this model knows: {known}")
         return self.id(f"<PID_{name}>")

@@ -25,6 +25,8 @@ from torch import Tensor, nn
 from motiongpt.config import VQVAEConfig
 from motiongpt.quantizers import make_quantizer
 
+LOSS_PARTS = ("reconstruction", "joints", "commitment")
+
 
 def frame_mask(lengths: Tensor, size: int) -> Tensor:
     """(B,) lengths -> (B, size) bool, True = real: frame_mask([2, 3], 3) = [[T, T, F], [T, T, T]]."""
@@ -202,6 +204,9 @@ class VQVAE(nn.Module):
 
         Per frame: smooth-L1 on all features + joint_weight x smooth-L1 on the joint positions (features 4:4+joint_dim;
         T2M-GPT calls this the velocity loss) + commit_weight x commitment, each a mean over its elements.
+
+        The output has these three too, per real frame and without weights or gradients, as `LOSS_PARTS` names them
+        (`joints` only if there are such features).
         """
         config, per_code = self.config, self.config.frames_per_code
         out = self(motion, lengths)
@@ -210,9 +215,11 @@ class VQVAE(nn.Module):
         if coded is not None:
             error = error * frame_mask(coded, motion.shape[1])[..., None]
         # `commit` is a sum over codes and this one over frames: a code stands for per_code of them
-        total = error.mean(-1).sum() + config.commit_weight * per_code * out["commit"]
+        parts = {"reconstruction": error.mean(-1).sum(), "commitment": per_code * out["commit"]}
+        total = parts["reconstruction"] + config.commit_weight * per_code * out["commit"]
         if config.joint_dim:
-            total = total + config.joint_weight * error[..., 4 : 4 + config.joint_dim].mean(-1).sum()
+            parts["joints"] = error[..., 4 : 4 + config.joint_dim].mean(-1).sum()
+            total = total + config.joint_weight * parts["joints"]
         B, frames = motion.shape[:2]
         count = coded.sum() if coded is not None else torch.tensor(B * frames, device=motion.device)
-        return total, count, out
+        return total, count, out | {name: part.detach() / count.clamp(min=1) for name, part in parts.items()}

@@ -1,4 +1,4 @@
-"""List what a recipe needs that is not in this checkout: found or missing, what it is for, and its licence page.
+"""List the files a recipe needs from elsewhere: whether they are here, their purpose, their licence page.
 
     python scripts/assets.py --recipe humanml3d
     python scripts/assets.py --fetch https://example.org/model.zip --to deps/model --sha256 64_HEX_DIGITS

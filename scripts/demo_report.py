@@ -20,7 +20,7 @@ from motiongpt.cli.opening import add_tokenizer_flags, open_generator
 from motiongpt.cli.parser import Parser, run_script
 
 SPLIT = ("truth", "roundtrip", "model")  # each in two rows: the actions everybody expects, and all others
-ROWS = (*(row for name in SPLIT for row in (name, f"{name}-more")), "sentences", "sequences", "lengths")
+ROWS = (*(row for name in SPLIT for row in (name, f"{name}-more")), "spellings", "sentences", "sequences", "lengths")
 SENTENCES = ROOT / "benchmarks" / "demo_sentences.json"
 
 
@@ -89,15 +89,13 @@ def main(args) -> None:
     write_json(out / "report.json", record | ({"matrix": matrix} if matrix else {}))
     text = report.markdown(f"Faithfulness of {place}", rows, matrix)
     write_atomic(out / "report.md", lambda path: path.write_text(text, encoding="utf-8"))
-    for name in ("report.json", "report.md"):
-        print(f"wrote {out / name}")
+    print(f"wrote {out / 'report.json'}", f"wrote {out / 'report.md'}", sep="\n")
 
 
 def check_counts(args) -> None:
     for names, least in ((("seeds", "sentence_seeds", "clips"), 1), (("first_seed", "data_seed"), 0)):
         for name in names:
-            value = getattr(args, name)
-            if value is not None and value < least:
+            if (value := getattr(args, name)) is not None and value < least:
                 raise ValueError(f"--{name.replace('_', '-')} must be {least} or more, got {value}")
 
 
@@ -118,10 +116,12 @@ def measure(name: str, args, generator, clips: dict, sentences: list):
         return report.lengths_row(generator.generate, config.fps, config.frames_per_code, args.first_seed)
     if kind == "sentences":
         requests, count = sentences, args.sentence_seeds
-    else:  # plain captions: of one action each for the model, of two for sequences
+    else:  # plain captions: of one action each for the model and its spellings, of two for sequences
         groups = report.PAIRS if kind == "sequences" else [(action,) for action in actions]
         requests, count = [(report.plain_caption(group), group) for group in groups], args.seeds
     seeds = range(args.first_seed, args.first_seed + count)
+    if kind == "spellings":
+        return report.spellings_row(requests, seeds, generator.generate)
     return report.model_row(name, [(*request, seed) for request in requests for seed in seeds], generator.generate)
 
 
@@ -135,12 +135,13 @@ def load(args):
 
 def check_new(sentences: list, data: Path) -> dict:
     """A record of what the sentences were checked against. Raises ValueError if one is a caption of `data`."""
+    from motiongpt.data.spelling import fold
     from motiongpt.data.tokens import load_tokens
     from motiongpt.files.hashes import file_hash
 
     entries = load_tokens(data)
-    captions = {" ".join(entry.text.lower().split()) for entry in entries}
-    if read := [text for text, _ in sentences if " ".join(text.lower().split()) in captions]:
+    captions = {fold(entry.text) for entry in entries}
+    if read := [text for text, _ in sentences if fold(text) in captions]:
         raise ValueError(f"{len(read)} of the sentences are captions of {data}, such as {read[0]!r}; take new ones")
     return {"file": data.name, "hash": file_hash(data), "entries": len(entries)}
 

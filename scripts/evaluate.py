@@ -2,10 +2,12 @@
 
     python scripts/evaluate.py --what vqvae --data data/mine --vqvae outputs/vqvae --out outputs/evaluation
     python scripts/evaluate.py --what t2m --data data/mine --run outputs/run --evaluator outputs/evaluator
+    python scripts/evaluate.py --what tokens --data tokens.json --run outputs/run
     python scripts/evaluate.py --compare outputs/evaluation_a outputs/evaluation_b
 
 vqvae: how well the motion tokenizer reconstructs motions; an evaluator adds FID and R-precision. t2m, m2t: text to
-motion and motion to text by the field's protocol, in the embedding space of an evaluator, repeated, with intervals. The
+motion and motion to text by the field's protocol, in the embedding space of an evaluator, repeated, with intervals.
+tokens: what the model writes for the captions of a token data set, as codes, without motions or an evaluator. The
 report goes to --out and replaces an earlier one there. --compare shows the difference of two evaluations.
 
 Environment variables, which flags override: VQVAE_CHECKPOINT (--vqvae), VQVAE_STATS_PATH (--stats), WORK_DIR (the
@@ -19,7 +21,13 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from motiongpt.cli.environment import default_output, fill_tokenizer_from_environment
-from motiongpt.cli.evaluate_flags import EVALUATOR_FLAGS, add_evaluation_flags, check_needed_flags, check_sizes
+from motiongpt.cli.evaluate_flags import (
+    EVALUATOR_FLAGS,
+    add_evaluation_flags,
+    check_needed_flags,
+    check_sizes,
+    refuse_beside_compare,
+)
 from motiongpt.cli.opening import named_motion_tokenizer, open_generator
 from motiongpt.cli.parser import Parser, refuse_flags, resolve_config, run_script
 from motiongpt.config import SampleConfig
@@ -77,8 +85,7 @@ def evaluate_vqvae(args, data):
 
 def evaluate_text(args, data):
     from motiongpt.evaluation import model_answers as writing
-    from motiongpt.evaluation import report
-    from motiongpt.evaluation import t2m_m2t as text
+    from motiongpt.evaluation import report, t2m_m2t
     from motiongpt.generator import DESCRIBE
 
     evaluator = open_evaluator(args, data)
@@ -86,53 +93,55 @@ def evaluate_text(args, data):
         where = "train one with scripts/train_evaluator.py, or fetch a published one with scripts/assets.py"
         raise ValueError(f"--what {args.what} needs an evaluator (--evaluator): {where}")
     generator = open_generator(args, ROOT / "checkpoints" / "demo", args.what, device=args.device)
-    motion_tokenizer = generator.motion_tokenizer
-    if motion_tokenizer is None:
+    if (motion_tokenizer := generator.motion_tokenizer) is None:
         raise ValueError(f"{generator.run.folder} has no motion tokenizer; name its folder (--vqvae)")
     more = given(args, perplexity="perplexity", batch_size="batch_size")
     if args.what == "t2m":
         sampling, _ = resolve_config(SampleConfig, args)
         more |= given(args, length_policy="length_policy", multimodality_texts="multimodality")
         options = writing.T2MOptions(sampling, **more)
-        evaluation = text.evaluate_t2m(data, evaluator, motion_tokenizer, generator, protocol_of(args), options)
+        evaluation = t2m_m2t.evaluate_t2m(data, evaluator, motion_tokenizer, generator, protocol_of(args), options)
     else:
         sampling, _ = resolve_config(SampleConfig, args, ("describe", DESCRIBE.to_dict()))
         more |= given(args, bert_model="bert_score")
         options = writing.M2TOptions(sampling, **more)
-        evaluation = text.evaluate_m2t(data, evaluator, motion_tokenizer, generator, protocol_of(args), options)
+        evaluation = t2m_m2t.evaluate_m2t(data, evaluator, motion_tokenizer, generator, protocol_of(args), options)
     return report.write_report(evaluation, data, args.out)
 
 
+def evaluate_tokens(args, path):
+    from motiongpt.evaluation import model_answers, report, token_writing
+    from motiongpt.evaluation.protocol import ProtocolConfig
+
+    generator = open_generator(args, ROOT / "checkpoints" / "demo", device=args.device)
+    sampling, _ = resolve_config(SampleConfig, args)
+    options = model_answers.T2MOptions(sampling, **given(args, perplexity="perplexity", batch_size="batch_size"))
+    protocol = ProtocolConfig(args.split, args.clips, repeats=args.repeats or 1, seed=args.seed)
+    return report.write_tokens(token_writing.evaluate_tokens(path, generator, protocol, options), args.out)
+
+
 def make_parser() -> Parser:
-    parser = Parser(__doc__)
-    add_evaluation_flags(parser)
-    return parser
-
-
-def compare(args) -> None:
-    from motiongpt.evaluation.comparison import report_comparison
-
-    # parsed again without defaults, so that a flag given its default value is refused too
-    typed = make_parser().parse_args(namespace=type(args)(**dict.fromkeys(vars(args))))
-    useless = [name for name in vars(typed) if name not in ("compare", "out", "seed", "debug")]
-    refuse_flags(typed, useless, "with --compare")
-    print(report_comparison(*args.compare, args.out, args.seed))
+    return add_evaluation_flags(Parser(__doc__))
 
 
 def main(args) -> None:
     check_sizes(args)
     if args.compare:
-        compare(args)
+        from motiongpt.evaluation.comparison import report_comparison
+
+        refuse_beside_compare(args, make_parser())
+        print(report_comparison(*args.compare, args.out, args.seed))
         return
-    fill_tokenizer_from_environment(args)
+    if args.what != "tokens":
+        fill_tokenizer_from_environment(args)
     check_needed_flags(args)
     from motiongpt.data.motions import MotionDataset
     from motiongpt.files.folders import check_report_folder, output_path
 
     args.out = output_path(default_output("evaluation") if args.out is None else args.out, "--out", folder=True)
     check_report_folder(args.out)
-    evaluate = evaluate_vqvae if args.what == "vqvae" else evaluate_text
-    text, paths = evaluate(args, MotionDataset(args.data))
+    evaluate = {"vqvae": evaluate_vqvae, "tokens": evaluate_tokens}.get(args.what, evaluate_text)
+    text, paths = evaluate(args, args.data if args.what == "tokens" else MotionDataset(args.data))
     print(text)
     print("wrote", *paths)
 

@@ -77,7 +77,7 @@ def make_parser() -> Parser:
         "--tasks",
         nargs="+",
         metavar="TASK=SHARE",
-        help="instead of the stage's tasks, such as t2m=0.5 m2t=0.5; there are t2m m2t denoise motion caption",
+        help="tasks to train instead of the stage's, such as t2m=0.5 m2t=0.5; from t2m m2t denoise motion caption",
     )
     add("--train", choices=("lora", "full"), help="adapters or all weights (default: lora)")
     add_tokenizer_flags(parser, "tokenizer folder, copied into the run so that it can draw")
@@ -86,7 +86,8 @@ def make_parser() -> Parser:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--resume", action="store_true", help="insist on resuming: an error if nothing is unfinished")
     how.add_argument("--fresh", action="store_true", help="start the stage over, replacing what is there")
-    add("--config", help="JSON file of values, such as a run's config.json; flags override it")
+    add("--dry-run", action="store_true", help="check everything, run one batch, say what would be done, write nothing")
+    add("--config", help="JSON file of these flags, for all stages or one, or a run's config.json; flags override it")
     add("--dedup", action="store_true", help="keep only the first entry per caption and participant")
     add(
         "--think",
@@ -96,7 +97,7 @@ def make_parser() -> Parser:
     add("--device", help="cpu, cuda, cuda:1, mps (default: cuda if there is one)")
     add_config_flags(parser, LoRAConfig, defaults=DEFAULTS)
     add_config_flags(parser, TrainConfig, defaults=DEFAULTS)
-    size = "of a token dataset: tokens.meta.json's, else largest + 1; of a tokenizer to train: 512"
+    size = "that of tokens.meta.json, else the largest code + 1; 512 when a tokenizer is trained"
     add_config_flags(parser, VQVAEConfig, VQVAE_FLAGS, {"codes": size})
     return parser
 
@@ -136,7 +137,7 @@ def main(args) -> int | None:
             code = tokenizer_stage(args, number, stage)
         else:
             code = language_stage(args, number, stage, DEMO)
-        if code:
+        if code is not None:  # it stopped, or --dry-run has seen enough
             return code
     if args.resume:
         raise FileNotFoundError(f"--resume: {args.out} has nothing unfinished; every stage is finished")

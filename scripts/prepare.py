@@ -8,8 +8,8 @@
 
 --from joints reads ID.npy (F, J, 3) in raw_joints/, joints/ or new_joints/, in metres and y up unless --unit and --up
 say otherwise, with texts/ID.txt and train.txt, val.txt, test.txt. humanml3d and kit-ml are the downloads, kit-xml is
-NNNNN_mmm.xml, myoskeleton is .h5, smplx is .npz or folders of frames. Bodies are retargeted to the skeleton, except for
---representation positions. After a kill, the same command continues.
+NNNNN_mmm.xml, asfamc is NN_MM.amc with NN.asf, myoskeleton is .h5, smplx is .npz or folders of frames. Bodies are
+retargeted to the skeleton, except for --representation positions. After a kill, the same command continues.
 
 Environment variable: WORK_DIR (the folder that outputs/ is in).
 """
@@ -24,19 +24,22 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 # everything else is imported inside functions: --help and a mistyped flag must not wait for NumPy or torch
 from motiongpt.cli.environment import default_output
 from motiongpt.cli.parser import Parser, run_script
-from motiongpt.cli.prepare_flags import DOWNLOADS, check_source_flags, source_options
+from motiongpt.cli.prepare_flags import DOWNLOADS, Inputs, check_source_flags, print_plan, source_options
 from motiongpt.data.prepare.sources import SOURCES
 
 
 def make_parser() -> Parser:
     parser = Parser(__doc__)
+    parser.set_defaults(more_input=None)
     add = parser.add_argument
     add("--from", dest="source", required=True, choices=SOURCES, help="what --input is")
-    add("--input", type=Path, help="source folder, or one file of it (procedural: none)")
+    what = "source folder, or one file of it (procedural: none; myoskeleton: several .h5 or folders become one dataset)"
+    add("--input", type=Path, nargs="+", action=Inputs, help=what)
     add("--out", type=Path, help="dataset folder to write; must be empty, absent, or an unfinished one")
     add("--explain", type=Path, metavar="FILE", help="print what a file holds and what would be dropped, and stop")
+    add("--dry-run", action="store_true", help="read the first clip, say what would be done, write nothing")
     add("--captions", type=Path, help=".csv or .json with id, caption, participant, split")
-    add("--fps", type=float, help="frames per second of files that do not say (default: 20 for .h5)")
+    add("--fps", type=float, help="frames per second of files that do not say (default: 20 for .h5, 120 for .amc)")
     add("--unit", help="m, cm, mm, inch, or metres as a number (default: as the file says, or guessed)")
     add("--up", choices=("y", "z"), help="the axis that points up (default: as the file says, or guessed)")
     add("--joint-map", type=Path, help="JSON file {joint of the skeleton: joint of the file}")
@@ -46,7 +49,8 @@ def make_parser() -> Parser:
     add("--smplx-layout", choices=("train", "visualize"), help="smplx: order of 182 numbers without names")
     add("--smplx-dir", type=Path, help="amass, smplx: folder of body models (smplx: for joints)")
     add("--exact-fps", action="store_true", help="amass: resample, instead of dropping frames as HumanML3D does")
-    add("--index", type=Path, help="amass: HumanML3D's index.csv, to rebuild its clips from --input")
+    add("--index", type=Path, help="amass, asfamc: HumanML3D's index.csv, to rebuild its clips from --input")
+    add("--texts", type=Path, help="with --index: HumanML3D's texts.zip (default: texts/ beside the index)")
     add("--plain", type=Path, metavar="DIR", help="kit-xml: also write plain .npy and .json files into DIR")
     add("--workers", type=int, help="processes (default: one per core)")
     add("--mirror", action="store_true", help="add each clip with left and right exchanged")
@@ -68,6 +72,8 @@ def main(args) -> int | None:
         print("\n".join(lines))
         return code
     found = records(args.source, args.input, options)  # finds a wrong --input before anything is written
+    if args.dry_run:
+        return print_plan(args, options, *found)
     if args.out is None and args.source in DOWNLOADS:
         return check_in_place(args, options)
     try:
@@ -105,9 +111,10 @@ def build_dataset(args, options, clips, total: int | None, fps: float | None) ->
     from motiongpt.data.prepare.build import build
     from motiongpt.data.prepare.records import choose_representation
 
-    name = args.input.name if args.input else f"{options.count} clips, seed {options.seed}"
+    places = (args.input, *options.more_input) if args.input else ()
+    name = " + ".join(place.name for place in places) or f"{options.count} clips, seed {options.seed}"
     # what the folder remembers: an unfinished build continues only with the same flags
-    free = ("out", "workers", "plain", "debug")
+    free = ("out", "workers", "plain", "debug", "dry_run")
     said = {flag: str(value) for flag, value in vars(args).items() if value is not None and flag not in free}
     report = build(
         progress(clips, total),

@@ -1,6 +1,7 @@
-"""Pictures of motions: from a sentence, from tokens, or from .npy, .npz, .txt and .bvh files.
+"""Pictures of motions: from a sentence, from tokens, or from .npy, .npz, .txt, .bvh and .h5 files.
 
     python scripts/render.py --input outputs/walk/motion.npy --output walk.gif
+    python scripts/render.py --input train.h5 --index 3
     python scripts/render.py --tokens "<MOT_BEGIN><motion_42><motion_18><MOT_END>" --output walk.png
     python scripts/render.py --prompt "a person walks forward" --seed 1
 
@@ -31,7 +32,7 @@ def make_parser() -> Parser:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--tokens", help="motion tokens: <motion_42><motion_18>, <M42> or bare numbers")
     what.add_argument(
-        "--input", type=Path, nargs="+", help="files, or folders: their .npy, else .npz, .txt, .bvh files"
+        "--input", type=Path, nargs="+", help="files, or folders: their .npy, else .npz, .txt, .bvh, .h5 files"
     )
     what.add_argument("--prompt", help="a sentence: its motion is sampled first, as scripts/sample.py does")
     add = parser.add_argument

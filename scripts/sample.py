@@ -14,6 +14,7 @@ folder that outputs/ is in), HF_TOKEN or HUGGINGFACE_HUB_TOKEN (to download a ru
 
 import os
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -23,9 +24,10 @@ sys.path.insert(0, str(ROOT))
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # everything else is imported inside functions: --help and a mistyped flag must not wait for torch
+from motiongpt.cli.config_file import read_config_file
 from motiongpt.cli.environment import outputs_folder, say_unread_environment
 from motiongpt.cli.opening import INPUT_FLAGS, add_input_flags, add_tokenizer_flags, open_generator, reading_of_flags
-from motiongpt.cli.parser import Parser, add_config_flags, read_config_file, refuse_flags, resolve_config, run_script
+from motiongpt.cli.parser import Parser, add_config_flags, describe_values, refuse_flags, resolve_config, run_script
 from motiongpt.config import SampleConfig
 
 # flags that mean nothing for a task
@@ -38,7 +40,8 @@ UNUSED = {
 def make_parser() -> Parser:
     parser = Parser(__doc__)
     add = parser.add_argument
-    add("--prompt", nargs="+", help="what the person does: a sentence, several quoted ones, or files with one per line")
+    prompt = "what the person does: a sentence, several quoted ones, or files with one per line; a line sentence#frames"
+    add("--prompt", nargs="+", help=f"{prompt} sets the length of its motion")
     add("--task", choices=("t2m", "m2t"), default="t2m", help="t2m: text to motion; m2t: motion to text (default: t2m)")
     add("--input", type=Path, help="m2t: the motion: .txt of tokens, .npz, .bvh, .npy of joints or features")
     add("--run", help="run folder, stage folder or Hub repo id (default: outputs/run, else the demo)")
@@ -51,15 +54,16 @@ def make_parser() -> Parser:
     add("--seed", type=int, default=0, help="same seed, same motion (default: 0)")
     add("--no-per-prompt-vocab", action="store_true", help="allow all codes, also for captions seen in training")
     add("--output", nargs="+", help="files (.npy .npz .gif .png .txt .json), or folders for .npy, .gif and .txt")
-    add("--config", help="JSON file of sampling values; flags override it")
+    add("--config", help="JSON file of any of these flags by name; flags override it")
     add("--device", default=None, help="cpu, cuda, cuda:1, mps (default: cuda if there is one)")
     add(
         "--precision",
         choices=("fp32", "bf16"),
-        help="of the language model's weights; the motion of a seed depends on it (default: bf16 on CUDA GPUs of "
+        help="precision of the model's weights; a seed's motion depends on it (default: bf16 on CUDA GPUs of "
         "compute capability 8.0 or newer, else fp32)",
     )
     add("--info", action="store_true", help="print what this run knows (actions, lengths ...) and stop")
+    add("--dry-run", action="store_true", help="load the run, sample 4 codes, say what would be written, write nothing")
     add("--trace", action="store_true", help="print a line per code: ids allowed, logit of the end, code drawn")
     add_config_flags(parser, SampleConfig)
     return parser
@@ -67,7 +71,7 @@ def make_parser() -> Parser:
 
 def main(args) -> None:
     check(args)
-    from motiongpt.cli.prompts import format_trace, output_places, read_prompts
+    from motiongpt.cli.prompts import format_trace, output_places, read_prompts, save_or_say
     from motiongpt.cli.run_info import prompt_notes, run_info
     from motiongpt.files.store import write_atomic
     from motiongpt.generator import DESCRIBE
@@ -75,34 +79,39 @@ def main(args) -> None:
 
     say_unread_environment()
     how = reading_of_flags(args)
-    prompts = read_prompts(args.prompt or [])
+    requests = read_prompts(args.prompt or [])
+    prompts = [request.text for request in requests]
     layers = [("--task m2t", DESCRIBE.to_dict())] if args.task == "m2t" else []
-    config, _ = resolve_config(SampleConfig, args, *layers, (f"--config {args.config}", read_config_file(args.config)))
+    config, origins = resolve_config(SampleConfig, args, *layers, *read_config_file(args.config).layers())
+    if args.config:
+        print(describe_values(config, origins))
     generator = open_generator(args, ROOT / "checkpoints" / "demo", args.task, args.precision, args.device)
     if args.info:
         print(run_info(generator))
         return
+    config = replace(config, max_new_tokens=min(4, config.max_new_tokens)) if args.dry_run else config
     if args.task == "m2t":
         codes = read_codes(args.input, generator.motion_tokenizer, how)
         text = generator.describe(codes, args.pid, seed=args.seed, config=config)
         print(text)
+        save = partial(write_atomic, write=partial(Path.write_text, data=text + "\n", encoding="utf-8"))
         for path in args.output or []:
-            write_atomic(path, partial(Path.write_text, data=text + "\n", encoding="utf-8"))
-            print(f"wrote {path}")
+            save_or_say(path, save, args.dry_run)
         return
     for path in args.output or []:
         generator.check_output(path)  # before anything is sampled
+    seconds = [request.seconds(generator.run.config.fps, args.seconds) for request in requests]
     motions = generator.generate(
         prompts,
         args.pid,
         seed=args.seed,
-        seconds=args.seconds,
+        seconds=seconds,
         exact_length=args.exact_length,
         per_prompt_vocab=not args.no_per_prompt_vocab,
         config=config,
         trace=(lambda step, record: print(format_trace(step, record))) if args.trace else None,
     )
-    notes = prompt_notes(generator, prompts)
+    notes = prompt_notes(generator, prompts, seconds)
     for note, motion, paths in zip(notes, motions, output_places(args.output, prompts), strict=True):
         if note:
             print(note)
@@ -110,8 +119,7 @@ def main(args) -> None:
         print(f"{len(motion.tokens)} codes of {code_seconds:g} s: {len(motion.tokens) * code_seconds:.1f} s")
         print(motion.tokens_text)
         for path in paths:
-            for written in motion.save(path):
-                print(f"wrote {written}")
+            save_or_say(path, motion.save, args.dry_run)
     if generator.motion_tokenizer is None:
         print("this run has no motion tokenizer, so there are tokens only; --vqvae FOLDER gives joints and pictures")
 

@@ -40,17 +40,26 @@ def main(args) -> None:
     if args.vqvae is None:
         raise ValueError("--vqvae is needed: a tokenizer folder, scripts/train_vqvae.py makes one")
     from motiongpt.data.motions import MotionDataset
+    from motiongpt.files.fields import get_field
     from motiongpt.files.folders import output_path
     from motiongpt.loops import pick_device
+    from motiongpt.motion_tokenizer import own_folder
+    from motiongpt.stages.recipes import first_language_stage
+    from motiongpt.stages.run_folder import tokenizer_meta
     from motiongpt.stages.tokenizer import tokenise_dataset
 
     out = output_path(args.out, "--out", folder=args.format == "npy")
     motion_tokenizer = named_motion_tokenizer(args, pick_device(args.device))
     tokenise_dataset(MotionDataset(args.data), motion_tokenizer, out, form=args.format)
     words = ["--stage", "1", "--data", str(out)]
-    for name in TOKENIZER_FLAGS:
-        if (value := getattr(args, name)) is not None:
-            words += [flag_name(name), str(value)]
+    run = own_folder(args.vqvae).parent if args.vqvae.is_dir() else None
+    if run is not None and (meta := tokenizer_meta(run)):  # the tokenizer is a stage of a run: the next one follows it
+        recipe = get_field(meta, "recipe", str, run / "vqvae" / "meta.json")
+        words = ["--recipe", recipe, "--stage", str(first_language_stage(recipe)), *words[2:], "--out", str(run)]
+    else:
+        for name in TOKENIZER_FLAGS:
+            if (value := getattr(args, name)) is not None:
+                words += [flag_name(name), str(value)]
     print(f"next: python scripts/finetune.py {shlex.join(words)}")
 
 

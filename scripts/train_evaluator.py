@@ -13,13 +13,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from motiongpt.cli.config_file import read_config_file
 from motiongpt.cli.opening import open_dataset
 from motiongpt.cli.parser import (
     VQVAE_TRAIN_FLAGS,
     Parser,
     add_config_flags,
     describe_values,
-    read_config_file,
     resolve_config,
     run_script,
     say_stopped,
@@ -46,7 +46,7 @@ def make_parser() -> Parser:
     add("--glove", type=Path, help="folder of our_vab_data.npy (default: word vectors are trained)")
     add("--movement", type=Path, help="movement encoder to keep unchanged: Decomp_.../model/latest.tar")
     add("--patience", type=int, default=10, help="end after N validations without a better one (default 10, 0: never)")
-    add("--config", help="JSON file of values; flags win over it")
+    add("--config", help="JSON file of any of these flags by name, or a run's config.json; flags override it")
     add("--fresh", action="store_true", help="start over instead of resuming a training in --out")
     add("--device", default=None, help="cpu, cuda, cuda:1, mps (default: cuda if there is one)")
     add_config_flags(parser, EvaluatorConfig)
@@ -61,12 +61,12 @@ def main(args) -> int | None:
     if args.patience < 0:
         raise ValueError(f"--patience must be 0 (never) or more, got {args.patience}")
     data = open_dataset(args)
-    given = (f"--config {args.config}", read_config_file(args.config))
-    model_config, model_origins = resolve_config(EvaluatorConfig, args, given)
-    config, origins = resolve_config(TrainConfig, args, ("script", DEFAULTS), given)
+    given = read_config_file(args.config).layers()
+    model_config, model_origins = resolve_config(EvaluatorConfig, args, *given)
+    config, origins = resolve_config(TrainConfig, args, ("script", DEFAULTS), *given)
     device = pick_device(args.device)
-    print(describe_values(model_config, model_origins))
-    print(describe_values(config, origins))
+    print(describe_values(model_config, model_origins, every=args.debug))
+    print(describe_values(config, origins, every=args.debug))
     result = train_evaluator(
         data,
         model_config,

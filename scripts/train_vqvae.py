@@ -25,8 +25,9 @@ def make_parser() -> Parser:
     add = parser.add_argument
     add("--data", type=Path, required=True, help="dataset folder, from scripts/prepare.py")
     add("--out", type=Path, required=True, help="tokenizer folder to write")
-    add("--config", help="JSON file of values, such as a run's config.json; flags override it")
+    add("--config", help="JSON file of any of these flags by name, or a run's config.json; flags override it")
     add("--fresh", action="store_true", help="start over instead of resuming an unfinished training in --out")
+    add("--dry-run", action="store_true", help="check everything, run one batch, say what would be done, write nothing")
     add("--device", help="cpu, cuda, cuda:1, mps (default: cuda if there is one)")
     add_config_flags(parser, VQVAEConfig, VQVAE_FLAGS)
     add_config_flags(parser, TrainConfig, VQVAE_TRAIN_FLAGS, DEFAULTS)
@@ -34,11 +35,14 @@ def make_parser() -> Parser:
 
 
 def main(args) -> int | None:
+    from motiongpt.cli.config_file import read_config_file
     from motiongpt.cli.stages import train_tokenizer_from_flags
     from motiongpt.files.folders import output_path
 
     output_path(args.out, "--out", folder=True)
-    result = train_tokenizer_from_flags(args, args.out, ("script", DEFAULTS))
+    result = train_tokenizer_from_flags(args, args.out, ("script", DEFAULTS), *read_config_file(args.config).layers())
+    if args.dry_run:
+        return None
     if not result.finished:
         return say_stopped(result, args)
     print(f"wrote {args.out}/ (model.safetensors, loss.png, metrics.jsonl); best validation loss {result.best:.4f}")

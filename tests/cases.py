@@ -25,17 +25,23 @@ def for_each(names: str, cases: Iterable) -> Callable:
     def decorate(test: Callable) -> Callable:
         @functools.wraps(test)
         def run_all(**fixtures) -> None:
-            failures = []
+            failures, skips = [], []
             for i, case in enumerate(cases):
                 values = dict(zip(fields, case if len(fields) > 1 else [case], strict=True))
                 torch.manual_seed(0)
                 try:
                     with fresh(fixtures, i) as inputs:
                         test(**inputs, **values)
-                except (Exception, pytest.fail.Exception) as error:  # pytest.fail's is no Exception
+                except pytest.skip.Exception as reason:  # a case that cannot run must not hide one that failed
+                    skips.append(reason)
+                except (Exception, pytest.fail.Exception, SystemExit) as error:  # the last two are no Exceptions
                     failures.append(describe(values, error))
+                finally:
+                    torch.set_default_dtype(torch.float32)
             if failures:
                 pytest.fail(f"{len(failures)} of {len(cases)} cases\n" + "\n".join(failures), pytrace=False)
+            if len(skips) == len(cases):
+                raise skips[0]
 
         # pytest reads the names of fixtures off the signature
         signature = inspect.signature(test)
@@ -76,7 +82,7 @@ def seeded(seed: int) -> torch.Generator:
 @contextmanager
 def at_most(seconds: float, what: str = "this") -> Iterator[None]:
     """The block may work so long. It counts processor time, also that of child processes that have ended, so that a
-    busy machine does not fail a test."""
+    busy machine does not fail a test. A block that waits for ever is ended by pytest's faulthandler_timeout."""
     start = sum(os.times()[:4])
     yield
     took = sum(os.times()[:4]) - start

@@ -95,6 +95,7 @@ class Tiny:
             stage_folder(out, number),
             device=device,
             validate=stage.validate,
+            decode=stage.decode,
             export=stage.export,
             fingerprint=stage.fingerprint,
             log=lambda line: None,
@@ -159,6 +160,14 @@ def generator(tiny):
     from motiongpt.generator import MotionGenerator
 
     return MotionGenerator.load(tiny.run)
+
+
+@pytest.fixture(scope="session")
+def describer(tiny):
+    """The tiny run, opened to describe motions. It never learnt that, so its sentences mean nothing."""
+    from motiongpt.generator import MotionGenerator
+
+    return MotionGenerator.load(tiny.run, task="m2t")
 
 
 @dataclass(frozen=True)

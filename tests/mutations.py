@@ -33,8 +33,8 @@ def check_mutations(
     most: int = 100,
     **how,
 ) -> None:
-    """`read` takes the good file. Of each damaged one it makes something sound, or refuses it within 5 seconds of work
-    by a `refusals` error of one line that names the file (or `names`). `also(refused)` must hold then.
+    """`read` takes the good file. Every damaged copy must give a sound result, or be refused within 5 seconds of work:
+    by a one-line error of the types `refusals` that names the file (or `names`). `also(refused)` must hold then.
 
     The damaged ones are `copies`, or the mutations of the good file, whose options are `how`. From `least` to `most`
     of them are refused: at least every truncated one, unless the file is text. Every failure is listed.

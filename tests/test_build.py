@@ -298,6 +298,36 @@ def test_captions_that_are_too_long_to_train_on_are_left_out(tmp_path, clips):
     assert report.skipped["long"].startswith("no caption but 1 captions of more than 2000")
 
 
+def test_one_caption_with_half_a_character_stops_no_build(tmp_path, clips):
+    """As a JSON table of captions may hold it (\\ud83d alone), or a folder's name that is not UTF-8."""
+    two, one, person, *rest = given(clips)
+    two = replace(two, load=partial(loaded, replace(two.load(), captions=("a man walks", "he \ud83d waves"))))
+    one = replace(one, load=partial(loaded, replace(one.load(), captions=("he \ud83d waves",))))
+    person = replace(person, load=partial(loaded, replace(person.load(), participant="caf\udce9")))
+    report = build([two, one, person, *rest, *given_again(rest)], tmp_path / "d", HUMANML3D, "folder caf\udce9")
+    assert report.skipped == {
+        one.id: "no caption but 1 captions with half a character (a lone surrogate): 'he \\ud83d waves'",
+        person.id: "the participant 'caf\\udce9' has half a character (a lone surrogate)",
+    }
+    assert read_json(tmp_path / "d" / "report.json")["reasons"] == report.skipped
+    note = f"{two.id}: left out 1 captions with half a character (a lone surrogate): 'he \\ud83d waves'"
+    assert [note, 1] in report.notes.values()
+    assert (tmp_path / "d" / "texts" / f"{two.id}.txt").read_text().startswith("a man walks#")
+    assert read_json(tmp_path / "d" / "dataset.json")["source"] == "folder caf\udce9"  # JSON can say it
+
+
+def given_again(records):
+    """The same clips under other names: two bad ones of 77 are below the 5 % that stop a build."""
+    return [replace(record, id=f"again-{record.id}") for record in records]
+
+
+def test_a_list_of_captions_in_one_cell_is_several(tmp_path):
+    table = write(tmp_path / "a.csv", 'id,caption\na,"[""he walks"", ""she  runs""]"\nb,[sic] he sits\n')
+    rows = read_captions(table)
+    assert [caption.text for caption in rows["a"].captions] == ["he walks", "she runs"]
+    assert [caption.text for caption in rows["b"].captions] == ["[sic] he sits"]
+
+
 @pytest.mark.parametrize("there", [False, True])
 def test_a_build_of_nothing_leaves_the_folder_as_it_was(tmp_path, clips, there):
     out, bad = tmp_path / "d", [replace(record, captions=[]) for record in given(clips[:3])]

@@ -30,6 +30,25 @@ def test_every_case_runs_and_every_failure_is_listed(tmp_path):
     assert len({folder for _, folder, _ in seen}) == 4 and len({draw for _, _, draw in seen}) == 1
 
 
+def test_a_skipped_case_hides_no_failure():
+    def check(*kinds):
+        @for_each("kind", kinds)
+        def run(kind):
+            if kind == "skip":
+                pytest.skip("not here")
+            if kind == "exit":
+                raise SystemExit(2)
+            assert kind == "good"
+
+        run()
+
+    check("good", "skip")
+    with pytest.raises(pytest.skip.Exception, match="not here"):
+        check("skip", "skip")
+    with pytest.raises(pytest.fail.Exception, match="2 of 4 cases\n.*kind='bad'(.|\n)*kind='exit'"):
+        check("bad", "skip", "exit", "good")
+
+
 def test_two_loops_are_all_pairs():
     seen = []
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import test_reader_amass
+import test_reader_asfamc
 import test_reader_kit_xml
 import test_sources
 import torch
@@ -26,6 +27,7 @@ from motiongpt.motion import Motion
 from motiongpt.motion_files import clip_features, read_codes
 from motiongpt.motion_tokenizer import MotionTokenizer
 from motiongpt.procedural.clips import generate_clips
+from motiongpt.weights.vqvae import load_vqvae, save_t2m_gpt
 
 TINY = "--width 16 --code-dim 8 --codes 16 --depth 1 --window 16 --max-steps 3 --eval-every 3 --batch-size 4".split()
 LORA = "--lora-r 2 --batch-size 4".split()
@@ -128,11 +130,26 @@ def make_amass(place: Path) -> list:
     return ["--input", place / "amass", "--smplx-dir", models, "--captions", captions]
 
 
+def make_asfamc(place: Path) -> list:
+    """Trials of CMU's layout, cut and captioned by HumanML3D's index and texts."""
+    source = place / "CMU" / "subjects"
+    for i in range(1, 4):
+        test_reader_asfamc.write_walk(source / "07" / f"07_{i:02}.amc", frames=600, seed=i)
+    rows = [(f"./pose_data/CMU/07/07_{i % 3 + 1:02}_poses.npy", 10 * i, 50 + 10 * i, f"{i:06}.npy") for i in range(5)]
+    ids = [f"{i:06}" for i in range(5)]
+    texts = {name: f"a person does {name}#a/DET#0.0#0.0\n" for name in ids}
+    flags = test_reader_asfamc.write_humanml3d(place / "HumanML3D", rows, texts)
+    for split, some in (("train", ids[:3]), ("val", ids[3:4]), ("test", ids[4:])):
+        (place / "HumanML3D" / f"{split}.txt").write_text("\n".join(some) + "\n")
+    return ["--input", source, *flags]
+
+
 CHAINS = {
     "humanml3d": (lambda place: make_features(place, 263), Chain(22, 20.0, 263)),
     "kit-ml": (lambda place: make_features(place, 251), Chain(21, 12.5, 251)),
     "joints": (make_joints, Chain(22, 20.0, 263)),
     "bvh": (make_bvh, Chain(22, 20.0, 263)),
+    "asfamc": (make_asfamc, Chain(22, 20.0, 263)),
     "kit-xml": (make_kit_xml, Chain(22, 20.0, 263)),
     "myoskeleton": (make_myoskeleton, Chain(28, 20.0, 84)),
     "smplx": (make_smplx, Chain(None, 25.0, 182)),
@@ -298,7 +315,7 @@ def test_a_published_tokenizer_goes_the_whole_way(source, named, script, tiny, t
     call(script, *prepare, "--out", data)
     bias = ["--feature-bias", 25] if source == "humanml3d" else []  # the pair that T2M-GPT's files were trained with
     call(script, "train_vqvae", "--data", data, "--out", tmp_path / "vqvae", *TINY, *bias)
-    call(script, "export", "--format", "t2m-gpt", "--vqvae", tmp_path / "vqvae", "--out", net)
+    save_t2m_gpt(load_vqvae(tmp_path / "vqvae"), net)  # as theirs: it says nothing about itself
     foreign = ["--vqvae", net, "--stats", tmp_path / "vqvae", *named]
 
     done = call(script, "tokenize_motions", "--data", data, *foreign, "--out", tmp_path / "tokens.json")

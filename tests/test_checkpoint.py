@@ -108,7 +108,7 @@ def test_a_damaged_state_falls_back_and_says_so(tmp_path, file, content):
     said = []
     tensors, values = load_state(tmp_path, said.append)
     assert values["step"] == 1 and len(said) == 1
-    assert str(tmp_path / "last" / file) in said[0] and "going on from the save before it, step 1" in said[0]
+    assert str(tmp_path / "last" / file) in said[0] and "resuming from the save before it, step 1" in said[0]
     # the good state keeps its place: after a second damaged file there is still one
     save_state(tmp_path, *state(3))
     damage("last")

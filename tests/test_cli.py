@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from cases import for_each
 
+from motiongpt.cli.config_file import read_config_file
 from motiongpt.cli.environment import (
     NOT_READ_YET,
     default_output,
@@ -24,7 +25,6 @@ from motiongpt.cli.parser import (
     add_config_flags,
     command_for_stage,
     describe_values,
-    read_config_file,
     refuse_flags,
     resolve_config,
     run_script,
@@ -65,7 +65,10 @@ def test_recipe_below_config_below_flag():
     assert (values.lr, values.batch_size, values.epochs) == (3.0, 4, 3)
     assert [origins[n] for n in ("lr", "batch_size", "epochs", "seed")] == ["flag", "--config f", "recipe x", "default"]
     text = describe_values(values, origins)
-    assert "lr 3.0 (flag)" in text and "batch_size 4 (--config f)" in text and "default: " in text and "seed 42" in text
+    assert text == "batch_size 4 (--config f), epochs 3 (recipe x), lr 3.0 (flag)"
+    text, *_, defaults = describe_values(values, origins, every=True).partition("; default: ")
+    assert "lr 3.0 (flag)" in text and "seed 42" in defaults and "lr" not in defaults.split()
+    assert describe_values(TrainConfig(), dict.fromkeys(origins, "default")) == "TrainConfig: all default"
 
 
 @for_each(
@@ -112,15 +115,15 @@ def test_a_value_out_of_range_is_named_by_its_flag():
 def test_a_config_file_is_flat_or_a_runs_own(tmp_path):
     path = tmp_path / "c.json"
     path.write_text('{"lr": 0.5, "lora_r": 4}')
-    assert read_config_file(str(path)) == {"lr": 0.5, "lora_r": 4}
+    assert read_config_file(str(path)).settings == {"lr": 0.5, "lora_r": 4}
     run_config = {"RunConfig": {"recipe": "x", "codes": 9}, "TrainConfig": {"lr": 0.1}, "LoRAConfig": {"lora_r": 2}}
     path.write_text(json.dumps(run_config))
-    assert read_config_file(str(path)) == {"lr": 0.1, "lora_r": 2}
+    assert read_config_file(str(path)).settings == {"lr": 0.1, "lora_r": 2}
     path.write_text(json.dumps(run_config | {"batch_size": 3}))
-    assert read_config_file(str(path)) == {"lr": 0.1, "lora_r": 2, "batch_size": 3}
+    assert read_config_file(str(path)).settings == {"lr": 0.1, "lora_r": 2, "batch_size": 3}
     path.write_text(json.dumps({"VQVAEConfig": {"width": 8}, "skeleton": "humanml3d-22", "fps": 20.0}))
-    assert read_config_file(str(path)) == {"width": 8}
-    assert read_config_file(None) == {}
+    assert read_config_file(str(path)).settings == {"width": 8}
+    assert read_config_file(None).settings == {}
 
 
 @for_each(
@@ -264,6 +267,20 @@ def test_debug_shows_the_traceback_and_bugs_always_do(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["tool.py"])
     with pytest.raises(KeyError):
         run_script(raising(KeyError("a bug")), Parser("What it is."))
+
+
+def test_debug_shows_no_traceback_of_a_users_mistake(script, tmp_path):
+    """An error that our own code raises on purpose says all there is to say."""
+    (tmp_path / "bad.json").write_text("{")
+    for command in (
+        ("finetune", "--stage", "9"),
+        ("sample", "--prompt", "x", "--run", tmp_path / "nowhere"),
+        ("sample", "--prompt", "x", "--temperature", "-1"),
+        ("finetune", "--stage", 1, "--data", tmp_path / "bad.json", "--out", tmp_path / "o"),
+        ("train_vqvae", "--data", tmp_path / "nowhere", "--out", tmp_path / "o"),
+    ):
+        done = script(*command, "--debug")
+        assert done.code == 2 and done.err.count("\n") == 1 and "Traceback" not in done.err, done.err
 
 
 def test_a_wrong_flag_is_one_line_and_not_guessed(monkeypatch, capsys):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -103,3 +104,47 @@ assert torch.equal(torch.get_rng_state(), before)
 assert not torch.empty(1).is_meta
 """
     assert modules_after(code) & HEAVY == set()
+
+
+# 3) Ctrl-C while the libraries are imported, which takes seconds on a cold machine.
+
+# script -> a command line that gets as far as the first library; assets.py needs none
+COMPLETE = {
+    "sample": "--prompt x", "finetune": "--stage 1 --out {here}/o", "render": "--tokens 1", "demo_report": "",
+    "prepare": "--from procedural --count 4 --out {here}/o", "ship": "--run x --data x --out {here}/o",
+    "export": "--vqvae x --format t2m-gpt --out {here}/o", "train_vqvae": "--data x --out {here}/o",
+    "tokenize_motions": "--data x --vqvae x --out {here}/o", "train_evaluator": "--data x --out {here}/o",
+    "evaluate": "--what t2m --data x --run x",
+}  # fmt: skip
+SLOW_LIBRARY = """
+import sys, time
+print("importing", flush=True)
+try:
+    time.sleep(60)
+except BaseException as error:  # as libraries do, in one way or another
+    raise ImportError("the interrupt as another error") from error
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
+@pytest.mark.parametrize("script", sorted(COMPLETE))
+def test_ctrl_c_while_a_library_is_imported_is_quiet(script, tmp_path):
+    for name in ("torch", "numpy"):
+        (tmp_path / "slow" / name).mkdir(parents=True)
+        (tmp_path / "slow" / name / "__init__.py").write_text(SLOW_LIBRARY)
+    words = COMPLETE[script].format(here=tmp_path).split()
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "scripts" / f"{script}.py", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "slow")},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell ignores it in background
+    )
+    while "importing" not in (line := process.stdout.readline()):
+        assert line, process.stderr.read()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, "")

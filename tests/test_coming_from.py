@@ -21,14 +21,17 @@ from test_chains import make_kit_xml, make_myoskeleton
 from test_sources import write_smplx
 
 from motiongpt.body.skeletons import HUMANML3D, KIT
+from motiongpt.cli.config_file import ANCESTOR_FOLDERS, ANCESTOR_NAMES, read_config_file
 from motiongpt.config import LoRAConfig, TrainConfig
 from motiongpt.features.normalizer import Normalizer
 from motiongpt.features.representations import get_representation
+from motiongpt.weights.vqvae import load_vqvae, save_t2m_gpt
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "COMING_FROM.md"
 PROJECTS = ("SignMotionGPT", "Motion LLM", "MotionGPT (Zhang et al.)", "MyoSkeleton", "The KIT learner")
-KINDS = {"command": 67, "python": 5, "variable": 2, "tokens": 6, "file": 5, "make": 1}
+SETTINGS = "One file of settings"  # the section before those of the projects
+KINDS = {"command": 69, "settings": 2, "python": 5, "variable": 2, "tokens": 6, "file": 5, "make": 1}
 """How many of each the page has: one that is dropped, or that the parser does not see, is noticed."""
 THERE = {"SignMotionGPT": 23, "Motion LLM": 5, "MotionGPT (Zhang et al.)": 9, "MyoSkeleton": 13, "The KIT learner": 7}
 """How many things of each project are answered, as `# there:` in its blocks."""
@@ -73,7 +76,8 @@ def pieces(language: str, block: str) -> list[tuple[str, str]]:
     if language == "python":
         return [("python", ast.unparse(statement)) for statement in ast.parse(block).body]
     if language == "json":
-        return [("tokens", json.dumps(entry)) for entry in json.loads(block)]
+        content = json.loads(block)
+        return [("settings", block)] if isinstance(content, dict) else [("tokens", json.dumps(e)) for e in content]
     raise ValueError(f"nothing here runs a block of {language or 'no language'}")
 
 
@@ -208,7 +212,9 @@ def make_world(here: Path, tiny, script, project: str) -> None:
         shutil.copytree(tiny.vqvae, here / "outputs/vqvae")
         text = tiny.data.read_text(encoding="utf-8").replace('"P0"', '"P001"').replace('"P1"', '"P40"')
         (here / "tokens.json").write_text(text, encoding="utf-8")
-        shutil.copy(tiny.data.with_name("tokens.meta.json"), here)
+        meta = json.loads(tiny.data.with_name("tokens.meta.json").read_text(encoding="utf-8"))
+        meta.pop("tokens", None)  # the hash of what was just edited
+        (here / "tokens.meta.json").write_text(json.dumps(meta), encoding="utf-8")
     if project == "SignMotionGPT":
         write_smplx(here / "clips", [f"P{i}_00{i}-word{i}" for i in range(6)])
         (here / "arrays").mkdir()
@@ -225,6 +231,7 @@ def make_world(here: Path, tiny, script, project: str) -> None:
         (here / "HumanML3D/dataset.json").unlink()  # as it was downloaded
         published = Normalizer.load(here / "HumanML3D")
         (here / "meta").mkdir()
+        save_t2m_gpt(load_vqvae(tiny.vqvae), here / "net_last.pth")  # as theirs: it says nothing about itself
         published.with_feature_bias(25.0, get_representation("humanml3d", HUMANML3D)).save(here / "meta")
     if project in ("MotionGPT (Zhang et al.)", "The KIT learner"):
         rng = np.random.default_rng(0)
@@ -279,11 +286,27 @@ def test_the_page_does_what_it_says(project, tiny, script, tmp_path, monkeypatch
 
 def test_nothing_is_skipped():
     """Every section and piece is counted, and nothing of the projects is left without an answer."""
-    assert tuple(SECTIONS) == PROJECTS
+    assert tuple(SECTIONS) == (SETTINGS, *PROJECTS)
     found = [kind for blocks in SECTIONS.values() for block in blocks for kind, _ in pieces(*block)]
     assert {kind: found.count(kind) for kind in KINDS} == KINDS and len(found) == sum(KINDS.values())
     there = {name: sum(block.count("# there: ") for _, block in blocks) for name, blocks in SECTIONS.items()}
-    assert there == THERE
+    assert there == THERE | {SETTINGS: 0}
+
+
+def test_the_settings_are_read_and_the_table_is_that_of_the_code(tmp_path):
+    for kind, piece in (found for block in SECTIONS[SETTINGS] for found in pieces(*block)):
+        assert kind == "settings"
+        (tmp_path / "c.json").write_text(piece)
+        file = read_config_file(str(tmp_path / "c.json"))
+        assert {"data", "backbone"} <= set(file.flags) and file.stages["1"] == {"epochs": 3} and not file.no_effect
+    text = PAGE.read_text(encoding="utf-8").partition(f"## {SETTINGS}")[2].partition("\n## ")[0]
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    named = {name for left, _ in rows for name in re.findall(r"`(\w+)`", left)}
+    later = {f"S{n}_{rest}" for n in (2, 3) for rest in ("EPOCHS", "LR", "BATCH_SIZE")} | {"EPOCHS_S2", "EPOCHS_S3"}
+    assert named | later == {*ANCESTOR_NAMES, *ANCESTOR_FOLDERS}
+    ours = {name.rpartition(".")[2] for name in ANCESTOR_NAMES.values()}
+    flags = {flag[2:].replace("-", "_") for _, right in rows for flag in re.findall(r"--[\w-]+", right)}
+    assert flags == ours
 
 
 def test_every_there_has_an_answer():

@@ -203,7 +203,7 @@ def test_a_metric_without_values_per_clip_has_no_interval(tmp_path):
     assert (row["a"], row["b"], row["difference"]) == (1, 7, 6) and row["low"] is row["zero_inside"] is None
     text = comparison_markdown(got)
     assert "| MultiModality | 1 | 7 | 6 | - | - |" in text
-    assert "No interval for Diversity, MultiModality: it is of the whole set" in text
+    assert "No interval for Diversity, MultiModality: only the whole set has a value" in text
     edit(b, lambda report: report["rows"]["model"].update(multimodality=None))
     got = compare(a, b, resamples=20)
     assert "multimodality" not in got[
@@ -313,7 +313,7 @@ def test_fid_of_cut_motions_compares_with_cut_ones_only(tmp_path):
     cut = write(tmp_path / "b", 0.1, {"length_policy": "cut"}, real_cut=shift)
     got = compare(a, cut, resamples=20)
     assert "fid" not in got["rows"] and got["fid_groups"] is None and "mm_dist" in got["rows"]
-    assert "No FID: with the length policy cut the real motions are cut too" in comparison_markdown(got)
+    assert "No FID: the length policy cut also cuts the real motions" in comparison_markdown(got)
     both = compare(write(tmp_path / "c", 0.1, {"length_policy": "cut"}), cut, resamples=20)["rows"]
     assert both["fid"]["b"] == pytest.approx(4 * D, rel=0.05) and both["fid"]["a"] < 0.1  # a shift of 2 in D dimensions
 

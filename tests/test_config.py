@@ -50,7 +50,8 @@ def test_unknown_keys_are_refused(kind):
 )
 def test_values_of_the_wrong_kind_are_refused(kind, values):
     (name,) = values
-    with pytest.raises(ValueError, match=f"{flag_name(name)} must be (of the kind of|a finite number, got) "):
+    kinds = "a finite number|a whole number|a text|a list of texts|true or false"
+    with pytest.raises(ValueError, match=f"{flag_name(name)} must be ({kinds}), got "):
         kind.from_dict(values)
     assert TrainConfig.from_dict({"lr": 1}).lr == 1  # JSON may write 1.0 as 1
 

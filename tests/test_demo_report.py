@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from motiongpt.data.spelling import fold
 from motiongpt.faithfulness import report
 from motiongpt.faithfulness.conditions import CHECKS
 from motiongpt.faithfulness.report import (
@@ -59,6 +60,29 @@ def test_an_ideal_model_gets_everything_and_a_mixed_up_one_fails(motions):
     assert (row.passed, row.total) == (1, 4)  # the middle one of three stays in its place
     failure = next(what for what in row.failures if what["sentence"].endswith("walks forward"))
     assert failure["seed"] == 4 and failure["shows"] == ["jump"] and failure["wanted"] == "turn_left then walk_forward"
+
+
+def test_the_captions_are_asked_for_in_every_spelling(motions):
+    """A model that knows one spelling alone gets the words as they were typed, and fails three ways in four."""
+    asked = []
+
+    def generate(sentences, seed):
+        asked.extend(sentences)
+        known = [motions.get(sentence.replace("  ", " "), motions["a person jumps"]) for sentence in sentences]
+        return [SimpleNamespace(joints=joints, tokens=()) for joints in known]
+
+    captions = [("a person waves the left hand", ("wave_left",))]
+    row = report.spellings_row(captions, range(3), generate)
+    counts = {spelling: sum(tries) for spelling, tries in row.tries.items()}
+    assert counts == {"capital and full stop": 0, "capitals": 0, "double spaces": 3, "quoted": 0}
+    spelt = ["A person waves the left hand.", "A PERSON WAVES THE LEFT HAND", "a  person  waves  the  left  hand",
+             "“A person waves the left hand.”"]  # fmt: skip
+    assert asked == [text for text in spelt for _ in range(3)]
+    assert {fold(text) for text in spelt} == {"a person waves the left hand"}
+    assert row.failures[0]["seed"] == 0 and row.failures[0]["shows"] == ["jump"]
+    text = markdown("Title", [row])
+    assert "| spellings | 3 / 12 | 25.0 % | 95 % | no |" in text and "| double spaces | 3/3 |" in text
+    assert "## Per action" not in text
 
 
 def test_batches_lose_nothing(motions, monkeypatch):
@@ -117,11 +141,13 @@ def test_the_script_measures_a_run(script, tiny, tmp_path):
     """With random weights nothing is faithful, but everything is counted, and lengths are right all the same."""
     few = tmp_path / "few.json"
     few.write_text(json.dumps([{"sentence": "a person walks", "actions": ["walk_forward"]}]))
-    done = script("demo_report", "--run", tiny.run, "--rows", "roundtrip", "sentences", "lengths", "--clips", 1,
-                  "--sentences", few, "--sentence-seeds", 2, "--first-seed", 7, "--out", tmp_path / "out")  # fmt: skip
+    done = script("demo_report", "--run", tiny.run, "--rows", "roundtrip", "sentences", "lengths", "spellings",
+                  "--clips", 1, "--seeds", 1, "--sentences", few,
+                  "--sentence-seeds", 2, "--first-seed", 7, "--out", tmp_path / "out")  # fmt: skip
     assert done.code == 0, done.err
     rows = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))["rows"]
-    assert list(rows) == ["roundtrip", "sentences", "lengths"]
+    assert list(rows) == ["roundtrip", "sentences", "lengths", "spellings"]
+    assert rows["spellings"]["total"] == 4 * 32
     assert (rows["roundtrip"]["total"], rows["sentences"]["total"], rows["lengths"]["total"]) == (32, 2, 32)
     assert {what["seed"] for what in rows["sentences"]["failures"]} == {7, 8}
     assert all(rows["lengths"]["groups"][f"{s} s, exact"] == [4, 4] for s in (2, 4, 6, 8))

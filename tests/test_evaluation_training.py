@@ -277,7 +277,7 @@ def test_what_cannot_be_trained(folder, tmp_path):
     bare = tmp_path / "bare"
     bare.mkdir()
     (bare / "model.safetensors").write_bytes(b"")
-    with pytest.raises(FileExistsError, match="holds an evaluator that cannot go on"):
+    with pytest.raises(FileExistsError, match="holds an evaluator that cannot be resumed"):
         train(folder, bare)
 
 
@@ -286,6 +286,6 @@ def test_the_script(folder, script, tmp_path):
     assert (done.code, done.err) == (0, "") and f"wrote {tmp_path / 'e'}/" in done.out
     assert Evaluator.load(tmp_path / "e").embed_text(["someone walks"]).shape == (1, 8)
     done = script("train_evaluator", "--data", folder, "--out", tmp_path / "e2", *FLAGS, "--max-minutes", 1e-9)
-    assert done.code == 3 and "the same command goes on from there" in done.out
+    assert done.code == 3 and "the same command continues from there" in done.out
     done = script("train_evaluator", "--data", folder, "--out", tmp_path / "e3", *FLAGS, "--patience", -1)
     assert done.code == 2 and "--patience must be 0 (never) or more, got -1" in done.err

@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+import test_reader_asfamc
 import test_reader_kit_xml
 import test_reader_myoskeleton
 import test_sources
@@ -19,6 +20,11 @@ from motiongpt.procedural.clips import generate_clip
 def a_bvh(place, frames=30):
     test_sources.write_bvh(place / "walk_1.bvh", frames=frames)
     return place / "walk_1.bvh", place, ()
+
+
+def an_amc(place, frames=30):
+    path = test_reader_asfamc.write_walk(place / "bob_walks.amc", 6 * frames)
+    return path, place, ()
 
 
 def a_kit_xml(place, frames=30):
@@ -51,6 +57,7 @@ def an_array(name, width, place, frames=30):
 
 MADE = {
     "bvh": a_bvh,
+    "asfamc": an_amc,
     "kit-xml": a_kit_xml,
     "myoskeleton": an_h5,
     "smplx": a_smplx,

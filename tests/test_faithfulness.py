@@ -11,8 +11,8 @@ from cases import for_each
 
 from motiongpt.body.skeletons import HUMANML3D
 from motiongpt.data.mirror import mirror_joints
+from motiongpt.data.spelling import fold
 from motiongpt.data.tokens import load_tokens
-from motiongpt.data.training_captions import fold
 from motiongpt.faithfulness.conditions import CHECKS, INCLUDED
 from motiongpt.faithfulness.judge import check_requests, does, pass_matrix, performs, performs_in_order
 from motiongpt.faithfulness.measures import Measures, longest, moving_mean, runs, swings

@@ -7,6 +7,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,8 +18,9 @@ from cases import for_each
 
 from motiongpt.files import lock as lock_module
 from motiongpt.files.hashes import file_hash
+from motiongpt.files.leftovers import remove_leftovers
 from motiongpt.files.lock import _lock, hold
-from motiongpt.files.store import read_json, read_tensors, write_atomic, write_json, write_tensors
+from motiongpt.files.store import naming, read_json, read_tensors, write_atomic, write_json, write_tensors
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -40,7 +42,7 @@ def test_a_failing_write_leaves_the_former_file(tmp_path):
         temporary.write_text("sec")
         raise OSError("No space left on device")
 
-    with pytest.raises(OSError, match="deep/file.txt cannot be written .No space left"):
+    with pytest.raises(OSError, match="deep/file.txt cannot be written .no space left"):
         write_atomic(path, half)
     assert path.read_text() == "first" and list(path.parent.iterdir()) == [path]
     write_atomic(path, lambda temporary: temporary.write_text("second"))
@@ -240,3 +242,72 @@ def test_locks_of_windows(tmp_path, monkeypatch):
             pass
         assert (tmp_path / ".lock").stat().st_size < 20
     assert not list(tmp_path.iterdir())
+
+
+def fails(error: OSError):
+    def write(*_args):
+        raise error
+
+    return write
+
+
+@for_each(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError("Error while serializing: I/O error: No space left on device (os error 28)"),  # safetensors
+        OSError("4096 requested and 1000 written"),  # NumPy, on a disk that is full
+    ],
+)
+def test_a_full_disk_is_called_one_and_names_the_file(tmp_path, monkeypatch, error):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=0))
+    path = tmp_path / "a.npy"
+    with pytest.raises(OSError, match=f"^{path} cannot be written .no space left on the disk.$"):
+        write_atomic(path, fails(error))
+    with pytest.raises(OSError, match=f"^{path} cannot be written .no space left on the disk.$"):
+        with naming(tmp_path), naming(path):  # the inner file counts
+            raise error
+
+
+def test_other_errors_of_a_write_are_not_called_a_full_disk(tmp_path):
+    for error, reason in ((OSError(errno.EIO, "Input/output error"), "Input/output error"), (OSError("odd"), "odd")):
+        with pytest.raises(OSError, match=f"b cannot be written .{reason}"):
+            with naming(tmp_path / "b"):
+                raise error
+
+
+# ---- what killed processes leave -------------------------------------------------------------------------------------
+
+
+def dead_pid() -> int:
+    """The number of a process that has just ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+@pytest.mark.parametrize("through", ["hold", "write_json", "itself"])
+def test_leftovers_of_killed_processes_go_and_no_others(tmp_path, through):
+    folder = tmp_path / "run"
+    (folder / "sub").mkdir(parents=True)
+    dead, own = dead_pid(), os.getpid()
+    gone = [f".model.safetensors.{dead}.tmp", f".tokens.{dead}.tmp/codes", f"..lock.{dead}.tmp", f".old.{own}.tmp"]
+    kept = [f".a.json.{own}.tmp", f".b.json.{os.getppid()}.tmp", f"c.{dead}.tmp", f".c.{dead}.txt", ".hidden",
+            f"sub/.d.{dead}.tmp"]  # fmt: skip
+    for name in (*gone, *kept):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("x")
+    before = time.time() - 3600  # by a process that had our number earlier, as in containers
+    os.utime(folder / f".old.{own}.tmp", (before, before))
+    if through == "hold":
+        with hold(folder, "written"):
+            pass
+    elif through == "write_json":
+        write_json(folder / "new.json", {})
+        (folder / "new.json").unlink()
+    else:
+        remove_leftovers(folder)
+    left = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    assert left == sorted(kept)
+    remove_leftovers(tmp_path / "no such folder")

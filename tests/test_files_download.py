@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import re
 import tarfile
 import threading
 import zipfile
@@ -15,8 +16,9 @@ from cases import for_each
 from mutations import mutations
 
 from motiongpt.cli.assets import load_assets
-from motiongpt.files.archives import MAX_GROWTH, SMALL_UNPACKED_BYTES, unpack_archive
+from motiongpt.files.archives import unpack_archive
 from motiongpt.files.download import fetch
+from motiongpt.files.limits import MAX_GROWTH
 from motiongpt.stages.recipes import RECIPES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -239,10 +241,10 @@ def test_links_and_devices_are_refused(tmp_path, kind):
 
 
 def test_bombs_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("motiongpt.files.archives.SMALL_UNPACKED_BYTES", 1000)
+    monkeypatch.setattr("motiongpt.files.limits.MAX_UNPACKED_BYTES", 1000)
     for name, make in MAKERS[:1] + MAKERS[2:]:
         archive = make(tmp_path / name, {f"{i}": bytes(10**6) for i in range(20)})
-        assert archive.stat().st_size * MAX_GROWTH + 1000 < 20 * 10**6 < SMALL_UNPACKED_BYTES  # the case is one
+        assert archive.stat().st_size * MAX_GROWTH + 1000 < 20 * 10**6 < 1 << 30  # the case is one
         with pytest.raises(ValueError, match="unpacks to more than"):
             unpack_archive(archive, tmp_path / "out")
     monkeypatch.setattr("motiongpt.files.archives.MAX_MEMBERS", 3)
@@ -277,6 +279,33 @@ def test_the_table_has_every_recipe_and_leads_nowhere_else():
         assert not any(Path(path).is_absolute() or ".." in Path(path).parts for path in asset.paths)
     with pytest.raises(ValueError, match="unknown recipe 'x'; there are: captions, demo"):
         load_assets(ROOT / "scripts" / "assets.json", "x")
+
+
+def test_the_table_names_the_places_of_the_pages():
+    """What the commands of docs/DATA.md and docs/EVALUATION.md read from elsewhere lies where the table says."""
+    assets = load_assets(ROOT / "scripts" / "assets.json")
+    places = [path for asset in assets for path in asset.paths]
+    text = "".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("DATA.md", "EVALUATION.md"))
+    flags = "evaluator|glove|movement|smplx-dir|index|evaluator-stats"
+    named = set(re.findall(rf"--(?:{flags}) ([\w./-]+)", "\n".join(re.findall(r"^python .*|^    --.*", text, re.M))))
+    ours = {name for name in named if name.startswith("outputs/")}
+    assert {"checkpoints/t2m", "glove", "body_models", "index.csv"} <= named
+    for name in named - ours:
+        assert any(path == name or path.startswith(f"{name}/") for path in places), name
+
+
+def test_every_recipe_of_published_data_has_all_it_is_measured_with():
+    for recipe in ("humanml3d", "kit-ml", "zhang"):
+        assets = load_assets(ROOT / "scripts" / "assets.json", recipe)
+        kinds = [asset.kind for asset in assets]
+        assert {"evaluator", "GloVe", "VQ-VAE", "dataset"} <= set(kinds)
+        evaluators = [asset.name for asset in assets if asset.name.startswith("evaluator, ")]
+        pairs = {asset.name for asset in assets if asset.kind == "mean/std"}
+        for name in evaluators:  # each has a pair of its own, not that of the data
+            assert f"evaluator mean and deviation, {name.partition(', ')[2]}" in pairs
+    flags = {"evaluator": "--", "GloVe": "--glove", "body model": None}
+    for asset in load_assets(ROOT / "scripts" / "assets.json"):
+        assert flags.get(asset.kind) is None or flags[asset.kind] in asset.purpose, asset.name
 
 
 def test_a_bad_table_is_named(tmp_path):

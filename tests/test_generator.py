@@ -69,21 +69,20 @@ def test_temperature_zero_ignores_the_seed(generator):
     assert motions[0] == motions[1] == motions[2]
 
 
-def test_numpy_integers_are_seeds(generator):
+def test_numpy_integers_are_seeds(generator, describer):
     expected = generator.generate([CAPTION] * 2, seed=3)
     for seed in (np.int64(3), np.array([3, 4]), [np.int32(3), 4]):
         given = generator.generate([CAPTION] * 2, seed=seed)
         assert [m.tokens for m in given] == [m.tokens for m in expected]
     with pytest.raises(TypeError):
         generator.generate([CAPTION], seed=[1.5])
-    assert generator.describe([1, 2], seed=np.int64(1), temperature=1.0) == generator.describe(
-        [1, 2], seed=1, temperature=1.0
-    )
+    as_numpy = describer.describe([1, 2], seed=np.int64(1), temperature=1.0)
+    assert as_numpy == describer.describe([1, 2], seed=1, temperature=1.0)
 
 
 def test_weights_may_be_bfloat16(generator, tiny):
     """New rows and the motion tokenizer stay fp32. The base is half the size and still writes motions."""
-    half = MotionGenerator(tiny.run, dtype=torch.bfloat16)
+    half = MotionGenerator(tiny.run, dtype=torch.bfloat16, task="m2t")
     llm = half.run.llm
     assert llm.embed_tokens.weight.dtype == llm.layers[0].self_attn.q_proj.weight.dtype == torch.bfloat16
     assert llm.new_in.dtype == half.motion_tokenizer.vqvae.quantizer.codebook.dtype == torch.float32
@@ -269,46 +268,46 @@ def test_sampling_values_out_of_range(generator, value):
 # 5) The other way.
 
 
-def test_describe_gives_text_and_never_motion_words(generator):
-    motion = generator.generate(CAPTION, seed=0)
+def test_describe_gives_text_and_never_motion_words(describer):
+    motion = describer.generate(CAPTION, seed=0)
     for seed in range(5):
-        text = generator.describe(motion, seed=seed, temperature=5.0, top_p=1.0)
-        assert isinstance(text, str) and not any(word in text for word in generator.run.vocab.words)
+        text = describer.describe(motion, seed=seed, temperature=5.0, top_p=1.0)
+        assert isinstance(text, str) and not any(word in text for word in describer.run.vocab.words)
         assert "<|im_start|>" not in text
-    assert generator.describe(motion) == generator.describe(list(motion.tokens)) == generator.describe(motion, seed=9)
-    assert generator.describe("<motion_12> 18") == generator.describe([12, 18])
+    assert describer.describe(motion) == describer.describe(list(motion.tokens)) == describer.describe(motion, seed=9)
+    assert describer.describe("<motion_12> 18") == describer.describe([12, 18])
 
 
-def test_describe_may_write_no_special_word_but_its_end(generator, monkeypatch):
+def test_describe_may_write_no_special_word_but_its_end(describer, monkeypatch):
     """Decoding does not drop every added word of a text tokenizer: Qwen3's <think> is one it keeps."""
     import motiongpt.generator as module
 
     given = {}
     monkeypatch.setattr(module, "generate_text", lambda *args, **kwargs: given.update(kwargs) or [[5]])
-    generator.describe([1, 2])
-    words = generator.run.vocab.text_tokenizer
+    describer.describe([1, 2])
+    words = describer.run.vocab.text_tokenizer
     assert given["stop_ids"] == [words.token_id("<|im_end|>")]
     assert set(given["banned"]) == {words.token_id("<|im_start|>"), words.token_id("<|endoftext|>")}
 
 
-def test_describe_takes_a_config_and_single_values(generator, monkeypatch):
+def test_describe_takes_a_config_and_single_values(describer, monkeypatch):
     import motiongpt.generator as module
 
     given = []
     monkeypatch.setattr(module, "generate_text", lambda *args, **kwargs: given.append(kwargs["config"]) or [[5]])
-    generator.describe([1])
-    generator.describe([1], top_k=3)
-    generator.describe([1], config=SampleConfig(temperature=0.5), max_new_tokens=9)
+    describer.describe([1])
+    describer.describe([1], top_k=3)
+    describer.describe([1], config=SampleConfig(temperature=0.5), max_new_tokens=9)
     assert [(c.temperature, c.max_new_tokens, c.top_k) for c in given] == [(0.0, 64, 0), (0.0, 64, 3), (0.5, 9, 0)]
 
 
-def test_describe_refuses_what_it_cannot_read(generator):
+def test_describe_refuses_what_it_cannot_read(describer):
     with pytest.raises(ValueError, match="nothing to describe"):
-        generator.describe([])
+        describer.describe([])
     with pytest.raises(ValueError, match="code 32 is outside the codebook of 32"):
-        generator.describe([32])
+        describer.describe([32])
     with pytest.raises(ValueError, match="1024 positions"):
-        generator.describe([1] * 2000)
+        describer.describe([1] * 2000)
 
 
 # 6) Runs of all kinds.
@@ -367,13 +366,19 @@ def test_prompts_from_words_and_files(tmp_path, monkeypatch):
     def lines(*names):
         return [f"{name} {number}" for name in names for number in ("one", "two")]
 
-    assert read_prompts(["two words.txt"]) == lines("two words.txt")
-    assert read_prompts(["B.TXT", "sub/plain"]) == lines("B.TXT", "sub/plain")
-    assert read_prompts(["B.TXT", "he sits", "two words.txt"]) == [*lines("B.TXT"), "he sits", *lines("two words.txt")]
-    assert read_prompts(["he", "walks", "and/or", "sits"]) == ["he walks and/or sits"]
-    assert read_prompts(["he walks", "sits"]) == ["he walks", "sits"]
-    assert read_prompts(["he walks/runs", "x" * 10_000]) == ["he walks/runs", "x" * 10_000]
-    assert read_prompts([""]) == [""] and read_prompts(["sub"]) == ["sub"]
+    def texts(*words):
+        requests = read_prompts(words)
+        assert all(request.frames is None for request in requests)
+        return [request.text for request in requests]
+
+    assert texts("two words.txt") == lines("two words.txt")
+    assert texts("B.TXT", "sub/plain") == lines("B.TXT", "sub/plain")
+    assert texts("B.TXT", "he sits", "two words.txt") == [*lines("B.TXT"), "he sits", *lines("two words.txt")]
+    assert texts("he", "walks", "and/or", "sits") == ["he walks and/or sits"]
+    assert texts("he walks", "sits") == ["he walks", "sits"]
+    assert texts("he walks/runs", "x" * 10_000) == ["he walks/runs", "x" * 10_000]
+    assert texts("") == [""] and texts("sub") == ["sub"]
+    assert texts("he walks#60") == ["he walks#60"]  # only a file's lines name a length
     for words, gone in ((["gone.Txt"], "gone.Txt"), (["my gone.txt"], "my gone.txt"), (["sub/gone"], "sub/gone"),
                         (["B.TXT", "gone.txt"], "gone.txt"), (["sub/gone", "sub/other"], "sub/gone"),
                         (["sub/"], "sub/")):  # fmt: skip
@@ -382,3 +387,66 @@ def test_prompts_from_words_and_files(tmp_path, monkeypatch):
     (tmp_path / "B.TXT").write_text(" \n")
     with pytest.raises(ValueError, match="--prompt B.TXT holds no sentence"):
         read_prompts(["B.TXT"])
+
+
+def test_a_line_of_a_prompt_file_may_name_its_length(tmp_path, monkeypatch):
+    """As MoMask's files do: `caption#frames`, `caption#NA`. A line of HumanML3D's texts is its caption."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p.txt").write_text(
+        "a person walks#60\n\u200b\nhe sits #NA\nhe jumps# 8 \nshe waves#\nnan#nan\nwe are #1 today\n#winning\n"
+        "a man kicks.#a/DET man/NOUN kick/VERB#0.0#2.5\nhe turns\n",
+        encoding="utf-8",
+    )
+    assert read_prompts(["p.txt"]) == [
+        ("a person walks", 60), ("he sits", None), ("he jumps", 8), ("she waves", None), ("nan", None),
+        ("we are #1 today", None), ("#winning", None), ("a man kicks.", None), ("he turns", None),
+    ]  # fmt: skip
+    for line, said in (("he sits#0", "got 'he sits#0'"), ("he sits#-4", "whole number"), ("he sits#3.5", "or NA"),
+                       ("#40", "no sentence before '#40'"), ("#NA", "no sentence before")):  # fmt: skip
+        (tmp_path / "bad.txt").write_text(f"he walks\n{line}\n")
+        with pytest.raises(ValueError, match=f"--prompt bad.txt, line 2: .*{said}"):
+            read_prompts(["bad.txt"])
+
+
+def test_the_lengths_of_a_prompt_file_are_kept(script, tiny, tmp_path):
+    """At 20 fps and 4 frames per code 60 frames are 15 codes; --seconds is for the lines without a length."""
+    lines = f"{CAPTION}#60\n{CAPTION}#NA\n{UNSEEN}#196\n{UNSEEN}\n"
+    (tmp_path / "p.txt").write_text(lines)
+    flags = ("--run", tiny.run, "--prompt", tmp_path / "p.txt", "--output", tmp_path / "out.npy")
+    done = script("sample", *flags, "--seconds", 2, "--exact-length")
+    assert done.code == 0, done.err
+    frames = [len(np.load(path)) for path in sorted(tmp_path.glob("out-*.npy"))]
+    assert frames == [60, 40, 196, 40]
+    notes = [line for line in done.out.splitlines() if line.startswith("note: ")]
+    assert len(notes) == 2 and not any("length" in note for note in notes)  # it was asked for
+    done = script("sample", *flags)
+    assert done.code == 0, done.err
+    frames = [len(np.load(path)) for path in sorted(tmp_path.glob("out-*.npy"))]
+    assert abs(frames[0] - 60) <= 4 and 16 <= frames[1] <= 44 and abs(frames[2] - 196) <= 10  # 8 codes in training
+    done = script("sample", *flags, "--exact-length")
+    assert done.code == 2 and "--exact-length" in done.err and "--seconds" in done.err
+
+
+def test_describe_loads_the_stage_that_learnt_it(tiny, tmp_path):
+    """Loaded for t2m, stage 3 writes the motion and stage 2 describes it, loaded once and only when asked."""
+    run = tmp_path / "run"
+    for number in (1, 2, 3):
+        tiny.finetune(run, number, vqvae=tiny.vqvae)
+    generator = MotionGenerator.load(run)
+    assert generator.run.stage == 3 and "describing_run" not in vars(generator)
+    text = generator.describe([1, 2, 3])
+    assert generator.describing_run.stage == 2 and generator.run.stage == 3
+    other = generator.describing_run
+    generator.describe([1])
+    assert generator.describing_run is other
+    expected = MotionGenerator.load(run, stage=2)
+    assert expected.describing_run is expected.run  # it has learnt it
+    assert text == expected.describe([1, 2, 3]) == MotionGenerator.load(run, task="m2t").describe([1, 2, 3])
+    assert MotionGenerator.load(run, stage=3).describe([1, 2, 3]) == text
+    assert generator.generate(CAPTION).tokens == MotionGenerator.load(run, stage=3).generate(CAPTION).tokens
+
+
+def test_a_run_that_never_learnt_to_describe_says_so(generator, tiny):
+    with pytest.raises(ValueError, match="no stage of .* was trained on m2t, .* --tasks t2m m2t, .*task='m2t'"):
+        generator.describe([1, 2])
+    assert isinstance(MotionGenerator.load(tiny.run, task="m2t").describe([1, 2]), str)

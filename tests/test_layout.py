@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE, SCRIPTS = ROOT / "motiongpt", ROOT / "scripts"
 
 LEVELS = {
-    0: "config lora files metrics hub",
+    0: "config lora files metrics hub signals",
     1: "layers quantizers sampling checkpoint body text_tokenizer",
     2: "llm vqvae vocab features render procedural",
     3: "loops motion data weights faithfulness",

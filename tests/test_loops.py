@@ -444,6 +444,86 @@ def test_ctrl_c_saves_and_a_second_one_interrupts(tmp_path):
     assert signal.getsignal(signal.SIGINT) is former
 
 
+@pytest.mark.parametrize("step", [4, 10])
+@pytest.mark.parametrize("moment", ["in the validation", "in the step before it"])
+def test_sigterm_ends_a_validation_at_once_and_a_resume_makes_up_for_it(tmp_path, step, moment):
+    """Also the closing one: the run is not finished without it. Bit for bit as if no signal had come."""
+    config = replace(CONFIG, eval_every=4, log_every=3)
+    batches_seen = []
+
+    def validation(model, signal_at=None):
+        def validate():
+            for i in range(3):
+                if signal_at == (model.steps, i):
+                    os.kill(os.getpid(), signal.SIGTERM)
+                batches_seen.append((model.steps, i))
+            return {"loss": 10.0 - model.steps}
+
+        return validate
+
+    def counted(model, signal_at=0):
+        model.steps = 0
+
+        def loss(batch):
+            model.steps += 1
+            if model.steps == signal_at:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return squares(model)(batch)
+
+        return loss
+
+    whole = linear()
+    run(whole, tmp_path / "whole", loss=counted(whole), validate=validation(whole), config=config)
+    batches_seen.clear()
+    model, inside = linear(), moment == "in the validation"
+    loss = counted(model, 0 if inside else step)
+    validate = validation(model, (step, 1) if inside else None)
+    result = run(model, tmp_path / "two", loss=loss, validate=validate, config=config)
+    assert not result.finished and result.step == step
+    assert [batch for batch in batches_seen if batch[0] == step] == ([(step, 0)] if inside else [])
+    resumed = linear()
+    loss = counted(resumed)
+    resumed.steps = step
+    result = run(resumed, tmp_path / "two", loss=loss, validate=validation(resumed), config=config)
+    assert result.finished and torch.equal(whole.weight, resumed.weight)
+    assert records(tmp_path / "two") == records(tmp_path / "whole")
+    states = [read_json(tmp_path / name / "state" / "last" / "state.json") for name in ("whole", "two")]
+    assert states[0] == states[1]
+
+
+def test_a_save_a_minute_unless_saving_itself_takes_long(tmp_path, monkeypatch):
+    """A step takes 25 s. If a save takes none, every third step is saved; if it takes 10 s, one in 200 s."""
+    clock = [0.0]
+    monkeypatch.setattr(loops.time, "monotonic", lambda: clock[0])
+    model = linear()
+    saved, save_state = [], loops.save_state
+
+    def loss(batch):
+        clock[0] += 25.0
+        return squares(model)(batch)
+
+    def save(folder, tensors, state):
+        clock[0] += seconds
+        saved.append(state["step"])
+        save_state(folder, tensors, state)
+
+    monkeypatch.setattr(loops, "save_state", save)
+    config = replace(CONFIG, max_steps=20, save_every=1000)
+    for seconds, expected in ((0.0, [3, 6, 9, 12, 15, 18, 20]), (10.0, [3, 11, 19, 20])):
+        saved.clear()
+        run(model, tmp_path / str(seconds), loss=loss, config=config)
+        assert saved == expected
+
+
+def test_a_finished_run_still_knows_its_last_numbers(tmp_path):
+    """A kill may come after the last save and before anybody has written them down."""
+    model = linear()
+    config = replace(CONFIG, eval_every=4)
+    first = run(model, tmp_path, validate=lambda: {"loss": float(model.weight.detach().sum())}, config=config)
+    again = run(linear(), tmp_path, validate=lambda: {"loss": math.nan}, config=config)
+    assert again == first and {"loss", "lr", "val_loss"} <= set(again.metrics)
+
+
 def test_max_minutes(tmp_path, monkeypatch):
     """Every reading of the clock is half a minute after the one before."""
     clock = iter(range(0, 10**6, 30))
@@ -514,6 +594,35 @@ def test_the_logged_speed_is_that_of_the_steps_alone(tmp_path, monkeypatch):
     assert [line["tokens_per_s"] for line in lines if "tokens_per_s" in line] == [8, 8, 8]
 
 
+def test_every_fifth_validation_and_the_last_decode(tmp_path):
+    """A resumed run logs what an uninterrupted one does; a model whose loss is NaN is not asked to write."""
+    losses = iter([1.0] * 4 + [math.nan] + [1.0] * 40)
+    config = replace(CONFIG, max_steps=22, eval_every=2, save_every=2)
+
+    def decoded(folder):
+        return [r["step"] for r in records(folder) if "val_edit" in r]
+
+    run(linear(), tmp_path / "whole", validate=lambda: {"loss": 1.0}, decode=lambda: {"edit": 3.0}, config=config)
+    assert decoded(tmp_path / "whole") == [10, 20, 22]
+    model, seen = linear(), 0
+
+    def loss(batch):
+        nonlocal seen
+        seen += 1
+        if seen == 14:
+            raise KeyboardInterrupt
+        return squares(model)(batch)
+
+    numbers = {"validate": lambda: {"loss": 1.0}, "decode": lambda: {"edit": 3.0}, "config": config}
+    with pytest.raises(KeyboardInterrupt):
+        run(model, tmp_path / "two", loss=loss, **numbers)
+    run(linear(), tmp_path / "two", **numbers)
+    assert records(tmp_path / "two") == records(tmp_path / "whole")
+    numbers["validate"] = lambda: {"loss": next(losses)}
+    run(linear(), tmp_path / "nan", **numbers)
+    assert decoded(tmp_path / "nan") == [20, 22]
+
+
 def test_numbers_to_log_may_be_tensors(tmp_path):
     """They are read when they are logged or saved; a step does not wait for them."""
     model, plain = linear(), linear()
@@ -541,7 +650,7 @@ def test_the_best_score_survives_a_resume(tmp_path):
 
     config = replace(CONFIG, eval_every=5)
     model = linear()
-    run(model, tmp_path, loss=stop_at(squares(model), 5), config=config, **keywords(1.0))
+    run(model, tmp_path, loss=stop_at(squares(model), 6), config=config, **keywords(1.0))
     assert len(exported) == 1
     result = run(linear(), tmp_path, config=config, **keywords(1.5))
     assert result.best == 1.0 and len(exported) == 1
@@ -575,6 +684,7 @@ def test_the_state_survives_json():
     values = json.loads(json.dumps(begun.to_dict(), allow_nan=False))
     assert values == {
         "step": 3, "best": None, "worse": 2, "skipped": 1, "bad_in_a_row": 1, "sums": {"loss": [0.1, 0.25]},
+        "unvalidated": False,
     }  # fmt: skip
     assert loops.LoopState.from_dict(values) == replace(begun, sums={"loss": [0.1, 0.25]})
     validated = replace(begun, best=0.1 + 0.2, sums={})
@@ -582,11 +692,11 @@ def test_the_state_survives_json():
 
 
 def test_older_states_resume(tmp_path):
-    """They lack three keys, which have a default; all other keys are required."""
+    """They lack four keys, which have a default; all other keys are required."""
     former = {"step": 7, "total_steps": 10, "best": 0.5, "skipped": 2, "scaler": {}, "fingerprint": {}}
     assert loops.LoopState.from_dict(former) == loops.LoopState(step=7, best=0.5, skipped=2)
     for name in ("step", "best", "skipped"):
-        with pytest.raises(KeyError, match=name):
+        with pytest.raises(ValueError, match=f"the key {name} is missing"):
             loops.LoopState.from_dict({key: value for key, value in former.items() if key != name})
 
     config = replace(CONFIG, save_every=1)
@@ -596,9 +706,28 @@ def test_older_states_resume(tmp_path):
     run(model, tmp_path / "two", loss=stop_at(squares(model), 5), config=config)
     path = tmp_path / "two" / "state" / "last" / "state.json"
     saved = read_json(path)
-    assert sorted(saved) == sorted([*former, "bad_in_a_row", "sums", "worse"])
+    assert sorted(saved) == sorted([*former, "bad_in_a_row", "hashes", "sums", "unvalidated", "worse"])
     path.write_text(json.dumps({key: saved[key] for key in former}))
     assert run(linear(), tmp_path / "two", config=config).finished
+    assert records(tmp_path / "two") == records(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("hashes", [True, False])
+def test_an_implausible_state_gives_way_to_the_one_before(tmp_path, hashes):
+    """A step that would count as finished: refused by its hash, and in an older state by its own total_steps."""
+    config = replace(CONFIG, save_every=1)
+    run(linear(), tmp_path / "whole", config=config)
+    model = linear()
+    run(model, tmp_path / "two", loss=stop_at(squares(model), 5), config=config)
+    path = tmp_path / "two" / "state" / "last" / "state.json"
+    values = read_json(path)
+    kept = {key: value for key, value in values.items() if hashes or key != "hashes"}
+    path.write_text(json.dumps(kept | {"step": 10**9}))
+    lines = []
+    assert run(linear(), tmp_path / "two", config=config, log=lines.append).step == 10
+    reason = "is not what was written there" if hashes else "step 1000000000 is beyond its own total_steps 10"
+    assert reason in lines[0] and str(path) in lines[0] and f"step {values['step'] - 1}" in lines[0]
+    assert lines[1] == f"resumed at step {values['step'] - 1} of 10"
     assert records(tmp_path / "two") == records(tmp_path / "whole")
 
 

@@ -152,6 +152,10 @@ def test_weights_and_config_must_agree(tokenizer, tmp_path):
     content = read_json(tmp_path / "config.json")
     content["VQVAEConfig"]["codes"] = 64
     write_json(tmp_path / "config.json", content)
+    with pytest.raises(ValueError, match="config.json: VQVAEConfig is not what was written there"):
+        MotionTokenizer.load(tmp_path)
+    del content["hashes"]  # a file of an older version
+    write_json(tmp_path / "config.json", content)
     with pytest.raises(ValueError, match="model.safetensors.*codebook"):
         MotionTokenizer.load(tmp_path)
 

@@ -320,6 +320,10 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path, joints):
     with pytest.raises(FileExistsError, match="is not empty; choose another --out"):
         build([record(joints)], tmp_path, HUMANML3D, "t")
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
+    many_records = many(joints[:24], [], 20)
+    build(many_records, tmp_path / "d", HUMANML3D, "t")
+    with pytest.raises(FileExistsError, match=f"{tmp_path}/d is finished already, a whole data set; choose another"):
+        build(many_records, tmp_path / "d", HUMANML3D, "t")
 
 
 def test_joint_records(tmp_path, joints):

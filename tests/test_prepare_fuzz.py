@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import test_reader_asfamc
 from cases import at_most
-from test_chains import CHAINS, caption_folder, moving_joints
+from test_chains import CHAINS, caption_folder, moving_joints, write_captions
 from test_readme import load_script
 
 from motiongpt.body.skeletons import HUMANML3D
@@ -47,9 +48,17 @@ def many(place: Path, name: str, arrays: list[np.ndarray]) -> list:
     return []
 
 
+def make_amc(place: Path) -> list:
+    ids = [f"07_{i:02}" for i in range(5)]
+    for i, name in enumerate(ids):
+        test_reader_asfamc.write_walk(place / f"{name}.amc", frames=150 + 12 * i, seed=i)
+    return ["--captions", write_captions(place, ids)]
+
+
 # source -> (maker, number of clips, clips in one file)
 SOURCES = {
     "bvh": (CHAINS["bvh"][0], 5, 1),
+    "asfamc": (make_amc, 5, 1),
     "kit-xml": (CHAINS["kit-xml"][0], 5, 1),
     "myoskeleton": (CHAINS["myoskeleton"][0], 9, 3),
     "smplx": (CHAINS["smplx"][0], 5, 1),
@@ -57,7 +66,8 @@ SOURCES = {
     "humanml3d": (many_features, 24, 1),
 }
 
-ONE_FILE = ("bvh", "kit-xml", "myoskeleton")  # their clips are known by their files only, not by lists or folders
+# Their clips are known by their files only, not by lists or folders.
+ONE_FILE = ("bvh", "asfamc", "kit-xml", "myoskeleton")
 
 
 # 1) The mutations. Each takes a file and a random.Random, and changes the file.
@@ -261,7 +271,7 @@ def test_the_fingerprints_see_every_file(source, tmp_path):
 
     before = fingerprints()
     assert before == fingerprints()
-    lists = ("captions.csv", "train.txt", "val.txt", "test.txt")  # the contents of these count
+    lists = ("captions.csv", "texts.zip", "train.txt", "val.txt", "test.txt")  # the contents of these count
     files = [path for path in (tmp_path / "in").rglob("*") if path.is_file() and path.name not in lists]
     for path in [path for path in files if "models" not in path.parts][:30]:
         os.utime(path, ns=(0, 1))

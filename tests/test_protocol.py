@@ -22,6 +22,7 @@ from motiongpt.data.motions import MotionDataset
 from motiongpt.evaluation import report as evaluation_report
 from motiongpt.evaluation import t2m_m2t as text_evaluation
 from motiongpt.evaluation.clips import Item, items_hash, read_items, shortest_clip
+from motiongpt.evaluation.comparison import compare
 from motiongpt.evaluation.markdown import protocol_line
 from motiongpt.evaluation.model_answers import MULTIMODALITY, M2TOptions, T2MOptions, write_motions
 from motiongpt.evaluation.perplexity import language_perplexity, perplexities
@@ -160,8 +161,8 @@ def test_dropped_clips(data):
     assert (shortest_clip(data), shortest_clip(kit), shortest_clip(SimpleNamespace(skeleton=HUMANML3D, fps=30.0))) == (
         40, 24, 60
     )  # fmt: skip
-    with pytest.raises(ValueError, match="has 4 clips of 80 to 199 frames"):
-        read_items(data, "test", 80, 196)
+    with pytest.raises(ValueError, match="has 1 clips of 83 to 199 frames"):
+        read_items(data, "test", 83, 196)
 
 
 def test_a_caption_of_marks_is_none(folder, tmp_path):
@@ -173,15 +174,15 @@ def test_a_caption_of_marks_is_none(folder, tmp_path):
 
 
 def test_only_lists_with_enough_clips_are_advised(folder, tmp_path):
-    """Lists of 14 and 21 clips are advised together; clips of 200 or 39 frames do not count; train is never advised."""
+    """Two lists of one clip are advised together; clips of 200 or 39 frames do not count; train is never advised."""
     other = shutil.copytree(folder, tmp_path / "data")
-    for name, ids in (("val", range(14)), ("test", range(14, 35)), ("few", range(3))):
+    for name, ids in (("val", [1]), ("test", [2]), ("few", [3])):
         (other / f"{name}.txt").write_text("\n".join(f"c{i}" for i in ids) + "\n")
     data = MotionDataset(other)
     for split in ("few", "test"):
         with pytest.raises(ValueError, match=r"see --min-frames\); --split val\+test measures others$"):
             read_items(data, split, 40, 196)
-    (other / "val.txt").write_text("\n".join(["c37"] * 5 + ["c38"] * 4 + ["c1"]) + "\n")
+    (other / "val.txt").write_text("\n".join(["c37"] * 5 + ["c38"] * 4) + "\n")
     for split in ("few", "val+test"):
         with pytest.raises(ValueError, match=r"see --min-frames\)$"):
             read_items(data, split, 40, 196)
@@ -198,8 +199,42 @@ def test_clips_and_training_clips_are_in_the_protocol(folder, generator, tmp_pat
     (other / "train.txt").write_text("c39\n")
     report = tokenizer_alone(data, generator.motion_tokenizer).report
     assert "first 3" not in protocol_line(report["protocol"]) and "Warning" not in matching_markdown(report)
-    with pytest.raises(ValueError, match="--clips 31 is too small: R-precision needs 32"):
-        tokenizer_alone(data, generator.motion_tokenizer, clips=31)
+    with pytest.raises(ValueError, match="--clips 1 is too small: FID and Diversity need 2"):
+        tokenizer_alone(data, generator.motion_tokenizer, clips=1)
+
+
+def test_few_clips_have_everything_but_r_precision(data, generator, describer, tmp_path):
+    """R-precision ranks motions in groups of 32. All other numbers of 31 clips are measured, and the report says so."""
+    options = T2MOptions(multimodality_texts=2)
+    config = ProtocolConfig(clips=31, repeats=2)
+    few = evaluate_t2m(data, Stub(), generator.motion_tokenizer, generator, config, options)
+    rows = few.report["rows"]
+    for name in ("fid", "mm_dist", "diversity", "multimodality", "edit_nearest", "foot_skate"):
+        assert rows["model"][name]["mean"] is not None, name
+    assert rows["model"]["mm_dist"]["mean"] == pytest.approx(
+        np.mean([clip["mm_dist"] for clip in few.report["clips"].values()]), rel=1e-5
+    )
+    assert rows["real"]["fid"]["mean"] == 0
+    assert not [name for row in rows.values() for name in row if name.startswith("r_precision")]
+    text, paths = write_report(few, data, tmp_path / "a")
+    line = "**No R-precision: it ranks motions in groups of 32, and these are 31 clips.**"
+    assert line in text and line in (tmp_path / "a" / "report.md").read_text()
+    assert "R@1" not in text and "r_precision.png" not in {path.name for path in paths}
+    pair = tokenizer_alone(data, generator.motion_tokenizer, clips=2)  # the fewest: one clip has no spread
+    assert pair.report["rows"]["reconstruction"]["fid"]["mean"] > 0 and "these are 2 clips" in matching_markdown(
+        pair.report
+    )
+    # two such reports can be compared; FID's jackknife would need groups of clips
+    other = evaluate_t2m(data, Stub(), generator.motion_tokenizer, generator, replace(config, seed=1), options)
+    write_report(other, data, tmp_path / "b")
+    found = compare(tmp_path / "a", tmp_path / "b", resamples=50)
+    assert "r_precision_1" not in found["rows"] and found["rows"]["mm_dist"]["low"] is not None
+    assert found["rows"]["fid"]["low"] is None and "jackknife needs 32" in found["left_out"]["fid"]
+    more = evaluate_t2m(data, Stub(), generator.motion_tokenizer, generator, replace(config, clips=32), options).report
+    assert "r_precision_1" in more["rows"]["model"] and "No R-precision" not in matching_markdown(more)
+    sentences = evaluate_m2t(data, Stub(), describer.motion_tokenizer, describer, config).report
+    assert sentences["rows"]["model"]["bleu_1"]["mean"] is not None
+    assert "No R-precision" in matching_markdown(sentences)
 
 
 def test_interval_and_rounding_by_hand():
@@ -364,15 +399,15 @@ def test_few_clips_give_a_warning(data, generator):
 
 
 @pytest.mark.slow
-def test_m2t(data, generator, tmp_path):
-    evaluation = m2t(data, generator)
+def test_m2t(data, describer, tmp_path):
+    evaluation = m2t(data, describer)
     report = evaluation.report
-    assert report == m2t(data, generator, batch_size=5).report
+    assert report == m2t(data, describer, batch_size=5).report
     row = report["rows"]["model"]
     assert list(report["rows"]) == ["real", "model", "chance"] and 0 <= row["bleu_4"]["mean"] <= row["bleu_1"]["mean"]
     assert row["rouge_l"]["interval"] == 0 and report["clips"]["c1"]["captions"] == ["someone waves", "clip number 1"]
-    codes = generator.motion_tokenizer.encode([data.features("c1")[:48]])[0]
-    assert report["clips"]["c1"]["written"] == generator.describe(codes)
+    codes = describer.motion_tokenizer.encode([data.features("c1")[:48]])[0]
+    assert report["clips"]["c1"]["written"] == describer.describe(codes)
     for name in (*FILES, "best.gif", "notes.txt", "comparison.json"):  # files of an earlier evaluation, and others
         (tmp_path / name).write_text("former")
     _, paths = write_report(evaluation, data, tmp_path)
@@ -430,17 +465,16 @@ def test_script(script, stubbed, folder, tiny, tmp_path):
 
 def test_mistakes_end_in_one_line(script, stubbed, folder, tiny, tmp_path):
     base = ("--what", "t2m", "--data", folder, "--run", tiny.run, "--out", tmp_path / "out")
-    (folder / "some.txt").write_text("c1\nc2\n")
+    (folder / "some.txt").write_text("c1\n")
     (folder / "none.txt").write_text("")
     for args, message in [
         (base, "--what t2m needs an evaluator (--evaluator): train one with scripts/train_evaluator.py, or fetch"),
         ((*base[:2],), "--what t2m needs --data"),
-        ((*base, "--evaluator", tmp_path, "--split", "some"), "has 2 clips of 40 to 199 frames with a caption"),
-        ((*base, "--evaluator", tmp_path, "--min-frames", 86), "R-precision needs 32"),
+        ((*base, "--evaluator", tmp_path, "--split", "some"), "has 1 clips of 40 to 199 frames with a caption"),
         ((*base, "--repeats", 0), "--repeats must be at least 1, got 0"),
         ((*base, "--evaluator", tmp_path, "--split", "none"), "has 0 clips of 40 to 199 frames with a caption"),
         ((*base, "--evaluator", tmp_path, "--split", "none"), "see --min-frames); --split test measures others"),
-        ((*base, "--evaluator", tmp_path, "--clips", 10), "--clips 10 is too small: R-precision needs 32"),
+        ((*base, "--evaluator", tmp_path, "--clips", 1), "--clips 1 is too small: FID and Diversity need 2"),
         ((*base[:-1], tiny.run, "--evaluator", tmp_path), "is a run or a tokenizer; give the evaluation a folder"),
         (("--what", "m2t", *base[2:], "--length-policy", "gt"), "--length-policy has no meaning for --what m2t"),
         (("--what", "m2t", *base[2:], "--multimodality", 0), "--multimodality has no meaning for --what m2t"),
@@ -588,7 +622,7 @@ def test_a_motion_of_one_code_of_two_frames(data, generator, monkeypatch):
     assert len(held) == 4 and torch.equal(held[1:], held[1:2].expand(3, -1)) and not torch.equal(held[0], held[1])
 
 
-def test_panels_of_the_bars(data, generator, result, tmp_path, monkeypatch):
+def test_panels_of_the_bars(data, describer, result, tmp_path, monkeypatch):
     """Sentences have no Diversity, every panel notes which way is better, and all bars are equally wide."""
     from motiongpt.render import figures as pictures
 
@@ -601,7 +635,7 @@ def test_panels_of_the_bars(data, generator, result, tmp_path, monkeypatch):
     monkeypatch.setattr(evaluation_report, "plot_bars", recorded)
     monkeypatch.setattr(pictures, "_save", lambda figure, path: figures.append(figure) or path)
     evaluation_report.write_pictures(result, data, tmp_path)
-    sentences = m2t(data, generator, repeats=1, perplexity="none")
+    sentences = m2t(data, describer, repeats=1, perplexity="none")
     evaluation_report.write_pictures(sentences, data, tmp_path)
     several, one = (
         [[getattr(bars, "errorbar", None) for bars in axes.containers] for axes in figure.axes if axes.get_visible()]
@@ -670,11 +704,11 @@ def test_the_published_evaluator_is_the_default_of_vqvae(published, folder, tiny
     checkout = tmp_path / "checkout"
     assert loaded == [(checkout / "checkpoints" / "t2m", checkout / "glove", None, tmp_path)]
     assert "## Text and motion" in (tmp_path / "a" / "report.md").read_text()
-    evaluate(*base, "--clips", 5, "--out", tmp_path / "b")  # too few for it, and nobody asked for it
+    evaluate(*base, "--clips", 1, "--out", tmp_path / "b")  # too few for it, and nobody asked for it
     assert "warning: neither R-precision nor FID by the published evaluator" in capsys.readouterr().out
     assert "## Text and motion" not in (tmp_path / "b" / "report.md").read_text()
-    with pytest.raises(ValueError, match="R-precision needs 32"):
-        evaluate(*base, "--clips", 5, "--repeats", 2)
+    with pytest.raises(ValueError, match="FID and Diversity need 2"):
+        evaluate(*base, "--clips", 1, "--repeats", 2)
     (checkout / "checkpoints" / "t2m" / PUBLISHED_FILE).unlink()
     evaluate(*base, "--clips", 5, "--out", tmp_path / "c")
     assert len(loaded) == 3 and "warning" not in capsys.readouterr().out

@@ -323,11 +323,29 @@ def test_what_is_wrong_is_named(changes, match, models, tmp_path):
     assert any("broken" in line and str(path) in line for line in amass.explain(path, models))
 
 
+def test_body_models_are_found_whatever_the_case_of_their_names(tmp_path):
+    for name in ("SMPLH/Male/MODEL.NPZ", "SmplX/smplx_neutral.npz", "smpl_female.PKL", "smplx/SMPLX_MALE.npz"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    found = [("smplh", "male"), ("smplx", "male"), ("smpl", "female")]
+    names = [str(find_body_model(tmp_path, *what).relative_to(tmp_path)) for what in found]
+    assert names == ["SMPLH/Male/MODEL.NPZ", "smplx/SMPLX_MALE.npz", "smpl_female.PKL"]
+    assert find_body_model(tmp_path, "smplx", "neutral") == tmp_path / "SmplX/smplx_neutral.npz"
+    with pytest.raises(FileNotFoundError, match="no SMPLX body model for female"):
+        find_body_model(tmp_path, "smplx", "female")
+
+
 def test_clips_are_found_and_explained(models, tmp_path):
     paths = [write(tmp_path / name, motion()) for name in ("KIT/3/b_poses.npz", "KIT/3/a_poses.npz", "KIT/4/c.npz")]
     for name in ("KIT/3/shape.npz", "KIT/3/male_stagei.npz", "smplh/male/model.npz", "SMPLX_NEUTRAL.npz"):
         write(tmp_path / name, {"betas": np.zeros(16)})
-    assert amass.find(tmp_path) == sorted(paths)
+    # bodies of any name: other betas, and a body model
+    write(tmp_path / "KIT/3/s3_betas.npz", {"betas": np.zeros(16), "gender": np.array("male")})
+    write(tmp_path / "KIT/Neutral_StageI.npz", {"betas": np.zeros(16)})
+    write(tmp_path / "KIT/smplx_neutral.npz", {"v_template": np.zeros((9, 3)), "shapedirs": np.zeros((9, 3, 10))})
+    (tmp_path / "KIT/broken.npz").write_bytes(b"PK")  # reading it says what is wrong
+    assert amass.find(tmp_path) == sorted([*paths, tmp_path / "KIT/broken.npz"])
     with pytest.raises(FileNotFoundError):
         amass.find(tmp_path / "nothing")
     text = "\n".join(amass.explain(paths[0], models))
@@ -399,6 +417,10 @@ def test_the_index_is_prepared_with_its_texts_and_splits(script, models, tmp_pat
         "train": ["000000", "000001"], "val": ["000002"], "test": ["000003"]}  # fmt: skip
     assert data.captions("000001")[0].text == "clip 1" and data.captions("000003")[0].text == "kick"
     assert data.features("000000").shape == (39, 263)  # features are of steps between frames
+    with zipfile.ZipFile(tmp_path / "texts.zip", "w") as archive:  # goes before the folder
+        archive.writestr("texts/000001.txt", "packed clip\n")
+    done = script("prepare", *args, "--texts", tmp_path / "texts.zip", "--out", tmp_path / "f")
+    assert done.code == 0 and MotionDataset(tmp_path / "f").captions("000001")[0].text == "packed clip"
     # 59 fps by every 2nd frame is not 59 fps resampled to 20
     exact = MotionDataset(tmp_path / "e").features("000000")
     assert exact.shape == (39, 263) and np.abs(exact - data.features("000000")).max() > 0.01

@@ -213,8 +213,8 @@ Frame Time: 0.05
         ("Zrotation", "Wrotation", 5, "Wrotation"),
         ("    }\n  }\n}\nMOTION", "    }\n  }\nMOTION", 15, "Hips is not closed"),
         ("MOTION\n", "", 19, "MOTION"),
-        ("Frames: 2", "Frames: 3", 20, "3"),
-        ("Frames: 2", "Frames: 1", 20, "Frames: 1 (line 17)"),
+        ("Frames: 2", "Frames: 5", 20, "5"),
+        ("0 0 0 2\n", "0 0 0 2\n" * 4, 23, "Frames: 2 (line 17)"),
         ("Frames: 2", "Frames: -2", 17, "-2"),
         ("Frames: 2\n", "", 18, "Frames: N"),
         ("0.05", "0", 18, "Frame Time"),
@@ -237,6 +237,31 @@ def test_errors_name_the_line(tmp_path, old, new, line, words):
     message = str(error.value)
     assert f"{path}, line {line}: " in message and words in message and "\n" not in message
     assert any(message in text for text in bvh.explain(path))
+
+
+@for_each("said, rows", [(40, 41), (40, 39), (40, 42), (400, 404), (400, 396), (40, 40)])
+def test_an_exporters_miscount_of_rows_is_noted(tmp_path, said, rows):
+    """Rokoko writes Frames: 2311 above 2312 rows. All whole rows are read; trailing blank lines are none."""
+    path = tmp_path / "a.bvh"
+    head = SMALL.split("0 0 0 1")[0].replace("Frames: 2", f"Frames: {said}")
+    path.write_text(head + "".join(f"0 0 0 {i}\n" for i in range(rows)) + "\n \n\t\n")
+    clip = bvh.read(path)
+    assert len(clip.joints) == rows
+    note = f"frames: {rows} rows, the file says {said}; all rows are read"
+    assert (note in clip.notes) == (note in bvh.explain(path)) == (said != rows)
+    # a row that was cut short is an error whatever Frames: says
+    path.write_text(path.read_text().rstrip() + "\n0 0\n")
+    with pytest.raises(ValueError, match="2 numbers, expected 4"):
+        bvh.read(path)
+
+
+@for_each("said, rows", [(40, 43), (40, 37), (400, 405), (400, 395), (1, 0)])
+def test_a_file_that_was_cut_short_is_no_miscount(tmp_path, said, rows):
+    path = tmp_path / "a.bvh"
+    head = SMALL.split("0 0 0 1")[0].replace("Frames: 2", f"Frames: {said}")
+    path.write_text(head + "0 0 0 1\n" * rows)
+    with pytest.raises(ValueError, match=f"Frames.*{said}"):
+        bvh.read(path)
 
 
 def test_what_the_caller_gets_wrong(tmp_path):
@@ -404,9 +429,15 @@ NAMES = {
     "lafan1": BIPED + [side + limb for side in SIDES for limb in [*LIMBS, "Toe"]],
     "cmu": "Hips LHipJoint RHipJoint LowerBack Spine Spine1 Neck Neck1 Head LThumb RThumb".split()
     + [side + limb for side in SIDES for limb in [*LIMBS, "ToeBase", "FingerBase", "HandIndex1"]],
+    "asf": "root lowerback upperback thorax lowerneck upperneck head".split()
+    + [side + bone for side in "lr" for bone in
+       "hipjoint femur tibia foot toes clavicle humerus radius wrist hand fingers thumb".split()],
     "bandai-namco": "joint_Root Hips Spine Chest Neck Head".split()
     + [f"{limb}_{side}" for side in "LR" for limb in
        "Shoulder UpperArm LowerArm Hand UpperLeg LowerLeg Foot Toes".split()],
+    "chest": "Hips Chest Chest2 Chest3 Chest4 Neck Head".split()
+    + [side + limb for side in SIDES for limb in
+       "Hip Knee Ankle Toe Collar Shoulder Elbow Wrist".split()],
     "kit-mmm": list(KIT.joints),
 }  # fmt: skip
 
@@ -429,6 +460,7 @@ def test_built_in_maps_are_found_and_whole(name, prefix):
                 source.lower().startswith(side)
                 or source.startswith(f"{letter}_")
                 or source.endswith(f"_{letter}")
+                or (name == "asf" and (source[0] == letter.lower() or source == "thorax"))  # a collar has both
                 or (name == "kit-mmm" and source[0] in f"{letter}B")  # LS, and BLN of the neck, for a collar
                 for source in sources
             )

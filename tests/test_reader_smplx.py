@@ -91,6 +91,7 @@ def test_one_npz_per_clip(tmp_path):
     stored["body_pose"] = values["body_pose"].reshape(4, 21, 3)
     for i in range(2):
         np.savez(tmp_path / f"{i}.npz", **stored)
+    np.savez(tmp_path / "0_shape.npz", betas=np.zeros(10))  # a body is no clip
     assert smplx.find(tmp_path) == [tmp_path / "0.npz", tmp_path / "1.npz"]
     clip = smplx.read(tmp_path / "0.npz", fps=25)
     np.testing.assert_allclose(clip.parameters, together(values), rtol=0, atol=1e-6)
@@ -169,7 +170,7 @@ def test_joints_come_from_a_body_model_heads_up(tmp_path, monkeypatch, axes, ang
     # 1e-5: float32 angles and metres; the pelvis turns about itself, so the others are compared with it
     wanted = np.tile(rest - rest[0], (3, 1, 1))
     np.testing.assert_allclose(clip.joints - clip.joints[:, :1], wanted, rtol=0, atol=1e-5)
-    assert clip.notes == ((f"up axis: {axes} (guessed: the heads are there)",) if angle else ())
+    assert clip.notes == ((f"up axis: {axes} (guessed from the heads)",) if angle else ())
 
 
 @for_each("name", list(KEYS))

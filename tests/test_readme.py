@@ -63,8 +63,8 @@ def test_commands_are_found():
     scripts = {command[0] for _, command in COMMANDS}
     assert scripts == {f"scripts/{path.name}" for path in (ROOT / "scripts").glob("*.py")}
     found = Counter(place for place, _ in COMMANDS)
-    least = {"README.md": 15, "docs/COMING_FROM.md": 60, "docs/DATA.md": 15, "docs/EVALUATION.md": 6}
-    assert all(found[page] >= number for page, number in least.items()), found
+    least = {"README": 15, "docs/COMING_FROM": 60, "docs/DATA": 15, "docs/EVALUATION": 6, "docs/NOTEBOOK": 5}
+    assert all(found[f"{page}.md"] >= number for page, number in least.items()), found
     assert all(found[f"runs/{story.name}"] >= 5 for story in STORIES), found
 
 
@@ -208,8 +208,8 @@ def test_python_example_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     exec(compile(example.replace('"checkpoints/demo"', repr(str(DEMO))), "README.md", "exec"), {})
     assert {path.name for path in (tmp_path / "outputs").iterdir()} == {"walk.gif", "walk.npy"}
-    codes, lengths, sentence = capsys.readouterr().out.splitlines()
-    assert "walk" in sentence
+    codes, sentence, lengths = capsys.readouterr().out.splitlines()
+    assert sentence == "a person walks forward"  # by the stage that learnt the way back, not by the one that wrote it
     assert all(0 <= int(code) < 512 for code in codes.split())
     # 3 and 4 s are 15 and 20 codes; the target is kept to within 5 % or one code, of 4 frames
     assert all(abs(got - 4 * want) <= 4 for got, want in zip(eval(lengths), (15, 20), strict=True))

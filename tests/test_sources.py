@@ -215,8 +215,9 @@ def test_real_samples(script, tmp_path, shared_data):
 @for_each(
     "args, message",
     [
-        ("--from bvh --fps 30", "--fps is for --from joints, myoskeleton, smplx; not for bvh"),
-        ("--from humanml3d --captions x.csv", "--captions is for --from kit-xml, bvh, amass, smplx; not for humanml3d"),
+        ("--from bvh --fps 30", "--fps is for --from joints, asfamc, myoskeleton, smplx; not for bvh"),
+        ("--from humanml3d --captions x.csv",
+         "--captions is for --from kit-xml, bvh, asfamc, amass, smplx; not for humanml3d"),
         ("--from smplx --mirror", "--mirror needs joints"),
         ("--from bvh --smplx-layout train", "--smplx-layout is for --from smplx; not for bvh"),
         ("--from joints --plain x", "--plain is for --from kit-xml; not for joints"),
@@ -247,6 +248,10 @@ def test_real_samples(script, tmp_path, shared_data):
         ("--from amass --input {tmp} --out {tmp}/d", "--from amass needs --smplx-dir DIR"),
         ("--from bvh --input {tmp} --unit m --skeleton kit --out {tmp}/d",
          "kit-21 has no bone lengths to retarget to: add --representation positions"),
+        ("--from asfamc --input {tmp} --texts x.zip --out {tmp}/d", "--texts needs --index"),
+        ("--from bvh --input {tmp} --texts x.zip --out {tmp}/d", "--texts is for --from asfamc, amass; not for bvh"),
+        ("--from asfamc --input {tmp} --index i.csv --texts {tmp}/x.zip --out {tmp}/d", "x.zip does not exist"),
+        ("--from asfamc --explain x --texts x.zip --index i.csv", "--index, --texts have no meaning with --explain"),
         ("--from joints --input {tmp} --out {tmp}/raw_joints/d", "/raw_joints/d lies where --input {tmp} is read"),
     ],
 )  # fmt: skip
@@ -473,7 +478,7 @@ def test_captions_that_fit_no_clip(script, tmp_path):
     assert "'WALK-1'" in done.err and "'walk_1'" in done.err
     (tmp_path / "c.csv").write_text("id,caption\nwalk_1,x\nWALK-2,y\nWALK-3,y\n")
     done = build_with(script, *args)
-    assert "2 ids of --captions fit no clip, such as 'WALK-2'" in done.out
+    assert "2 ids of --captions match no clip, such as 'WALK-2'" in done.out
     assert read_json(tmp_path / "d" / "report.json")["unused_captions"] == 2
 
 
@@ -537,7 +542,7 @@ def test_a_clip_that_was_broken_since_leaves_nothing_behind(script, tmp_path, cl
 def test_one_file_is_a_data_set_of_one_clip(script, tmp_path, shared_data):
     write_bvh(tmp_path / "walk.bvh")
     done = build_with(script, "--from", "bvh", "--input", tmp_path / "walk.bvh", "--out", tmp_path / "b")
-    assert "next: more clips: no clip is in the validation split" in done.out and "train_vqvae" not in done.out
+    assert "next: add clips: the validation split is empty" in done.out and "train_vqvae" not in done.out
     assert MotionDataset(tmp_path / "b").ids("train") == ["walk"]
     path = shared_data / "kit_mmm_samples" / "00001_mmm.xml"
     build_with(script, "--from", "kit-xml", "--input", path, "--out", tmp_path / "k")
@@ -572,7 +577,7 @@ def test_explain_says_by_its_code_whether_a_file_is_whole(script, tmp_path, clip
         )
         assert explained(script, source, tmp_path / "b.bvh")[0] == 1, source
     assert explained(script, "bvh", tmp_path / "a.bvh")[0] == explained(script, "joints", tmp_path / "j.npy")[0] == 0
-    for name, words in (("o.npy", "holds Python objects; only plain"), ("n.npy", "is none of NumPy's files")):
+    for name, words in (("o.npy", "holds Python objects; only plain"), ("n.npy", "is not a NumPy file")):
         for source in ("joints", "humanml3d", "smplx"):
             code, said = explained(script, source, tmp_path / name)
             assert code == 1 and words in said, (source, said)

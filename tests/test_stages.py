@@ -160,7 +160,7 @@ def test_a_run_moves_together_with_its_backbone(tiny, tmp_path):
 def test_an_adapter_without_its_backbone_says_so(tiny, tmp_path):
     run = copy(tiny, tmp_path)
     shutil.rmtree(tmp_path / "backbone")
-    with pytest.raises(FileNotFoundError, match=r"stage1 was trained on \.\./\.\./backbone, which is not there"):
+    with pytest.raises(FileNotFoundError, match=f"stage1 was trained on {tmp_path / 'backbone'}, which is not there"):
         load_run(run)
 
 
@@ -172,7 +172,7 @@ def test_a_run_trained_in_full_needs_no_backbone_to_sample(tiny, tmp_path):
     assert torch.equal(logits_of(tmp_path / "run"), expected)
     for name in ("tokenizer.json", "tokenizer_config.json"):  # an older run has none of its own
         (tmp_path / "run" / name).unlink()
-    with pytest.raises(FileNotFoundError, match=r"was trained on \.\./backbone, which is not there"):
+    with pytest.raises(FileNotFoundError, match=f"was trained on {tmp_path / 'backbone'}, which is not there"):
         load_run(tmp_path / "run")
     shutil.copytree(tiny.backbone, tmp_path / "backbone")
     assert torch.equal(logits_of(tmp_path / "run"), expected)
@@ -195,6 +195,12 @@ def test_an_adapter_is_not_put_on_other_weights(tiny, tmp_path):
     tiny.finetune(tmp_path / "two", 2)
     load_run(tmp_path / "two")
     change_weights(tmp_path / "two" / "stage1")
+    with pytest.raises(ValueError, match=r"stage1/model.safetensors is damaged or replaced: meta.json knows it as"):
+        load_run(tmp_path / "two")
+    write_json(
+        tmp_path / "two" / "stage1" / "meta.json",
+        {key: value for key, value in read_json(tmp_path / "two" / "stage1" / "meta.json").items() if key != "hashes"},
+    )
     with pytest.raises(ValueError, match=r"stage2 was trained on other weights than .*stage1 holds now"):
         load_run(tmp_path / "two")
 
@@ -212,6 +218,7 @@ def test_runs_written_before_there_were_hashes_are_read(tiny, tmp_path):
     for path, outer in ((run / "stage1" / "meta.json", None), (run / "config.json", "RunConfig")):
         content = read_json(path)
         assert len((content[outer] if outer else content).pop("base_hash")) == 16
+        assert content.pop("hashes")
         write_json(path, content)
     assert torch.equal(logits_of(run), logits_of(tiny.run))
     finetune(tiny, tmp_path, 2)
@@ -333,6 +340,67 @@ def test_a_killed_stage_goes_on_and_ends_as_if_it_had_not_been(tiny, tmp_path):
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
+def test_the_log_has_losses_by_task_and_edit_distances(tiny, tmp_path, monkeypatch):
+    """Each task's loss is that of its own labels. Decoding changes nothing that is trained, and a resume logs alike."""
+    from motiongpt.stages import language
+
+    config = TrainConfig(lr=1e-2, max_steps=4, eval_every=2, save_every=1, log_every=1, batch_size=8, warmup=0.0)
+
+    def logged(name: str) -> list[dict]:
+        lines = (tmp_path / name / "stage2" / "metrics.jsonl").read_text().splitlines()
+        return [{k: v for k, v in json.loads(line).items() if not k.endswith("_per_s")} for line in lines]
+
+    tiny.finetune(tmp_path / "whole", 2, config=config)
+    steps = [line for line in logged("whole") if "loss" in line]
+    tasks = {"t2m", "m2t", "denoise"}
+    for line in steps:
+        drawn = tasks & set(line)
+        assert drawn and min(line[task] for task in drawn) - 1e-5 <= line["loss"] <= max(line[t] for t in drawn) + 1e-5
+    validations = [line for line in logged("whole") if "val_loss" in line]
+    assert any(f"val_{task}" in validations[-1] for task in tasks)
+    assert "val_edit_distance" not in validations[0] and 0 <= validations[-1]["val_edit_share"] <= 1
+    # the numbers of the closing validation, from the saved weights
+    losses = read_json(tmp_path / "whole" / "stage2" / "meta.json")["losses"]
+    assert losses["val_edit_distance"] == validations[-1]["val_edit_distance"]
+    # a kill and a resume log the same
+    with pytest.raises(KeyboardInterrupt):
+        tiny.finetune(tmp_path / "parts", 2, killed_after=3, config=config)
+    tiny.finetune(tmp_path / "parts", 2, config=config, resume=True)
+    assert logged("parts") == logged("whole")
+    # neither decoding nor the single values are seen by the weights
+    monkeypatch.setattr(language.Prepared, "decode", lambda self: {})
+    tiny.finetune(tmp_path / "plain", 2, config=config)
+    whole, plain = (read_tensors(tmp_path / n / "stage2" / "adapter_model.safetensors") for n in ("whole", "plain"))
+    assert all(torch.equal(whole[name], plain[name]) for name in whole)
+
+
+def test_a_decoded_caption_is_one_that_sampling_would_write(tiny, tmp_path):
+    """Edit distance by hand: greedy motions of the finished run for the held-out captions, against their codes."""
+    from motiongpt import MotionGenerator
+    from motiongpt.metrics.tokens import edit_distances
+    from motiongpt.stages.language import DECODED
+
+    seen = {}
+
+    def spy(prepared) -> dict[str, float]:
+        seen.update(decode(prepared), entries=prepared.plan.held_out[:DECODED])
+        return {}
+
+    from motiongpt.stages import language
+
+    decode = language.Prepared.decode
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(language.Prepared, "decode", spy)
+        config = TrainConfig(lr=1e-2, max_steps=2, eval_every=2, warmup=0.0)
+        tiny.finetune(tmp_path / "run", 3, config=config, data=tiny.data)
+    generator = MotionGenerator.load(tmp_path / "run", stage=3)
+    texts = [entry.text for entry in seen["entries"]]
+    people = [entry.participant for entry in seen["entries"]]
+    motions = generator.generate(texts, people, temperature=0.0, per_prompt_vocab=False)
+    edits = edit_distances([(m.tokens, e.codes) for m, e in zip(motions, seen["entries"], strict=True)])
+    assert seen["edit_distance"] == pytest.approx(edits.mean())
+
+
 def test_an_unfinished_stage_with_other_settings_is_refused_and_left_alone(tiny, tmp_path):
     run = copy(tiny, tmp_path)
     meta = read_json(run / "stage1" / "meta.json")
@@ -347,6 +415,9 @@ def test_the_tokenizer_must_be_the_one_that_wrote_the_codes(tiny, tmp_path):
     other = shutil.copytree(tiny.vqvae, tmp_path / "other")
     tensors = (other / "model.safetensors").read_bytes()
     (other / "model.safetensors").write_bytes(tensors[:-4] + b"\x00\x00\x80\x3f")
+    content = read_json(other / "config.json")
+    assert content["hashes"].pop("model.safetensors")  # another tokenizer, and not a damaged one
+    write_json(other / "config.json", content)
     with pytest.raises(ValueError, match="is not the tokenizer that wrote"):
         tiny.finetune(tmp_path / "run", vqvae=other)
     assert not (tmp_path / "run").exists()
@@ -391,7 +462,7 @@ def test_the_words_of_a_run_are_those_of_its_first_stage(tiny, tmp_path):
     with pytest.raises(ValueError, match="was begun with --think auto, got none"):
         finetune(tiny, tmp_path, 2, think="none")
     shutil.copytree(tiny.backbone, tmp_path / "backbone2")
-    with pytest.raises(ValueError, match="was begun with --backbone ../backbone, got ../backbone2"):
+    with pytest.raises(ValueError, match=f"begun with --backbone {tmp_path}/backbone, got {tmp_path}/backbone2"):
         tiny.finetune(tmp_path / "run", 2, backbone=str(tmp_path / "backbone2"))
 
 

@@ -44,11 +44,27 @@ def check(done, message):
     assert done.code == 2 and re.search(message, done.err) and done.err.count("\n") == 1, done.err
 
 
+def test_the_log_of_a_tokenizer_has_the_parts_of_its_loss(script, dataset, tmp_path):
+    """They add up to the loss, in training and in validation, which also decodes the held-out clips."""
+    done = script("train_vqvae", "--data", dataset, "--out", tmp_path / "vq", *SMALL, "--log-every", 1)
+    assert done.code == 0, done.err
+    weights = json.loads((tmp_path / "vq" / "config.json").read_text())
+    config = weights.get("VQVAEConfig", weights)
+    records = [json.loads(line) for line in (tmp_path / "vq" / "metrics.jsonl").read_text().splitlines()]
+    merged = {name: value for record in records for name, value in record.items()}
+    for prefix in ("", "val_"):
+        parts = merged[f"{prefix}reconstruction"] + config["joint_weight"] * merged[f"{prefix}joints"]
+        parts += config["commit_weight"] * merged[f"{prefix}commitment"]
+        assert parts == pytest.approx(merged[f"{prefix}loss"], rel=1e-4)
+    assert {"perplexity", "val_perplexity", "val_mpjpe_mm"} <= set(merged)
+    assert re.search(r"step +1/1  loss \S+  reconstruction \S+  joints \S+  commitment \S+  perplexity", done.out)
+
+
 @pytest.mark.slow
 def test_fresh_of_all_counts_nothing_as_finished_from_its_first_step(script, tiny, dataset, run):
     assert finished(run) == {"vqvae", "stage2", "stage3"}
     done = script(*command(tiny, dataset, run, "--fresh", *STOP))
-    assert done.code == 3 and "the same command without --fresh goes on" in done.out
+    assert done.code == 3 and "the same command without --fresh continues" in done.out
     assert finished(run) == set()
     done = script(*command(tiny, dataset, run))
     assert done.code == 0 and "skipped" not in done.out.replace("already; skipped", "")
@@ -107,4 +123,4 @@ def test_a_stage_trained_again_names_those_that_went_on_from_it(script, tiny, da
     del small[small.index("1", small.index("--eval-every") + 2)]
     done = script(*small)
     assert done.code == 0, done.err
-    assert "warning: stage3 went on from the former stage 2" in done.out
+    assert "warning: stage3 started from the former stage 2" in done.out

@@ -19,7 +19,7 @@ from motiongpt.stages.recipes import (
     parse_tasks,
     recipe_name,
 )
-from motiongpt.tasks.collate import TaskCollate, collate, lm_loss
+from motiongpt.tasks.collate import TaskCollate, collate, lm_loss, lm_losses
 from motiongpt.tasks.sequences import NULL_SHARE, TASKS, Renderer
 from motiongpt.vocab import MotionVocab
 
@@ -271,6 +271,36 @@ def test_lm_loss_is_the_cross_entropy_over_labelled_positions():
             label_smoothing=smoothing,
         )  # fmt: skip
         torch.testing.assert_close(lm_loss(llm, batch, smoothing), naive, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_single_losses_leave_the_sum_and_its_gradient_as_they_were(smoothing):
+    """Bit for bit those of torch's cross_entropy, which has no values per label and task."""
+    tasks = {"t2m": 2.0, "m2t": 1.0, "denoise": 1.0, "motion": 1.0}
+    build = TaskCollate([ENTRY, Entry("b a b", (2, 2, 1, 0))], tasks, renderer(*CHAT))
+    batch = build(np.array([0, 1] * 6), rng())
+    config = LLMConfig(vocab_size=20, hidden_size=16, intermediate_size=32, num_layers=1, head_dim=4)
+    llm, plain = LLM(config, seeded(0)), LLM(config, seeded(0))
+    total, single = lm_losses(llm, batch, smoothing)
+    labelled = batch["targets"] >= 0
+    logits = plain.logits(plain.hidden(batch["ids"])[labelled])
+    wanted = torch.nn.functional.cross_entropy(
+        logits.float(), batch["targets"][labelled], reduction="sum", label_smoothing=smoothing
+    )
+    total.backward()
+    wanted.backward()
+    assert torch.equal(total, wanted) and not single.requires_grad
+    for (name, ours), theirs in zip(llm.named_parameters(), plain.parameters(), strict=True):
+        assert torch.equal(ours.grad, theirs.grad), name
+    # by task: rows of one task, scored alone, without smoothing
+    parts = build.split_by_task(single, batch)
+    drawn = {build.names[i] for i in batch["task"].tolist()}
+    assert set(parts) == set(batch["task_labels"]) == drawn and len(drawn) > 1
+    for name, part in parts.items():
+        rows = batch["task"] == build.names.index(name)
+        alone = {"ids": batch["ids"][rows], "targets": batch["targets"][rows]}
+        assert batch["task_labels"][name] == int((alone["targets"] >= 0).sum())
+        torch.testing.assert_close(part, lm_loss(llm, alone).detach(), rtol=1e-5, atol=1e-5)
 
 
 def test_padding_and_prompts_get_no_gradient_of_the_loss():

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from cases import for_each
 
-from motiongpt.data.tokens import Entry, codebook_size, dedup, load_tokens, meta_path, save_tokens
+from motiongpt.data.tokens import Entry, codebook_size, dedup, load_tokens, meta_path, read_tokens_meta, save_tokens
 from motiongpt.data.training_captions import Prompts, prompt_table
+from motiongpt.files.hashes import file_hash
 from motiongpt.motion_tokenizer import MotionTokenizer
 
 
@@ -75,7 +76,8 @@ def test_saving_and_loading_is_the_identity(tmp_path, name):
     before = path.read_bytes()
     save_tokens(path, entries, {"codes": 9})
     assert path.read_bytes() == before  # a compressed file holds no time
-    assert json.loads(meta_path(path).read_text()) == {"codes": 9}
+    meta = json.loads(meta_path(path).read_text())
+    assert meta == {"codes": 9, "tokens": meta["tokens"]} and read_tokens_meta(path) == meta
     assert meta_path(path).name == "tokens.meta.json"
 
 
@@ -205,10 +207,37 @@ def test_a_failed_write_leaves_the_former_tokens(tmp_path):
     path = tmp_path / "tokens.json"
     save_tokens(path, [Entry("a", (1,))], {"codes": 2})
     before = path.read_bytes()
-    with pytest.raises(UnicodeEncodeError):
+    with pytest.raises(ValueError, match="half a character"):
         save_tokens(path, [Entry("half a character \udcff", (1,))], {"codes": 2})
     assert path.read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["tokens.json", "tokens.meta.json"]
+
+
+@pytest.mark.parametrize("name", ["tokens.json", "tokens.json.gz"])
+def test_codes_and_meta_file_prove_that_they_belong_together(tmp_path, name, monkeypatch):
+    """Also after a kill between the two renames of a second tokenisation, whichever comes first."""
+    path = tmp_path / name
+    former, later = ([Entry("a", (1,))], {"codes": 9, "vqvae": "a"}), ([Entry("a", (2,))], {"codes": 9, "vqvae": "b"})
+    content = {}
+    for entries, meta in (former, later):
+        save_tokens(path, entries, meta)
+        content[meta["vqvae"]] = (path.read_bytes(), meta_path(path).read_bytes())
+        assert read_tokens_meta(path)["vqvae"] == meta["vqvae"]
+    for codes, meta in (("a", "b"), ("b", "a")):
+        path.write_bytes(content[codes][0])
+        meta_path(path).write_bytes(content[meta][1])
+        for read in (read_tokens_meta, lambda p: codebook_size(load_tokens(p), p, None)):
+            with pytest.raises(ValueError, match=f"tokens.meta.json was not written with the {name} beside it"):
+                read(path)
+    known = json.loads(meta_path(path).read_text())
+    del known["tokens"]  # as older versions wrote it, and as somebody who edits captions may
+    meta_path(path).write_text(json.dumps(known))
+    assert read_tokens_meta(path) == known
+    # packing is no edit
+    save_tokens(path, *former)
+    plain = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    (tmp_path / "tokens.json").write_bytes(plain)
+    assert read_tokens_meta(tmp_path / "tokens.json") == read_tokens_meta(path) != {}
 
 
 def test_given_splits_are_left_alone(tmp_path):
@@ -565,10 +594,22 @@ def test_the_command_writes_both_forms(script, tiny, tmp_path):
     assert content(tmp_path / "tokens.json") == content(tmp_path / "tokens") and len(content(tmp_path / "tokens")) == 12
     assert {e.participant for e in load_tokens(tmp_path / "tokens")} == {"P0", "P1", None}
     meta = json.loads((tmp_path / "tokens" / "tokens.meta.json").read_text())
-    assert meta == json.loads((tmp_path / "tokens.meta.json").read_text())
+    proof = {"tokens": file_hash(tmp_path / "tokens.json")}
+    assert meta | proof == json.loads((tmp_path / "tokens.meta.json").read_text())
     tokenizer = MotionTokenizer.load(tiny.vqvae)
     clip = np.load(data / "new_joint_vecs" / "c3.npy")
     assert np.load(tmp_path / "tokens" / "codes" / "c3.npy").tolist() == tokenizer.encode([clip])[0]
     assert np.load(tmp_path / "tokens" / "codes" / "c3_1.npy").tolist() == tokenizer.encode([clip[10:34]])[0]
     done = script("tokenize_motions", *common, "--out", tmp_path / "tokens", "--format", "npy")
     assert done.code == 2 and "exists already" in done.err
+
+
+@pytest.mark.parametrize("key", ["text_query", "participant_id", "id"])
+def test_half_a_character_is_named_with_its_entry(tmp_path, key):
+    entry = {"text_query": "he walks", "motion_tokens": "1 2", "participant_id": "P1", "id": "a"}
+    path = tmp_path / "tokens.json"
+    path.write_text(json.dumps([entry, entry | {key: "x \ud83d"}]))
+    with pytest.raises(ValueError, match=rf"tokens.json, entry 1: {key} has half a character .*'x \\ud83d'"):
+        load_tokens(path)
+    with pytest.raises(ValueError, match=r"out.json: half a character .*Entry.text='he .ud83d'"):
+        save_tokens(tmp_path / "out.json", [Entry("he \ud83d", (1,))], {})

@@ -1,5 +1,7 @@
 """The VQ-VAE: padded batches equal clips alone, the codebook learns by averages and survives a resume."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,7 +11,7 @@ from torch import nn
 from motiongpt.config import VQVAEConfig
 from motiongpt.files.store import read_tensors, write_tensors
 from motiongpt.quantizers import EMAQuantizer
-from motiongpt.vqvae import VQVAE, frame_mask
+from motiongpt.vqvae import LOSS_PARTS, VQVAE, frame_mask
 
 TINY = VQVAEConfig(feature_dim=23, joint_dim=6, codes=16, code_dim=8, width=12, dead_below=0.0)
 LENGTHS = [1, 2, 3, 4, 5, 7, 8, 13, 22, 37, 63, 64]
@@ -366,6 +368,18 @@ def test_loss_of_whole_windows_is_t2m_gpts_mean():
     wanted = wanted + 0.5 * F.smooth_l1_loss(out["motion"][..., 4:10], motion[..., 4:10])
     wanted = wanted + 0.02 * F.mse_loss(latents, model.quantizer.codebook[out["codes"]])
     torch.testing.assert_close(total / count, wanted)
+
+
+@pytest.mark.parametrize("joint_dim", [0, 6])
+def test_the_parts_add_up_to_the_loss(joint_dim):
+    model = make(replace(TINY, joint_dim=joint_dim))
+    total, count, out = model.loss(*padded([5, 16, 11], 16))
+    parts = {name: out[name] for name in LOSS_PARTS if name in out}
+    assert set(parts) == set(LOSS_PARTS) - (set() if joint_dim else {"joints"})
+    assert not any(part.requires_grad for part in parts.values())
+    weights = {"reconstruction": 1.0, "joints": model.config.joint_weight, "commitment": model.config.commit_weight}
+    torch.testing.assert_close(sum(weights[name] * part for name, part in parts.items()), (total / count).detach())
+    torch.testing.assert_close(parts["commitment"], 4 * out["commit"].detach() / count)
 
 
 @pytest.mark.parametrize("bad", [-1, 16, 99])

@@ -417,3 +417,57 @@ def test_truncated_adapter_is_named(tmp_path):
     path.unlink()
     with pytest.raises(FileNotFoundError, match="adapter_model.safetensors"):
         load_adapter(make(), tmp_path)
+
+
+# ---- which weights count ------------------------------------------------------------------------------------------
+
+
+def sharded(folder, names: dict[str, str]) -> None:
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
+
+
+def test_one_file_counts_before_an_older_index(tmp_path):
+    """As in transformers: `save_pretrained` in one file leaves the index of an earlier save, and maybe its shards."""
+    tiny = LLM_PRESETS["tiny"]
+    old, new = (LLM(tiny, torch.Generator().manual_seed(seed)) for seed in (1, 2))
+    weights.save_llm(old, tmp_path)
+    (tmp_path / "model.safetensors").rename(tmp_path / "model-00001-of-00001.safetensors")
+    sharded(tmp_path, {"model.norm.weight": "model-00001-of-00001.safetensors"})
+    before = weights.weights_hash(tmp_path)
+    assert torch.equal(weights.load_llm(tmp_path).embed_tokens.weight, old.embed_tokens.weight)  # the index alone
+    weights.save_llm(new, tmp_path)
+    for _ in range(2):  # the old shards still there, then gone
+        assert torch.equal(weights.load_llm(tmp_path).embed_tokens.weight, new.embed_tokens.weight)
+        after = weights.weights_hash(tmp_path)
+        assert after != before
+        (tmp_path / "model-00001-of-00001.safetensors").unlink(missing_ok=True)
+    (tmp_path / "model.safetensors.index.json").unlink()
+    assert weights.weights_hash(tmp_path) == after
+
+
+def test_an_index_stays_in_its_folder(tmp_path):
+    folder = tmp_path / "model"
+    weights.save_llm(LLM(LLM_PRESETS["tiny"]), folder)
+    outside = tmp_path / "other.safetensors"
+    (folder / "model.safetensors").rename(outside)
+    (folder / "sub").mkdir()
+    up = ("../other.safetensors", "sub/../../other.safetensors", "..\\other", str(outside), "C:other")
+    for name in (*up, "", 3, None):
+        sharded(folder, {"model.norm.weight": name})
+        for read in (weights.load_llm, weights.weights_hash):
+            with pytest.raises(ValueError, match="index.json: weight_map must name files of its own folder, got"):
+                read(folder)
+    for content, message in (("{}", "the key weight_map is missing"), ('{"weight_map": []}', "weight_map must be")):
+        (folder / "model.safetensors.index.json").write_text(content)
+        with pytest.raises(ValueError, match=f"index.json: {message}"):
+            weights.load_llm(folder)
+
+
+def test_what_makes_a_folder_an_adapter(tmp_path):
+    """Its config, as for transformers: weights of an adapter beside a whole model are not its weights."""
+    weights.save_llm(LLM(LLM_PRESETS["tiny"]), tmp_path)
+    whole = weights.weights_hash(tmp_path)
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"left over")
+    assert weights.weights_hash(tmp_path) == whole
+    (tmp_path / "adapter_config.json").write_text("{}")
+    assert weights.weights_hash(tmp_path) != whole

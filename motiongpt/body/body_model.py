@@ -1,4 +1,4 @@
-"""SMPL, SMPL-H and SMPL-X body model files as published: where they lie, and the rest joints of a body of some shape.
+"""Published SMPL, SMPL-H and SMPL-X body model files: where to find them, and the rest joints for a body shape.
 
 Only the 22 joints of `skeletons.HUMANML3D` are kept, which all three models share. Rest joints are linear in the
 shape: J(betas) = R (T + S betas), with R the joint regressor, T the template and S the shape directions (Loper et al.
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from motiongpt.body.skeletons import HUMANML3D
-from motiongpt.files.arrays import read_npz
+from motiongpt.files.arrays import names_in_npz, read_npz
 from motiongpt.files.unpickle import load_pickle
 
 J = HUMANML3D.num_joints  # joints that are kept
@@ -62,24 +62,42 @@ def candidates(kind: str, gender: str) -> list[str]:
 
 
 def find_body_model(folder: Path | str, kind: str, gender: str) -> Path:
-    """The file of a model below `folder`.
+    """The file of a model below `folder`; upper and lower case do not matter.
 
     Raises FileNotFoundError, which names the places tried and the page to get it from.
     """
     tried = candidates(kind, gender)
     for name in tried:
-        if (Path(folder) / name).is_file():
-            return Path(folder) / name
+        path = _without_case(Path(folder), name)
+        if path is not None:
+            return path
     raise FileNotFoundError(
         f"no {kind.upper()} body model for {gender} in {folder}: looked for {tried[0]}, {tried[1]} and "
         f"{len(tried) - 2} other places; download it after agreeing to the licence at {LICENCE[kind]}"
     )
 
 
+def is_body_file(path: Path) -> bool:
+    """Whether an .npz is a body and no motion: a body model, or betas with nothing of a pose, such as shape.npz."""
+    keys = names_in_npz(path)
+    has_pose = any("pose" in key or "orient" in key for key in keys)
+    return "v_template" in keys or (not has_pose and bool(keys & {"betas", "shape"}))
+
+
+def _without_case(folder: Path, name: str) -> Path | None:
+    """The file at a path below a folder: of the exact name if there is one, else of one that differs in case only."""
+    if (folder / name).is_file():
+        return folder / name
+    first, _, rest = name.partition("/")
+    others = sorted(path for path in folder.iterdir() if path.name.lower() == first.lower()) if folder.is_dir() else []
+    found = (_without_case(path, rest) if rest else path for path in others)
+    return next((path for path in found if path is not None and path.is_file()), None)
+
+
 @lru_cache(maxsize=8)  # a few hundred bytes each, from files of 100 MB that serve thousands of clips
 def load_body_model(path: Path, kind: str) -> BodyModel:
     """Read a model's file (.npz or .pkl). Raises FileNotFoundError, or ValueError naming the key at fault."""
-    arrays = load_pickle(path) if path.suffix == ".pkl" else read_npz(path, _KEYS)[1]
+    arrays = load_pickle(path) if path.suffix.lower() == ".pkl" else read_npz(path, _KEYS)[1]
     if not isinstance(arrays, dict):
         raise ValueError(f"{path} is no {kind.upper()} body model: it lacks all keys")
     missing = [key for key in _KEYS if key not in arrays]

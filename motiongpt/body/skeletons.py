@@ -1,4 +1,4 @@
-"""Skeletons: which joints there are, how they hang together, and which of them play a part in the features.
+"""Skeletons: the joints, how they are connected, and which of them have a role in the features.
 
 A `Skeleton` is data and nothing else: it computes no motion (see `features/`) and draws nothing (see `render/`). Four
 are built in: `HUMANML3D` (22 SMPL joints, 20 fps, metres), `KIT` (21 joints, 12.5 fps), `MYOSKELETON` and
@@ -154,6 +154,8 @@ class Skeleton:
             record = json.loads(text)
         except json.JSONDecodeError as error:
             raise ValueError(f"skeleton JSON is malformed at line {error.lineno}: {error.msg}") from error
+        except RecursionError as error:
+            raise ValueError("skeleton JSON is nested too deeply to be read") from error
         if not isinstance(record, dict):
             raise ValueError(f"skeleton JSON must be an object, got {type(record).__name__}")
         unknown = sorted(set(record) - {f.name for f in dataclasses.fields(cls)})
@@ -280,8 +282,11 @@ HUMANML3D = Skeleton(
 )
 
 _KIT_CHAINS = ((0, 11, 12, 13, 14, 15), (0, 16, 17, 18, 19, 20), (0, 1, 2, 3, 4), (3, 5, 6, 7), (3, 8, 9, 10))
-_UP, _DOWN, _FRONT = (0.0, 1.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, 1.0)
-_LEFT, _RIGHT = (1.0, 0.0, 0.0), (-1.0, 0.0, 0.0)
+_UP = (0.0, 1.0, 0.0)
+_DOWN = (0.0, -1.0, 0.0)
+_FRONT = (0.0, 0.0, 1.0)
+_LEFT = (1.0, 0.0, 0.0)
+_RIGHT = (-1.0, 0.0, 0.0)
 
 KIT = Skeleton(
     name="kit-21",
@@ -357,7 +362,7 @@ def get_skeleton(name_or_path: str | Path) -> Skeleton:
     try:
         skeleton = Skeleton.from_json(path.read_text(encoding="utf-8-sig"))
         return dataclasses.replace(skeleton, name=path.stem) if skeleton.name == "custom" else skeleton
-    except ValueError as error:
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:  # a value of another type
         raise ValueError(f"{path}: {error}") from error
 
 

@@ -16,7 +16,7 @@ class Asset:
     name: str
     kind: str
     paths: tuple[str, ...]
-    """Where it may lie, relative to the checkout; one of them is enough."""
+    """Possible paths, relative to the checkout; one of them is enough."""
     purpose: str
     licence: str
     recipes: tuple[str, ...]

@@ -1,6 +1,6 @@
-"""The environment variables that scripts read, always below the flags, and the line that says so.
+"""The environment variables that scripts read; flags override them.
 
-A variable that decides something is named on the screen; so is one that is set and decides nothing. The library
+A script prints every variable it uses, and every one that is set but has no effect. The library
 itself reads none of them. Values of tokens are never printed.
 """
 
@@ -29,6 +29,19 @@ def fill_tokenizer_from_environment(args: argparse.Namespace) -> None:
         fill_from_environment(args, stats="VQVAE_STATS_PATH")
 
 
+def motion_llm_dataset() -> Path | None:
+    """data/motion_llm_dataset.json, where SignMotionGPT's setup puts the data set; says so if it is there.
+
+    WORK_DIR is looked in first, then the current folder.
+    """
+    for work in dict.fromkeys((os.environ.get("WORK_DIR", ""), "")):
+        path = Path(work).expanduser() / "data" / "motion_llm_dataset.json"
+        if path.is_file():
+            print(f"--data {path} (found there; --data FILE names another)")
+            return path
+    return None
+
+
 def outputs_folder() -> Path:
     """outputs/, inside the folder that WORK_DIR names if it is set."""
     return Path(os.environ.get("WORK_DIR", "")).expanduser() / "outputs"
@@ -47,7 +60,7 @@ def default_run() -> Path:
 
 
 def say_unread_environment() -> None:
-    """Name the ancestors' variables that are set and change nothing, so that nobody believes they did."""
+    """Print which of the ancestors' variables are set but have no effect here."""
     if names := [name for name in NOT_READ_YET if os.environ.get(name)]:
         print(f"note: {', '.join(names)} set in the environment, but nothing here reads it yet")
 

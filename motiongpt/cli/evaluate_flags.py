@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from motiongpt.cli.opening import add_tokenizer_flags
-from motiongpt.cli.parser import add_config_flags, refuse_flags
+from motiongpt.cli.opening import TOKENIZER_FLAGS, add_tokenizer_flags
+from motiongpt.cli.parser import Parser, add_config_flags, refuse_flags
 from motiongpt.config import SampleConfig, flag_name
 
 EVALUATOR_FLAGS = ("evaluator", "glove", "evaluator_stats", "packing", "min_frames", "repeats")
@@ -13,32 +13,33 @@ EVALUATOR_FLAGS = ("evaluator", "glove", "evaluator_stats", "packing", "min_fram
 LEAST = {"clips": 1, "batch_size": 1, "repeats": 1, "min_frames": 1, "multimodality": 0}
 
 
-def add_evaluation_flags(parser: argparse.ArgumentParser) -> None:
-    """All flags of the script but --debug."""
+def add_evaluation_flags(parser: Parser) -> Parser:
+    """All flags of the script but --debug; returns `parser`."""
     add = parser.add_argument
-    add("--what", choices=("vqvae", "t2m", "m2t"), default="vqvae", help="what is evaluated (default: vqvae)")
-    add("--data", type=Path, help="dataset folder, from scripts/prepare.py")
+    add("--what", choices=("vqvae", "t2m", "m2t", "tokens"), default="vqvae", help="what is evaluated (default: vqvae)")
+    add("--data", type=Path, help="dataset folder, from scripts/prepare.py; tokens: a token file, or folder of codes")
     add_tokenizer_flags(parser, "tokenizer folder, or a run that has one")
-    add("--run", type=Path, help="t2m, m2t: run folder (default: outputs/run, else the demo)")
-    add("--stage", type=int, help="t2m, m2t: stage of the run (default: the last finished one)")
+    add("--run", type=Path, help="t2m, m2t, tokens: run folder (default: outputs/run, else the demo)")
+    add("--stage", type=int, help="t2m, m2t, tokens: stage of the run (default: the last finished one)")
     add("--evaluator", type=Path, help="evaluator folder (default: the published one in checkpoints/t2m or kit)")
     add("--glove", type=Path, help="word vectors of a published evaluator (default: glove)")
     add("--evaluator-stats", type=Path, help="folder of a published evaluator's mean.npy and std.npy (default: meta/)")
     add("--packing", choices=("guo", "openmotionlab"), help="how lengths reach the evaluator (default: its own way)")
     add("--split", default="test", help="train, val, test, val+test or another list of clips (default: test)")
     add("--out", help="folder for the report (default: outputs/evaluation)")
-    add("--clips", type=int, help="only the first N usable clips of the split (default: all)")
+    add("--clips", type=int, help="only the first N usable clips or captions of the split (default: all)")
     add("--min-frames", type=int, help="drop shorter clips (default: 40 at 20 fps, 24 for KIT-ML)")
-    add("--repeats", type=int, help="repeats of all random draws, for the intervals (default: 20)")
+    add("--repeats", type=int, help="repeats of all random draws, for the intervals (default: 20; tokens: 1)")
     add("--length-policy", choices=("own", "gt", "cut"), help="t2m: who decides a motion's length (default: own)")
     add("--multimodality", type=int, help="t2m: number of texts with 30 motions each, 0 for none (default: 100)")
-    add("--perplexity", choices=("all", "stage", "none"), help="t2m, m2t: of which finished stages (default: all)")
+    add("--perplexity", choices=("all", "stage", "none"), help="not vqvae: finished stages to measure (default: all)")
     add("--bert-score", metavar="MODEL", help="m2t: add BERTScore by this model (needs the package bert-score)")
     add("--seed", type=int, default=0, help="seed of all draws (default: 0)")
     add("--batch-size", type=int, default=32, help="clips at a time (default: 32)")
     add("--device", default=None, help="cpu, cuda, cuda:1, mps (default: cuda if there is one)")
     add("--compare", type=Path, nargs=2, metavar=("A", "B"), help="show B minus A of two evaluations; --out keeps it")
     add_config_flags(parser, SampleConfig)
+    return parser
 
 
 def check_sizes(args: argparse.Namespace) -> None:
@@ -50,12 +51,26 @@ def check_sizes(args: argparse.Namespace) -> None:
 
 
 def check_needed_flags(args: argparse.Namespace) -> None:
-    """ValueError for a flag that --what needs and that is missing, or for one without effect."""
+    """Raise ValueError if a flag that --what needs is missing, or a given flag has no effect."""
     for name in ("data", "vqvae") if args.what == "vqvae" else ("data",):
         if getattr(args, name) is None:
             raise ValueError(f"--what {args.what} needs {flag_name(name)}")
     of_t2m = ["length_policy", "multimodality"]
     of_m2t = ["bert_score"]
     of_both = ["perplexity", "run", "stage", *SampleConfig.__dataclass_fields__]
-    unused = {"t2m": of_m2t, "m2t": of_t2m, "vqvae": of_m2t + of_t2m + of_both}[args.what]
+    of_clips = [*TOKENIZER_FLAGS, *(name for name in EVALUATOR_FLAGS if name != "repeats")]
+    unused = {
+        "t2m": of_m2t,
+        "m2t": of_t2m,
+        "vqvae": of_m2t + of_t2m + of_both,
+        "tokens": of_m2t + of_t2m + of_clips,
+    }[args.what]
     refuse_flags(args, unused, f"for --what {args.what}")
+
+
+def refuse_beside_compare(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """ValueError for a flag that has no effect with --compare."""
+    # parsed again without defaults, so that a flag given its default value is refused too
+    typed = parser.parse_args(namespace=type(args)(**dict.fromkeys(vars(args))))
+    useless = [name for name in vars(typed) if name not in ("compare", "out", "seed", "debug")]
+    refuse_flags(typed, useless, "with --compare")

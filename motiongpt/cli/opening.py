@@ -1,7 +1,7 @@
 """Flags that name a run, a tokenizer, a data set or a motion file, and the functions that open what they name.
 
-The flags of one group are added by one function and read by another, so that all scripts that have them agree on names,
-help and checks. What opens a model is imported inside the functions: `--help` must not wait for torch.
+One function adds the flags of a group and another reads them, so all scripts agree on names, help and checks. Model
+code is imported inside the functions, because `--help` must not wait for torch.
 """
 
 import argparse
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TOKENIZER_FLAGS = ("vqvae", "stats", "smplx_layout", "vqvae_fps")
 """Names of `add_tokenizer_flags`."""
 
-INPUT_FLAGS = ("fps", "joint_map", "unit", "up")
+INPUT_FLAGS = ("fps", "joint_map", "unit", "up", "index")
 """Names of `add_input_flags`."""
 
 
@@ -48,7 +48,7 @@ def add_tokenizer_flags(parser: argparse.ArgumentParser, what: str, *names: str)
 
 
 def foreign_flags(args: argparse.Namespace) -> dict:
-    """What `MotionTokenizer.load` takes beside the place, from the flags. ValueError for one without --vqvae."""
+    """Keywords of `MotionTokenizer.load` from the flags. Raises ValueError if one is given without --vqvae."""
     if args.vqvae is None:
         refuse_flags(args, TOKENIZER_FLAGS[1:], "without --vqvae FILE, a tokenizer of another project")
     fps = args.vqvae_fps
@@ -82,6 +82,7 @@ def add_input_flags(parser: argparse.ArgumentParser) -> None:
         ".bvh)",
     )
     add("--up", choices=("y", "z"), help="--input: the axis that points up (default: y for .npy, guessed for .bvh)")
+    add("--index", type=int, help="--input .h5: which of its clips, from 0 (default: 0)")
 
 
 def reading_of_flags(args: argparse.Namespace) -> "Reading":
@@ -91,10 +92,23 @@ def reading_of_flags(args: argparse.Namespace) -> "Reading":
 
     if args.fps is not None and not 0 < args.fps < math.inf:
         raise ValueError(f"--fps must be positive, got {args.fps}")
-    return Reading(args.fps, args.joint_map, metres(args.unit), args.up, print)
+    return Reading(args.fps, args.joint_map, metres(args.unit), args.up, args.index, print)
 
 
 # 3) A run, a data set.
+
+
+def run_or_demo(demo: Path, task: str = "t2m") -> Path:
+    """The run of a script that got no --run: outputs/run if it is one, else `demo`. A --debug run is no default."""
+    from motiongpt.stages.run_folder import is_debug_run
+
+    own = default_run()
+    if not (own / "config.json").is_file():
+        return demo
+    if is_debug_run(own, task):
+        print(f"note: {own} is a --debug run, so this is the demo; --run {own} takes it nevertheless")
+        return demo
+    return own
 
 
 def open_generator(
@@ -102,17 +116,16 @@ def open_generator(
 ) -> "MotionGenerator":
     """Load the run of --run, --stage and --vqvae and say which it is; warn if the stage was not trained on `task`.
 
-    Without --run it is outputs/run if that is a run, else `demo`. Without `precision` the weights are bf16 on CUDA
+    Without --run it is `run_or_demo`. Without `precision` the weights are bf16 on CUDA
     GPUs of compute capability 8.0 or newer, else fp32.
     """
     import torch
 
+    from motiongpt.cli.run_info import how_trained
     from motiongpt.generator import MotionGenerator
     from motiongpt.loops import pick_device, resolve_precision
 
-    place = args.run or default_run()
-    if args.run is None and not (place / "config.json").is_file():
-        place = demo
+    place = args.run or run_or_demo(demo, task)
     use_hub_token(args.run)
     where = pick_device(device)
     precision = precision or resolve_precision("auto", where, bf16_pays=False)
@@ -120,7 +133,7 @@ def open_generator(
     vqvae = named_motion_tokenizer(args, where)
     generator = MotionGenerator(place, stage=args.stage, task=task, vqvae=vqvae, device=where, dtype=dtype)
     stage, meta = generator.run.stage, generator.run.meta
-    print(f"run {place}, stage {stage} ({meta['name']})")
+    print(f"run {place}, stage {stage} ({meta['name']}){how_trained(meta)}")
     if task not in meta["tasks"]:
         trained = f"stage {stage} was trained on {', '.join(meta['tasks'])}, not on {task}"
         print(f"warning: {trained}; expect little, and take another --stage or --run")

@@ -1,4 +1,4 @@
-"""The frame of every script: its flags, the values they settle, its one-line errors and its exit codes.
+"""What every script shares: flags, the configs they fill, one-line errors and exit codes.
 
 A script parses, builds, calls, and prints the paths it wrote. Wrong input ends it with one line and exit code 2;
 `--debug` shows the traceback before that line. Config dataclasses become flags here, and `resolve_config` knows for
@@ -9,35 +9,27 @@ This file imports no torch and no NumPy, not even through others: `--help` and a
 
 import argparse
 import dataclasses
+import errno
+import itertools
+import os
 import shlex
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from motiongpt.config import (
-    EvaluatorConfig,
-    JSONConfig,
-    LoRAConfig,
-    SampleConfig,
-    TrainConfig,
-    VQVAEConfig,
-    fits,
-    flag_name,
-)
-from motiongpt.files.store import read_json
+from motiongpt.cli.config_file import ConfigFile, read_config_file
+from motiongpt.config import BadField, JSONConfig, TrainConfig, VQVAEConfig, fits, flag_name
 
 if TYPE_CHECKING:
     from motiongpt.loops import Result
 
 Config = TypeVar("Config", bound=JSONConfig)
-
-CONFIGS = (TrainConfig, LoRAConfig, VQVAEConfig, SampleConfig, EvaluatorConfig)
-"""The configs whose fields a `--config` file may hold."""
-
-BESIDE_CONFIGS = ("RunConfig", "LLMConfig", "skeleton", "fps", "representation")
-"""What else is in the config.json of a run or a tokenizer, which `--config` takes too."""
 
 # a tokenizer's training: the data gives the two widths, and some settings are the language model's alone
 VQVAE_FLAGS = tuple(name for name in VQVAEConfig.__dataclass_fields__ if name not in ("feature_dim", "joint_dim"))
@@ -60,14 +52,20 @@ class Parser(argparse.ArgumentParser):
         super().__init__(
             description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **kwargs
         )
+        self.settings: set[str] = set()
+        """Names of the flags that are fields of a config."""
         self.add_argument("--debug", action="store_true", help=debug)
+
+    def plain_flags(self) -> dict[str, argparse.Action]:
+        """The other flags, by name."""
+        return {action.dest: action for action in self._actions if action.dest not in {"help", *self.settings}}
 
     def error(self, message: str) -> None:
         self.exit(2, f"{self.prog}: error: {message}; --help lists the flags\n")
 
 
 def add_config_flags(
-    parser: argparse.ArgumentParser,
+    parser: Parser,
     config: type[JSONConfig],
     only: tuple[str, ...] = (),
     defaults: dict[str, Any] | None = None,
@@ -92,6 +90,7 @@ def add_config_flags(
         else:
             kwargs |= {"type": type(field.default), "metavar": "X"}
         group.add_argument(flag_name(field.name), **kwargs)
+        parser.settings.add(field.name)
 
 
 def resolve_config(
@@ -121,52 +120,115 @@ def resolve_config(
         if not fits(value, field.default):
             wanted = "a finite number" if isinstance(field.default, float) else type(field.default).__name__
             raise ValueError(f"{flag_name(field.name)} must be {wanted}, got {value!r} ({origins[field.name]})")
-    return config.from_dict(values), origins
+    try:
+        return config.from_dict(values), origins
+    except BadField as error:
+        if origins[error.name] in ("flag", "default"):
+            raise
+        raise ValueError(f"{error} ({origins[error.name]})") from error
 
 
-def describe_values(config: JSONConfig, origins: dict[str, str]) -> str:
-    """Every value with its origin: `lr 0.001 (recipe), batch_size 16 (flag); default: clip 1.0, ...`."""
+def describe_values(config: JSONConfig, origins: dict[str, str], every: bool = False) -> str:
+    """The values that somebody chose, each with its origin: `lr 0.001 (recipe), batch_size 16 (flag)`.
+
+    With `every` the defaults too, which config.json holds anyway.
+    """
     values = config.to_dict()
     chosen = [f"{name} {values[name]} ({origin})" for name, origin in origins.items() if origin != "default"]
     rest = [f"{name} {values[name]}" for name, origin in origins.items() if origin == "default" and name in values]
     parts = [", ".join(chosen)] if chosen else []
-    if rest:
+    if rest and every:
         parts.append("default: " + ", ".join(rest))
-    return "; ".join(parts)
+    return "; ".join(parts) or f"{type(config).__name__}: all default"
 
 
-def read_config_file(path: str | None) -> dict:
-    """Values of `--config FILE.json`: a flat object, or a run's own config.json with one object per config.
+def parse_with_config(parser: Parser, words: list[str]) -> argparse.Namespace:
+    """The command line `words`; plain flags that it lacks come from the file of its --config, if that names them.
 
-    A flat value wins over one in an object before it. Raises ValueError for a name that no config has: a typing error
-    would silently have no effect.
+    Fields of configs stay with the file, see `resolve_config`. The namespace gets `from_file`, the values taken.
+    Prints what the file gives and what has no effect here; a mistake in it ends the script with one line and code 2.
     """
-    if path is None:
-        return {}
-    content = read_json(path)
-    configs = {c.__name__: {f.name for f in dataclasses.fields(c)} for c in CONFIGS}
-    is_run = any(isinstance(content.get(name), dict) for name in configs)
-    values: dict[str, Any] = {}
-    unknown = set()
-    for key, value in content.items():
-        name = key.removeprefix("--").replace("-", "_")  # written as the flag is fine too
-        if name in configs and isinstance(value, dict):
-            values |= value
-            unknown |= {f"{name}.{inner}" for inner in set(value) - configs[name]}
-        elif any(name in fields for fields in configs.values()):
-            values[name] = value
-        elif not (is_run and name in BESIDE_CONFIGS):
-            unknown.add(name)
-    if unknown:
-        raise ValueError(
-            f"--config {path}: no setting is called {', '.join(sorted(unknown))}; names are those of the flags"
-        )
+    plain = parser.plain_flags()
+    paths = [after for word, after in itertools.pairwise(words) if word == "--config"]
+    paths += [word.partition("=")[2] for word in words if word.startswith("--config=")]
+    if "config" not in plain or not paths or {"-h", "--help"} & set(words):
+        return parser.parse_args(words)
+    try:
+        file = read_config_file(paths[-1])
+        values = _plain_values(parser, file, words)
+    except (ValueError, OSError) as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
+    parser.set_defaults(**values)
+    for name in values:
+        plain[name].required = False
+    args = parser.parse_args(words)
+    args.from_file = values
+    taken = [f"{name} {file.flags[name]}" + f" ({file.written.get(name)})" * (name in file.written) for name in values]
+    idle = [file.written.get(name, name) for name in file.flags if name not in (*plain, *parser.settings)]
+    if "recipe" not in plain:  # this script has no stages to train
+        idle += [f"stage {name}" for name in file.stages]
+    idle = ", ".join([*idle, *file.no_effect])
+    parts = [", ".join(taken)] if taken else []
+    parts += [f"no effect here: {idle}"] if idle else []
+    if parts:
+        print(f"--config {file.path}: {'; '.join(parts)}")
+    return args
+
+
+def _plain_values(parser: Parser, file: ConfigFile, words: list[str]) -> dict[str, Any]:
+    """What the plain flags of `parser` get from `file`: those that the command line does not say or exclude."""
+    plain = parser.plain_flags()
+    said = {name for name, action in plain.items() if {w.split("=")[0] for w in words} & {*action.option_strings}}
+    values = {}
+    for name, action in plain.items():
+        value = file.flags.get(name)
+        rivals = {"fresh": "resume", "resume": "fresh"}.get(name)
+        if name == "config" or name in said or rivals in said or value is None:
+            continue
+        values[name] = _as_flag(action, value, f"--config {file.path}: {file.written.get(name, name)}")
+    if values.get("fresh") and values.get("resume"):
+        raise ValueError(f"--config {file.path}: fresh and resume exclude each other")
     return values
 
 
+def _as_flag(action: argparse.Action, value: Any, where: str) -> Any:
+    """A value of a JSON file as its flag would give it. Raises ValueError that begins with `where`."""
+    if action.nargs == 0:
+        if not isinstance(value, bool):
+            raise ValueError(f"{where} must be true or false, got {value!r:.60}")
+        return value
+    if action.nargs == "+":
+        several = value if isinstance(value, list) else [value]
+        if not several:
+            raise ValueError(f"{where} must not be empty")
+        return [_as_word(action, word, where) for word in several]
+    return _as_word(action, value, where)
+
+
+def _as_word(action: argparse.Action, value: Any, where: str) -> Any:
+    """One word of a flag's value, converted and checked as argparse does it."""
+    kind = action.type or str
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise ValueError(f"{where} must be a text or a number, got {value!r:.60}")
+    try:
+        word = kind(str(value))
+    except (TypeError, ValueError, argparse.ArgumentTypeError) as error:
+        wanted = {int: "a whole number", float: "a number"}.get(kind, "a value of its flag")
+        raise ValueError(f"{where} must be {wanted}, got {value!r:.60}") from error
+    if action.choices is not None and word not in action.choices:
+        raise ValueError(f"{where} must be one of {', '.join(map(str, action.choices))}, got {value!r:.60}")
+    return word
+
+
 def refuse_flags(args: argparse.Namespace, names: Iterable[str], why: str) -> None:
-    """ValueError for flags that were given and would have no effect: `--width has no meaning for ...`."""
+    """ValueError for flags that were given and would have no effect: `--width has no meaning for ...`.
+
+    One that a --config file gave is dropped instead: one file serves several stages.
+    """
     values = {name: getattr(args, name, None) for name in names}
+    for name in set(values) & set(getattr(args, "from_file", ())):
+        values[name] = False if values[name] is True else None
+        setattr(args, name, values[name])
     given = [flag_name(name) for name, value in values.items() if value is not None and value is not False]
     if given:
         has, it = ("has", "it") if len(given) == 1 else ("have", "them")
@@ -181,7 +243,7 @@ def shorten_for_debug(args: argparse.Namespace) -> None:
         print(f"{short}; train it in full with --fresh and without --debug")
 
 
-# 2) What scripts say about going on.
+# 2) How a training continues, for people.
 
 
 def command_for_stage(stage: int, *without: str) -> str:
@@ -200,41 +262,86 @@ def command_for_stage(stage: int, *without: str) -> str:
 def say_stopped(result: "Result", args: argparse.Namespace) -> int:
     """Say that training stopped before its end and how to continue it; returns the exit code for that, 3."""
     again = "the same command without --fresh" if args.fresh else "the same command"
-    print(f"stopped at step {result.step} of {result.total_steps}; {again} goes on from there")
+    print(f"stopped at step {result.step} of {result.total_steps}; {again} continues from there")
     return 3
 
 
 # 3) How a script ends.
 
 
-def run_script(main: Callable[[argparse.Namespace], int | None], parser: argparse.ArgumentParser) -> None:
+def run_script(main: Callable[[argparse.Namespace], int | None], parser: Parser) -> None:
     """Parse the command line, call `main`, and exit with its code; a user's mistake becomes one line and code 2."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a Windows pipe is cp1252: print ??? for letters that it lacks
             stream.reconfigure(errors="replace")
-    args = parser.parse_args()
+    args = parse_with_config(parser, sys.argv[1:])
     try:
-        code = main(args)
+        with quiet_interrupts():
+            code = main(args)
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:
         code = 0
     except (ValueError, OSError, FloatingPointError) as error:
-        code = _say_mistake(parser, args, str(error).splitlines()[0] if str(error) else type(error).__name__)
+        message = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC and not error.filename:
+            message = "no space left on the disk that is written to"
+        code = _say_mistake(parser, args, message, error)
     except MemoryError as error:
-        code = _say_mistake(parser, args, f"out of memory ({error or 'none is left'}); use less at a time")
+        code = _say_mistake(parser, args, f"out of memory ({error or 'none is left'}); use less at a time", error)
     except RuntimeError as error:
         # PyTorch's OutOfMemoryError by its name: --help and wrong flags must not wait for torch
         if type(error).__name__ != "OutOfMemoryError":
             raise
         fewer = "a smaller --batch-size and a larger --grad-accum" if hasattr(args, "grad_accum") else "fewer at a time"
-        code = _say_mistake(parser, args, f"the device is out of memory; use {fewer}")
+        code = _say_mistake(parser, args, f"the device is out of memory; use {fewer}", error)
     sys.exit(code or 0)
 
 
-def _say_mistake(parser: argparse.ArgumentParser, args: argparse.Namespace, message: str) -> int:
-    """Print a user's mistake in one line, after the traceback with --debug; returns the exit code for that, 2."""
-    if args.debug:
+def _say_mistake(parser: argparse.ArgumentParser, args: argparse.Namespace, message: str, error: BaseException) -> int:
+    """Print a mistake in one line; returns the exit code for that, 2.
+
+    With --debug the traceback comes before it, unless our own code raised the error on purpose: a user's typing error
+    needs none.
+    """
+    if args.debug and not _on_purpose(error):
         traceback.print_exc()
     print(f"{parser.prog}: error: {message}", file=sys.stderr)
     return 2
+
+
+def _on_purpose(error: BaseException) -> bool:
+    """Whether a `raise` of this project made the error. If not, the traceback tells which library failed, and where."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    ours = Path(__file__).resolve().parents[2]
+    inside = any(Path(last.filename).is_relative_to(ours / name) for name in ("motiongpt", "scripts"))
+    return inside and (last.line or "").startswith("raise ")
+
+
+@contextmanager
+def quiet_interrupts() -> Iterator[None]:
+    """Ctrl-C while modules are imported ends the process at once with code 130, elsewhere it is a KeyboardInterrupt.
+
+    Libraries turn an interrupt of their import into other errors, print it, or swallow it. A training has handlers of
+    its own, see `signals.py`.
+    """
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        while frame is not None:
+            if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+                for stream in (sys.stdout, sys.stderr):
+                    with suppress(Exception):
+                        stream.flush()
+                os._exit(130)
+            frame = frame.f_back
+        raise KeyboardInterrupt
+
+    usable = threading.current_thread() is threading.main_thread()
+    if not usable or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # ignored in the background
+        yield
+        return
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,20 +1,29 @@
 """What `scripts/render.py` draws: motions by `--prompt`, `--tokens` or `--input`, and where each picture goes.
 
-Every place is checked before anything is sampled or read, and no two motions get one picture. How a picture is drawn
-is in `render/`.
+Every output path is checked before anything is sampled or read, and no two motions share a picture. How a picture is
+drawn is in `render/`.
 """
 
 import argparse
 from functools import cache, partial
 from pathlib import Path
 
-from motiongpt.cli.environment import default_run, outputs_folder
-from motiongpt.cli.opening import named_motion_tokenizer, open_generator, reading_of_flags
+from motiongpt.cli.environment import outputs_folder
+from motiongpt.cli.opening import named_motion_tokenizer, open_generator, reading_of_flags, run_or_demo
 from motiongpt.cli.prompts import folder_name
 from motiongpt.cli.run_info import prompt_notes
 from motiongpt.files.folders import output_path
+from motiongpt.files.listing import visible
 from motiongpt.motion import Motion
-from motiongpt.motion_files import SUFFIXES, decode_motions, distinct_names, needs_tokenizer, read_joints, read_motion
+from motiongpt.motion_files import (
+    H5_SUFFIXES,
+    SUFFIXES,
+    decode_motions,
+    distinct_names,
+    needs_tokenizer,
+    read_joints,
+    read_motion,
+)
 from motiongpt.motion_tokenizer import MotionTokenizer
 from motiongpt.vocab import parse_motion
 
@@ -57,9 +66,13 @@ def _read_files(args: argparse.Namespace, demo: Path) -> list[tuple[Motion, Path
     files = list({file.resolve(): file for path in args.input for file in _motion_files_of(path)}.values())
     if _is_file(args.output) and len(files) > 1:
         raise ValueError(f"--output {args.output} is one file for {len(files)} motions; give a folder")
+    many = [file for file in files if file.suffix.lower() in H5_SUFFIXES]
+    if args.index is not None and len(many) < len(files):
+        raise ValueError(f"--index is for a .h5, which has many clips; got {next(f for f in files if f not in many)}")
+    clip = "" if args.index is None else f"-{args.index}"  # part of the picture's name
     file_of: dict[Path, Path] = {}
     for file, name in zip(files, distinct_names(files), strict=True):
-        other = file_of.setdefault(_place(args.output, file.with_suffix(".gif"), name), file)
+        other = file_of.setdefault(_place(args.output, file.with_name(f"{file.stem}{clip}.gif"), name + clip), file)
         if other != file:
             raise ValueError(f"--input {other} and {file} have the same picture's name; draw them one by one")
     return [(read(file), target) for target, file in file_of.items()]
@@ -74,7 +87,7 @@ def _motion_files_of(path: Path) -> list[Path]:
     if not path.is_dir():
         raise FileNotFoundError(f"--input {path} does not exist")
     for suffix in SUFFIXES:  # a sampled folder holds one motion in several forms: take it once
-        if found := sorted(path.glob(f"*{suffix}")):
+        if found := visible(path.glob(f"*{suffix}"), path):
             return found
     raise FileNotFoundError(f"--input {path} holds no {', '.join(SUFFIXES)} file")
 
@@ -85,7 +98,7 @@ def _open_tokenizer(args: argparse.Namespace, demo: Path) -> MotionTokenizer:
         return named
     if args.run:
         return MotionTokenizer.load(args.run)
-    own = default_run()
+    own = run_or_demo(demo)
     return MotionTokenizer.load(own if (own / "vqvae").is_dir() else demo)
 
 

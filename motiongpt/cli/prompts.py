@@ -1,21 +1,36 @@
 """`--prompt` as people type it, where the motion of each sentence goes, and `--trace` as people read it.
 
 A shell splits what is not quoted, so `--prompt a person walks` arrives as three words: read as one sentence. Quoted
-sentences and files of sentences stay apart.
+sentences and files of sentences stay apart. A line of a file may be `sentence#frames`, as in MoMask's prompt files.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from motiongpt.cli.environment import outputs_folder
+from motiongpt.data.spelling import visible
+
+NO_LENGTH = ("", "na", "nan")  # after the # of a line, in any case
 
 
-def read_prompts(words: Sequence[str]) -> list[str]:
+class Request(NamedTuple):
+    """A sentence, and the length that its line of a file asks for."""
+
+    text: str
+    frames: int | None = None
+
+    def seconds(self, fps: float, default: float | None) -> float | None:
+        """The wanted length in seconds at a run's frame rate; `default`, of --seconds, if the line names none."""
+        return default if self.frames is None else self.frames / fps
+
+
+def read_prompts(words: Sequence[str]) -> list[Request]:
     """The sentences of `--prompt`: bare words make one sentence; quoted ones stay apart; files give one per line.
 
     Raises FileNotFoundError for a word that looks like a file (.txt, or a / and no space) and is none, ValueError
-    naming a file that is no UTF-8 text or holds no sentence.
+    naming a file that is no UTF-8 text or holds no sentence, or a line whose length is no number of frames.
     """
     prompts = []
     # a quoted sentence or a file among the words: then each word stands for itself
@@ -26,7 +41,7 @@ def read_prompts(words: Sequence[str]) -> list[str]:
         elif word.lower().endswith(".txt") or _has_slash(word):
             raise FileNotFoundError(f"--prompt {word}: no such file of sentences")
         else:
-            prompts.append(word)
+            prompts.append(Request(word))
     return prompts
 
 
@@ -35,16 +50,44 @@ def _has_slash(word: str) -> bool:
     return len(word.split()) == 1 and any(mark in word for mark in {"/", os.sep})
 
 
-def _lines(path: str) -> list[str]:
+def _lines(path: str) -> list[Request]:
     """The lines of a file that are not blank."""
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"--prompt {path} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
-    lines = [line.strip() for line in lines if line.strip()]
-    if not lines:
+    filled = [(number, line.strip()) for number, line in enumerate(lines, 1) if visible(line).strip()]
+    if not filled:
         raise ValueError(f"--prompt {path} holds no sentence")
-    return lines
+    return [_request(line, f"--prompt {path}, line {number}") for number, line in filled]
+
+
+def _request(line: str, where: str) -> Request:
+    """The sentence of a line, and its length: `sentence`, `sentence#frames`, or a line of HumanML3D's texts/ID.txt.
+
+    A # that no length follows is a part of the sentence.
+    """
+    caption = line.rsplit("#", 3)
+    if len(caption) == 4 and _is_number(caption[2]) and _is_number(caption[3]):
+        return Request(caption[0].strip())  # its numbers are times in a clip of the data set, no length to write
+    text, mark, length = (part.strip() for part in line.rpartition("#"))
+    if not mark or not (length.lower() in NO_LENGTH or _is_number(length)):
+        return Request(line)
+    if not text:
+        raise ValueError(f"{where}: no sentence before {line!r}; expected sentence#frames")
+    if length.lower() in NO_LENGTH:
+        return Request(text)
+    if not length.isdecimal() or int(length) < 1:
+        raise ValueError(f"{where}: expected sentence#frames with a whole number of frames or NA, got {line[-40:]!r}")
+    return Request(text, int(length))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def folder_name(prompt: str) -> str:
@@ -71,6 +114,15 @@ def _numbered(path: Path, number: int, name: str) -> Path:
     if path.suffix and not path.is_dir():
         return path.with_stem(f"{path.stem}-{number:03}")
     return path / f"{number:03}-{name}"
+
+
+def save_or_say(path: Path, save: Callable[[Path], Iterable[Path] | None], dry_run: bool) -> None:
+    """Save to `path` and say which files were written; with --dry-run only say what would be."""
+    if dry_run:
+        print(f"--dry-run: would write {path}; this was a piece of at most 4 tokens, and nothing was written")
+        return
+    for written in save(path) or [path]:
+        print(f"wrote {written}")
 
 
 def format_trace(step: int, record: dict) -> str:

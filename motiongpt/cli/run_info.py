@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from motiongpt.data.words import actions, content_words, stem, stems
 from motiongpt.generator import MAX_PROMPT, MotionGenerator
-from motiongpt.stages.run_folder import finished_stages
+from motiongpt.stages.run_folder import finished_stages, run_backbone
 
 SHOWN_ACTIONS = 24
 SHOWN_CAPTIONS = 10
@@ -31,7 +31,7 @@ def run_info(generator: MotionGenerator) -> str:
     in_seconds = f"{shortest * code_seconds:.1f} to {longest * code_seconds:.1f} s"
     motion_tokenizer = generator.motion_tokenizer
     lines = {
-        "recipe": f"{config.recipe}, backbone {config.backbone}",
+        "recipe": f"{config.recipe}, backbone {run_backbone(run.folder)}",
         "stages": f"{', '.join(stages)} finished; this is {run.stage}",
         "data": f"{data.get('file', 'unknown')}, {data.get('train', '?')} training entries",
         "actions": ", ".join(verbs[:SHOWN_ACTIONS]) + more,
@@ -48,17 +48,36 @@ def run_info(generator: MotionGenerator) -> str:
     return "\n".join([f"{name:13}{text}" for name, text in lines.items()] + [f"  {text}" for text in examples])
 
 
-def prompt_notes(generator: MotionGenerator, prompts: Sequence[str]) -> list[str | None]:
-    """For each sentence None if the run lists it as a caption, else one line that says what is guessed about it."""
+def how_trained(meta: dict) -> str:
+    """How far a stage was trained, for the line that names it: `, 100 steps on tokens.json, validation loss 0.70`."""
+    data, losses = (meta.get(key) if isinstance(meta.get(key), dict) else {} for key in ("data", "losses"))
+    steps = meta.get("steps")
+    loss = losses.get("best_val_loss")
+    place = f" on {data['file']}" if "file" in data else ""
+    parts = [f"{steps} steps{place}"] if isinstance(steps, int) else []
+    parts += [f"validation loss {loss:.2f}"] if isinstance(loss, float) else []
+    parts += ["a --debug run: expect nothing"] if meta.get("debug") else []
+    return "".join(f", {part}" for part in parts)
+
+
+def prompt_notes(
+    generator: MotionGenerator, prompts: Sequence[str], seconds: Sequence[float | None] | None = None
+) -> list[str | None]:
+    """For each sentence None if the run lists it as a caption, else one line that says what is guessed about it.
+
+    `seconds` are the lengths that were asked for: such a length is no guess.
+    """
     if all(map(generator.knows, prompts)):
         return [None] * len(prompts)
     captions = generator.run.prompts.captions
     known_stems = stems(captions)  # of all captions, so once for all prompts
-    return [None if generator.knows(text) else _note(text, captions, known_stems) for text in prompts]
+    wanted = [length is not None for length in seconds or [None] * len(prompts)]
+    pairs = zip(prompts, wanted, strict=True)
+    return [None if generator.knows(text) else _note(text, timed, captions, known_stems) for text, timed in pairs]
 
 
-def _note(text: str, captions: dict[str, dict], known_stems: frozenset[str]) -> str:
-    """The note on a sentence that is no caption: none of its words is known, or its length is a guess."""
+def _note(text: str, timed: bool, captions: dict[str, dict], known_stems: frozenset[str]) -> str:
+    """The note on a sentence that is not a caption: the run knows none of its words, or guesses its length."""
     words = content_words(text)
     new = [word for word in words if stem(word) not in known_stems]
     start = f"note: {text[:60]!r} is not among the captions this run lists"
@@ -66,4 +85,4 @@ def _note(text: str, captions: dict[str, dict], known_stems: frozenset[str]) -> 
         some = ", ".join(actions(captions)[:8])
         return f"{start} and has no word that this run knows; it knows words such as {some} (more: --info)"
     unknown = f" ({', '.join(new[:5])}: in none of them)" if new else ""
-    return f"{start}{unknown}, so its length is that of captions like it; see --seconds"
+    return start + unknown + ("" if timed else ", so its length is that of captions like it; see --seconds")

@@ -1,10 +1,10 @@
 """From flags to a trained stage: of the language model, or of the motion tokenizer.
 
 `scripts/finetune.py` calls `language_stage` or `tokenizer_stage` for each stage that --stage asks for, and
-`scripts/train_vqvae.py` calls `train_tokenizer_from_flags`. Here flags become configs, defaults are filled in, and
-people are told what is done, where every value came from, and which command comes next.
+`scripts/train_vqvae.py` calls `train_tokenizer_from_flags`. Here flags become configs, and the user is told what runs,
+where every value came from, and which command comes next.
 
-What a stage is and how it is trained is the business of `motiongpt/stages/`, which reads no flag.
+`motiongpt/stages/` defines and trains the stages, and reads no flag.
 """
 
 import argparse
@@ -12,26 +12,25 @@ import shlex
 import sys
 from pathlib import Path
 
-from motiongpt.cli.environment import use_hub_token
+from motiongpt.cli.config_file import read_config_file
+from motiongpt.cli.environment import motion_llm_dataset, use_hub_token
 from motiongpt.cli.opening import foreign_flags, open_dataset
-from motiongpt.cli.parser import (
-    VQVAE_FLAGS,
-    command_for_stage,
-    describe_values,
-    read_config_file,
-    resolve_config,
-    say_stopped,
-)
+from motiongpt.cli.parser import VQVAE_FLAGS, command_for_stage, describe_values, resolve_config, say_stopped
 from motiongpt.config import LLM_PRESETS, LoRAConfig, TrainConfig, VQVAEConfig, flag_name
 from motiongpt.files.store import read_json, write_json
 from motiongpt.loops import Result, pick_device, resolve_precision, total_steps, train
 from motiongpt.motion_tokenizer import MotionTokenizer
+from motiongpt.stages.dry_run import try_one_batch
 from motiongpt.stages.language import prepare_stage
+from motiongpt.stages.origin import Origin, adapter_values, read_origin
 from motiongpt.stages.plan import Job
-from motiongpt.stages.recipes import DEMO_VALUES, RECIPES, Stage, parse_tasks
+from motiongpt.stages.recipes import DEMO_VALUES, RECIPES, Stage, find_stage, parse_tasks
 from motiongpt.stages.run_folder import (
+    RunConfig,
     check_recipe,
+    check_tokenizer_saved,
     finished_stages,
+    is_run,
     run_backbone,
     stage_folder,
     tokenizer_meta,
@@ -48,21 +47,28 @@ NO_ACCUMULATION = {"grad_accum": 1}  # the codebook learns from every forward pa
 def language_stage(args: argparse.Namespace, number: int, stage: Stage, demo: Path) -> int | None:
     """Train one stage of --recipe in --out, by default on the data and the backbone in `demo`.
 
-    Returns 3 if it stopped before its end. Raises what `prepare_stage` and `train` raise.
+    Returns 3 if it stopped before its end, 0 after --dry-run. Raises what `prepare_stage` and `train` raise.
     """
     every = args.stage == "all"
     folder = stage_folder(args.out, number)
     if every and number in finished_stages(args.out) and not args.fresh:
-        print(f"stage {number} ({stage.name}) is finished in {folder}; skipped (--fresh trains it again)")
+        shallow = finished_stages(args.out)[number].get("debug") and not args.debug
+        how, again = (" by a --debug run", "in full") if shallow else ("", "again")
+        print(f"stage {number} ({stage.name}) is finished in {folder}{how}; skipped (--fresh trains it {again})")
         return None
 
     # flags to configs
-    backbone = args.backbone or run_backbone(args.out) or str(demo / "backbone")
+    source = vars(args)["from"]  # a keyword of Python: no attribute
+    origin = None if source is None else read_origin(source)
+    backbone = args.backbone or (origin and origin.backbone) or run_backbone(args.out) or str(demo / "backbone")
     if backbone not in LLM_PRESETS:
         use_hub_token(backbone)
-    layers = _language_layers(args, stage, backbone, demo)
+    before = stage_folder(args.out, number - 1)
+    start = source or (before if number - 1 in finished_stages(args.out) else None)
+    layers = _language_layers(args, number, stage, backbone, demo, start)
     config, origins = resolve_config(TrainConfig, args, *layers)
     lora, lora_origins = resolve_config(LoRAConfig, args, *layers)
+    args.think = args.think or _known_think(args.out, origin)
     job = _language_job(args, number, stage, demo, backbone, config, lora)
 
     # check and build it, then tell people what will be trained
@@ -72,14 +78,18 @@ def language_stage(args: argparse.Namespace, number: int, stage: Stage, demo: Pa
         print(prepared.plan.warning, file=sys.stderr)
     if stage.missing and not args.tasks:
         print(f"not there yet, so not trained on: {', '.join(stage.missing)}")
-    print(describe_values(config, origins))
+    print(describe_values(config, origins, every=args.debug))
     if job.train_mode == "lora":
-        print(describe_values(lora, lora_origins))
+        print(describe_values(lora, lora_origins, every=args.debug))
     precision = resolve_precision(config.precision, device, bf16_pays=prepared.wide)
     steps = total_steps(config, prepared.batches.per_epoch)
     print(f"{prepared.summary}; {steps} steps on {device}, {precision}")
 
     # train it
+    if args.dry_run:
+        here = {"device": device, "precision": precision, "fresh": args.fresh}
+        try_one_batch(prepared.model, prepared.batches, prepared.loss, config, folder, **here)
+        return _say_later_stages(args, number)
     result = train(
         prepared.model,
         prepared.batches,
@@ -89,6 +99,7 @@ def language_stage(args: argparse.Namespace, number: int, stage: Stage, demo: Pa
         device=device,
         precision=precision,
         validate=prepared.validate,
+        decode=prepared.decode,
         export=prepared.export,
         fingerprint=prepared.fingerprint,
     )
@@ -102,12 +113,42 @@ def language_stage(args: argparse.Namespace, number: int, stage: Stage, demo: Pa
     return None
 
 
-def _language_layers(args: argparse.Namespace, stage: Stage, backbone: str, demo: Path) -> list[tuple[str, dict]]:
-    """What fills the configs below the flags, weakest first; see `resolve_config`."""
+def _language_layers(
+    args: argparse.Namespace, number: int, stage: Stage, backbone: str, demo: Path, start: Path | None
+) -> list[tuple[str, dict]]:
+    """What fills the configs below the flags, weakest first; see `resolve_config`.
+
+    A stage that goes on from the adapter in `start` has its rank, its alpha and its layers.
+    """
     layers = [(f"recipe {args.recipe}", stage.values)]
     if backbone in LLM_PRESETS or Path(backbone).resolve() == (demo / "backbone").resolve():
         layers.append(("demo backbone", DEMO_VALUES | stage.demo))
-    return [*layers, (f"--config {args.config}", read_config_file(args.config))]
+    layers.append((f"adapter in {start}", adapter_values(start)))
+    return [*layers, *_config_layers(args, number, stage)]
+
+
+def _config_layers(args: argparse.Namespace, number: int, stage: Stage) -> list[tuple[str, dict]]:
+    """What --config says of every stage, and above that what it says of this one, by number or name.
+
+    Raises ValueError for a stage that the recipe does not have.
+    """
+    file = read_config_file(args.config)
+    layers = file.layers()
+    for name, settings in file.stages.items():
+        try:
+            found, _ = find_stage(args.recipe, name)
+        except ValueError as error:
+            raise ValueError(f"--config {args.config}: {error}") from error
+        if found == number:
+            layers.append((f"--config {args.config}, stage {name}", settings))
+    return layers
+
+
+def _known_think(run: Path, origin: Origin | None) -> str | None:
+    """The --think that the run or the stage of --from was trained with; None if neither says."""
+    if is_run(run):
+        return RunConfig.read(run).think
+    return origin.config.think if origin is not None and origin.config is not None else None
 
 
 def _language_job(
@@ -122,11 +163,22 @@ def _language_job(
     """The job that the flags describe; without --data the run's own tokens, else the demo's with its tokenizer."""
     every = args.stage == "all"
     data = args.data
-    codes = args.codes
+    codes = args.codes if args.codes is not None else _config_codes(args.config)
     own_tokens = args.out / "tokens.json"
     if own_tokens.is_file() and (data is None or (every and data.is_dir())):
         data = own_tokens
         codes = None if every else codes  # with --stage all, --codes was for the tokenizer that wrote these tokens
+    if data is None and any(stage.trains_tokenizer for stage in RECIPES[args.recipe]):
+        check_tokenizer_saved(args.out)
+        vqvae = args.out / "vqvae"
+        write = f"scripts/tokenize_motions.py --data DATASET --vqvae {vqvae} --out {own_tokens}"
+        first = write if tokenizer_meta(args.out) else f"--stage 1 --data DATASET, then {write}"
+        raise ValueError(
+            f"recipe {args.recipe} trains on tokens of its own tokenizer, and there is no {own_tokens}: run {first}; "
+            "or give the tokens of another one with --data"
+        )
+    if data is None:
+        data = motion_llm_dataset()
     last = len(RECIPES[args.recipe])
     return Job(
         number=number,
@@ -139,7 +191,7 @@ def _language_job(
         backbone=backbone,
         vqvae=args.vqvae or (None if data else demo / "vqvae"),
         foreign=foreign_flags(args),
-        source=vars(args)["from"],  # a keyword of Python: no attribute
+        source=vars(args)["from"],
         codes=codes,
         dedup=args.dedup,
         think=args.think or "auto",
@@ -149,7 +201,25 @@ def _language_job(
         lora=lora,
         clears=tuple(stage_folder(args.out, later) for later in range(number + 1, last + 1)) if every else (),
         validation=DEBUG_ENTRIES if args.debug else None,
+        debug=args.debug,
+        dry_run=args.dry_run,
     )
+
+
+def _config_codes(path: str | None) -> int | None:
+    """The number of codes that the file of --config gives beside its configs, as --codes does; None without one."""
+    codes = read_config_file(path).flags.get("codes")
+    if codes is not None and type(codes) is not int:
+        raise ValueError(f"--config {path}: codes must be a whole number, got {codes!r:.60}")
+    return codes
+
+
+def _say_later_stages(args: argparse.Namespace, number: int) -> int:
+    """Say what --stage all would do after the stage that --dry-run has tried; returns the exit code for its end, 0."""
+    later = [f"{n} ({stage.name})" for n, stage in enumerate(RECIPES[args.recipe], 1) if n > number]
+    if args.stage == "all" and later:
+        print(f"then: stage {', '.join(later)}; each starts from the one before, so it cannot be tried yet")
+    return 0
 
 
 def _what_next(job: Job, example: str) -> str:
@@ -186,14 +256,15 @@ def tokenizer_stage(args: argparse.Namespace, number: int, stage: Stage) -> int 
     if every and tokenizer_meta(args.out) and not args.fresh:
         _check_same_tokenizer(args, folder)
         print(f"stage {number} ({stage.name}) is finished in {folder}; skipped (--fresh trains it again)")
-    elif code := _train_tokenizer_stage(args, number, stage, folder):
+    elif (code := _train_tokenizer_stage(args, number, stage, folder)) is not None:
         return code
     if every:
-        _tokenise(args, folder, tokens)
-        return None
+        return None if _tokenise(args, folder, tokens) else _say_later_stages(args, number)
     words = shlex.join(["--data", str(args.data), "--vqvae", str(folder), "--out", str(tokens)])
     print(f"next: python scripts/tokenize_motions.py {words}")
-    drop = ("--data", "--config", *map(flag_name, (*VQVAE_FLAGS, *TrainConfig.__dataclass_fields__)))
+    drop = ["--data", *map(flag_name, (*VQVAE_FLAGS, *TrainConfig.__dataclass_fields__))]
+    if not getattr(args, "from_file", None) and not read_config_file(args.config).stages:
+        drop.append("--config")  # it was about the tokenizer only
     print(f"then: {command_for_stage(number + 1, *drop)} --data {shlex.quote(str(tokens))}")
     return None
 
@@ -205,13 +276,15 @@ def _train_tokenizer_stage(args: argparse.Namespace, number: int, stage: Stage, 
     last = len(RECIPES[args.recipe])
     print(f"recipe {args.recipe}, stage {number} of {last}: {stage.name} (VQ-VAE), into {folder}")
     clears = tuple(stage_folder(args.out, later) for later in range(number + 1, last + 1)) if every else ()
-    result = train_tokenizer_from_flags(
-        args, folder, (f"recipe {args.recipe}", stage.values), clears=clears, accumulates=not every
-    )
+    layers = [(f"recipe {args.recipe}", stage.values), *_config_layers(args, number, stage)]
+    result = train_tokenizer_from_flags(args, folder, *layers, clears=clears, accumulates=not every)
+    if args.dry_run:
+        return _say_later_stages(args, number)
     if not result.finished:
         return say_stopped(result, args)
     losses = {"best_val_loss": result.best, **result.metrics}
     meta = {"stage": number, "name": stage.name, "recipe": args.recipe, "steps": result.step, "losses": losses}
+    meta |= {"debug": True} if args.debug else {}
     write_json(folder / "meta.json", meta | {"versions": versions()})
     print(f"wrote {folder}/ (model.safetensors, loss.png, metrics.jsonl); best validation loss {result.best:.4f}")
     args.resume = False  # --resume has found its stage; later ones start normally
@@ -225,13 +298,13 @@ def train_tokenizer_from_flags(
     clears: tuple[Path, ...] = (),
     accumulates: bool = True,
 ) -> Result:
-    """Train the VQ-VAE that --data, --config, --fresh, --device and the config flags describe, into `out`.
+    """Train the VQ-VAE that --data, --fresh, --device and the config flags describe, into `out`.
 
-    `layers` are values below --config, weakest first; see `resolve_config`. Without `accumulates`, --grad-accum is
-    for the stages to come and has no effect here. Raises what `train_motion_tokenizer` raises.
+    `layers` are values below the flags, weakest first, with those of --config among them; see `resolve_config`. Without
+    `accumulates`, --grad-accum is for the stages to come and has no effect here. Raises what `train_motion_tokenizer`
+    raises.
     """
     data = open_dataset(args)
-    layers = (*layers, (f"--config {args.config}", read_config_file(args.config)))
     model_config, model_origins = resolve_config(VQVAEConfig, args, *layers, (str(args.data), data_fields(data)))
     if not accumulates:
         layers = (*layers, ("the tokenizer's", NO_ACCUMULATION))
@@ -239,15 +312,23 @@ def train_tokenizer_from_flags(
     config, origins = resolve_config(TrainConfig, args, *layers)
     device = pick_device(args.device)
     precision = resolve_precision(config.precision, device)
-    print(describe_values(model_config, model_origins))
-    print(describe_values(config, origins))
+    print(describe_values(model_config, model_origins, every=args.debug))
+    print(describe_values(config, origins, every=args.debug))
     return train_motion_tokenizer(
-        data, model_config, config, out, device=device, precision=precision, fresh=args.fresh, clears=clears
+        data,
+        model_config,
+        config,
+        out,
+        device=device,
+        precision=precision,
+        fresh=args.fresh,
+        clears=clears,
+        dry_run=args.dry_run,
     )
 
 
 def _check_no_conflict(args: argparse.Namespace, folder: Path, number: int) -> None:
-    """Nothing is overwritten silently, and no later stage is left with the codes of a former tokenizer."""
+    """Refuse to overwrite a tokenizer silently, or to leave later stages with the codes of the old one."""
     check_recipe(args.out, args.recipe)
     every = args.stage == "all"
     if tokenizer_meta(args.out) and not args.fresh:
@@ -265,7 +346,8 @@ def _check_no_conflict(args: argparse.Namespace, folder: Path, number: int) -> N
 
 def _check_same_tokenizer(args: argparse.Namespace, folder: Path) -> None:
     """ValueError for VQ-VAE flags that a finished tokenizer contradicts: skipping it would ignore them silently."""
-    trained = VQVAEConfig.from_dict(read_json(folder / "config.json")["VQVAEConfig"])
+    path = folder / "config.json"
+    trained = VQVAEConfig.from_dict(read_json(path).get("VQVAEConfig"), path)
     given = {name: getattr(args, name) for name in VQVAE_FLAGS if getattr(args, name) is not None}
     free = {"fsq_levels": ""} if "codes" in given else {}  # derived from --codes unless given
     asked = VQVAEConfig(**trained.to_dict() | free | given)
@@ -275,17 +357,21 @@ def _check_same_tokenizer(args: argparse.Namespace, folder: Path) -> None:
         raise ValueError(f"{folder} was trained with {was}; --fresh trains it again, --out starts another run")
 
 
-def _tokenise(args: argparse.Namespace, vqvae: Path, out: Path) -> None:
-    """Write --data in the tokens of `vqvae` to `out`, unless it is there already.
+def _tokenise(args: argparse.Namespace, vqvae: Path, out: Path) -> bool:
+    """Write --data in the tokens of `vqvae` to `out`, unless it is there already. Returns False if --dry-run did not.
 
     Raises ValueError if `out` holds other tokens that stages of this run have learnt.
     """
     if out.is_file() and args.data is None:
-        return
+        return True
     data = open_dataset(args)
     if is_tokenised(out, vqvae, data):
         print(f"{out} holds {args.data} in the tokens of {vqvae} already; skipped")
     elif out.is_file() and finished_stages(args.out) and not args.fresh:
         raise ValueError(f"{out}, which stages of this run have learnt, is not {args.data}; give another --out")
+    elif args.dry_run:
+        print(f"--dry-run: would write {args.data} in the tokens of {vqvae} to {out}; nothing was written")
+        return False
     else:
         tokenise_dataset(data, MotionTokenizer.load(vqvae, pick_device(args.device)), out)
+    return True

@@ -1,6 +1,6 @@
 """Batches as a pure function of the micro-step: no iterator, no state, nothing to save but an integer.
 
-Micro-step m belongs to epoch m // per_epoch. The order of an epoch is drawn from (seed, epoch), and what is random
+Micro-step m belongs to epoch m // per_epoch. The order of an epoch is drawn from (seed, epoch), and the random choices
 inside a batch (windows, masks, captions) from (seed, m). A resumed run therefore sees the batches of an uninterrupted
 one. Captions and tasks are unknown here: a `collate` function makes the tensors.
 """

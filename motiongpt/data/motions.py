@@ -25,6 +25,7 @@ from motiongpt.features.humanml3d import skeleton_of_width
 from motiongpt.features.normalizer import Normalizer
 from motiongpt.features.representations import get_representation
 from motiongpt.files.arrays import load_array, read_array
+from motiongpt.files.fields import get_field
 from motiongpt.files.hashes import file_hash, short_hash
 from motiongpt.files.store import read_json
 
@@ -84,8 +85,9 @@ class MotionDataset:
         info = self.folder / "dataset.json"
         self.info = read_json(info) if info.is_file() else {}
         self.skeleton = self._skeleton()
-        self.fps = float(self.info.get("fps", self.skeleton.fps))
-        self.representation = get_representation(self.info.get("representation", "humanml3d"), self.skeleton)
+        self.fps = float(get_field(self.info, "fps", float, info, self.skeleton.fps, least=1e-3))
+        name = get_field(self.info, "representation", str, info, "humanml3d")
+        self.representation = get_representation(name, self.skeleton)
         if self.representation.dim != self.feature_dim:
             raise ValueError(
                 f"{folder}: Mean.npy has width {self.feature_dim}, skeleton {self.skeleton.name} needs "
@@ -94,7 +96,7 @@ class MotionDataset:
 
     def _skeleton(self) -> Skeleton:
         if "skeleton" in self.info:
-            return load_skeleton(self.folder, self.info["skeleton"])
+            return load_skeleton(self.folder, get_field(self.info, "skeleton", str, self.folder / "dataset.json"))
         if skeleton := skeleton_of_width(self.feature_dim):
             return skeleton
         raise ValueError(
@@ -112,7 +114,7 @@ class MotionDataset:
         return read_ids(path)
 
     def check_apart(self) -> None:
-        """ValueError if a clip is in two splits: it would be trained on and measured on."""
+        """ValueError if a clip is in two splits: a model would be measured on its training data."""
         splits = {split: set(self.ids(split)) for split in SPLITS if (self.folder / f"{split}.txt").is_file()}
         for one, other in itertools.combinations(splits, 2):
             if both := splits[one] & splits[other]:
@@ -153,7 +155,7 @@ class MotionDataset:
         return self.load(self.ids(split))
 
     def load_for_report(self, split: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-        """`load_split` with reasons that do not say where the data lies: a report may be published."""
+        """`load_split` with reasons that do not reveal the path of the data: a report may be published."""
         clips, dropped = self.load_split(split)
         folder = self.folder / "new_joint_vecs"
         return clips, {clip: reason.replace(str(folder), folder.name) for clip, reason in dropped.items()}

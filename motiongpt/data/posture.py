@@ -1,8 +1,8 @@
 """Do the clips of a data set look like people, in metres, y up, with their left on the left?
 
-No file says so for sure, and retargeting hides most of it: a wrong `--unit` or `--up` would go unnoticed. So a few
-numbers are measured before, and what most clips have wrong becomes a warning that names the flag that fixes it. Nothing
-is refused: somebody may well film people who lie down.
+No file guarantees it, and retargeting hides most mistakes: a wrong `--unit` or `--up` would go unnoticed. So a few
+numbers are measured before retargeting. If most clips share a fault, a warning names the flag that fixes it. Nothing is
+refused, because somebody may really film people lying down.
 """
 
 from collections.abc import Collection, Sequence
@@ -36,9 +36,9 @@ def measure_posture(joints: np.ndarray, skeleton: Skeleton) -> list[float | None
         numbers[3:6] = np.median(joints[:, skeleton.joints.index(head)] - feet, axis=0)
     right, left, *shoulders = skeleton.face
     ankles, toes = zip(skeleton.feet_left, skeleton.feet_right, strict=True)
-    # KIT-ML is stored mirrored: what it calls the left hip is the right one by name
+    # not for KIT-ML, which is stored mirrored: its `face` names the hips the other way round
     if (left, right) in skeleton.mirror_pairs and ankles != toes:
-        # the trunk is the way up for somebody who lies, too
+        # the trunk points up the body even if the person is lying down
         trunk = joints[:, shoulders].mean(axis=1) - joints[:, [left, right]].mean(axis=1)
         ahead = np.cross(joints[:, left] - joints[:, right], trunk)
         pointed = (joints[:, toes] - joints[:, ankles]).sum(axis=1)
@@ -81,7 +81,7 @@ def warnings(
         advice += ", and --up" if np.isnan(rise[1]) and "up" in flags and up is None else ""
         lines.append(f"the bodies are {tall:.3g} m tall, expected {TALL[0]} to {TALL[1]}: {advice}")
     if bones > LOOSE_BONES:
-        lines.append(f"the bones are {bones:.3g} of the distance of any two joints: are the joints in another order?")
+        lines.append(f"mean bone / mean distance of two joints is {bones:.3g}: are the joints in another order?")
     elif ahead < MIRRORED:
         lines.append("left and right are exchanged (mirrored axes?): the toes point backwards in most clips")
     if len(table) > 2 and (table[:, -1] < STILL).all():

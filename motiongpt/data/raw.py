@@ -14,6 +14,7 @@ import numpy as np
 
 from motiongpt.data.texts import Caption
 from motiongpt.files.hashes import short_hash
+from motiongpt.files.listing import visible
 
 
 def z_up_to_y_up(joints: np.ndarray) -> np.ndarray:
@@ -72,8 +73,8 @@ class Record:
         """
         stats = []
         for path in self.files:
-            with suppress(OSError):  # that a file is missing changes the hash, too
-                files = sorted(path.iterdir()) if path.is_dir() else [path]
+            with suppress(OSError):  # a missing file changes the hash, too
+                files = visible(path.iterdir(), path) if path.is_dir() else [path]
                 found = [(file, file.stat()) for file in files]
                 stats += [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in found]
         facts = self.captions, self.split, self.participant, self.guess, stats

@@ -55,7 +55,7 @@ def cubic_spline(values: np.ndarray, times: np.ndarray) -> np.ndarray:
             M[i] = (M[i] - M[i - 1]) * factors[i]
         for i in range(F - 3, 1, -1):
             M[i] -= factors[i] * M[i + 1]
-        # the ends go on in a straight line
+        # the ends continue in a straight line
         M[0] = 2 * M[1] - M[2] if F > 3 else M[1]
         M[-1] = 2 * M[-2] - M[-3] if F > 3 else M[1]
     before = np.minimum(times.astype(int), max(F - 2, 0))

@@ -4,12 +4,16 @@ A line of the file is `caption#token/POS token/POS#start#end`, as in HumanML3D, 
 model was trained on, and how a new sentence compares with them, is `training_captions.py`.
 """
 
+import ast
+import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+MAX_LIST = 100_000  # characters of a list of captions
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,15 @@ def parse_captions(path: Path) -> list[Caption]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text ({error}); save it again as UTF-8") from error
+    return _captions(lines, path)
+
+
+def parse_caption_lines(text: str, place: str) -> list[Caption]:
+    """`parse_captions` of a text in memory; errors name `place` instead of a file."""
+    return _captions(text.splitlines(), place)
+
+
+def _captions(lines: Iterable[str], place: str | Path) -> list[Caption]:
     captions = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -57,10 +70,34 @@ def parse_captions(path: Path) -> list[Caption]:
                 raise ValueError("infinite")
         except ValueError:
             raise ValueError(
-                f"{path}, line {number}: expected caption#token/POS ...#start#end, got {line[:80]!r}"
+                f"{place}, line {number}: expected caption#token/POS ...#start#end, got {line[:80]!r}"
             ) from None
         captions.append(Caption(text.strip(), times[0], times[1], tokens))
     return captions
+
+
+def captions_in(text: str) -> list[str]:
+    """The captions that one text holds: itself, unless it is a list of texts as JSON or Python write it."""
+    start = text.strip()
+    if start[:1] != "[" or start[-1:] != "]" or len(start) > MAX_LIST:
+        return [text]
+    for read in (json.loads, ast.literal_eval):
+        try:
+            found = read(start)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if isinstance(found, list) and found and all(isinstance(caption, str) for caption in found):
+            return found
+    return [text]
+
+
+def is_text(text: str) -> bool:
+    """Whether a text can be written as UTF-8. Halves of characters cannot, which JSON and names of files may hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def by_time(captions: Iterable[Caption]) -> dict[tuple[float, float], list[Caption]]:

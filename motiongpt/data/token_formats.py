@@ -1,8 +1,8 @@
 """Token data sets in the forms of other projects, read as records of ours; `tokens.py` checks them.
 
 Instructions: a JSON list of {"instruction", "input", "output"}, written by `generate_dataset.py` of qiqiApink's
-MotionGPT. The output is the codes as text, "315,91,406". A clip has four rows. A row whose input holds
-<Motion Token> ... </Motion Token> is another task than text to motion: some of the codes are given.
+MotionGPT, and by us (`write_instructions`). The output is the codes as text, "315,91,406". A clip has four rows. A row
+whose input holds <Motion Token> ... </Motion Token> is another task than text to motion: some of the codes are given.
 
 A folder of code arrays, written by T2M-GPT and OpenMotionLab's MotionGPT, and by us (`write_code_folder`):
 
@@ -24,11 +24,15 @@ from motiongpt.data.motions import SPLITS, check_id, read_ids
 from motiongpt.data.texts import Caption, parse_captions
 from motiongpt.features.humanml3d import skeleton_of_width
 from motiongpt.files.arrays import load_array, read_array
-from motiongpt.files.store import read_json, write_json
+from motiongpt.files.leftovers import remove_leftovers, temporary_path
+from motiongpt.files.listing import visible
+from motiongpt.files.store import naming, read_json, write_json
 
 CODE_FOLDERS = ("codes", "VQVAE")
 META = "tokens.meta.json"
 MARKERS = ("<Motion Token>", "</Motion Token>")
+INSTRUCTION = "Generate a sequence of motion tokens matching the following human motion description"
+KEY_TOKENS = (3, 5)  # fewest and most codes that the task with key tokens gives
 FPS = 20.0  # HumanML3D's
 FRAMES_PER_CODE = 4  # of all published tokenizers
 
@@ -52,6 +56,8 @@ def instruction_records(content: list, path: Path, say: Callable[[str], None], s
             continue
         codes = row["output"].replace(MARKERS[0], " ").replace(MARKERS[1], " ")
         record = {"text_query": row["input"], "motion_tokens": codes, "id": row.get("motion", "")}
+        if "participant_id" in row:
+            record["participant_id"] = row["participant_id"]
         yield record | ({"split": split} if split else {}), where
     if others:
         say(f"{path}: {others} of {len(content)} rows skipped, they are other tasks than text to motion")
@@ -73,7 +79,7 @@ def folder_records(path: Path, say: Callable[[str], None]) -> Records:
     codes, root = _code_folder(path)
     splits = {split: read_ids(root / f"{split}.txt") for split in SPLITS if (root / f"{split}.txt").is_file()}
     if not splits:
-        splits = {None: sorted(str(p.relative_to(codes).with_suffix("").as_posix()) for p in codes.rglob("*.npy"))}
+        splits = {None: sorted(p.relative_to(codes).with_suffix("").as_posix() for p in _arrays(codes))}
     people = root / "participants.json"
     participant_of = read_json(people) if people.is_file() else {}
     rate = _codes_per_second(root)
@@ -107,16 +113,20 @@ def is_token_folder(path: Path) -> bool:
 
 
 def _code_folder(path: Path) -> tuple[Path, Path]:
-    """(folder of arrays, folder of texts and splits): `path` is the second, or the first, which lies in the second."""
+    """The folder of arrays, and the folder above it with texts and splits; `path` may be either."""
     found = [path / name for name in CODE_FOLDERS if (path / name).is_dir()]
     if len(found) > 1:
         raise ValueError(f"{path} has both {' and '.join(CODE_FOLDERS)}; give one of them, e.g. {found[0]}")
     codes, root = (found[0], path) if found else (path, path.parent)
-    if not (root / "texts").is_dir() or next(codes.rglob("*.npy"), None) is None:
+    if not (root / "texts").is_dir() or not _arrays(codes):
         raise FileNotFoundError(
             f"{path} is no folder of tokens: expected codes/ID.npy or VQVAE/ID.npy, texts/ID.txt and train.txt"
         )
     return codes, root
+
+
+def _arrays(codes: Path) -> list[Path]:
+    return visible(codes.rglob("*.npy"), codes)
 
 
 def _codes_per_second(root: Path) -> float:
@@ -155,15 +165,68 @@ def write_code_folder(folder: Path, records: list[dict], meta: dict) -> None:
     for i, record in enumerate(records):
         key = (record["id"] or str(i), record["motion_tokens"], record.get("participant_id"), record["split"])
         clips[key].append(" ".join(record["text_query"].split()))
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    temporary = temporary_path(folder)
+    remove_leftovers(folder.parent)
     try:
-        _write_clips(temporary, clips)
+        with naming(folder):
+            _write_clips(temporary, clips)
         write_json(temporary / META, meta)
         if folder.is_dir():
             folder.rmdir()  # Windows replaces no folder, not even an empty one
         os.replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_instructions(folder: Path, records: list[dict], meta: dict, seed: int = 42) -> dict[str, int]:
+    """Write train.json, val.json, and test.json if there is a test split, as Zhang et al.'s `generate_dataset.py` does.
+
+    Each record becomes its four rows: text alone, with the first code, with the last, with three to five drawn by
+    `seed`. Theirs takes one caption of a clip at random; here every caption has its rows. `participant_id` is one field
+    more than theirs, and tokens.meta.json one file more.
+
+    Returns the number of rows per split. Raises FileExistsError if `folder` has something in it already, ValueError for
+    a caption that holds their marker of motion tokens.
+    """
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise FileExistsError(f"{folder} exists already; delete it or name another")
+    rows: dict[str, list[dict]] = {"train": [], "val": []}
+    rng = np.random.default_rng(seed)
+    for record in records:
+        text = record["text_query"]
+        if any(marker in text for marker in MARKERS):
+            raise ValueError(f"caption {text!r:.80} holds {MARKERS[0]}, which would be read as a given motion token")
+        codes = record["motion_tokens"].split()
+        fewest, most = KEY_TOKENS
+        drawn = rng.choice(len(codes), min(len(codes), int(rng.integers(fewest, most + 1))), replace=False)
+        given = {
+            ".": "",
+            " given the initial token.": codes[0],
+            " given the last token.": codes[-1],
+            " given several key tokens.": ",".join(codes[i] for i in sorted(drawn)),
+        }
+        common = {"output": ",".join(codes), "motion": record["id"], "length": len(codes)}
+        if record.get("participant_id") is not None:
+            common["participant_id"] = record["participant_id"]
+        for end, tokens in given.items():
+            hint = f"{MARKERS[0]}{tokens}{MARKERS[1]}" if tokens else ""
+            row = {"instruction": INSTRUCTION + end, "input": text + hint}
+            rows.setdefault(record["split"], []).append(row | common)
+    temporary = temporary_path(folder)
+    remove_leftovers(folder.parent)
+    try:
+        with naming(folder):
+            temporary.mkdir(parents=True)
+        for split, content in rows.items():
+            write_json(temporary / f"{split}.json", content, indent=None)
+        if meta:
+            write_json(temporary / META, meta)
+        if folder.is_dir():
+            folder.rmdir()  # Windows replaces no folder, not even an empty one
+        os.replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return {split: len(content) for split, content in rows.items()}
 
 
 def _write_clips(folder: Path, clips: dict[tuple, list[str]]) -> None:

@@ -6,7 +6,9 @@
 a list of ints or any of the field's spellings; `word` may stand for `text_query`. The forms of other projects are read,
 too (`token_formats.py`). What cannot be trained on is an error here that names the entry, before training starts.
 
-This module knows no tokenizer: <name>.meta.json beside the file says which one wrote the codes.
+This module knows no tokenizer: <name>.meta.json beside the file says which one wrote the codes. It also holds the hash
+of the file, so that a killed write is noticed: new codes beside the old meta file would be decoded by the wrong
+tokenizer.
 """
 
 import gzip
@@ -17,6 +19,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from motiongpt.data.motions import SPLITS
+from motiongpt.data.spelling import visible
+from motiongpt.data.texts import is_text
 from motiongpt.data.token_formats import (
     CODE_FOLDERS,
     META,
@@ -25,7 +29,7 @@ from motiongpt.data.token_formats import (
     is_instructions,
     write_code_folder,
 )
-from motiongpt.files.hashes import file_hash, short_hash
+from motiongpt.files.hashes import READ_BYTES, file_hash, short_hash
 from motiongpt.files.store import read_json, write_atomic, write_json
 from motiongpt.vocab import parse_motion
 
@@ -80,7 +84,7 @@ def load_tokens(path: Path | str, seed: int = 42, say: Callable[[str], None] = p
 
 
 def rank(entry: Entry, seed: int) -> bytes:
-    """A sort key that shuffles entries by what they hold, not by where they stand: the first n are a fair sample."""
+    """A sort key that shuffles entries by content, not by position: the first n are a fair sample."""
     return hashlib.sha256(f"{seed}/{entry.text}/{entry.codes}".encode()).digest()
 
 
@@ -92,7 +96,7 @@ def tokens_hash(path: Path, entries: Sequence[Entry]) -> str:
 
 
 def _read_json(path: Path) -> object:
-    """The JSON of a file. A comment in it, which JSON has not, is an error of its own: people write them."""
+    """The JSON of a file. JSON has no comments, but people write them, so a comment gets its own message."""
     try:
         return read_json(path, object)
     except ValueError as error:
@@ -111,8 +115,11 @@ def _to_entry(item: dict, where: str) -> Entry:
     if not isinstance(item, dict):
         raise ValueError(f"{where}: expected an object with text_query and motion_tokens, got {type(item).__name__}")
     text = item.get("text_query", item.get("word"))
-    if not isinstance(text, str) or not text.strip():
+    if not isinstance(text, str) or not visible(text).strip():
         raise ValueError(f"{where}: text_query is missing or empty")
+    for key in ("text_query", "word", "participant_id", "id"):
+        if not is_text(str(item.get(key, ""))):
+            raise ValueError(f"{where}: {key} has half a character (a lone surrogate): {ascii(item[key])[:60]}")
     if len(text) > MAX_CAPTION:
         raise ValueError(f"{where}: text_query has {len(text)} characters, at most {MAX_CAPTION} are trained on")
     codes = item.get("motion_tokens")
@@ -138,32 +145,41 @@ def _to_entry(item: dict, where: str) -> Entry:
     return Entry(text.strip(), tuple(codes), participant, str(item.get("id", "")), split)
 
 
+def to_records(entries: Sequence[Entry], path: Path | str) -> list[dict]:
+    """The entries as the objects of a token file; errors name it, `path`."""
+    records = []
+    for entry in entries:
+        if not is_text(f"{entry.text}{entry.participant}{entry.id}"):
+            raise ValueError(f"{path}: half a character (a lone surrogate) in the clip {ascii(entry)[:200]}")
+        record = {"text_query": entry.text, "motion_tokens": " ".join(map(str, entry.codes))}
+        if entry.participant:
+            record["participant_id"] = entry.participant
+        records.append(record | {"id": entry.id, "split": entry.split})
+    return records
+
+
 def save_tokens(path: Path | str, entries: Sequence[Entry], meta: dict, form: str = "json") -> None:
     """Write the JSON list, and `meta` (tokenizer hash, codes, fps, ...) beside it as <name>.meta.json.
 
     A path that ends in .gz is compressed, to a thirteenth of the size. The same entries give the same bytes. The form
     npy is a folder of code arrays instead, see `write_code_folder`.
     """
-    records = []
-    for entry in entries:
-        record = {"text_query": entry.text, "motion_tokens": " ".join(map(str, entry.codes))}
-        if entry.participant:
-            record["participant_id"] = entry.participant
-        records.append(record | {"id": entry.id, "split": entry.split})
+    records = to_records(entries, path)
     path = Path(path)
     if form == "npy":
         write_code_folder(path, records, meta)
         return
     lines = ",\n".join(json.dumps(record, ensure_ascii=False) for record in records)
     content = f"[\n{lines}\n]\n".encode()
+    proof = {"tokens": short_hash([content])}
     if path.suffix == ".gz":
         content = gzip.compress(content, mtime=0)
 
-    # Both or none: if the disk is full, the two earlier files stay. New codes with the old meta file would be decoded
-    # by the wrong tokenizer.
+    # Both or none: if the disk is full, the two earlier files stay. A kill between the two leaves a pair that
+    # `read_tokens_meta` refuses, by the hash.
     def both(temporary: Path) -> None:
         temporary.write_bytes(content)
-        write_json(meta_path(path), meta)
+        write_json(meta_path(path), meta | proof)
 
     write_atomic(path, both)
 
@@ -175,8 +191,31 @@ def meta_path(path: Path) -> Path:
     return path.with_name(Path(path.name.removesuffix(".gz")).stem + ".meta.json")
 
 
-def codebook_size(entries: Sequence[Entry], path: Path, given: int | None) -> tuple[int, str]:
-    """How many codes there are, and who says so: --codes, else the meta file, else the largest code + 1.
+def read_tokens_meta(path: Path) -> dict:
+    """The meta file of a token file or folder; empty if there is none. Older ones without a hash are taken as they are.
+
+    Raises ValueError if the meta file was written with other codes than the file now holds.
+    """
+    meta_file = meta_path(path)
+    if not meta_file.is_file():
+        return {}
+    meta = read_json(meta_file)
+    if "tokens" in meta and path.is_file() and meta["tokens"] != _content_hash(path):
+        raise ValueError(
+            f"{meta_file} was not written with the {path.name} beside it: a killed run, or an edit; run "
+            'scripts/tokenize_motions.py again, or delete "tokens" from it if its tokenizer did write these codes'
+        )
+    return meta
+
+
+def _content_hash(path: Path) -> str:
+    """`file_hash` of what a file holds unpacked, so that packing it changes nothing."""
+    with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+        return short_hash(iter(lambda: file.read(READ_BYTES), b""))
+
+
+def codebook_size(entries: Sequence[Entry], path: Path, given: int | None, giver: str = "--codes") -> tuple[int, str]:
+    """How many codes there are, and who says so: `given` by `giver`, else the meta file, else the largest code + 1.
 
     Raises ValueError naming the entry if a code of the data lies outside.
     """
@@ -184,9 +223,9 @@ def codebook_size(entries: Sequence[Entry], path: Path, given: int | None) -> tu
     top = max(entries[largest].codes)
     meta = meta_path(path)
     if given is not None:
-        size, origin = given, "--codes"
+        size, origin = given, giver
     elif meta.is_file():
-        size, origin = read_json(meta).get("codes"), meta.name
+        size, origin = read_tokens_meta(path).get("codes"), meta.name
         if not isinstance(size, int):
             raise ValueError(f"{meta}: codes must be the size of the codebook, got {size!r}; or say it with --codes")
     else:

@@ -1,7 +1,8 @@
-"""prompts.json: what sampling has to know about the captions of training, and how a prompt is looked up among them.
+"""prompts.json: what sampling needs to know about the training captions, and how a prompt is looked up in them.
 
-A prompt is found exactly, or with case and spaces folded. The length of any other prompt is that of the training
-captions most like it, by a cosine over rare word stems: no model is involved, and the same words give the same length.
+A prompt is found exactly, or by its folded spelling (`spelling.py`); the model then reads the caption as training had
+it. The length of any other prompt is that of the training captions most like it, by a cosine over rare word stems: no
+model is involved, and the same words give the same length.
 """
 
 import heapq
@@ -13,15 +14,12 @@ from operator import itemgetter
 
 import numpy as np
 
+from motiongpt.data.spelling import fold, visible
 from motiongpt.data.tokens import Entry
 from motiongpt.data.words import content_words, stem, words
 
-SIMILAR = 5  # training captions whose lengths stand for that of a new one
-
-
-def fold(caption: str) -> str:
-    """A caption as prompts are compared: lower case, single spaces."""
-    return " ".join(caption.lower().split())
+SIMILAR = 5  # how many training captions a new caption's length is guessed from
+FOLDED_SHARE = 0.95  # of the training captions must be spelt as `fold` spells for new sentences to be spelt so
 
 
 def median_length(lengths: Sequence[int]) -> int:
@@ -37,15 +35,17 @@ def global_median(lengths: Sequence[int]) -> int:
     return sorted(lengths)[len(lengths) // 2]
 
 
-def prompt_table(entries: Sequence[Entry]) -> dict:
+def prompt_table(entries: Sequence[Entry], folded: bool = False) -> dict:
     """prompts.json of a data set: per caption of the training split its lengths and codes, and the global median.
+
+    `folded`: captions that differ in spelling only are one caption, because the model reads them as one.
 
     {"global_median": 24, "captions": {"a person walks": {"median": 22, "min": 18, "max": 30, "codes": [3, 17, ...]}}}
     """
     training = [entry for entry in entries if entry.split == "train"]
     by_caption: dict[str, list[Entry]] = defaultdict(list)
     for entry in training:
-        by_caption[entry.text].append(entry)
+        by_caption[fold(entry.text) if folded else entry.text].append(entry)
     captions = {}
     for text, group in by_caption.items():
         lengths = [len(entry.codes) for entry in group]
@@ -55,7 +55,7 @@ def prompt_table(entries: Sequence[Entry]) -> dict:
 
 
 class Prompts:
-    """prompts.json, looked up by caption: exactly, else with case and spaces folded, else by similarity."""
+    """prompts.json, looked up by caption: exactly, else by its folded spelling, else by similarity."""
 
     def __init__(self, table: dict) -> None:
         if "global_median" not in table or not isinstance(table.get("captions"), dict):
@@ -68,13 +68,35 @@ class Prompts:
         """Folded caption -> the first one that folds to it; made when a caption is first asked for loosely."""
         return {fold(caption): caption for caption in reversed(self.captions)}
 
+    def caption(self, text: str) -> str | None:
+        """The caption of training that a prompt stands for, as it is spelt there; None for a new sentence."""
+        exact = text.strip()
+        return exact if exact in self.captions else self._folded.get(fold(text))
+
     def find(self, text: str) -> dict | None:
         """The record of a caption seen in training; None for any other."""
-        return self.captions.get(text) or self.captions.get(self._folded.get(fold(text), ""))
+        caption = self.caption(text)
+        return None if caption is None else self.captions[caption]
+
+    @cached_property
+    def are_folded(self) -> bool:
+        """Whether training has read almost only captions that `fold` leaves as they are, so knows no other spelling."""
+        same = sum(fold(caption) == caption for caption in self.captions)
+        return bool(self.captions) and same >= FOLDED_SHARE * len(self.captions)
+
+    def spelling(self, text: str) -> str:
+        """A prompt as the model should read it: a caption as training had it, a new sentence in training's style.
+
+        The style is that of `fold` if the captions `are_folded`; else only invisible characters and outer spaces go.
+        """
+        caption = self.caption(text)
+        if caption is not None:
+            return caption
+        return fold(text) if self.are_folded else visible(text).strip()
 
     @cached_property
     def _index(self) -> tuple[dict[str, np.ndarray], dict[str, float], np.ndarray, np.ndarray]:
-        """For captions that are new, made at the first of them.
+        """The index for new captions, built when the first one comes.
 
         Stem -> the numbers of the captions that have it; stem -> how rare it is, log((captions + 1) / captions with
         it); the norm of each caption; the median length of each.

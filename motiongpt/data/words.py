@@ -1,4 +1,4 @@
-"""The words of captions: which of them say what is done, and whether training has seen those of a sentence.
+"""The words of captions: which ones describe the motion, and which of a sentence's words training has seen.
 
 This is for advice to people and for the length of a new sentence; nothing here reaches a model. English endings are
 stripped by rule, without a dictionary. Words of other languages are compared as they are written.
@@ -16,7 +16,7 @@ EMPTY = frozenset(
     "at by for from into onto up down out off over under after before again very so just also there their who "
     "which what starts begins tries i you we my your our".split()
 )
-# verbs that leave it to the next word: takes a step, keeps walking
+# light verbs, whose next word says what happens: takes a step, keeps walking
 LIGHT = frozenset("make makes making take takes taking give gives giving keep keeps perform performs performing doing "
                   "go goes going get gets getting".split())  # fmt: skip
 
@@ -55,7 +55,7 @@ def stems(captions: Iterable[str]) -> frozenset[str]:
 
 
 def actions(captions: Iterable[str]) -> list[str]:
-    """What the captions say is done, most frequent first: the first content word of each caption.
+    """The actions that captions name, most frequent first: the first content word of each caption.
 
     Adverbs in -ly and light verbs are passed over. Forms of one word count together and are shown in their most
     frequent form: walks 40, walking 12 -> `walks`.

@@ -9,6 +9,7 @@ The files build on each other in this order:
     protocol                                what a repeat draws, rows of the table
     reconstruction                          measures a motion tokenizer
     model_answers, perplexity, t2m_m2t      ask a language model, and measure it in both directions
+    token_writing                           measures it by the codes it writes, without motions
     markdown, report_markdown, report       write an evaluation as Markdown and files
     intervals, comparison                   two evaluations side by side
 """

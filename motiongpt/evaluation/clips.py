@@ -15,9 +15,9 @@ from motiongpt.data.motions import SPLITS, MotionDataset
 from motiongpt.data.texts import Caption, by_time
 from motiongpt.evaluation.word_vectors import UNKNOWN, Vocabulary, caption_tokens
 from motiongpt.files.hashes import short_hash
-from motiongpt.metrics.embeddings import GROUP
 
 UNIT = 4  # frames per movement: the evaluators' two convolutions have stride 2
+FEWEST = 2  # clips: one alone has neither a spread nor a pair (FID, Diversity)
 CURVE = 10  # R-precision is plotted for top 1 ... top CURVE
 
 
@@ -46,7 +46,7 @@ def read_items(data: MotionDataset, split: str, min_frames: int, max_frames: int
     A clip counts with min_frames to max_frames + 3 frames, all finite, and with a caption that has a letter or a digit.
     Frames beyond max_frames are cut off. A caption with times makes an item of its own, named ID@start-end.
 
-    Raises ValueError when fewer than 32 clips are left, and see `check_tokens`.
+    Raises ValueError when fewer than `FEWEST` clips are left, and see `check_tokens`.
     """
     usable, dropped = load_clips(data, split)
     items = []
@@ -69,11 +69,11 @@ def read_items(data: MotionDataset, split: str, min_frames: int, max_frames: int
                 if whole or fits(name, piece):
                     check_tokens(data, clip, captions)
                     items.append(Item(name, piece[: usable_frames(len(piece), max_frames)], tuple(captions)))
-    if len(items) < GROUP:
+    if len(items) < FEWEST:
         raise ValueError(
             f"{data.folder.name}/{split}.txt has {len(items)} clips of {min_frames} to {max_frames + UNIT - 1} frames "
-            f"with a caption; R-precision needs {GROUP} ({len(dropped)} dropped; see --min-frames)"
-            f"{other_lists(data, split, GROUP, range(min_frames, max_frames + UNIT))}"
+            f"with a caption, at least {FEWEST} are needed ({len(dropped)} dropped; see --min-frames)"
+            f"{other_lists(data, split, FEWEST, range(min_frames, max_frames + UNIT))}"
         )
     return items, dropped
 

@@ -1,8 +1,7 @@
 """Two evaluations side by side: for each metric both values, their difference and its 95 % interval.
 
-The values are those of the two reports. If a metric has values on other clips in one evaluation than in the other, they
-are means over the clips that both have, and the table says so. R-precision is the exception: the clips that its groups
-leave over are drawn at random.
+The values are those of the two reports. If the two evaluations have a metric on different clips, its values are means
+over the common clips, and the table says so. R-precision is the exception, because its groups leave out random clips.
 
 An interval says how much the difference depends on which clips were chosen; `intervals` explains the two kinds. It is
 shifted so that its centre is the difference of the reports, in which clips that more repeats measured count slightly
@@ -23,6 +22,7 @@ from motiongpt.evaluation.report import write_text
 from motiongpt.files.folders import check_report_folder, output_path
 from motiongpt.files.hashes import file_hash
 from motiongpt.files.store import read_json, read_tensors, write_json
+from motiongpt.metrics.embeddings import GROUP
 
 MUST_AGREE = {
     "what": "they measure different things",
@@ -33,9 +33,10 @@ MUST_AGREE = {
 }
 """Protocol entries that two evaluations must share, and why."""
 
-OF_WHOLE_SET = "it is of the whole set, clips have no value of their own"
+OF_WHOLE_SET = "only the whole set has a value, single clips have none"
+FEW_FOR_FID = f"its jackknife needs {GROUP} clips"
 NOT_IN_BOTH = "it was not measured in both, on a clip in common"
-CUT_FID = "with the length policy cut the real motions are cut too, so the two have different ones"
+CUT_FID = "the length policy cut also cuts the real motions, so the two compare with different ones"
 
 
 # 1) Reading two evaluations.
@@ -195,6 +196,8 @@ def fid_row(a: Path, b: Path, first: dict, second: dict, rng: np.random.Generato
     ends = [part["points"].get("fid") for part in (first, second)]
     if None in ends:
         return None, None
+    if len(first["clips"]) < GROUP:
+        return difference_row(*ends), FEW_FOR_FID
     half = fid_half_width(vectors_a, vectors_b, rng)
     return difference_row(*ends, (-half, half)), None
 
@@ -220,7 +223,10 @@ def compare(a: Path, b: Path, seed: int = 0, resamples: int = RESAMPLES) -> dict
     parts_a, parts_b = read_parts(a), read_parts(b)
     names = [name for name in parts_a if name in parts_b]
     if not names:
-        raise ValueError(f"{a} and {b} cannot be compared: one is of a tokenizer alone, the other of a language model")
+        kinds = "a tokenizer alone, the other of a language model"
+        if "tokens" in (*parts_a, *parts_b):
+            kinds = "motion tokens alone, the other of motions"
+        raise ValueError(f"{a} and {b} cannot be compared: one is of {kinds}")
     pairs = {name: (parts_a[name], parts_b[name]) for name in names}
     for pair in pairs.values():
         check_comparable(a, b, *pair)
@@ -246,7 +252,7 @@ def compare(a: Path, b: Path, seed: int = 0, resamples: int = RESAMPLES) -> dict
         "differs": protocol_differences(*last),
         "seed": seed,
         "resamples": resamples,
-        "fid_groups": FID_GROUPS if "fid" in rows else None,
+        "fid_groups": FID_GROUPS if "fid" in rows and "fid" not in left_out else None,
         "rows": {name: rows[name] for name in ALL_LABELS if name in rows},
         "left_out": left_out,
     }

@@ -179,7 +179,9 @@ def new_evaluator(
     if movement is not None:
         encoder = load_movement_encoder(movement)
         facts["movement"] = file_hash(movement)
-        inputs, width, outputs = encoder.main[0].in_channels, encoder.main[0].out_channels, encoder.out_net.out_features
+        inputs = encoder.main[0].in_channels
+        width = encoder.main[0].out_channels
+        outputs = encoder.out_net.out_features
         if inputs != config.feature_dim - config.contacts:
             raise ValueError(f"{movement} reads {inputs} columns, the data has {config.feature_dim - config.contacts}")
         config = replace(config, movement_width=width, movement_dim=outputs)

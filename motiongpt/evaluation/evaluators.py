@@ -1,4 +1,4 @@
-"""Evaluators: the matching networks of `networks` with normalisation and words; the field measures text to motion so.
+"""Evaluators: matching networks with normalisation and words, the field's way to measure text to motion.
 
 An evaluator is a folder, of one of two kinds:
 
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from motiongpt import __version__
-from motiongpt.body.skeletons import Skeleton, load_skeleton, save_skeleton
+from motiongpt.body.skeletons import SKELETON_FILE, Skeleton, load_skeleton, save_skeleton
 from motiongpt.config import EvaluatorConfig
 from motiongpt.data.batches import by_length, pad_motions
 from motiongpt.evaluation.clips import UNIT, usable_frames
@@ -34,9 +34,13 @@ from motiongpt.evaluation.word_vectors import Vocabulary, glove_hash, read_glove
 from motiongpt.features.humanml3d import skeleton_of_width
 from motiongpt.features.normalizer import Normalizer
 from motiongpt.features.representations import Representation, get_representation
-from motiongpt.files.hashes import short_hash
+from motiongpt.files.fields import get_field
+from motiongpt.files.hashes import HASHES, check_hashes, check_values, file_hashes, short_hash, values_hash
 from motiongpt.files.store import read_json, read_tensors, tensors_hash, write_json, write_tensors
 from motiongpt.weights.checks import Unfilled
+
+HASHED_FILES = ("model.safetensors", "words.json", "Mean.npy", "Std.npy", SKELETON_FILE)
+"""What our config.json remembers by a hash, so that a damaged or replaced file shows when it is loaded."""
 
 PACKINGS = {
     "guo": "each clip at its own length, as Guo et al. and most papers",
@@ -163,20 +167,29 @@ class Evaluator:
                 f"{folder} holds no evaluator: neither {PUBLISHED_FILE} nor model.safetensors with words.json; "
                 "scripts/train_evaluator.py makes one"
             )
-        content = read_json(folder / "config.json")
+        source = folder / "config.json"
+        content = read_json(source)
         missing = [key for key in ("EvaluatorConfig", "skeleton", "representation", "fps") if key not in content]
         if missing:
-            raise ValueError(f"{folder / 'config.json'} is not an evaluator's: it has no {', '.join(missing)}")
+            raise ValueError(f"{source} is not an evaluator's: it has no {', '.join(missing)}")
+        for key, kind in (("skeleton", str), ("representation", str), ("fps", float)):
+            get_field(content, key, kind, source)
         if not isinstance(content.get("facts") or {}, dict):
-            raise ValueError(f"{folder / 'config.json'}: facts must be an object, got {str(content['facts'])[:60]}")
-        config = EvaluatorConfig.from_dict(content["EvaluatorConfig"])
+            raise ValueError(f"{source}: facts must be an object, got {str(content['facts'])[:60]}")
+        config = EvaluatorConfig.from_dict(content["EvaluatorConfig"], source)
+        check_values(content["EvaluatorConfig"], content, "EvaluatorConfig", source)
         skeleton = load_skeleton(folder, content["skeleton"])
         representation = get_representation(content["representation"], skeleton)
         normalizer = Normalizer.load(folder)
         normalizer.check_pair(representation, config.feature_bias, folder / "Std.npy")
-        vocabulary = Vocabulary(read_json(folder / "words.json", list))
+        words = folder / "words.json"
+        try:
+            vocabulary = Vocabulary(read_json(words, list))
+        except ValueError as error:
+            raise ValueError(str(error) if str(words) in str(error) else f"{words}: {error}") from error
         path = folder / "model.safetensors"
         network = _fill(config, read_tensors(path), path)
+        check_hashes(folder, content, HASHED_FILES, source)
         if len(network.words.weight) != len(vocabulary.words):
             raise ValueError(f"{folder}: {len(network.words.weight)} word vectors, {len(vocabulary.words)} words")
         facts = content.get("facts", {})
@@ -184,16 +197,20 @@ class Evaluator:
         return cls(network, vocabulary, normalizer, skeleton, content["fps"], representation, packing, facts)
 
     def save(self, folder: Path | str) -> None:
-        """Write the folder that is called ours above; `load` reads it without GloVe."""
+        """Write a folder of the kind `ours` above, which `load` reads without GloVe."""
         folder = Path(folder)
+        content = {"EvaluatorConfig": self.config.to_dict(), "skeleton": self.skeleton.name, "fps": self.fps}
+        content |= {"representation": self.representation.name, "unit_length": UNIT, "packing": self.packing}
+        versions = {"motiongpt": __version__, "torch": torch.__version__}
+        content |= {"facts": self.facts, "versions": versions}
+        # without hashes first: a kill before the last line leaves a folder that can be read
+        write_json(folder / "config.json", content)
         write_tensors(folder / "model.safetensors", self.network.state_dict())
         write_json(folder / "words.json", self.vocabulary.words, indent=None)
         self.normalizer.save(folder)
         save_skeleton(self.skeleton, folder)
-        content = {"EvaluatorConfig": self.config.to_dict(), "skeleton": self.skeleton.name, "fps": self.fps}
-        content |= {"representation": self.representation.name, "unit_length": UNIT, "packing": self.packing}
-        versions = {"motiongpt": __version__, "torch": torch.__version__}
-        write_json(folder / "config.json", content | {"facts": self.facts, "versions": versions})
+        hashes = file_hashes(folder, HASHED_FILES) | {"EvaluatorConfig": values_hash(content["EvaluatorConfig"])}
+        write_json(folder / "config.json", content | {HASHES: hashes})
 
     @torch.inference_mode()
     def embed_motion(

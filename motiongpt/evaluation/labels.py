@@ -58,6 +58,15 @@ MOTION = {
 }
 """Written motions: their codes, their lengths, their physical qualities."""
 
+TOKENS = {
+    "split_length_within": "length within 10 % of the split's median",
+    "split_length_error": "length error to the split's median (codes)",
+    "length_violations": "outside the length limits (share)",
+    "code_violations": "with a code not allowed (share)",
+    "cut_off": "cut off at the longest length (share)",
+}
+"""Written motions of a token data set; edit distances and lengths against training are those of `MOTION`."""
+
 CAPTIONS = {
     "bleu_1": "BLEU-1",
     "bleu_2": "BLEU-2",
@@ -69,7 +78,7 @@ CAPTIONS = {
 }
 """Written sentences against the captions of the clip."""
 
-ALL_LABELS = MATCHING | MOTION | CAPTIONS | ERRORS | PARAMETERS
+ALL_LABELS = MATCHING | MOTION | TOKENS | CAPTIONS | ERRORS | PARAMETERS
 """Every metric, in the order of a comparison."""
 
 

@@ -1,8 +1,8 @@
 """What all reports share: numbers, tables, and the protocol line that says what was measured.
 
-A report of `reconstruction` has one value per metric. A report of `text`, the part "matching", has rows with intervals.
-A tokenizer measured with an evaluator has both parts. `report_parts` and `protocol_line` tell the two kinds apart, and
-nothing else does.
+A report of `reconstruction` has one value per metric. A report of `text`, the part "matching", has rows with intervals,
+and so has one of `token_writing`, without an evaluator. A tokenizer measured with an evaluator has two parts.
+`report_parts` and `protocol_line` tell the kinds apart, and nothing else does.
 """
 
 from motiongpt.config import SampleConfig
@@ -21,6 +21,8 @@ def table(head: list[str], rows: list[list[str]]) -> list[str]:
 
 def report_parts(report: dict) -> dict[str, dict]:
     """The measured parts of report.json by name, "reconstruction" before "matching"."""
+    if report.get("what") == "tokens":
+        return {"tokens": report}
     if report.get("what") != "vqvae":
         return {"matching": report}
     matching = {"matching": report["matching"]} if "matching" in report else {}
@@ -29,6 +31,8 @@ def report_parts(report: dict) -> dict[str, dict]:
 
 def protocol_line(protocol: dict) -> str:
     """One line that says what was measured on what; numbers with different lines are not comparable."""
+    if protocol.get("what") == "tokens":
+        return tokens_line(protocol)
     return matching_line(protocol) if "evaluator" in protocol else reconstruction_line(protocol)
 
 
@@ -82,6 +86,23 @@ def sampled(p: dict) -> list[str]:
     return line
 
 
+def tokens_line(protocol: dict) -> str:
+    """The `protocol_line` of a token data set."""
+    p = protocol
+    taken = f"the first {p['N']} of {p['usable']} captions" if p["N"] < p["usable"] else "captions"
+    return ", ".join(
+        [
+            f"data set {p['data']} ({p['data_hash']})",
+            f"split {p['split']}",
+            f"N = {p['N']} ({taken}, with {p['motions']} motions)",
+            f"stage {p['stage']} of a run of recipe {p['run']} ({p['run_hash']})",
+            *sampled(p),
+            f"{p['repeats']} repeat{'s' * (p['repeats'] > 1)}, seed {p['seed']}",
+            versions(p),
+        ]
+    )
+
+
 def matching_line(protocol: dict) -> str:
     """The `protocol_line` of a table measured by an evaluator."""
     p = protocol
@@ -106,12 +127,13 @@ def printed(report: dict, markdown: str) -> str:
     return "\n".join(lines)
 
 
-def train_warning(inside: int, clips: int) -> list[str]:
+def train_warning(inside: int, clips: int, what: str = "clips") -> list[str]:
     """The warning that some of the measured clips are in train.txt; empty without any."""
     if not inside:
         return []
+    listed = " (train.txt)" if what == "clips" else ""
     warning = (
-        f"**Warning: {inside} of {clips} measured clips are in the training split (train.txt). These numbers show "
+        f"**Warning: {inside} of {clips} measured {what} are in the training split{listed}. These numbers show "
         "what was learnt by heart and belong in no table.**"
     )
     return [warning, ""]

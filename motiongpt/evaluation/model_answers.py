@@ -1,4 +1,4 @@
-"""Asking a language model for motions and sentences, and the options of doing so."""
+"""How a language model is asked for motions and sentences, and the options for it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -45,7 +45,8 @@ class T2MOptions:
 
 @dataclass(frozen=True)
 class M2TOptions:
-    """How the model describes motions; greedy by default. `bert_model` names the model of BERTScore, None: no such."""
+    """How the model describes motions; greedy by default. `bert_model` names the model of BERTScore; None leaves
+    BERTScore out."""
 
     sampling: SampleConfig = DESCRIBE
     bert_model: str | None = None
@@ -70,14 +71,19 @@ def write_motions(
     lengths: Sequence[int] | None,
     config: SampleConfig,
     batch_size: int,
+    participants: Sequence[str | None] | None = None,
 ) -> list[list[int]]:
-    """Codes of a motion for each text; row i has the seed first_seed + i. `lengths`, in codes, are kept exactly."""
+    """Codes of a motion for each text; row i has the seed first_seed + i. `lengths`, in codes, are kept exactly.
+
+    `participants`: whose style each motion has; None: nobody's.
+    """
     seconds_per_code = generator.run.config.frames_per_code / generator.run.config.fps
     sizes = lengths or [generator.run.prompts.expected_length(text) for text in texts]
 
     def write(indices: list[int]) -> list[list[int]]:
         motions = generator.generate(
             [texts[i] for i in indices],
+            [participants[i] for i in indices] if participants else None,
             seed=[first_seed + i for i in indices],
             seconds=[lengths[i] * seconds_per_code for i in indices] if lengths else None,
             exact_length=lengths is not None,
@@ -106,7 +112,6 @@ def run_hash(run: LoadedRun) -> str:
     return short_hash([f"{stage}/{run.meta.get('base_hash', '')}".encode()])
 
 
-def run_facts(generator: MotionGenerator, sampling: SampleConfig) -> dict:
+def run_facts(run: LoadedRun, sampling: SampleConfig) -> dict:
     """The protocol's entries about a language model."""
-    run = generator.run
     return {"run": run.config.recipe, "stage": run.stage, "run_hash": run_hash(run), "sampling": asdict(sampling)}

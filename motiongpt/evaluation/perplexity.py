@@ -33,14 +33,21 @@ def language_perplexity(run: LoadedRun, entries: Sequence[Entry], task: str, bat
 def perplexities(
     generator: MotionGenerator, items: Sequence[Item], codes: Sequence[list[int]], batch_size: int, which: str
 ) -> dict[str, dict[str, float]]:
-    """Stage -> task -> `language_perplexity` for each task the stage was trained on, on each clip's first caption.
+    """`stage_perplexities` on each clip's first caption."""
+    entries = [Entry(item.captions[0].text, tuple(row)) for item, row in zip(items, codes, strict=True)]
+    return stage_perplexities(generator, entries, batch_size, which)
+
+
+def stage_perplexities(
+    generator: MotionGenerator, entries: Sequence[Entry], batch_size: int, which: str
+) -> dict[str, dict[str, float]]:
+    """Stage -> task -> `language_perplexity` for each task the stage was trained on.
 
     `which` is "all" finished stages of the run, the generator's own "stage", or "none". Other stages are loaded one
     after the other; the generator's own waits on the CPU meanwhile.
     """
     own = generator.run
     stages = {"all": finished_stages(own.folder), "stage": {own.stage: own.meta}, "none": {}}[which]
-    entries = [Entry(item.captions[0].text, tuple(row)) for item, row in zip(items, codes, strict=True)]
     dtype = own.llm.embed_tokens.weight.dtype
     found = {}
     for stage, meta in stages.items():

@@ -23,7 +23,7 @@ from torch import Tensor
 from motiongpt import __version__
 from motiongpt.data.motions import MotionDataset
 from motiongpt.data.texts import Caption
-from motiongpt.evaluation.clips import CURVE, UNIT, Item, items_hash, read_items, shortest_clip
+from motiongpt.evaluation.clips import CURVE, FEWEST, UNIT, Item, items_hash, read_items, shortest_clip
 from motiongpt.evaluation.qualities import clip_qualities
 from motiongpt.evaluation.word_vectors import caption_tokens
 from motiongpt.metrics.embeddings import GROUP, diversity, fid, pair_distances, retrieval_ranks, top_shares
@@ -40,7 +40,7 @@ SHOWN = ("best", "median", "worst")  # ranks of the clips that a report shows
 class ProtocolConfig:
     """Which clips are measured and how often: the flags of the same names.
 
-    `clips`: only the first so many usable ones; None: all. `min_frames`: shorter clips are dropped; None:
+    `clips`: only the first N usable clips; None: all. `min_frames`: shorter clips are dropped; None:
     `shortest_clip`.
     """
 
@@ -54,8 +54,6 @@ class ProtocolConfig:
         if self.repeats < 1 or self.seed < 0:
             got = f"{self.repeats} and {self.seed}"
             raise ValueError(f"--repeats must be at least 1 and --seed 0 or more, got {got}")
-        if self.clips is not None and self.clips < GROUP:
-            raise ValueError(f"--clips {self.clips} is too small: R-precision needs {GROUP}")
 
 
 @dataclass(frozen=True)
@@ -145,12 +143,17 @@ class TableRow:
             self.values[name].append(value)
 
     def add_matching(self, text: Tensor, motion: Tensor, rng: np.random.Generator) -> None:
-        """One repeat of R-precision, MM-Dist and Diversity, from embeddings (N, E) of texts and motions."""
-        ranks = retrieval_ranks(text, motion, rng, GROUP)
-        self.curves.append(top_shares(ranks, CURVE))
-        hits = (ranks[:, None] <= torch.tensor([1, 2, 3])).double()
-        hits = torch.where(ranks[:, None] > 0, hits, math.nan).numpy()  # rank 0: the clip was left over, in no group
-        per_clip = {f"r_precision_{k}": hits[:, k - 1] for k in (1, 2, 3)}
+        """One repeat of R-precision, MM-Dist and Diversity, from embeddings (N, E) of texts and motions.
+
+        Fewer clips than a group of R-precision have none.
+        """
+        per_clip = {}
+        if len(text) >= GROUP:
+            ranks = retrieval_ranks(text, motion, rng, GROUP)
+            self.curves.append(top_shares(ranks, CURVE))
+            hits = (ranks[:, None] <= torch.tensor([1, 2, 3])).double()
+            hits = torch.where(ranks[:, None] > 0, hits, math.nan).numpy()  # rank 0: left over, in no group
+            per_clip |= {f"r_precision_{k}": hits[:, k - 1] for k in (1, 2, 3)}
         per_clip["mm_dist"] = pair_distances(text, motion).numpy()
         self.add(per_clip, diversity=diversity(motion, rng))
 
@@ -182,6 +185,8 @@ class EvaluationSet:
         config: ProtocolConfig,
         facts: dict,
     ) -> None:
+        if config.clips is not None and config.clips < FEWEST:
+            raise ValueError(f"--clips {config.clips} is too small: FID and Diversity need {FEWEST}")
         check_same_motion(motion_tokenizer, data)
         check_same_motion(evaluator, data, "evaluator")
         self.data = data
@@ -268,7 +273,9 @@ class EvaluationSet:
             {
                 "protocol": self.protocol,
                 "rows": {name: row.summary() for name, row in rows.items()},
-                "r_precision_curve": {name: np.mean(row.curves, axis=0).tolist() for name, row in rows.items()},
+                "r_precision_curve": {
+                    name: np.mean(row.curves, axis=0).tolist() for name, row in rows.items() if row.curves
+                },
                 "shown": {
                     rank: {"clip": self.items[i].name, "mm_dist": float(distances[i])} for rank, i in shown.items()
                 },

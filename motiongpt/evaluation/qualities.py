@@ -31,7 +31,7 @@ from motiongpt.metrics.joints import (
 from motiongpt.metrics.tokens import perplexity
 
 BONE_LIMIT = 0.2  # a bone may differ from the skeleton's length by this share
-AT_ONCE = 32  # clips measured together: what fits the processor's cache is several times as fast
+AT_ONCE = 32  # clips measured together; a batch that fits the processor's cache is several times faster
 
 
 def frame_errors(joints: Tensor, target: Tensor, fps: float) -> dict[str, Tensor]:

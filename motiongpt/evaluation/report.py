@@ -16,6 +16,7 @@ from motiongpt.evaluation.report_markdown import (
     matching_markdown,
     reconstruction_markdown,
     report_markdown,
+    tokens_markdown,
 )
 from motiongpt.files.folders import check_report_folder
 from motiongpt.files.hashes import file_hash
@@ -95,6 +96,18 @@ def write_reconstruction(
     return printed(report, text), paths + pictures
 
 
+def write_tokens(report: dict, out: Path) -> tuple[str, list[Path]]:
+    """Write the report of `evaluate_tokens`; returns the text a script prints, and the paths."""
+    clear_report(out)
+    text = tokens_markdown(report)
+    paths = [out / "report.json", out / "report.md", out / "codes.png", out / "lengths.png"]
+    write_json(paths[0], report)
+    write_text(paths[1], text)
+    plot_code_usage({name: usage["histogram"] for name, usage in report["codebook"].items()}, paths[2])
+    plot_lengths(report["lengths"], paths[3])
+    return printed(report, text), paths
+
+
 def _render_clip(report: dict, name: str, motion_tokenizer: MotionTokenizer, data: MotionDataset, path: Path) -> None:
     """A GIF of one clip, its original beside its reconstruction."""
     features = data.features(name)
@@ -123,7 +136,8 @@ def write_pictures(evaluation: Evaluation, data: MotionDataset, out: Path) -> li
     write_tensors(paths[0], evaluation.embeddings)
     panels, notes = _bars(report)
     paths.append(plot_bars(panels, out / "metrics.png", notes))
-    paths.append(plot_r_precision(report["r_precision_curve"], out / "r_precision.png", GROUP))
+    if report["r_precision_curve"]:  # empty with fewer clips than a group
+        paths.append(plot_r_precision(report["r_precision_curve"], out / "r_precision.png", GROUP))
     if what == "t2m":
         histograms = {name: x["histogram"] for name, x in report["codebook"].items()}
         paths.append(plot_code_usage(histograms, out / "codes.png"))

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 
-from motiongpt.evaluation.labels import CAPTIONS, MATCHING, MOTION, RECONSTRUCTION, ranking
+from motiongpt.evaluation.labels import CAPTIONS, MATCHING, MOTION, RECONSTRUCTION, TOKENS, ranking
 from motiongpt.evaluation.markdown import (
     dropped_clips,
     measured,
@@ -105,6 +105,8 @@ def _warnings(protocol: dict) -> list[str]:
             f"FID with N <= D ({protocol['N']} clips, {protocol['embedding_dim']} dimensions): the covariance is "
             "singular and the number depends on N. Compare it within this table only, never with one from another N."
         )
+    if protocol["N"] < GROUP:
+        warnings.append(f"No R-precision: it ranks motions in groups of {GROUP}, and these are {protocol['N']} clips.")
     if protocol.get("length_policy") == "cut":
         warnings.append(
             "The model's FID is against real motions cut to the model's lengths, the FID of the other rows against "
@@ -141,7 +143,8 @@ def matching_markdown(report: dict, drawn: Collection[str] = ()) -> str:
     # the Diversity of m2t would be that of the real motions: the model wrote sentences
     names = {name: label for name, label in MATCHING.items() if not (m2t and name == "diversity")}
     lines = ["## Text and motion", "", *_warnings(protocol), *_table(report, names, list(report["rows"]))]
-    lines += [f"R@k is R-precision in shuffled groups of {GROUP}. {_repeats_note(protocol)}", ""]
+    precision = f"R@k is R-precision in shuffled groups of {GROUP}. " if protocol["N"] >= GROUP else ""
+    lines += [f"{precision}{_repeats_note(protocol)}", ""]
     lines += _sentence_rows() if m2t else _motion_rows(protocol)
     lines += _pictures(drawn, metrics="metrics", r_precision="R-precision")
     lines += _captions(report) if m2t else []
@@ -205,7 +208,9 @@ def _perplexity(report: dict) -> list[str]:
     for stage, row in stages.items():
         name = f"stage {stage}" + (", evaluated" if stage == str(protocol["stage"]) else "")
         cells.append([name, *(number(row.get(task)) for task in tasks)])
-    line = ", ".join(["of each clip's first caption, once", *measured(protocol), versions(protocol)])
+    line = f"of every motion, once; {protocol_line(protocol)}"
+    if protocol["what"] != "tokens":
+        line = ", ".join(["of each clip's first caption, once", *measured(protocol), versions(protocol)])
     return [
         "## Perplexity",
         "",
@@ -216,6 +221,43 @@ def _perplexity(report: dict) -> list[str]:
         "Per token of the right answer, lower is better. Each stage has the tasks it was trained on.",
         "",
     ]
+
+
+# 3) What a model writes for the captions of a token data set.
+
+
+def tokens_markdown(report: dict) -> str:
+    """A report of `token_writing`."""
+    protocol, rows = report["protocol"], report["rows"]
+    known = protocol["known_captions"]
+    lines = ["# Motion tokens", "", *train_warning(protocol["in_train"], protocol["motions"], "motions")]
+    lines += _table(report, {name: label for name, label in MOTION.items() if name.startswith("edit")}, list(rows))
+    lines += [
+        "Edit distances are in codes, from the written motion to the caption's motions in this split, or as a share of "
+        "the longer one. Lower is better. Chance are motions of other captions."
+        + (" Real is a caption's first motion against its others, if it has others." if "real" in rows else ""),
+        "",
+        "## Lengths and limits",
+        "",
+    ]
+    names = {name: label for name, label in MOTION.items() if name.startswith("length")} | TOKENS
+    lines += _table(report, names, [row for row in rows if row != "real"])
+    lines += [
+        f"Medians are of the caption's motions in this split, and in training ({known} of {protocol['N']} captions). "
+        "The sampler keeps to the length limits and, for a caption of training, to the codes seen with it: shares "
+        "outside are counted afterwards. A motion of the longest length allowed was cut off there.",
+        "",
+    ]
+    if protocol["unknown_participants"]:
+        lines += [f"{protocol['unknown_participants']} participants are not the run's: their style is nobody's.", ""]
+    cells = [[name, *_usage(codebook)] for name, codebook in report["codebook"].items()]
+    lines += ["## Codes", "", *table(["", "active", "of", "perplexity"], cells), ""]
+    lines += ["![codes: real motions above, the model's below](codes.png)", "", "![lengths](lengths.png)", ""]
+    lines += _perplexity(report) if report["perplexity"] else []
+    return "\n".join([*lines, *dropped_clips(report)])
+
+
+# 4) The pages of t2m and m2t.
 
 
 def clips_markdown(report: dict, drawn: Collection[str] = ()) -> str:

@@ -16,8 +16,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from motiongpt.data.motions import MotionDataset
+from motiongpt.data.spelling import fold
 from motiongpt.data.texts import Caption
-from motiongpt.data.training_captions import fold
 from motiongpt.evaluation.model_answers import (
     MULTIMODALITY,
     M2TOptions,
@@ -158,13 +158,13 @@ def evaluate_t2m(
     The table has the rows real, reconstruction, model and chance; without a `generator` there is no model, and the
     other rows say how good the motion tokenizer is. `motion_tokenizer` reads and writes the generator's codes.
 
-    Raises ValueError if data, tokenizer and evaluator do not fit together, or fewer than 32 clips are usable.
+    Raises ValueError if data, tokenizer and evaluator do not fit together, or fewer than two clips are usable.
     """
     protocol = protocol or ProtocolConfig()
     options = options or T2MOptions()
     facts = {}
     if generator:
-        facts = run_facts(generator, options.sampling) | {"length_policy": options.length_policy}
+        facts = run_facts(generator.run, options.sampling) | {"length_policy": options.length_policy}
     what = "t2m" if generator else "vqvae"
     s = EvaluationSet(what, data, evaluator, motion_tokenizer, protocol, facts)
 
@@ -243,7 +243,7 @@ def evaluate_m2t(
     """
     protocol = protocol or ProtocolConfig()
     options = options or M2TOptions()
-    facts = run_facts(generator, options.sampling)
+    facts = run_facts(generator.describing_run, options.sampling)
     facts |= {"bert_model": options.bert_model} if options.bert_model else {}
     s = EvaluationSet("m2t", data, evaluator, motion_tokenizer, protocol, facts)
     codes = motion_tokenizer.encode(s.features)

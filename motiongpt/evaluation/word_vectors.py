@@ -21,7 +21,9 @@ from motiongpt.files.hashes import file_hash, short_hash
 from motiongpt.files.unpickle import load_pickle
 
 MAX_WORDS = 20
-START, END, UNKNOWN = "sos", "eos", "unk"
+START = "sos"
+END = "eos"
+UNKNOWN = "unk"
 POS = (
     "VERB", "NOUN", "DET", "ADP", "NUM", "AUX", "PRON", "ADJ", "ADV",
     "Loc_VIP", "Body_VIP", "Obj_VIP", "Act_VIP", "Desc_VIP", "OTHER",

@@ -1,4 +1,4 @@
-"""One kinematic condition per action: what makes a clip of joints that action and not another one.
+"""One kinematic condition per action, which tells its motions from those of the other actions.
 
 Conditions and actions are pairs, on purpose. `procedural/actions.py` lists a function per action that makes the motion;
 `CHECKS` lists a function of the same name that recognises it, with exactly the names of `ACTIONS` (a test compares
@@ -73,4 +73,4 @@ INCLUDED = {
     ("pick_up", "pick_up_left"): "picking something up does not say with which hand",
     ("pick_up", "pick_up_right"): "picking something up does not say with which hand",
 }
-"""(condition, action) -> why it is right that motions of the action satisfy a condition that is not theirs."""
+"""(condition, action) -> why motions of this action may also satisfy the condition of another one."""

@@ -6,7 +6,7 @@
 Joints are (F, 22, 3) in metres at 20 fps, y up, the floor at y = 0, any facing and place. Conditions are those of
 `conditions.py`: joints in, yes or no out. No model ever sees them. Most conditions look at a few joints only, so
 `is_body` asks first whether the joints are a body at all. `pass_matrix` tests the conditions themselves on motions of
-known actions: its diagonal is what a condition recognises, the rest is what fools it. This module loads nothing.
+known actions: its diagonal shows what a condition recognises, the rest what fools it. This module loads nothing.
 """
 
 from collections.abc import Mapping, Sequence

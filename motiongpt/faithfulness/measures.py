@@ -90,7 +90,7 @@ class Measures:
 
     @cached_property
     def travel(self) -> np.ndarray:
-        """(3,) metres the root went in all: to the left, up, ahead, as seen from the first frames."""
+        """(3,) metres, the total displacement of the root: to the left, up, ahead, as seen from the first frames."""
         moved = self.joint("pelvis")[END].mean(0) - self.joint("pelvis")[START].mean(0)
         return self.seen(moved[None], self.yaw[START].mean(keepdims=True))[0]
 

@@ -6,6 +6,7 @@ The model never sees a condition: it gets the sentence and the seed, and the con
     roundtrip    the same motions through the run's motion tokenizer: what codes can carry
     model        the plain caption of every named action, several seeds
     ...-more     the same three for all other actions, finer gestures among them
+    spellings    the captions of `model` as people type them: a capital and a full stop, quotes, ...
     sentences    frozen sentences of words the model knows, in phrasings it never read
     sequences    plain captions of two actions: both have to come, in that order
     lengths      seconds asked for, kept within one code, or exactly with `exact_length`
@@ -33,6 +34,7 @@ from motiongpt.sampling import codes_for_seconds
 FRESH_SEED = 20261121  # of motions that no training uses
 BATCH = 32  # sentences sampled at once
 TARGETS = {"truth": 0.99, "roundtrip": 0.97, "model": 0.9, "sentences": 0.7, "sequences": 0.7, "lengths": 1.0}
+TARGETS |= {"spellings": 0.95}
 TARGETS |= {f"{name}-more": TARGETS[name] for name in ("truth", "roundtrip", "model")}
 _NAMED_SIDED = ("walk_circle", "walk_sideways", "turn", "hop", "kneel", "kick", "punch", "wave", "throw")
 _NAMED_PLAIN = (
@@ -58,6 +60,16 @@ PAIRS = (
 """Pairs of clearly distinct actions, in an order the dataset has. Neither satisfies the other's condition."""
 LENGTH_PROMPTS = ("a person walks forward", "a person waves the right hand", "a person runs forward", "a person claps")
 SECONDS = (2.0, 4.0, 6.0, 8.0)
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "capital and full stop": lambda caption: f"{caption.capitalize()}.",
+    "capitals": str.upper,
+    "double spaces": lambda caption: caption.replace(" ", "  "),
+    "quoted": lambda caption: f"“{caption.capitalize()}.”",
+}
+"""Ways to type a plain caption; they mean the same."""
+
+
+OTHER_GROUPS = ("sequences", "lengths", "spellings")  # rows that do not count by single actions
 
 
 @dataclass
@@ -155,6 +167,25 @@ def model_row(name: str, requests: Iterable[tuple[str, Sequence[str], int]], gen
     `generate(sentences, seed=seeds)` returns motions with joints, as `MotionGenerator.generate` does.
     """
     row = MeasureRow(name)
+    _add_requests(row, requests, generate)
+    return row
+
+
+def spellings_row(
+    captions: Sequence[tuple[str, Sequence[str]]], seeds: Sequence[int], generate: Callable
+) -> MeasureRow:
+    """Every caption (sentence, actions) in every one of `SPELLINGS`, counted by spelling; else as `model_row`."""
+    row = MeasureRow("spellings")
+    for spelling, spell in SPELLINGS.items():
+        requests = [(spell(caption), actions, seed) for caption, actions in captions for seed in seeds]
+        _add_requests(row, requests, generate, spelling)
+    return row
+
+
+def _add_requests(
+    row: MeasureRow, requests: Iterable[tuple[str, Sequence[str], int]], generate: Callable, group: str | None = None
+) -> None:
+    """See `model_row`. Tries are counted by their actions unless `group` names one for all of them."""
     requests = sorted(requests, key=lambda request: request[0])  # equal sentences share a batch
     for start in range(0, len(requests), BATCH):
         some = requests[start : start + BATCH]
@@ -162,8 +193,7 @@ def model_row(name: str, requests: Iterable[tuple[str, Sequence[str], int]], gen
         for (sentence, actions, seed), motion in zip(some, motions, strict=True):
             passed = does(actions, motion.joints)
             what = {} if passed else {"shows": shown(motion.joints), "frames": len(motion.joints)}
-            row.add(" then ".join(actions), passed, sentence=sentence, seed=seed, **what)
-    return row
+            row.add(group or " then ".join(actions), passed, sentence=sentence, seed=seed, **what)
 
 
 def lengths_row(generate: Callable, fps: float, frames_per_code: int, seed: int = 0) -> MeasureRow:
@@ -189,15 +219,15 @@ def markdown(title: str, rows: Sequence[MeasureRow], matrix: dict[str, dict[str,
     # a table with a line per action and a column per row of the report
     columns: dict[str, dict[str, str]] = {}  # row -> action -> count; a "-more" row continues its column
     for row in rows:
-        if row.name not in ("sequences", "lengths"):
+        if row.name not in OTHER_GROUPS:
             counts = {group: _count(row, group) for group in row.tries if " then " not in group}
             columns.setdefault(row.name.removesuffix("-more"), {}).update(counts)
     if names := list(dict.fromkeys(name for counts in columns.values() for name in counts)):
         text += ["", "## Per action", "", f"| action | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
         text += [f"| {name} | {' | '.join(c.get(name, '') for c in columns.values())} |" for name in names]
-    # pairs and lengths have a table of their own
+    # pairs, lengths and spellings have a table of their own
     for row in rows:
-        others = row.tries if row.name in ("sequences", "lengths") else [g for g in row.tries if " then " in g]
+        others = row.tries if row.name in OTHER_GROUPS else [g for g in row.tries if " then " in g]
         if others:
             text += ["", f"## {row.name.capitalize()}", "", "| asked for | passed |", "|---|---|"]
             text += [f"| {name} | {_count(row, name)} |" for name in others]

@@ -4,11 +4,12 @@ It knows the columns by group, because HumanML3D averages the deviation within a
 business of `representations.py`.
 
 Published HumanML3D and KIT-ML files come with three pairs that differ in the root and contact columns (`PAIRS`). They
-can be told apart: a contact is 0 or 1, so its mean p determines its deviation, sqrt(p (1 - p)). How much smaller the
-stored deviation is, is the feature bias of the pair.
+can be told apart: a contact is 0 or 1, so its mean p determines its deviation, sqrt(p (1 - p)). That deviation divided
+by the stored one is the pair's feature bias.
 """
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch import Tensor
 from motiongpt.features.humanml3d import Array
 from motiongpt.features.representations import Representation
 from motiongpt.files.arrays import read_array
+from motiongpt.files.store import write_atomic
 from motiongpt.files.unpickle import load_pickle
 
 PAIRS = {
@@ -27,6 +29,7 @@ PAIRS = {
 }
 """Feature bias -> who uses that pair in the field."""
 SAME_BIAS = 1.5  # published pairs of one kind agree within 2 %, different ones are 5 apart
+LARGEST = 1e6  # of a mean or deviation; KIT-ML's are in millimetres, and a flipped bit makes 1e38
 CONSTANT = 1e-6  # a deviation below this (metres, radians) is rounding, not motion
 
 
@@ -40,10 +43,14 @@ class Normalizer:
 
     def __init__(self, mean: Array, std: Array):
         mean, std = (_float64(a).astype(np.float32) for a in (mean, std))
-        if mean.ndim != 1 or mean.shape != std.shape:
+        if mean.ndim != 1 or mean.shape != std.shape or not len(mean):
             raise ValueError(f"mean and std must both be (D,), got {mean.shape} and {std.shape}")
-        if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std >= 0).all()):
-            raise ValueError("mean and std must be finite and std not negative; recompute them without the NaN clips")
+        for name, values, least in (("mean", mean, -LARGEST), ("std", std, 0)):
+            if len(wrong := np.flatnonzero(~((least <= values) & (values <= LARGEST)))):  # NaN is among the wrong
+                raise ValueError(
+                    f"column {wrong[0]} of the {name} is {values[wrong[0]]:g}; expected finite numbers from {least:g} "
+                    f"to {LARGEST:g}: copy the file again, or recompute it without clips that have NaN"
+                )
         self.mean, self.std = mean, np.where(std == 0, np.float32(1), std)
         self._tensors: dict[tuple, tuple[Tensor, Tensor]] = {}  # one copy per device and dtype
 
@@ -126,7 +133,7 @@ class Normalizer:
         """
         if representation.contacts is None or len(self.mean) != representation.dim:
             return None
-        # what the deviation of the contacts would be if nobody had divided it
+        # the deviation of the contacts before any bias divided it
         p = np.clip(self.mean[representation.contacts].astype(np.float64), 0, 1)
         measured = np.sqrt(p * (1 - p)).mean()
         return float(measured / self.std[representation.contacts].mean()) if measured > 0.01 else None
@@ -142,8 +149,8 @@ class Normalizer:
 
     def save(self, folder: str | Path) -> None:
         """Write Mean.npy and Std.npy (HumanML3D's own names), (D,) float32 each, into a folder."""
-        np.save(Path(folder) / "Mean.npy", self.mean)
-        np.save(Path(folder) / "Std.npy", self.std)
+        for name, array in (("Mean.npy", self.mean), ("Std.npy", self.std)):
+            write_atomic(Path(folder) / name, partial(_write_array, array))
 
     @classmethod
     def load(cls, folder: str | Path) -> "Normalizer":
@@ -173,13 +180,18 @@ class Normalizer:
             raise ValueError(f"{path}: mean and std cannot be used ({error})") from error
 
 
+def _write_array(array: np.ndarray, path: Path) -> None:
+    with open(path, "wb") as file:  # given a path, NumPy would append .npy to a temporary name
+        np.save(file, array)
+
+
 def _load_array(folder: Path, name: str) -> np.ndarray:
     """An array under its name, or under the same name in lower case."""
     found = [path for path in (folder / name, folder / name.lower()) if path.is_file()]
     if not found:
         raise FileNotFoundError(f"no {name} in {folder}; expected Mean.npy and Std.npy beside the motions")
     arrays = [read_array(path) for path in found]
-    if not np.array_equal(arrays[0], arrays[-1]):
+    if len(arrays) > 1 and not np.array_equal(*arrays, equal_nan=True):
         raise ValueError(f"{found[0].name} and {found[1].name} are there and differ; keep the one that belongs here")
     return arrays[0]
 

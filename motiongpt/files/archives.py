@@ -1,7 +1,7 @@
 """Unpack .zip and .tar archives from the web.
 
 The dangers are a member that leads out of the folder, a link that does so later, and a small archive that fills the
-disk. Such an archive is refused, and nothing of it stays; a good one appears as a whole folder.
+disk or the memory. Such an archive is refused, and nothing of it stays; a good one appears as a whole folder.
 """
 
 import os
@@ -14,12 +14,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO
 
+from motiongpt.files.leftovers import remove_leftovers, temporary_path
+from motiongpt.files.limits import BLOCK_BYTES, TooLarge, check_packing, growth_limit
+
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
-BLOCK_BYTES = 1 << 18  # copied at a time
-MAX_UNPACKED_BYTES = 1 << 36
-MAX_GROWTH = 200  # an archive may unpack to so many times its size (text shrinks 5 times) ...
-SMALL_UNPACKED_BYTES = 1 << 30  # ... and so many bytes more
+MAX_DISK_BYTES = 1 << 36  # whatever the archive's size
 MAX_MEMBERS = 1_000_000
+MAX_NAME_BYTES = 1 << 16  # of a name or of the other facts about a member, which tarfile reads into memory whole
+_NAME_TYPES = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE,
+               tarfile.SOLARIS_XHDTYPE)  # fmt: skip
 
 
 def is_archive(name: str) -> bool:
@@ -34,8 +37,9 @@ def unpack_archive(archive: Path, folder: Path) -> int:
     """
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise FileExistsError(f"{folder} exists already; delete it or name another")
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    limit = min(MAX_UNPACKED_BYTES, SMALL_UNPACKED_BYTES + MAX_GROWTH * archive.stat().st_size)
+    temporary = temporary_path(folder)
+    remove_leftovers(folder.parent)
+    limit = min(MAX_DISK_BYTES, growth_limit(archive.stat().st_size))
     count = 0
     total = 0
     try:
@@ -52,6 +56,8 @@ def unpack_archive(archive: Path, folder: Path) -> int:
         if folder.is_dir():
             folder.rmdir()  # Windows replaces no folder, not even an empty one
         os.replace(temporary, folder)
+    except TooLarge as error:
+        raise TooLarge(f"{archive}: {error}") from error
     except (zipfile.BadZipFile, zlib.error, tarfile.TarError, EOFError, RuntimeError, OSError) as error:
         raise ValueError(f"{archive} cannot be unpacked ({error})") from error
     finally:
@@ -78,6 +84,17 @@ def _inner_path(name: str, archive: Path) -> PurePosixPath:
     return path
 
 
+class _Member(tarfile.TarInfo):
+    """A member whose name is of a plausible size."""
+
+    @classmethod
+    def frombuf(cls, *args, **kwargs):
+        info = super().frombuf(*args, **kwargs)
+        if info.type in _NAME_TYPES and info.size > MAX_NAME_BYTES:
+            raise TooLarge(f"a member's name claims {info.size:,} bytes, at most {MAX_NAME_BYTES:,} are read")
+        return info
+
+
 def _members(archive: Path) -> Iterator[tuple[str, int, Callable[[], BinaryIO]]]:
     """(name, size, opener) of every file; folders are made for the files in them. ValueError for links and devices."""
     if archive.name.lower().endswith(".zip"):
@@ -86,12 +103,14 @@ def _members(archive: Path) -> Iterator[tuple[str, int, Callable[[], BinaryIO]]]
                 kind = stat.S_IFMT(info.external_attr >> 16)
                 if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                     raise ValueError(f"{archive}: the member {info.filename[:80]!r} is a link or a device")
+                check_packing(info, str(archive))
                 if not info.is_dir():
                     yield info.filename, info.file_size, lambda info=info: content.open(info)
         return
-    with tarfile.open(archive, "r:*") as content:
+    with tarfile.open(archive, "r:*", tarinfo=_Member) as content:
         for info in content:
             if not info.isreg() and not info.isdir():
                 raise ValueError(f"{archive}: the member {info.name[:80]!r} is a link or a device")
+            content.members.clear()  # tarfile would keep all that it has seen
             if info.isreg():
                 yield info.name, info.size, lambda info=info: content.extractfile(info)

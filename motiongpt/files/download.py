@@ -1,8 +1,7 @@
 """Download one file over http or https.
 
-The dangers are half a file, another file than the one that was meant, and a web page in place of a file (what a dead
-link or a login gives). A download resumes where it stopped, its SHA-256 is checked, and nothing is put in place before
-all of that is right.
+The dangers are half a file, the wrong file, and a web page in place of a file (from a dead link or a login). A download
+resumes where it stopped, its SHA-256 is checked, and nothing is put in place before all of that is right.
 """
 
 import hashlib
@@ -21,7 +20,7 @@ TIMEOUT = 30  # seconds without a byte
 PAGE_STARTS = (b"<!doctype html", b"<html", b"<head", b"<script", b"<?xml")
 
 Progress = Callable[[int, int | None], None]
-"""Is told the bytes that are there, and the bytes in all if they are known."""
+"""Called with the bytes so far and the total, which is None if unknown."""
 
 
 def fetch(url: str, to: Path, sha256: str | None, progress: Progress = lambda done, total: None) -> str:
@@ -92,7 +91,7 @@ def _download(url: str, part: Path, progress: Progress) -> None:
 def _copy_response(
     response: HTTPResponse, url: str, file: BinaryIO, done: int, total: int | None, progress: Progress
 ) -> int:
-    """Copy the response behind the `done` bytes that are there; returns how many there are then."""
+    """Append the response to the `done` bytes already there; returns the new number of bytes."""
     first = done == 0
     while block := response.read(BLOCK_BYTES):
         if first and _is_page(response, block):

@@ -1,6 +1,6 @@
 """Whether an output may be written where a flag says.
 
-The dangers are a result that has no place after hours of work, and a result that replaces something else: the
+The dangers are a result that cannot be written after hours of work, and one that replaces something else: the
 statistics of a data set, the report of an evaluation, the weights of a finished training. So places are checked before
 the work begins.
 """
@@ -13,10 +13,10 @@ TAKEN = {
     "model.safetensors": "a tokenizer or an evaluator", "adapter_model.safetensors": "a stage of a run",
     "text_mot_match": "an evaluator", "finest.tar": "an evaluator",
 }  # fmt: skip
-"""File -> what a folder that holds it is: no place for a report."""
+"""File -> the kind of folder it marks; a report must not be written there."""
 
 NO_TRAINING = {"dataset.json": "a data set", "new_joint_vecs": "a data set", "report.json": "an evaluation"}
-"""File -> what a folder that holds it is: no place for weights, whose Mean.npy and Std.npy would replace others."""
+"""File -> the kind of folder it marks; the Mean.npy and Std.npy of a training would replace its own."""
 
 
 def check_report_folder(out: Path) -> None:
@@ -34,7 +34,7 @@ def check_training_folder(out: Path, what: str, fresh: bool) -> None:
     if found := [kind for name, kind in NO_TRAINING.items() if (out / name).exists()]:
         raise ValueError(f"--out {out} is {found[0]}; give {what} a folder of its own")
     if (out / "model.safetensors").is_file() and not (out / "state").is_dir() and not fresh:
-        raise FileExistsError(f"{out} holds {what} that cannot go on (no state/); --fresh replaces it")
+        raise FileExistsError(f"{out} holds {what} that cannot be resumed (no state/); --fresh replaces it")
 
 
 def output_path(given: str | Path, flag: str = "--output", *, folder: bool = False) -> Path:

@@ -5,9 +5,13 @@ are no protection against a file made to collide.
 """
 
 import hashlib
+import json
 import zlib
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
+
+from motiongpt.files.fields import get_field
 
 READ_BYTES = 1 << 20
 
@@ -30,3 +34,62 @@ def split_by_hash(key: str) -> str:
     """train, val or test, 90/5/5 by the hash of a clip's key: a clip keeps its split if others come or go."""
     bucket = zlib.crc32(f"split {key}".encode()) % 20
     return {18: "val", 19: "test"}.get(bucket, "train")
+
+
+# What a JSON file remembers about the files beside it, so that damage shows: {"hashes": {NAME: HASH}}.
+
+HASHES = "hashes"
+
+
+@lru_cache(maxsize=256)
+def _hash_of_version(path: Path, size: int, changed: int) -> str:
+    return file_hash(path)
+
+
+def known_hash(path: Path) -> str:
+    """`file_hash`, computed once per version of a file: gigabytes are asked for several times.
+
+    Size and modification time reveal a replaced file.
+    """
+    status = path.stat()
+    return _hash_of_version(path, status.st_size, status.st_mtime_ns)
+
+
+def values_hash(values: dict) -> str:
+    """The hash of a JSON object, whatever the order of its keys."""
+    return short_hash([json.dumps(values, sort_keys=True).encode()])
+
+
+def file_hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Name -> hash of those `names` that are in `folder`: what `check_hashes` compares with."""
+    return {name: file_hash(folder / name) for name in names if (folder / name).is_file()}
+
+
+def hashes_in(content: dict, source: Path) -> dict[str, str]:
+    """The hashes that a JSON file remembers; none in files of older versions. ValueError if they are malformed."""
+    known = get_field(content, HASHES, dict, source, {})
+    for name in known:
+        get_field(known, name, str, f"{source}: {HASHES}")
+    return known
+
+
+def check_hashes(folder: Path, content: dict, names: Iterable[str], source: Path) -> None:
+    """ValueError for the first of `names` whose bytes are not those that `source`, with this content, remembers."""
+    known = hashes_in(content, source)
+    for name in names:
+        if name in known and known_hash(folder / name) != known[name]:
+            raise ValueError(
+                f"{folder / name} is damaged or replaced: {source.name} knows it as {known[name]}, it is "
+                f"{known_hash(folder / name)}; copy it again (or, if it was replaced on purpose, remove its line from "
+                f"{HASHES} in {source})"
+            )
+
+
+def check_values(values: dict, content: dict, name: str, source: Path) -> None:
+    """ValueError if the object `values` is not the one whose hash `source` remembers under `name`."""
+    known = hashes_in(content, source)
+    if name in known and values_hash(values) != known[name]:
+        raise ValueError(
+            f"{source}: {name} is not what was written there; undo the change (or, if it was made on purpose, remove "
+            f"{name} from {HASHES} in that file)"
+        )

@@ -11,6 +11,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from motiongpt.files.leftovers import remove_leftovers
+from motiongpt.files.store import naming
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -24,6 +27,8 @@ LOCKED_BYTE = 1 << 30  # Windows lets nobody read a locked byte, so it is not on
 @contextmanager
 def hold(folder: Path, doing: str) -> Iterator[None]:
     """Keep other processes out of `folder`, which is made, while it is being `doing` ("trained", "written").
+
+    Temporary files that killed processes left in it are removed.
 
     On a file system without locks nobody is kept out. Raises BlockingIOError if another process holds the folder,
     OSError naming it if it cannot be made.
@@ -43,8 +48,10 @@ def hold(folder: Path, doing: str) -> Iterator[None]:
             raise BlockingIOError(
                 f"{folder} is being {doing} by another process{holder}; wait for it or give another --out"
             )
-        file.truncate(0)
-        file.write(str(os.getpid()).encode())
+        with naming(folder):
+            file.truncate(0)
+            file.write(str(os.getpid()).encode())
+        remove_leftovers(folder)
         try:
             yield
         finally:

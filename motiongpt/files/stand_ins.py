@@ -16,7 +16,9 @@ from collections import OrderedDict
 import numpy as np
 import torch
 
-MAX_DENSE_NUMBERS = 1 << 28  # in a sparse matrix made dense; the joint regressor of SMPL-X has 576,125
+from motiongpt.files.limits import check_declared
+
+DENSE_COPIES = 2  # a sparse matrix made dense may be turned; the joint regressor of SMPL-X has 576,125 numbers
 MAX_REPEATED_NUMBERS = 1 << 24  # in a tensor that repeats a smaller storage
 MAX_NESTING = 100  # containers in containers; an optimizer's state has about 6
 MAX_INERT_CLASSES = 1000  # per file; a Lightning checkpoint has about 20
@@ -25,7 +27,7 @@ INERT_MODULES = ("omegaconf", "pytorch_lightning", "lightning", "lightning_fabri
 
 
 class Refused(Exception):
-    """A file names something that it may not: MODULE.NAME, or a kind of data that is not read."""
+    """A file names something it is not allowed to: MODULE.NAME, or a kind of data that is not read."""
 
 
 # 1) Stand-ins that become plain values.
@@ -278,11 +280,16 @@ ALLOWED |= {f"{m}.type": Function(_type_of) for m in ("builtins", "__builtin__")
 # 3) From stand-ins to plain values.
 
 
-def to_plain(value, seen: dict, depth: int):
+class Seen(dict):
+    """id -> plain value of what is done already, and how many bytes the file's sparse matrices have become."""
+
+    dense_bytes = 0
+
+
+def to_plain(value, seen: Seen, depth: int):
     """Arrays, tensors and builtins instead of stand-ins, also inside containers; a shared object stays shared.
 
-    An `Inert` stays one, with plain contents; its class becomes the name of what it stands for. `seen` is id -> plain
-    value of what is done already.
+    An `Inert` stays one, with plain contents; its class becomes the name of what it stands for.
     """
     if depth > MAX_NESTING:
         raise ValueError(f"containers are nested more than {MAX_NESTING} deep")
@@ -307,7 +314,7 @@ def to_plain(value, seen: dict, depth: int):
     elif isinstance(value, _Array):
         made = _object_array(value, seen, depth) if value.type.hasobject else value.raw
     elif isinstance(value, _Csc | _Csr):
-        made = _dense(value)
+        made = _dense(value, seen)
     elif isinstance(value, _Chumpy):
         made = np.asarray(to_plain(value.state["x"], seen, depth + 1))
     elif isinstance(value, Storage):
@@ -320,7 +327,7 @@ def to_plain(value, seen: dict, depth: int):
     return made
 
 
-def _object_array(value: _Array, seen: dict, depth: int) -> np.ndarray:
+def _object_array(value: _Array, seen: Seen, depth: int) -> np.ndarray:
     """An array of objects, such as the strings or ragged lists of a GloVe table."""
     if len(value.raw) != math.prod(value.shape):
         raise ValueError(f"an array of {value.shape} objects has {len(value.raw)}")
@@ -330,15 +337,18 @@ def _object_array(value: _Array, seen: dict, depth: int) -> np.ndarray:
     return made.reshape(value.shape, order="F" if value.fortran else "C")
 
 
-def _dense(matrix: _Csc | _Csr) -> np.ndarray:
+def _dense(matrix: _Csc | _Csr, seen: Seen) -> np.ndarray:
     """A sparse matrix as an array, after its parts were checked against each other."""
-    data, indices, ends = (to_plain(matrix.state[key], {}, 0) for key in ("data", "indices", "indptr"))
+    data, indices, ends = (to_plain(matrix.state[key], Seen(), 0) for key in ("data", "indices", "indptr"))
     indices = indices.astype(np.int64)
     counts = np.diff(ends.astype(np.int64))  # entries per line
     rows, columns = (int(n) for n in matrix.state.get("_shape", matrix.state.get("shape")))
     lines, across = (rows, columns) if isinstance(matrix, _Csr) else (columns, rows)
-    if not 0 <= rows * columns <= MAX_DENSE_NUMBERS or len(ends) != lines + 1 or data.dtype.hasobject:
-        raise ValueError(f"a sparse matrix of {rows} x {columns} is too large, or its parts do not fit together")
+    if min(rows, columns) < 0 or len(ends) != lines + 1 or data.dtype.hasobject:
+        raise ValueError(f"the parts of a sparse matrix of {rows} x {columns} do not fit together")
+    # a few bytes may claim a huge matrix, and a file may hold many of them
+    seen.dense_bytes += rows * columns * data.dtype.itemsize
+    check_declared(seen.dense_bytes, f"a sparse matrix of {rows} x {columns}", DENSE_COPIES)
     if (counts < 0).any() or counts.sum() != len(indices) or len(data) != len(indices):
         raise ValueError("the parts of a sparse matrix do not fit together")
     if len(indices) and not (0 <= indices.min() and indices.max() < across):

@@ -7,22 +7,33 @@ torch and safetensors are imported inside the functions that need them: scripts 
 there is a model to load, and `--help` must not wait for torch.
 """
 
+import errno
 import gzip
 import json
 import os
+import shutil
 import zlib
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from motiongpt.files.hashes import short_hash
+from motiongpt.files.leftovers import remove_leftovers_once, temporary_path
+from motiongpt.files.limits import Capped, check_declared, largest
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+JSON_COPIES = 8  # text as bytes and as letters, and its values, in about the proportions of token data
+LIST_BYTES, ITEM_BYTES = 64, 40  # of an empty list or object, and of a short value in it
+ALMOST_FULL_BYTES = 1 << 16
 SAFETENSORS_METADATA = {"format": "pt"}  # some versions of `transformers` refuse a file without it
+
+
+class WriteError(OSError):
+    """A file that could not be written, named with the reason."""
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
@@ -31,9 +42,10 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     Raises OSError naming `path`: a full disk's own error names no file, and others name the temporary one.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers_once(path.parent.absolute())
         write(temporary)
         # on disk before the rename, or a power cut could leave the new name with no content
         with open(temporary, "r+b") as file:  # Windows flushes only what is open for writing
@@ -42,17 +54,42 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)  # some writers leave files that only their owner can read
         os.replace(temporary, path)
+    except WriteError:
+        raise
     except OSError as error:
-        raise OSError(f"{path} cannot be written ({error.strerror or error})") from error
+        raise _named(error, path) from error
     finally:
         with suppress(OSError):  # no folder, or a file in its place
             temporary.unlink()
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """For a write that is not atomic, such as a line more in a log: an OSError names `path` and says why."""
+    try:
+        yield
+    except WriteError:  # names a file already
+        raise
+    except OSError as error:
+        raise _named(error, path) from error
+
+
+def _named(error: OSError, path: Path) -> WriteError:
+    """The error of a write with the file and the reason. NumPy and others do not say that a disk is full."""
+    reason = error.strerror or str(error)
+    is_full = error.errno == errno.ENOSPC or "No space left" in reason
+    with suppress(OSError):
+        is_full = is_full or error.errno is None and shutil.disk_usage(path.parent).free < ALMOST_FULL_BYTES
+    return WriteError(f"{path} cannot be written ({'no space left on the disk' if is_full else reason})")
+
+
 def write_json(path: Path, value: object, indent: int | None = 2) -> None:
-    """`value` as UTF-8 JSON, readable: letters of any script stay as they are."""
+    """`value` as UTF-8 JSON, readable: letters of any script stay as they are.
+
+    Halves of characters, as a file's name may have, are written as \\udXXX, which is JSON's own way: they come back.
+    """
     text = json.dumps(value, indent=indent, ensure_ascii=False) + "\n"
-    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8", errors="backslashreplace"))
 
 
 def read_json(path: Path | str, kind: type = dict) -> Any:
@@ -64,18 +101,30 @@ def read_json(path: Path | str, kind: type = dict) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist")
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        content = _gunzip(path) if path.suffix == ".gz" else path.read_bytes()
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(f"{path} is damaged or cut short ({error}); copy or make it again") from error
     try:
         value = json.loads(content.decode("utf-8-sig"))  # some Windows editors begin a file with a mark
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise ValueError(f"{path}: its JSON is nested too deeply to be read") from error
+    except ValueError as error:  # of the syntax, of UTF-8, or a number of thousands of digits
         line = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise ValueError(f"{path}{line}: not valid JSON ({error})") from error
     if not isinstance(value, kind):
         wanted = "object" if kind is dict else kind.__name__
         raise ValueError(f"{path}: expected a JSON {wanted}, got {type(value).__name__}")
     return value
+
+
+def _gunzip(path: Path) -> bytearray:
+    """The text of a .json.gz. ValueError if it, or the values in it, would take more memory than the cap allows."""
+    what = f"{path} (unpack it with gunzip to read it all the same):"
+    with gzip.open(path) as stream:
+        content = Capped(stream, what, largest(JSON_COPIES)).read_all()
+    values = LIST_BYTES * (content.count(b"[") + content.count(b"{")) + ITEM_BYTES * content.count(b",")
+    check_declared(values, f"{what} its list of values")
+    return content
 
 
 def write_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> None:

@@ -19,7 +19,8 @@ from typing import BinaryIO
 
 import torch
 
-from motiongpt.files.stand_ins import ALLOWED, Function, Refused, Storage, inert, to_bytes, to_plain
+from motiongpt.files.limits import TooLarge
+from motiongpt.files.stand_ins import ALLOWED, Function, Refused, Seen, Storage, inert, to_bytes, to_plain
 
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of a legacy torch.save file
 
@@ -48,12 +49,14 @@ def load_pickle(path: str | Path):
         raise FileNotFoundError(f"{path} does not exist")
     try:
         with open(path, "rb") as file:
-            return to_plain(_read(file), {}, 0)
+            return to_plain(_read(file), Seen(), 0)
     except Refused as error:
         raise ValueError(
             f"{path}: refuses to load {error} (a pickle may run code); convert it to arrays (.npz, .safetensors) with "
             "the program that wrote it"
         ) from error
+    except TooLarge as error:
+        raise TooLarge(f"{path}: {error}") from error
     except DAMAGE as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ValueError(f"{path} is damaged, cut short or no pickle ({reason})") from error

@@ -154,10 +154,16 @@ def bert_score(hypotheses: Sequence[str], references: Sequence[Sequence[str]], m
     spoken = [text if text.strip() else "." for text in hypotheses]  # transformers 5 fails on an empty text
     try:
         _, _, f1 = package.score(
-            spoken, [list(texts) for texts in references], model_type=model, num_layers=layers[name], lang="en",
-            idf=True, rescale_with_baseline=True, baseline_path=str(baselines),
+            spoken,
+            [list(texts) for texts in references],
+            model_type=model,
+            num_layers=layers[name],
+            lang="en",
+            idf=True,
+            rescale_with_baseline=True,
+            baseline_path=str(baselines),
             nthreads=0,  # do not fork a process with threads
-        )  # fmt: skip
+        )
     except OSError as error:
         raise ValueError(
             f"{model!r} for BERTScore is no folder and cannot be fetched; offline, name a folder"

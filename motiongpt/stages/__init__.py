@@ -1,1 +1,1 @@
-"""Training in stages: recipes say which, a run folder holds what they learnt, each hands its work to the one loop."""
+"""Training in stages: recipes list them, a run folder holds their results, and one loop trains them all."""

@@ -9,6 +9,7 @@ Flags become a `Job` in `cli/stages.py`; the loop itself is `loops.py`.
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,18 +18,24 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from motiongpt.config import SampleConfig
 from motiongpt.data.batches import BucketedBatches, by_length
-from motiongpt.data.training_captions import prompt_table
+from motiongpt.data.spelling import fold
+from motiongpt.data.training_captions import Prompts, prompt_table
 from motiongpt.files.store import read_json, write_atomic, write_json
 from motiongpt.loops import Result
+from motiongpt.metrics.tokens import token_distances
 from motiongpt.motion_tokenizer import MotionTokenizer, tokenizer_files
+from motiongpt.sampling import generate, limits_from_guess, limits_from_median
 from motiongpt.stages.model import StageModel, new_backbone, open_stage
 from motiongpt.stages.plan import Job, Plan, read_plan
-from motiongpt.stages.run_folder import RunConfig, clear_stage, relative_backbone, stage_folder, versions
-from motiongpt.tasks.collate import TaskCollate, lm_loss
+from motiongpt.stages.run_folder import HASHED_FILES, RunConfig, clear_stage, relative_backbone, stage_folder, versions
+from motiongpt.tasks.collate import TaskCollate, lm_losses
 from motiongpt.tasks.sequences import Renderer
 from motiongpt.vocab import MotionVocab
 from motiongpt.weights.llm import weights_hash
+
+DECODED = 8  # held-out captions that a motion is written for once in a while
 
 
 def prepare_stage(job: Job, device: torch.device, say: Callable[[str], None]) -> "Prepared":
@@ -40,10 +47,11 @@ def prepare_stage(job: Job, device: torch.device, say: Callable[[str], None]) ->
     plan = read_plan(job, say)
     start = open_model(plan)
     start.stage_model.llm.to(device)
-    renderer = Renderer(start.stage_model.vocab, job.think, job.config.max_seq_len)
+    fold_captions = plan.run_config.fold_captions
+    renderer = Renderer(start.stage_model.vocab, job.think, job.config.max_seq_len, fold_captions=fold_captions)
     check_lengths(plan, renderer, start.stage_model.llm.config.max_positions)
     data = build_data(plan, renderer)
-    if job.fresh:  # only now that nothing can be wrong any more
+    if job.fresh and not job.dry_run:  # only now that nothing can be wrong any more
         clear_former(plan, say)
     return Prepared(plan, start, data, device)
 
@@ -71,6 +79,8 @@ def open_model(plan: Plan) -> Start:
     # hashed once they have loaded: a damaged file should be reported as damaged, not as other weights
     base_hash = weights_hash(plan.backbone)
     if plan.run_config.base_hash not in ("", base_hash):
+        if job.source is not None and plan.run_config.base_hash != base_hash:
+            raise ValueError(f"--from {job.source} was trained on other weights than {plan.backbone}; drop --backbone")
         raise ValueError(f"{job.out} was begun on other weights than {plan.backbone} holds now; begin another --out")
     if stage_model.base == plan.backbone and not Path(job.backbone).expanduser().is_dir():
         stage_model.repo_id = job.backbone  # the folder is this machine's cache of the Hub
@@ -88,7 +98,8 @@ def _random_model(plan: Plan) -> StageModel:
         raise ValueError("random weights have nothing to adapt: --recipe captions needs --train full")
     if set(job.tasks) != {"caption"}:
         raise ValueError(f"random weights learn captions first, got --tasks {' '.join(job.tasks)}; motion comes next")
-    captions = sorted({entry.text for entry in plan.training})
+    # in both spellings: a folded one begins with a small letter that "A person walks." does not have
+    captions = sorted({text for entry in plan.training for text in (entry.text, fold(entry.text))})
     llm, text_tokenizer = new_backbone(job.backbone, captions, job.config.seed)
     vocab = MotionVocab(text_tokenizer, plan.run_config.codes, plan.run_config.participants)
     return StageModel(llm, text_tokenizer, vocab, None, "full", None)
@@ -126,7 +137,9 @@ def build_data(plan: Plan, renderer: Renderer) -> StageData:
     config = plan.job.config
     tasks = plan.job.tasks
     # caption words are dropped in training only: validation sees whole captions
-    dropping = Renderer(renderer.vocab, plan.job.think, config.max_seq_len, config.caption_dropout)
+    dropping = Renderer(
+        renderer.vocab, plan.job.think, config.max_seq_len, config.caption_dropout, renderer.fold_captions
+    )
     training = TaskCollate(plan.training, tasks, dropping)
     batches = BucketedBatches(training.lengths(), config.batch_size, config.seed, training)
     held_out = TaskCollate(plan.held_out, tasks, renderer)
@@ -137,14 +150,14 @@ def build_data(plan: Plan, renderer: Renderer) -> StageData:
 
 
 def clear_former(plan: Plan, say: Callable[[str], None]) -> None:
-    """Empty the stage's folder and those that --fresh empties too; warn of stages that went on from the former one."""
+    """Empty the stage's folder and those that --fresh empties too; warn about stages that started from the old one."""
     job = plan.job
     for stale in (plan.folder, *job.clears):
         clear_stage(stale)
     kept = [n for n in sorted(plan.finished) if n > job.number and stage_folder(job.out, n) not in job.clears]
     if kept:
         later = ", ".join(f"stage{n}" for n in kept)
-        say(f"warning: {later} went on from the former stage {job.number}; train them again too")
+        say(f"warning: {later} started from the former stage {job.number}; train them again too")
 
 
 # 5) All of it, as the loop sees it.
@@ -169,19 +182,59 @@ class Prepared:
         return self.data.batches
 
     def loss(self, batch: dict) -> tuple[torch.Tensor, dict]:
-        return lm_loss(self.model, batch, self.plan.job.config.label_smoothing), {}
+        """The summed loss of a batch, and for the log the loss per label of each task in it, without smoothing."""
+        total, single = lm_losses(self.model, batch, self.plan.job.config.label_smoothing)
+        parts = self.data.held_out.split_by_task(single, batch)  # it knows the same tasks as the training's
+        return total, {name: value / batch["task_labels"][name] for name, value in parts.items()}
 
     def validate(self) -> dict[str, float]:
-        """Mean loss per label over the held-out entries, without label smoothing."""
+        """Mean loss per label over the held-out entries, and over those of each task, without label smoothing."""
         total = 0.0
         count = 0
+        sums: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
         rng = np.random.default_rng(self.plan.job.config.seed)  # the same tasks and masks every time
         for rows in self.data.held_out_rows:
             batch = self.data.held_out(rows, rng)
             batch = {k: v.to(self.device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
-            total += float(lm_loss(self.model, batch))
+            value, single = lm_losses(self.model, batch)
+            total += float(value)
             count += batch["count"]
-        return {"loss": total / count}
+            parts = self.data.held_out.split_by_task(single, batch)
+            sums.update({name: float(part) for name, part in parts.items()})
+            counts.update(batch["task_labels"])
+        by_task = {name: sums[name] / counts[name] for name in self.data.held_out.names if counts[name]}
+        return {"loss": total / count} | by_task
+
+    def decode(self) -> dict[str, float]:
+        """Edit distance of the motions written for some held-out captions to the real ones, mean over captions.
+
+        In codes, and as a share of the longer motion of each pair. The model is greedy and may use all codes. It has
+        the length limits of sampling. Empty for a stage that does not learn t2m.
+        """
+        if "t2m" not in self.plan.job.tasks:
+            return {}
+        entries = self.plan.held_out[:DECODED]  # in an order that is random already
+        known = Prompts(prompt_table(self.plan.training, self.plan.run_config.fold_captions))
+        limits = []
+        for entry in entries:
+            around = limits_from_median if known.find(entry.text) else limits_from_guess
+            limits.append(around(known.expected_length(entry.text)))
+        renderer = self.data.held_out.renderer
+        prompts = [renderer.text_prompt(entry.text, entry.participant) for entry in entries]
+        room = self.model.config.max_positions - max(map(len, prompts)) - 1  # 1 for <MOT_BEGIN>
+        written = generate(
+            self.model,
+            prompts,
+            begin_id=renderer.vocab.begin_id,
+            codes=self.plan.codes,
+            limits=[row.capped(room) for row in limits],
+            seeds=[0] * len(entries),
+            config=SampleConfig(temperature=0.0),
+            device=self.device,
+        )
+        found = token_distances(written, [[entry.codes] for entry in entries])
+        return {"edit_distance": float(found["mean"].mean()), "edit_share": float(found["mean_share"].mean())}
 
     def export(self, folder: Path) -> None:
         """Write the stage's weights and meta.json; the first time, the run's own files too."""
@@ -199,7 +252,7 @@ class Prepared:
 
     @property
     def fingerprint(self) -> dict:
-        """What must be equal for a stage to resume from its state."""
+        """The facts that must match a saved state for the stage to resume from it."""
         plan, job = self.plan, self.plan.job
         values = {"data": plan.data_hash, "tasks": job.tasks, "train": job.train_mode, "recipe": job.recipe}
         values |= {"codes": plan.codes, "think": job.think, **self.start.identity, **job.config.run_identity()}
@@ -233,6 +286,7 @@ class Prepared:
             "codes": plan.codes,
             "data": plan.data_identity,
             "versions": versions(),
+            **({"debug": True} if job.debug else {}),
         }
 
     def _write_run(self) -> None:
@@ -240,8 +294,11 @@ class Prepared:
         job, out = self.plan.job, self.plan.job.out
         out.mkdir(parents=True, exist_ok=True)
         self.start.run_config.write(out, job.config, job.lora)
-        write_json(out / "prompts.json", prompt_table(self.plan.entries), indent=None)
+        prompts = prompt_table(self.plan.entries, self.start.run_config.fold_captions)
+        write_json(out / "prompts.json", prompts, indent=None)
         self.start.stage_model.text_tokenizer.save(out)
+        # only now with their hashes: a kill before this line leaves files that can be read, whichever were written
+        self.start.run_config.write(out, job.config, job.lora, files=HASHED_FILES)
         keep_motion_tokenizer(self.plan.motion_tokenizer, out / "vqvae")
 
 

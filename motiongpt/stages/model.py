@@ -14,14 +14,18 @@ import torch
 
 from motiongpt.config import LLM_PRESETS, LoRAConfig
 from motiongpt.data.training_captions import Prompts
+from motiongpt.files.fields import get_field
+from motiongpt.files.hashes import HASHES, check_hashes, file_hashes
 from motiongpt.files.store import read_json, write_json
 from motiongpt.llm import LLM
 from motiongpt.lora import inject, lora_layers, merge
 from motiongpt.stages.run_folder import (
     RunConfig,
+    default_stage,
     find_base,
     finished_stages,
     has_weights,
+    read_meta,
     relative_backbone,
     relative_path,
     stage_folder,
@@ -30,9 +34,11 @@ from motiongpt.tasks.sequences import Renderer
 from motiongpt.text_tokenizer import TextTokenizer, load_text_tokenizer, train_text_tokenizer
 from motiongpt.vocab import MotionVocab
 from motiongpt.weights.adapters import load_adapter, save_adapter
-from motiongpt.weights.llm import load_llm, save_llm, weights_hash
+from motiongpt.weights.llm import is_adapter, load_llm, save_llm, weight_files, weights_hash
 
 TRAIN_MODES = ("lora", "full")
+WEIGHT_FILES = ("adapter_model.safetensors", "model.safetensors")
+"""What meta.json remembers by a hash, so that a damaged or replaced file shows when it is loaded."""
 
 
 def new_backbone(preset: str, captions: list[str], seed: int) -> tuple[LLM, TextTokenizer]:
@@ -72,11 +78,12 @@ class StageModel:
         base = None if self.base is None else self.repo_id or relative_backbone(self.base, folder)
         known = {"base_hash": self.base_hash} if self.base_hash else {}
         values = {"train": self.mode, "base": base, **known, "vocab_size": self.llm.vocab_size}
+        values |= {HASHES: file_hashes(folder, WEIGHT_FILES)}
         write_json(folder / "meta.json", meta | values)
 
 
 def motion_words(vocab: MotionVocab, vqvae: str | None) -> dict:
-    """What rows of motion words mean: so many codes of the tokenizer with this hash, and these participants."""
+    """What the rows of motion words stand for: the number of codes, their tokenizer's hash, the participants."""
     return {"vqvae": vqvae, "codes": vocab.codes, "participants": list(vocab.participants)}
 
 
@@ -91,21 +98,28 @@ def load_weights(
     Raises ValueError if an adapter was trained on other weights than its base holds now, or if the words differ.
     """
     # an adapter: its base first, then the adapter on it
-    if (folder / "adapter_config.json").is_file():
-        meta = read_json(folder / "meta.json")
-        base = find_base(meta["base"], folder)
+    path = folder / "meta.json"
+    if is_adapter(folder):
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} does not exist, and it alone says which weights the adapter belongs to")
+        meta = read_meta(folder)
+        base = find_base(get_field(meta, "base", str, path), folder)
         llm, _, _ = load_weights(base, vocab, seed, dtype)  # before the hash: a damaged file is reported as damaged
         if "base_hash" in meta and meta["base_hash"] != weights_hash(base):  # older stages lack it
+            names = ", ".join(file.name for file in weight_files(base))
             raise ValueError(
-                f"{folder} was trained on other weights than {base} holds now; bring those back, or train it again"
+                f"{folder} was trained on other weights than {base} holds now ({names} is damaged or replaced); bring "
+                "those back, or train it again"
             )
         config = load_adapter(llm, folder)
+        check_hashes(folder, meta, WEIGHT_FILES, path)
         return llm, config, base
     # a backbone or a full stage: does it have rows for these words already?
     llm = load_llm(folder, dtype)
     rows = llm.config.vocab_size
     count = len(vocab)
-    meta = read_json(folder / "meta.json") if (folder / "meta.json").is_file() else {}
+    meta = read_meta(folder)
+    check_hashes(folder, meta, WEIGHT_FILES, path)
     if "motion_words" in meta:  # it has learnt motion in one tokenizer's codes; in another's, its rows would be noise
         known = meta["motion_words"] == motion_words(vocab, vqvae)
     else:  # a full stage wrote base and new rows as one table
@@ -147,7 +161,7 @@ def open_stage(
     elif _shape_of(adapter) != _shape_of(lora):
         raise ValueError(
             f"{source} has an adapter of r {adapter.lora_r}, alpha {adapter.lora_alpha}; --lora-r {lora.lora_r} "
-            f"--lora-alpha {lora.lora_alpha} would be another one"
+            f"--lora-alpha {lora.lora_alpha} would be another one: drop them, or start from a backbone in another --out"
         )
     # dropout has no weights, so each stage chooses its own
     for layer in lora_layers(llm).values():
@@ -175,8 +189,33 @@ class LoadedRun:
 
 
 def run_text_tokenizer(run: Path, config: RunConfig) -> TextTokenizer:
-    """The text tokenizer of a run: its own copy, or the backbone's for an older run without one."""
-    return load_text_tokenizer(run if (run / "tokenizer.json").is_file() else config.backbone_path(run))
+    """The text tokenizer of a run: its own copy, or the backbone's for an older run without one.
+
+    Raises ValueError if the copy is not the one that the run's config.json remembers.
+    """
+    if not (run / "tokenizer.json").is_file():
+        return load_text_tokenizer(config.backbone_path(run))
+    text_tokenizer = load_text_tokenizer(run)
+    check_hashes(run, read_json(run / "config.json"), ["tokenizer.json"], run / "config.json")
+    return text_tokenizer
+
+
+def read_prompts(run: Path) -> Prompts:
+    """prompts.json of a run. ValueError names the record that is not as `prompt_table` makes it."""
+    path = run / "prompts.json"
+    table = read_json(path)
+    check_hashes(run, read_json(run / "config.json"), [path.name], run / "config.json")
+    get_field(table, "global_median", int, path, least=1)
+    for caption, known in get_field(table, "captions", dict, path).items():
+        where = f"{path}: captions: {caption[:60]!r}"
+        if not isinstance(known, dict):
+            raise ValueError(f"{where} must be an object, got {str(known)[:60]}")
+        for key in ("median", "min", "max"):
+            get_field(known, key, int, where, least=1)
+        seen = get_field(known, "codes", list, where)
+        if set(map(type, seen)) != {int} or min(seen) < 0:
+            raise ValueError(f"{where}: codes must be a list of whole numbers of at least 0, got {str(seen)[:60]}")
+    return Prompts(table)
 
 
 def load_run(
@@ -188,7 +227,7 @@ def load_run(
 ) -> LoadedRun:
     """Load a stage of a run to sample from, with adapters merged.
 
-    The default is the highest finished stage that was trained on `task`, or simply the highest if none was.
+    Without `stage` it is the `default_stage` for `task`.
 
     Args:
         run: a run folder, or one of its stage folders.
@@ -208,9 +247,8 @@ def load_run(
     # which of its stages
     stages = finished_stages(run)
     if not stages:
-        raise FileNotFoundError(f"{run} has no finished stage; scripts/finetune.py --out {run} goes on training it")
-    able = [number for number, meta in stages.items() if task in meta["tasks"]]
-    stage = max(able or stages) if stage is None else stage
+        raise FileNotFoundError(f"{run} has no finished stage; scripts/finetune.py --out {run} continues training it")
+    stage = default_stage(stages, task) if stage is None else stage
     if stage not in stages:
         raise ValueError(f"{run} has no finished stage {stage}; finished: {', '.join(map(str, sorted(stages)))}")
     vocab = MotionVocab(run_text_tokenizer(run, config), config.codes, config.participants)
@@ -224,6 +262,6 @@ def load_run(
         config=config,
         llm=llm.to(device).eval(),
         vocab=vocab,
-        renderer=Renderer(vocab, config.think),
-        prompts=Prompts(read_json(run / "prompts.json")),
+        renderer=Renderer(vocab, config.think, llm.config.max_positions, fold_captions=config.fold_captions),
+        prompts=read_prompts(run),
     )

@@ -1,8 +1,8 @@
 """What a language-model stage is asked to do, and everything on disk that it depends on, read once.
 
 `scripts/finetune.py` fills a `Job`. `read_plan` reads the run folder, the backbone and the data, refuses what does not
-fit together, and returns a frozen `Plan`. From then on nobody asks the disk again: the model, the batches and the
-fingerprint are made from the plan (`language.py`).
+fit together, and returns a frozen `Plan`. Nothing in it is read a second time: `language.py` makes the model, the
+batches and the fingerprint from the plan.
 
 It opens no weights of a language model and writes nothing.
 """
@@ -14,17 +14,29 @@ from pathlib import Path
 from motiongpt.config import LLM_PRESETS, LoRAConfig, TrainConfig
 from motiongpt.data.motions import SPLITS
 from motiongpt.data.token_formats import is_token_folder
-from motiongpt.data.tokens import Entry, codebook_size, dedup, load_tokens, meta_path, rank, tokens_hash
+from motiongpt.data.tokens import (
+    Entry,
+    codebook_size,
+    dedup,
+    load_tokens,
+    meta_path,
+    rank,
+    read_tokens_meta,
+    tokens_hash,
+)
+from motiongpt.files.fields import get_field
 from motiongpt.files.hashes import file_hash
-from motiongpt.files.store import read_json
 from motiongpt.hub import resolve_backbone
 from motiongpt.motion_tokenizer import MotionTokenizer, own_folder
+from motiongpt.stages.origin import Origin, read_origin
 from motiongpt.stages.recipes import RECIPES, first_language_stage
 from motiongpt.stages.run_folder import (
     RunConfig,
     check_recipe,
+    check_tokenizer_saved,
     finished_stages,
     has_weights,
+    path_from_here,
     relative_backbone,
     stage_folder,
 )
@@ -57,6 +69,8 @@ class Job:
     lora: LoRAConfig
     clears: tuple[Path, ...] = ()  # folders of later stages that `fresh` empties too
     validation: int | None = None  # how many entries validation looks at; None: MAX_VALIDATION_ENTRIES
+    debug: bool = False  # a few steps to see that it runs; meta.json says so
+    dry_run: bool = False  # everything is read and checked, nothing written or removed
 
 
 @dataclass(frozen=True)
@@ -97,6 +111,7 @@ def read_plan(job: Job, say: Callable[[str], None]) -> Plan:
     folder = stage_folder(job.out, job.number)
     finished = _finished_stages(job, folder)
     backbone = None if job.backbone in LLM_PRESETS else resolve_backbone(job.backbone)
+    origin = None if job.source is None else read_origin(job.source)
     source, start, warning = _source(job, backbone, finished)
     shares = ", ".join(f"{task} {100 * share / sum(job.tasks.values()):.0f}" for task, share in job.tasks.items())
     stages = len(RECIPES[job.recipe])
@@ -104,12 +119,17 @@ def read_plan(job: Job, say: Callable[[str], None]) -> Plan:
 
     # the data, and whether its codes mean what the run's codes mean
     entries = _entries(job, say)
-    codes, origin = codebook_size(entries, job.data, job.codes)
-    say(f"{job.data}: {len(entries)} entries, codebook of {codes} ({origin})")
-    meta_file = meta_path(job.data)
-    meta = read_json(meta_file) if meta_file.is_file() else {}
-    run_config = _run_config(job, entries, codes, meta)
-    motion_tokenizer = _motion_tokenizer(job, meta)
+    meta = read_tokens_meta(job.data)
+    first, owner = _first_config(job, origin)
+    motion_tokenizer = _motion_tokenizer(job, meta, origin)
+    given, giver = job.codes, "--codes"
+    if given is None and "codes" not in meta:  # data that does not say it has the codes of the run, or of its tokenizer
+        given, giver = (first.codes, owner) if first is not None else _tokenizer_codes(job, motion_tokenizer)
+    codes, teller = codebook_size(entries, job.data, given, giver)
+    say(f"{job.data}: {len(entries)} entries, codebook of {codes} ({teller})")
+    if origin is not None:
+        _check_codes(job, origin, codes, meta)
+    run_config = _run_config(job, entries, codes, meta, first, owner)
     training, held_out = _split(job, entries)
 
     return Plan(
@@ -150,15 +170,15 @@ def _source(job: Job, backbone: Path | None, finished: dict[int, dict]) -> tuple
     if backbone is None:
         return None, f"random weights (preset {job.backbone})", None
     if job.source is not None:
-        if not has_weights(job.source):
-            raise FileNotFoundError(f"--from {job.source} holds no weights (adapter_model or model.safetensors)")
         return job.source, str(job.source), None
     start = f"backbone {job.backbone}"
     if job.number == first_language_stage(job.recipe):
         return backbone, start, None
     before = stage_folder(job.out, job.number - 1)
     if job.number - 1 in finished:
-        return before, str(before), None
+        unlearnt = finished[job.number - 1].get("debug") and not job.debug
+        advice = f"--stage {job.number - 1} --fresh trains it in full"
+        return before, str(before), f"warning: {before} is of a --debug run; {advice}" if unlearnt else None
     return backbone, start, f"warning: {before} is not finished; this stage starts from the backbone without it"
 
 
@@ -188,45 +208,113 @@ def _split(job: Job, entries: list[Entry]) -> tuple[list[Entry], list[Entry]]:
     return training, held_out
 
 
-def _run_config(job: Job, entries: list[Entry], codes: int, meta: dict) -> RunConfig:
-    """The run's config.json: this stage's, but with the words of the run's first stage if there is one.
+def _first_config(job: Job, origin: Origin | None) -> tuple[RunConfig | None, str]:
+    """The config whose words this stage must keep, and whose: the run's own if it has other stages, else --from's."""
+    others = [folder for folder in job.out.glob("stage*") if folder != stage_folder(job.out, job.number)]
+    if any(has_weights(folder) for folder in others):
+        return RunConfig.read(job.out), str(job.out)
+    return (None, "") if origin is None else (origin.config, str(job.source))
+
+
+def _check_codes(job: Job, origin: Origin, codes: int, meta: dict) -> None:
+    """ValueError, saying what to do, if the stage of --from learnt the codes of another tokenizer than the data's."""
+    if origin.config is None:
+        return
+    why = f"a codebook of {codes}, and --from {job.source} learnt one of {origin.config.codes}"
+    if codes == origin.config.codes:
+        if origin.vqvae is None or "vqvae" not in meta:
+            return
+        learnt = file_hash(origin.vqvae / "model.safetensors")
+        why = f"the codes of tokenizer {meta['vqvae']}, and --from {job.source} learnt those of {learnt}"
+        if meta["vqvae"] == learnt:
+            return
+        if job.vqvae is not None:  # the same tokenizer in another precision, or with a decoder trained further
+            given = MotionTokenizer.load(job.vqvae, **job.foreign)
+            if given.hash == meta["vqvae"] and given.has_codes_of(MotionTokenizer.load(origin.vqvae)):
+                return
+    place = f" --vqvae {origin.vqvae}" if origin.vqvae else ""
+    raise ValueError(
+        f"{job.data} has {why}: write it in those (scripts/tokenize_motions.py --data DATASET{place}), "
+        f"or start from the backbone instead (--backbone {origin.backbone}, no --from)"
+    )
+
+
+def _run_config(
+    job: Job, entries: list[Entry], codes: int, meta: dict, first: RunConfig | None, owner: str
+) -> RunConfig:
+    """The run's config.json: this stage's, but with the words of `first` if there is one.
 
     Raises ValueError if the two disagree: rows of new words would be read under other names.
     """
-    timing = {key: meta[key] for key in ("fps", "frames_per_code") if key in meta}
+    kinds = {"fps": float, "frames_per_code": int}
+    timing = {} if first is None else {"fps": first.fps, "frames_per_code": first.frames_per_code}
+    timing |= {key: get_field(meta, key, kind, meta_path(job.data)) for key, kind in kinds.items() if key in meta}
     participants = tuple(sorted({entry.participant for entry in entries if entry.participant}))
-    own = RunConfig(job.recipe, relative_backbone(job.backbone, job.out), codes, participants, job.think, **timing)
-    others = [folder for folder in job.out.glob("stage*") if folder != stage_folder(job.out, job.number)]
-    if not any(has_weights(folder) for folder in others):
+    own = RunConfig(
+        job.recipe,
+        relative_backbone(job.backbone, job.out),
+        codes,
+        participants,
+        job.think,
+        fold_captions=_folds_captions(job),
+        **timing,
+    )
+    if first is None:
         return own
-    first = RunConfig.read(job.out)
-    for name in ("backbone", "codes", "think"):
+    # a stage of another run names the same backbone by another path; its hash is compared when it is loaded
+    for name in ("backbone", "codes", "think") if owner == str(job.out) else ("codes", "think"):
         given, known = getattr(own, name), getattr(first, name)
         if given != known:
-            raise ValueError(f"{job.out} was begun with --{name} {known}, got {given}; another one needs another --out")
+            if name == "backbone":
+                given, known = (path_from_here(place, job.out) for place in (given, known))
+            raise ValueError(f"{owner} was begun with --{name} {known}, got {given}; another one needs another --out")
     strangers = sorted(set(own.participants) - set(first.participants))
     if strangers:
-        known = ", ".join(first.participants[:8]) or "none"
-        raise ValueError(f"{job.out} knows participants {known}; {job.data} has {', '.join(strangers[:8])} too")
+        known = ", ".join(first.participants) or "none"
+        raise ValueError(
+            f"{owner} knows participants {known}; {job.data} has {', '.join(strangers[:8])} too: take participant_id "
+            "out of those entries, or start from a backbone in another --out"
+        )
     return replace(own, participants=first.participants, base_hash=first.base_hash)
 
 
-def _motion_tokenizer(job: Job, meta: dict) -> Path | MotionTokenizer | None:
+def _folds_captions(job: Job) -> bool:
+    """As the run in --out was begun: older ones read captions as they are written. A new run folds them."""
+    cleared = stage_folder(job.out, job.number) if job.fresh else None
+    folders = [folder for folder in job.out.glob("stage*") if folder != cleared]
+    begun = any(has_weights(folder) or (folder / "state").is_dir() for folder in folders)
+    return RunConfig.read(job.out).fold_captions if begun and (job.out / "config.json").is_file() else True
+
+
+def _tokenizer_codes(job: Job, motion_tokenizer: Path | MotionTokenizer | None) -> tuple[int | None, str]:
+    """How many codes the run's tokenizer has, of which the data may use fewer, and who says so; None without one."""
+    own = job.out / "vqvae"
+    if motion_tokenizer is None and (own / "model.safetensors").is_file():
+        motion_tokenizer = own
+    if motion_tokenizer is None:
+        return None, ""
+    if isinstance(motion_tokenizer, Path):
+        motion_tokenizer = MotionTokenizer.load(motion_tokenizer)
+    return motion_tokenizer.config.codes, str(motion_tokenizer.source or "--vqvae")
+
+
+def _motion_tokenizer(job: Job, meta: dict, origin: Origin | None) -> Path | MotionTokenizer | None:
     """The tokenizer for the run: a folder to copy, or the loaded file of another project; None: it keeps its own.
+
+    A run that has none gets that of --from.
 
     Raises ValueError if it is not the one that wrote the codes, whose hash `meta` may hold, or FileNotFoundError.
     """
     own = job.out / "vqvae"
     trained_here = (own / "metrics.jsonl").is_file()  # by a tokenizer stage
-    if trained_here and not (own / "model.safetensors").is_file():
-        raise ValueError(f"the tokenizer in {own} stopped before its first save; train it on, or give another --out")
+    check_tokenizer_saved(job.out)
     if job.vqvae is None:
         file = own / "model.safetensors"
         if "vqvae" in meta and file.is_file() and file_hash(file) != meta["vqvae"]:
             raise ValueError(
                 f"{job.out} was made with another tokenizer than {job.data}; give --vqvae or another --out"
             )
-        return None
+        return origin.vqvae if origin is not None and not file.is_file() else None
     try:
         given = MotionTokenizer.load(job.vqvae, **job.foreign)
         kept = given if job.vqvae.is_file() else own_folder(job.vqvae)

@@ -1,4 +1,4 @@
-"""Recipes: which stages there are, and what each is asked.
+"""Recipes: which stages there are, and what each one learns.
 
 A recipe is a row of `RECIPES`: its stages in order, each with its tasks, their shares and the hyper-parameters of its
 source. Where this project cannot do what the source does, `Stage.missing` and `UNLIKE_THE_SOURCE` say so.
@@ -71,9 +71,9 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
 ALIASES = {"motiongpt": "zhang"}
 
 UNLIKE_THE_SOURCE = {
-    "zhang": "also not there yet: LLaMA backbones, loss over the prompt too; any decoder of ours serves; "
+    "zhang": "not there yet either: LLaMA backbones (use any decoder of ours), loss on the prompt; "
     "its sampling values are not applied: sample.py --temperature 0.8 --top-k 200",
-    "myoskeleton": "also not there yet: T5 and its span noise; a decoder stands in, with --train full as theirs; "
+    "myoskeleton": "not there yet either: T5 and its span noise (use a decoder with --train full); "
     "not applied: clip lengths of 40 to 196 frames, captions in quotes, its sampling values",
 }
 """How else a recipe differs from its source, for people."""

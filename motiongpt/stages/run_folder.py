@@ -14,15 +14,21 @@ are optional. Models are opened and saved in `model.py`; nothing here reads a we
 
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from motiongpt.config import JSONConfig, TrainConfig
+from motiongpt.config import LLM_PRESETS, JSONConfig, TrainConfig, require
+from motiongpt.files.fields import get_field
+from motiongpt.files.hashes import HASHES, check_values, file_hashes, hashes_in, values_hash
 from motiongpt.files.lock import hold
 from motiongpt.files.store import read_json, write_json
 from motiongpt.hub import resolve_backbone
+
+HASHED_FILES = ("tokenizer.json", "prompts.json")
+"""What config.json remembers by a hash: a change in them would give other motions, unnoticed."""
 
 WEIGHTS = {"lora": ("adapter_model.safetensors", "adapter_config.json"), "full": ("model.safetensors", "config.json")}
 """What each --train mode writes. A stage folder with files of both would be read as the wrong one."""
@@ -40,6 +46,7 @@ class RunConfig(JSONConfig):
     fps: float = 20.0
     frames_per_code: int = 4
     base_hash: str = ""  # `weights_hash` of the backbone; empty in older runs and for weights drawn at random
+    fold_captions: bool = False  # sentences that ask for a motion are read as `data.spelling.fold` spells them
 
     @classmethod
     def read(cls, run: Path) -> "RunConfig":
@@ -53,15 +60,26 @@ class RunConfig(JSONConfig):
         content = read_json(path)
         if "RunConfig" not in content:
             raise ValueError(f"{run} is not a run folder: its config.json is of another kind (no RunConfig)")
-        try:
-            return cls.from_dict(content["RunConfig"])
-        except TypeError as error:
-            raise ValueError(f"{path}: RunConfig is incomplete ({error})") from error
+        values = content["RunConfig"]
+        config = cls.from_dict(values, path)
+        check_values({key: value for key, value in values.items() if key != "backbone"}, content, "RunConfig", path)
+        return config
 
-    def write(self, run: Path, *others: JSONConfig) -> None:
-        """Write RUN/config.json, with `others` beside this config, each under its class name."""
+    def __post_init__(self) -> None:
+        require(self.codes >= 1, "codes", self.codes, "at least 1")
+        require(self.fps > 0, "fps", self.fps, "positive")
+        require(self.frames_per_code >= 1, "frames_per_code", self.frames_per_code, "at least 1")
+
+    def write(self, run: Path, *others: JSONConfig, files: Iterable[str] = ()) -> None:
+        """Write RUN/config.json, with `others` beside this config, each under its class name, and hashes of `files`."""
         values = {type(config).__name__: config.to_dict() for config in (self, *others)}
-        write_json(run / "config.json", values)
+        write_json(run / "config.json", values | {HASHES: self.hashes(run, files)})
+
+    def hashes(self, run: Path, files: Iterable[str]) -> dict[str, str]:
+        """What config.json remembers of itself and of `files`, which are HASHED_FILES or none yet."""
+        # not of the backbone's place: people name it anew after moving it, and `base_hash` tells whether it is the same
+        own = {key: value for key, value in self.to_dict().items() if key != "backbone"}
+        return file_hashes(run, files) | {"RunConfig": values_hash(own)}
 
     def backbone_path(self, run: Path) -> Path:
         """The backbone's folder; a repo id is fetched. Raises FileNotFoundError if it is not there."""
@@ -87,12 +105,28 @@ def find_base(name: str, folder: Path) -> Path:
     """Inverse of `relative_backbone`; a repo id is fetched. Raises FileNotFoundError if it is not there."""
     if (folder / name).is_dir():
         return folder / name
+    seen = path_from_here(name, folder)
     try:
-        return resolve_backbone(name)
-    except (FileNotFoundError, ValueError) as error:
+        return resolve_backbone(seen)
+    except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"{folder} was trained on {name}, which is not there: {error}; a run moves together with its backbone"
+            f"{folder} was trained on {seen}, which is not there; a run moves together with its backbone"
         ) from error
+    except ValueError as error:
+        raise FileNotFoundError(f"{folder} was trained on {seen}, which is not there: {error}") from error
+
+
+def path_from_here(name: str, folder: Path) -> str:
+    """A backbone that a JSON file in `folder` names, as --backbone takes it here: its path, or a repo id as it is."""
+    is_repo_id = name.count("/") == 1 and not name.startswith((".", "~", "/"))
+    if is_repo_id and not (folder / name).is_dir():
+        return name
+    return os.path.normpath(folder / name)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder has the config.json of a run."""
+    return (folder / "config.json").is_file() and "RunConfig" in read_json(folder / "config.json")
 
 
 def run_backbone(run: Path) -> str | None:
@@ -100,7 +134,7 @@ def run_backbone(run: Path) -> str | None:
     if not (run / "config.json").is_file():
         return None
     name = RunConfig.read(run).backbone
-    return os.path.normpath(run / name) if (run / name).is_dir() else name
+    return name if name in LLM_PRESETS else path_from_here(name, run)
 
 
 def stage_folder(run: Path, number: int) -> Path:
@@ -118,10 +152,45 @@ def finished_stages(run: Path) -> dict[int, dict]:
         number = path.parent.name.removeprefix("stage")
         if not number.isdigit() or not has_weights(path.parent):
             continue
-        meta = read_json(path)
-        if meta.get("finished"):
+        meta = read_meta(path.parent)
+        if get_field(meta, "finished", bool, path):
+            for key, kind in (("name", str), ("tasks", dict), ("train", str)):
+                get_field(meta, key, kind, path)
             found[int(number)] = meta
     return found
+
+
+def default_stage(stages: dict[int, dict], task: str) -> int:
+    """The highest finished stage that was trained on `task`, or simply the highest if none was.
+
+    A stage of --debug, which has learnt next to nothing, is taken only if there is no other.
+    """
+    able = [number for number, meta in stages.items() if task in meta["tasks"]] or list(stages)
+    in_full = [number for number in able if not stages[number].get("debug")]
+    return max(in_full or able)
+
+
+def is_debug_run(run: Path, task: str) -> bool:
+    """Whether the stage of a run that serves for `task` is one of --debug."""
+    stages = finished_stages(run)
+    return bool(stages) and bool(stages[default_stage(stages, task)].get("debug"))
+
+
+def read_meta(folder: Path) -> dict:
+    """meta.json of a stage or a backbone; empty if there is none. ValueError names a key of the wrong kind."""
+    path = folder / "meta.json"
+    if not path.is_file():
+        return {}
+    meta = read_json(path)
+    for key, kind in (("base", str), ("data", dict)):
+        get_field(meta, key, kind, path, None)
+    for key in ("base_hash", "train", "recipe"):
+        get_field(meta, key, str, path, "")
+    get_field(meta, "motion_words", dict, path, {})
+    if get_field(meta, "train", str, path, "lora") not in WEIGHTS:
+        raise ValueError(f"{path}: train must be one of {', '.join(WEIGHTS)}, got {meta['train']!r:.60}")
+    hashes_in(meta, path)
+    return meta
 
 
 def check_recipe(run: Path, recipe: str) -> None:
@@ -130,15 +199,21 @@ def check_recipe(run: Path, recipe: str) -> None:
     if (run / "config.json").is_file():
         known = RunConfig.read(run).recipe
     elif meta := tokenizer_meta(run):
-        known = meta["recipe"]
+        known = get_field(meta, "recipe", str, run / "vqvae" / "meta.json")
     if known != recipe:
         raise ValueError(f"{run} is a run of recipe {known}; give --recipe {recipe} another --out")
 
 
 def tokenizer_meta(run: Path) -> dict:
     """What a finished tokenizer stage wrote about itself into the run; empty if none has finished."""
-    path = run / "vqvae" / "meta.json"
-    return read_json(path) if path.is_file() else {}
+    return read_meta(run / "vqvae")
+
+
+def check_tokenizer_saved(run: Path) -> None:
+    """ValueError for a run whose tokenizer stage was stopped before its first save."""
+    folder = run / "vqvae"
+    if (folder / "metrics.jsonl").is_file() and not (folder / "model.safetensors").is_file():
+        raise ValueError(f"the tokenizer in {folder} stopped before its first save; train it on, or give another --out")
 
 
 def clear_stage(folder: Path) -> None:
@@ -156,8 +231,9 @@ def clear_stage(folder: Path) -> None:
 
 def split_seed(run: Path) -> int:
     """The seed that split the run's data, if the data came without splits."""
-    values = read_json(run / "config.json").get("TrainConfig") or {}
-    return values.get("seed", TrainConfig.seed)
+    path = run / "config.json"
+    values = get_field(read_json(path), "TrainConfig", dict, path, {})
+    return get_field(values, "seed", int, f"{path}: TrainConfig", TrainConfig.seed)
 
 
 def versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A finished run as a small folder that needs nothing outside it: what checkpoints/demo is made of.
+"""Turns a finished run into a small folder that needs nothing outside it, such as checkpoints/demo.
 
     OUT/  config.json  prompts.json  tokenizer.json ...  tokens.json.gz (+ tokens.meta.json)
           backbone/    the one base of all adapters
@@ -11,21 +11,24 @@ checked before the first write, and OUT appears when it is whole; until then it 
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from motiongpt.data.tokens import Entry, load_tokens, meta_path, save_tokens
-from motiongpt.files.hashes import file_hash
+from motiongpt.data.spelling import fold
+from motiongpt.data.tokens import Entry, load_tokens, meta_path, read_tokens_meta, save_tokens
+from motiongpt.files.fields import get_field
+from motiongpt.files.hashes import HASHES, file_hash, file_hashes
+from motiongpt.files.listing import visible
 from motiongpt.files.store import read_json, read_tensors, write_json, write_tensors
 from motiongpt.motion_tokenizer import MotionTokenizer
-from motiongpt.stages.model import motion_words, run_text_tokenizer
-from motiongpt.stages.run_folder import RunConfig, find_base, finished_stages, split_seed, stage_folder
+from motiongpt.stages.model import WEIGHT_FILES, load_run, motion_words, run_text_tokenizer
+from motiongpt.stages.run_folder import HASHED_FILES, RunConfig, find_base, finished_stages, split_seed, stage_folder
 from motiongpt.text_tokenizer import TextTokenizer
 from motiongpt.vocab import MotionVocab
-from motiongpt.weights.llm import weights_hash
+from motiongpt.weights.llm import weight_files, weights_hash
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,9 @@ def ship_run(run: Path, data: Path, out: Path, clips: int = 0, name: Path | None
     for number in cargo.stages:
         _write_stage(cargo, number, stage_folder(partial, number), base_hash, named_base)
     _write_tokenizer_and_data(cargo, partial)
-    shipped = cargo.config.to_dict() | {"backbone": "backbone", "base_hash": base_hash}
-    write_json(partial / "config.json", read_json(run / "config.json") | {"RunConfig": shipped})
+    shipped = replace(cargo.config, backbone="backbone", base_hash=base_hash)
+    values = {"RunConfig": shipped.to_dict(), HASHES: shipped.hashes(partial, HASHED_FILES)}
+    write_json(partial / "config.json", read_json(run / "config.json") | values)
     if place.exists():
         place.rmdir()  # an empty one
     partial.rename(place)
@@ -86,11 +90,13 @@ def _read(run: Path, data: Path, clips: int) -> Cargo:
     base = _common_base(run, stages)
     config = RunConfig.read(run)
     entries = load_tokens(data, split_seed(run))
-    data_meta = read_json(meta_path(data))
+    data_meta = read_tokens_meta(data) or read_json(meta_path(data))  # the second names a file that is missing
     prompts = read_json(run / "prompts.json")
     text_tokenizer = run_text_tokenizer(run, config)
     motion_tokenizer = MotionTokenizer.load(run)
-    weights = read_tensors(base / "model.safetensors")
+    for number in stages:
+        load_run(run, number)  # refuses damaged files: rounding would give the damage a new hash
+    weights = {key: tensor for path in weight_files(base) for key, tensor in read_tensors(path).items()}
     if clips:
         prompts["captions"] = _captions_of_clips(prompts["captions"], entries, clips, data)
     return Cargo(run, stages, base, weights, config, prompts, entries, data_meta, text_tokenizer, motion_tokenizer)
@@ -106,10 +112,14 @@ def _common_base(run: Path, stages: Mapping[int, dict]) -> Path:
             raise ValueError(
                 f"{source} was trained in full; ship an adapter on it: finetune.py --from {source} --train lora"
             )
-    bases = {find_base(meta["base"], stage_folder(run, number)).resolve() for number, meta in stages.items()}
+    bases = {_base_of(meta, stage_folder(run, number)) for number, meta in stages.items()}
     if len(bases) > 1:
         raise ValueError(f"the stages of {run} sit on different bases: {', '.join(map(str, sorted(bases)))}")
     return bases.pop()
+
+
+def _base_of(meta: dict, folder: Path) -> Path:
+    return find_base(get_field(meta, "base", str, folder / "meta.json"), folder).resolve()
 
 
 def _captions_of_clips(captions: dict, entries: list[Entry], clips: int, data: Path) -> dict:
@@ -117,8 +127,8 @@ def _captions_of_clips(captions: dict, entries: list[Entry], clips: int, data: P
     if not all(entry.id for entry in entries):
         raise ValueError(f"--clips needs an id in every entry of {data}, to know which are of one clip")
     kept = set(sorted({entry.id for entry in entries})[:clips])  # by name, so that some of every split are among them
-    texts = {entry.text for entry in entries if entry.id in kept}
-    return {text: known for text, known in captions.items() if text in texts}
+    texts = {fold(entry.text) for entry in entries if entry.id in kept}  # the run may list its captions folded
+    return {text: known for text, known in captions.items() if fold(text) in texts}
 
 
 def _write_backbone(cargo: Cargo, folder: Path) -> str:
@@ -132,10 +142,11 @@ def _write_backbone(cargo: Cargo, folder: Path) -> str:
 def _write_stage(cargo: Cargo, number: int, folder: Path, base_hash: str, named_base: str) -> None:
     source = stage_folder(cargo.run, number)
     _write_halved(folder / "adapter_model.safetensors", read_tensors(source / "adapter_model.safetensors"))
-    for path in source.glob("*.json"):
+    for path in visible(source.glob("*.json"), source):
         shutil.copyfile(path, folder / path.name)
     # two files name the base: ours relative to the stage, PEFT's relative to the working directory
-    write_json(folder / "meta.json", cargo.stages[number] | {"base": "../backbone", "base_hash": base_hash})
+    values = {"base": "../backbone", "base_hash": base_hash, HASHES: file_hashes(folder, WEIGHT_FILES)}
+    write_json(folder / "meta.json", cargo.stages[number] | values)
     adapter = read_json(folder / "adapter_config.json")
     write_json(folder / "adapter_config.json", adapter | {"base_model_name_or_path": named_base})
 
@@ -148,7 +159,9 @@ def _write_tokenizer_and_data(cargo: Cargo, folder: Path) -> None:
     vocab = MotionVocab(cargo.text_tokenizer, cargo.config.codes, cargo.config.participants)
     # a base that was trained on motion has rows for the motion words: say what they mean
     if len(cargo.weights["model.embed_tokens.weight"]) == vocab.first_id + len(vocab):
-        write_json(folder / "backbone" / "meta.json", {"motion_words": motion_words(vocab, rounded)})
+        backbone = folder / "backbone"
+        values = {"motion_words": motion_words(vocab, rounded), HASHES: file_hashes(backbone, WEIGHT_FILES)}
+        write_json(backbone / "meta.json", values)
     save_tokens(folder / "tokens.json.gz", cargo.entries, cargo.data_meta | {"vqvae": rounded})
 
 

@@ -17,7 +17,7 @@ import torch
 from motiongpt.config import TrainConfig, VQVAEConfig
 from motiongpt.data.batches import WindowBatches, pad_motions
 from motiongpt.data.motions import SPLITS, MotionDataset
-from motiongpt.data.tokens import MAX_CAPTION, Entry, meta_path, save_tokens
+from motiongpt.data.tokens import MAX_CAPTION, Entry, meta_path, read_tokens_meta, save_tokens
 from motiongpt.files.folders import check_training_folder
 from motiongpt.files.hashes import file_hash
 from motiongpt.files.store import read_json
@@ -25,8 +25,9 @@ from motiongpt.loops import Result, seeded, total_steps, train
 from motiongpt.metrics.joints import mpjpe
 from motiongpt.metrics.tokens import code_counts, perplexity
 from motiongpt.motion_tokenizer import MotionTokenizer, check_same_motion
+from motiongpt.stages.dry_run import try_one_batch
 from motiongpt.stages.run_folder import clear_stage
-from motiongpt.vqvae import VQVAE
+from motiongpt.vqvae import LOSS_PARTS, VQVAE
 
 VALIDATION_BATCH = 32  # clips of similar length
 CLIPS_AT_ONCE = 512  # in memory while a dataset is coded: 100 MB of HumanML3D's longest
@@ -48,12 +49,15 @@ def train_motion_tokenizer(
     precision: str,
     fresh: bool = False,
     clears: tuple[Path, ...] = (),
+    dry_run: bool = False,
     say: Callable[[str], None] = print,
 ) -> Result:
     """Train a VQ-VAE on the train split, into `out`.
 
     An unfinished training in `out` is resumed; `fresh` starts over, and also empties `clears`, folders of stages that
     learnt the codes of the former tokenizer.
+
+    With `dry_run` one batch is run, and nothing is written or removed.
 
     `out` gets config.json, model.safetensors, Mean.npy and Std.npy of the best validation loss so far.
 
@@ -72,7 +76,7 @@ def train_motion_tokenizer(
     check_training_folder(out, "a tokenizer", fresh)
     clips, val = _load_clips(data, unit, say)
     data.normalizer.check_pair(data.representation, 1.0, data.folder / "Std.npy")
-    if fresh:
+    if fresh and not dry_run:
         for stale in (out, *clears):
             clear_stage(stale)
 
@@ -94,23 +98,29 @@ def train_motion_tokenizer(
 
     def loss(batch: dict) -> tuple[torch.Tensor, dict]:
         total, _, parts = model.loss(batch["motion"], batch["lengths"])
-        return total, {name: parts[name] for name in model.quantizer.stats}
+        return total, {name: parts[name] for name in (*LOSS_PARTS, *model.quantizer.stats) if name in parts}
 
     def validate() -> dict[str, float]:
         total = 0.0
         frames = 0
+        sums = collections.Counter()
         motions = sorted(val.values(), key=len)  # batches of similar length
         for first in range(0, len(motions), VALIDATION_BATCH):
             batch = [normalizer.normalise(clip) for clip in motions[first : first + VALIDATION_BATCH]]
             motion, lengths = pad_motions(batch)  # (B, F, D), (B,)
             motion = torch.nn.functional.pad(motion, (0, 0, 0, -motion.shape[1] % unit))  # to whole codes
-            value, count, _ = model.loss(motion.to(device), lengths.to(device))
+            value, count, parts = model.loss(motion.to(device), lengths.to(device))
             total += float(value)
             frames += int(count)
+            sums.update({name: float(parts[name]) * int(count) for name in LOSS_PARTS if name in parts})
         # errors are measured in fp32, whatever the precision of the training
         with torch.autocast(device.type, enabled=False):
-            return {"loss": total / frames} | reconstruction_errors(motion_tokenizer, motions)
+            by_part = {name: value / frames for name, value in sums.items()}
+            return {"loss": total / frames} | by_part | reconstruction_errors(motion_tokenizer, motions)
 
+    if dry_run:
+        here = {"device": device, "precision": precision, "fresh": fresh, "say": say}
+        return try_one_batch(model, batches, loss, config, out, **here)
     return train(
         model,
         batches,
@@ -210,10 +220,12 @@ def tokenise_dataset(
 
 def is_tokenised(out: Path, vqvae: Path, data: MotionDataset) -> bool:
     """Whether `out` already holds this dataset in the tokens of this tokenizer."""
-    meta_file = meta_path(out)
-    if not out.is_file() or not meta_file.is_file():
+    if not out.is_file() or not meta_path(out).is_file():
         return False
-    known = read_json(meta_file)
+    try:
+        known = read_tokens_meta(out)
+    except ValueError:  # a killed run left two files that do not belong together
+        return False
     return (known.get("vqvae"), known.get("data")) == (file_hash(vqvae / "model.safetensors"), data.hash())
 
 

@@ -6,6 +6,7 @@ from seeing it.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,11 +28,24 @@ class TaskCollate:
         self.names = list(tasks)
         self.shares = np.array(list(tasks.values())) / sum(tasks.values())
 
-    def __call__(self, indices: np.ndarray, rng: np.random.Generator) -> dict[str, Tensor | int]:
+    def __call__(self, indices: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
+        """A batch as `collate` makes it, with `task` (B,), numbers of `names`, and `task_labels`: name -> labels."""
         # `rng` is a function of the step, so a resumed run draws the same tasks
         drawn = rng.choice(len(self.names), size=len(indices), p=self.shares)
         pairs = zip(drawn, indices, strict=True)
-        return collate([self.renderer.render(self.names[task], self.entries[i], rng) for task, i in pairs])
+        batch = collate([self.renderer.render(self.names[task], self.entries[i], rng) for task, i in pairs])
+        labels = (batch["targets"] >= 0).sum(1).numpy()  # (B,)
+        counts = {name: int(labels[drawn == task].sum()) for task, name in enumerate(self.names)}
+        return batch | {
+            "task": torch.from_numpy(drawn),
+            "task_labels": {name: count for name, count in counts.items() if count},
+        }
+
+    def split_by_task(self, losses: Tensor, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Task -> sum () of its share of `losses` (n,), one for each labelled position; for the tasks in the batch."""
+        task = batch["task"][:, None].expand_as(batch["targets"])[batch["targets"] >= 0]  # (n,)
+        sums = losses.new_zeros(len(self.names)).index_add_(0, task, losses)
+        return {name: sums[self.names.index(name)] for name in batch["task_labels"]}
 
     def lengths(self) -> np.ndarray:
         """Rough length of each entry's sequence, for bucketing: four characters of caption count as one token."""
@@ -57,14 +71,25 @@ def collate(examples: Sequence[tuple[list[int], list[bool]]]) -> dict[str, Tenso
     }
 
 
-def lm_loss(llm: torch.nn.Module, batch: dict, label_smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy summed over the labelled positions of a batch, in fp32.
+def lm_losses(llm: torch.nn.Module, batch: dict, label_smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Cross-entropy in fp32: the sum () over the labelled positions of a batch, and the value (n,) of each of them.
 
-    Hidden states are gathered before the product with the vocabulary, the most expensive one of a step.
+    Only the sum has a gradient and is smoothed. It equals torch's `cross_entropy` bit for bit; computed in its two
+    steps, it shares the log-probabilities with the single values. Hidden states are gathered before the product with
+    the vocabulary, the most expensive one of a step.
     """
     labelled = batch["targets"] >= 0  # (B, T)
+    targets = batch["targets"][labelled]  # (n,)
     logits = llm.logits(llm.hidden(batch["ids"])[labelled])  # (n, V)
     with torch.autocast(logits.device.type, enabled=False):
-        return torch.nn.functional.cross_entropy(
-            logits.float(), batch["targets"][labelled], reduction="sum", label_smoothing=label_smoothing
-        )
+        log_p = torch.nn.functional.log_softmax(logits.float(), -1)
+        total = torch.nn.functional.nll_loss(log_p, targets, reduction="sum")
+        if label_smoothing:
+            uniform = (-log_p.sum(-1)).sum()
+            total = total * (1 - label_smoothing) + uniform * (label_smoothing / log_p.shape[-1])
+        return total, -log_p.detach().gather(-1, targets[:, None])[:, 0]
+
+
+def lm_loss(llm: torch.nn.Module, batch: dict, label_smoothing: float = 0.0) -> Tensor:
+    """The sum of `lm_losses`."""
+    return lm_losses(llm, batch, label_smoothing)[0]

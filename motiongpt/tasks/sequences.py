@@ -13,15 +13,19 @@ tokenizer the assistant's turn opens with the empty think block, which Qwen3's o
 A backbone without chat markers gets the same pieces with a newline between them. A sequence that does not fit is an
 error before training; its end marker is never silently cut.
 
-<PID> is the participant's word, or <PID_NULL> if the entry names none. Of the examples that name one, 30 %
-(`NULL_SHARE`) are rendered with <PID_NULL> all the same: most prompts at sampling name no participant, so <PID_NULL>
-must be a trained word.
+<PID> is the participant's word, or <PID_NULL> if the entry names none. 30 % of the examples that name one
+(`NULL_SHARE`) are rendered with <PID_NULL> anyway: most prompts at sampling name no participant, so <PID_NULL> must be
+a trained word.
+
+The sentence of t2m is read in one spelling (`data/spelling.py`), in training and at sampling: captions in capitals or
+with a full stop are the same ids. Sentences that the model has to write keep their own spelling.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
+from motiongpt.data.spelling import fold
 from motiongpt.data.tokens import Entry
 from motiongpt.vocab import MotionVocab
 
@@ -59,12 +63,21 @@ class Frame:
 
 
 class Renderer:
-    """Entries to (ids, labels), and requests to prompts, for one vocabulary."""
+    """Entries to (ids, labels), and requests to prompts, for one vocabulary.
+
+    `fold_captions` is the run's own (`RunConfig`): without it, as in older runs, the sentence of t2m is read as it is.
+    """
 
     def __init__(
-        self, vocab: MotionVocab, think: str = "auto", max_seq_len: int = 512, caption_dropout: float = 0.0
+        self,
+        vocab: MotionVocab,
+        think: str = "auto",
+        max_seq_len: int = 512,
+        caption_dropout: float = 0.0,
+        fold_captions: bool = False,
     ) -> None:
         self.vocab, self.frame = vocab, Frame(vocab, think)
+        self.fold_captions = fold_captions
         self.max_seq_len, self.caption_dropout = max_seq_len, caption_dropout
         self._blank = vocab.text_tokenizer.encode("\n\n")
         self._captions: dict[str, list[int]] = {}  # a cache: every epoch asks for the same captions
@@ -76,7 +89,7 @@ class Renderer:
 
     def text_prompt(self, text: str, participant: str | None = None) -> list[int]:
         """The prompt of text to motion."""
-        return self.prompt("t2m", self.vocab.text_tokenizer.encode(text), participant)
+        return self.prompt("t2m", self.vocab.text_tokenizer.encode(self._read(text)), participant)
 
     def motion_prompt(self, codes: Sequence[int], participant: str | None = None) -> list[int]:
         """The prompt of motion to text."""
@@ -97,7 +110,9 @@ class Renderer:
             labels.extend([label] * len(piece))
 
         who = None if entry.participant is not None and rng.random() < NULL_SHARE else entry.participant
-        caption = self._caption(entry.text) if task in ("t2m", "m2t", "caption") else []
+        caption: list[int] = []
+        if task in ("t2m", "m2t", "caption"):
+            caption = self._caption(self._read(entry.text) if task == "t2m" else entry.text)
         motion = self.vocab.motion_ids(entry.codes) if task != "caption" else []
         if task == "t2m":
             if self.caption_dropout:  # so that no single word of a caption carries the answer
@@ -116,6 +131,10 @@ class Renderer:
                 f"--max-seq-len is {self.max_seq_len}"
             )
         return ids, labels
+
+    def _read(self, text: str) -> str:
+        """A sentence that asks for a motion, as the model reads it."""
+        return fold(text) if self.fold_captions else text
 
     def _caption(self, text: str) -> list[int]:
         if text not in self._captions:

@@ -12,6 +12,7 @@ from torch import nn
 
 from motiongpt import lora
 from motiongpt.config import LoRAConfig
+from motiongpt.files.fields import get_field, is_kind
 from motiongpt.files.store import read_json, read_tensors, write_json, write_tensors
 from motiongpt.llm import LLM
 from motiongpt.weights.checks import check_total, rename
@@ -79,16 +80,25 @@ def adapter_config(path: Path) -> tuple[LoRAConfig, list[list[int]]]:
             raise ValueError(f"{path}: {name} {values[name]!r} is not supported; supported: {value!r}")
     used = [name for name in PEFT_UNUSED if values.get(name)]
     targets = values.get("target_modules")
-    if used or not isinstance(targets, list) or not isinstance(values.get("r"), int):
+    if used or not isinstance(targets, list) or not is_kind(values.get("r"), int):
         raise ValueError(
             f"{path}: not a plain LoRA with a list of target_modules and a rank r (in use: {used or 'none'})"
         )
     indices = values.get("trainable_token_indices") or {}
     tables = list(indices.values()) if isinstance(indices, dict) else [indices]
-    if any(not ids or ids != tables[0] or ids != list(range(ids[0], ids[0] + len(ids))) for ids in tables):
+    if not all(_is_range(ids) and ids == tables[0] for ids in tables):
         raise ValueError(f"{path}: trainable_token_indices must be one unbroken range of ids, the same in every table")
-    alpha, dropout = float(values.get("lora_alpha", 8)), float(values.get("lora_dropout", 0.0))
-    return LoRAConfig(values["r"], alpha, dropout, tuple(targets)), tables
+    fields = {"lora_r": values["r"], "lora_targets": targets}
+    # every version of PEFT writes alpha: where it is missing, a guess would scale the adapter by another factor
+    fields["lora_alpha"] = get_field(values, "lora_alpha", float, path)
+    fields["lora_dropout"] = get_field(values, "lora_dropout", float, path, 0.0)
+    return LoRAConfig.from_dict(fields, path), tables
+
+
+def _is_range(ids: object) -> bool:
+    """Whether `ids` is a list of one unbroken range, with at least one id."""
+    first = ids[0] if isinstance(ids, list) and ids else None
+    return is_kind(first, int) and first >= 0 and ids == list(range(first, first + len(ids)))
 
 
 def load_adapter(llm: LLM, folder: Path | str) -> LoRAConfig:

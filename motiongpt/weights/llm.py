@@ -9,15 +9,15 @@ use. This file knows no text tokenizer, no training and no sampling.
 """
 
 from dataclasses import replace
-from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import torch
 from torch import Tensor
 
 from motiongpt import lora
 from motiongpt.config import LLMConfig
-from motiongpt.files.hashes import file_hash, short_hash
+from motiongpt.files.fields import get_field, is_kind
+from motiongpt.files.hashes import known_hash, short_hash
 from motiongpt.files.store import read_json, read_tensors, write_json, write_tensors
 from motiongpt.llm import LLM
 from motiongpt.weights.checks import Unfilled, check_total, rename
@@ -39,6 +39,8 @@ LLM_FIELDS = {
 }
 """Our config field -> theirs. The rotary base is in one of two places, so it is read separately."""
 
+MAX_LAYERS = 1_000  # a larger number is damage, and would be built before the weights show that
+
 ONLY = {
     "hidden_act": ("silu",),
     "attention_bias": (False,),
@@ -58,16 +60,18 @@ def llm_config_from_hf(values: dict) -> LLMConfig:
     Both `rope_parameters` (transformers 5) and plain `rope_theta` are read.
     """
     family = values.get("model_type")
-    if family not in FAMILIES:
+    if not isinstance(family, str) or family not in FAMILIES:
         raise ValueError(f"model_type {family!r} is not supported; supported: {', '.join(FAMILIES)}")
     for name, allowed in ONLY.items():
         if values.get(name) is not None and values[name] not in allowed:
             raise ValueError(f"{name} {values[name]!r} is not supported for {family}; supported: {allowed or 'none'}")
-    others = sorted(set(values.get("layer_types") or ()) - {"full_attention"})
+    others = [kind for kind in values.get("layer_types") or () if kind != "full_attention"]
     if others:
-        raise ValueError(f"layer_types {others} are not supported; supported: full_attention")
+        raise ValueError(f"layer_types {str(others)[:60]} are not supported; supported: full_attention")
     rope = {}
     for name in ("rope_scaling", "rope_parameters"):
+        if not isinstance(values.get(name) or {}, dict):
+            raise ValueError(f"{name} must be an object, got {str(values[name])[:60]}")
         rope |= values.get(name) or {}
         kind = rope.get("rope_type", rope.get("type", "default"))
         partial = rope.get("partial_rotary_factor", 1) != 1
@@ -76,7 +80,7 @@ def llm_config_from_hf(values: dict) -> LLMConfig:
             raise ValueError(f"{name} {values[name]} is not supported; supported: the default rotary embedding")
 
     required = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
-    missing = [name for name in required if not isinstance(values.get(name), int)]
+    missing = [name for name in required if not is_kind(values.get(name), int)]
     if missing:
         raise ValueError(f"config.json has no integer {', '.join(missing)}: it does not describe a {family} model")
     defaults = {
@@ -87,8 +91,14 @@ def llm_config_from_hf(values: dict) -> LLMConfig:
         "tie_word_embeddings": False,
     }
     given = defaults | {name: value for name, value in values.items() if value is not None}
-    theta = float(rope.get("rope_theta", given.get("rope_theta", 10_000.0)))
-    return LLMConfig(**{ours: given[hf] for ours, hf in LLM_FIELDS.items()}, rope_theta=theta, **FAMILIES[family])
+    fields = {}
+    for ours, hf in LLM_FIELDS.items():
+        kind = type(getattr(LLMConfig, ours))
+        fields[ours] = get_field(given, hf, kind, "the model's config", least=None if kind is bool else 0)
+    if fields["num_layers"] > MAX_LAYERS:
+        raise ValueError(f"num_hidden_layers is {fields['num_layers']}, which is not plausible")
+    theta = float(get_field(given | rope, "rope_theta", float, "the model's config", 10_000.0, least=1))
+    return LLMConfig.from_dict(fields | {"rope_theta": theta} | FAMILIES[family])
 
 
 def llm_config_to_hf(config: LLMConfig) -> dict:
@@ -111,18 +121,31 @@ def llm_config_to_hf(config: LLMConfig) -> dict:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors file of a Hugging Face folder, or the shards of its index. FileNotFoundError if one is absent."""
+    """model.safetensors of a Hugging Face folder, or without it the shards of its index.
+
+    The order is that of `transformers`: a save in one file leaves an older index, and its shards, beside it. Raises
+    FileNotFoundError if a file is absent, ValueError if the index names one outside its folder.
+    """
+    single = folder / "model.safetensors"
     index = folder / "model.safetensors.index.json"
+    if single.is_file():
+        return [single]
     if not index.is_file():
-        if not (folder / "model.safetensors").is_file():
-            raise FileNotFoundError(f"no model.safetensors and no {index.name} in {folder}")
-        return [folder / "model.safetensors"]
-    shard_of = read_json(index).get("weight_map")
-    shards = [folder / name for name in sorted(set(shard_of.values()))] if isinstance(shard_of, dict) else []
-    absent = [shard.name for shard in shards if not shard.is_file()]
+        raise FileNotFoundError(f"no model.safetensors and no {index.name} in {folder}")
+    shards = list(get_field(read_json(index), "weight_map", dict, index).values())
+    for name in shards:
+        if not isinstance(name, str) or not name or PureWindowsPath(name).name != name:  # also no drive and no \
+            raise ValueError(f"{index}: weight_map must name files of its own folder, got {str(name)[:60]!r}")
+    absent = sorted({name for name in shards if not (folder / name).is_file()})
     if absent or not shards:
         raise FileNotFoundError(f"{index} names shards that are not there: {', '.join(absent) or '(none named)'}")
-    return shards
+    return [folder / name for name in sorted(set(shards))]
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds an adapter: adapter_config.json says so, as for `transformers`, or nothing else does."""
+    has = {name: (folder / name).is_file() for name in ("adapter_config.json", "adapter_model.safetensors")}
+    return has["adapter_config.json"] or (has["adapter_model.safetensors"] and not (folder / "config.json").is_file())
 
 
 def weights_hash(folder: Path | str) -> str:
@@ -130,16 +153,9 @@ def weights_hash(folder: Path | str) -> str:
 
     Raises FileNotFoundError if it has neither.
     """
-    adapter = Path(folder) / "adapter_model.safetensors"
-    paths = [adapter] if adapter.is_file() else weight_files(Path(folder))
-    parts = [_known_hash(path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    return short_hash([" ".join(parts).encode()])
-
-
-@lru_cache(maxsize=64)
-def _known_hash(path: Path, size: int, changed: int) -> str:
-    """The hash of a file. A stage asks several times for the same gigabytes; size and mtime reveal a replaced file."""
-    return file_hash(path)
+    folder = Path(folder)
+    paths = [folder / "adapter_model.safetensors"] if is_adapter(folder) else weight_files(folder)
+    return short_hash([" ".join(map(known_hash, paths)).encode()])
 
 
 def load_llm(folder: Path | str, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> LLM:

@@ -22,11 +22,13 @@ import torch
 from torch import Tensor
 
 from motiongpt.config import VQVAEConfig
+from motiongpt.files.hashes import check_hashes, check_values
 from motiongpt.files.store import read_json, read_tensors, write_atomic, write_tensors
 from motiongpt.files.unpickle import load_pickle
 from motiongpt.vqvae import VQVAE
 from motiongpt.weights.checks import Unfilled, check_total, rename
 
+ABOUT = "motiongpt"  # key of what the tensors do not tell, beside "net" in a file that we exported
 CONTAINERS = ("net", "state_dict", "model_state_dict", "vq_model")
 PREFIXES = ("motion_vae.", "vae.", "vqvae.", "")
 FIRST_KEY = "encoder.model.0.weight"
@@ -143,13 +145,18 @@ def read_vqvae(path: Path, settings: dict[str, Any]) -> tuple[VQVAEConfig, dict[
         content = read_json(path / "config.json", object)
         if not isinstance(content, dict) or not isinstance(content.get("VQVAEConfig"), dict):
             raise ValueError(f"{path / 'config.json'} is not a tokenizer's: it has no VQVAEConfig")
+        check_values(content["VQVAEConfig"], content, "VQVAEConfig", path / "config.json")
         if settings:
             raise ValueError(f"{path} has a config.json, {', '.join(settings)} cannot be given")
-        config, source = VQVAEConfig.from_dict(content["VQVAEConfig"]), path / "model.safetensors"
-        return config, read_tensors(source), {}, source
+        config = VQVAEConfig.from_dict(content["VQVAEConfig"], path / "config.json")
+        source = path / "model.safetensors"
+        tensors = read_tensors(source)
+        check_hashes(path, content, [source.name], path / "config.json")
+        return config, tensors, {}, source
     # the file of another project
-    tensors = find_state(read_tensors(path) if path.suffix == ".safetensors" else load_pickle(path), path)
-    config = infer_config(tensors, path, settings)
+    content = read_tensors(path) if path.suffix == ".safetensors" else load_pickle(path)
+    tensors = find_state(content, path)
+    config = infer_config(tensors, path, _about(content).get("VQVAEConfig", {}) | settings)
     if config.rvq_codebooks == "shared":  # one codebook under several names
         for k in range(1, config.rvq_layers):
             del tensors[f"quantizer.layers.{k}.codebook"]
@@ -166,6 +173,16 @@ def read_vqvae(path: Path, settings: dict[str, Any]) -> tuple[VQVAEConfig, dict[
     return config, ours, expected | names, path
 
 
+def exported_facts(path: Path) -> dict[str, Any]:
+    """What `save_t2m_gpt` wrote beside the tensors; empty for other people's files. Raises what `read_vqvae` raises."""
+    return {} if path.suffix == ".safetensors" else _about(load_pickle(path))
+
+
+def _about(content: Any) -> dict[str, Any]:
+    about = content.get(ABOUT) if isinstance(content, dict) else None
+    return about if isinstance(about, dict) and isinstance(about.get("VQVAEConfig"), dict) else {}
+
+
 def own_names(config: VQVAEConfig) -> dict[str, str]:
     """Every tensor of our model -> its name in their layout; state of the moving averages keeps our name."""
     with torch.device("meta"):
@@ -173,8 +190,11 @@ def own_names(config: VQVAEConfig) -> dict[str, str]:
     return {name: rename_known(name, key_table(config)) for name in names}
 
 
-def save_t2m_gpt(vqvae: VQVAE, path: Path) -> None:
+def save_t2m_gpt(vqvae: VQVAE, path: Path, facts: dict[str, Any] | None = None) -> None:
     """Write {"net": state dict}, which T2M-GPT's HumanVQVAE loads. The layout has no place for moving averages.
+
+    If there are `facts`, they and our config go under a key of their own, which T2M-GPT does not read. Without them our
+    own reader would take the file for one of the published tokenizers.
 
     Raises ValueError for any quantiser but ema_reset.
     """
@@ -184,7 +204,8 @@ def save_t2m_gpt(vqvae: VQVAE, path: Path) -> None:
     state = vqvae.state_dict()
     kept = [name for name in state if not name.startswith("quantizer.") or name == "quantizer.codebook"]
     net = {"vqvae." + names[name]: state[name].detach().cpu().clone() for name in kept}
-    write_atomic(path, lambda temporary: torch.save({"net": net}, temporary))
+    about = {} if facts is None else {ABOUT: {"VQVAEConfig": vqvae.config.to_dict(), **facts}}
+    write_atomic(path, lambda temporary: torch.save({"net": net} | about, temporary))
 
 
 def load_vqvae(path: Path | str, **settings: Any) -> VQVAE:

@@ -20,7 +20,7 @@ from motiongpt.data.texts import Caption, parse_captions
 from motiongpt.features.humanml3d import skeleton_of_width
 from motiongpt.files.arrays import load_array, read_array
 
-JOINT_FOLDERS = ("raw_joints", "joints", "new_joints")  # the first that is there counts
+JOINT_FOLDERS = ("raw_joints", "joints", "new_joints")  # the first one that exists is used
 MEASURED = 5  # clips whose width is compared with the skeleton's
 
 
@@ -88,7 +88,7 @@ def _check_width(folder: Path, paths: list[Path], skeleton: Skeleton) -> None:
     if widths and len(set(widths)) == 1 and widths[0] != skeleton.feature_dim:
         known = {"humanml3d-22": "--from humanml3d", "kit-21": "--from kit-ml"}
         other = skeleton_of_width(widths[0])
-        advice = known.get(other and other.name, "give the --skeleton they are of")
+        advice = known.get(other and other.name, "give the matching --skeleton")
         raise ValueError(f"{folder}: the features are {widths[0]} wide, expected {skeleton.feature_dim}: {advice}")
 
 

@@ -2,11 +2,11 @@
 
 Worker processes make the clips (`clip_files.py`), and the bytes do not depend on how many workers there are. A record
 that cannot be used is skipped, counted and explained in `report.json`. If more than 5 % are skipped the build fails,
-because then it is the reading that is wrong, not the record.
+because then the reader or a flag is probably wrong, not the data.
 
 A journal names the finished records, so a killed build continues where it was; a record whose source has changed is
-made again. Statistics, splits and dataset.json, which make the folder a data set, come last. As long as the journal is
-there nobody opens the folder.
+made again. Statistics, splits and dataset.json, which make the folder a data set, come last. While the journal exists,
+the folder cannot be opened as a data set.
 """
 
 import json
@@ -22,6 +22,7 @@ import numpy as np
 
 from motiongpt.body.skeletons import Skeleton, save_skeleton
 from motiongpt.data.joint_maps import JointMap
+from motiongpt.data.jumps import jump_warnings
 from motiongpt.data.motions import JOURNAL, SPLITS
 from motiongpt.data.posture import warnings
 from motiongpt.data.prepare.clip_files import Target, is_whole, make_clips, remove_clips
@@ -32,9 +33,10 @@ from motiongpt.features.normalizer import Normalizer
 from motiongpt.features.representations import Representation, get_representation
 from motiongpt.files.hashes import split_by_hash
 from motiongpt.files.lock import hold
-from motiongpt.files.store import write_atomic, write_json
+from motiongpt.files.store import naming, write_atomic, write_json
 
-NOT_COUNTS = ("reasons", "source", "notes", "lengths", "warnings", "unused_captions")  # of a report, for dataset.json
+# of a report, for dataset.json
+NOT_COUNTS = ("reasons", "source", "notes", "lengths", "warnings", "jumps", "unused_captions")
 
 
 def build(
@@ -116,10 +118,11 @@ def _build_locked(
     _fill_splits(kept, report)
     _count(kept, report)
     postures = [outcome["posture"] for outcome in kept if outcome.get("posture")]
-    report.warnings = warnings(postures, flags, given.get("up"))
+    report.jumps = {outcome["id"]: outcome["jump"] for outcome in kept if outcome.get("jump")}
+    report.warnings = warnings(postures, flags, given.get("up")) + jump_warnings(report.jumps, len(kept), target.fps)
     report.unused_captions = len(plan.unused)
     if plan.unused:
-        report.warnings.append(f"{len(plan.unused)} ids of --captions fit no clip, such as {min(plan.unused)!r}")
+        report.warnings.append(f"{len(plan.unused)} ids of --captions match no clip, such as {min(plan.unused)!r}")
 
     # 4) The folder: report.json even if the build fails, unless nothing at all was kept.
     remove_clips(out, plan.gone())
@@ -146,7 +149,9 @@ def _resume(out: Path, settings: dict) -> dict[str, dict]:
     if not journal.is_file():
         # hidden files are those of a build that was killed in its first moment
         if any(not path.name.startswith(".") for path in out.iterdir()):
-            raise FileExistsError(f"{out} is not empty; choose another --out, or remove it")
+            done = (out / "dataset.json").is_file()
+            found = "is finished already, a whole data set" if done else "is not empty"
+            raise FileExistsError(f"{out} {found}; choose another --out, or remove it")
         return {}
     lines = []
     for line in journal.read_text(encoding="utf-8").splitlines():
@@ -208,7 +213,8 @@ class Plan:
 def _make(records: Iterable[Record], plan: Plan, workers: int) -> list[dict]:
     """The outcome of every record, in the order of the records; each new one goes into the journal at once."""
     made = []
-    with open(plan.target.out / JOURNAL, "a", encoding="utf-8") as journal:
+    path = plan.target.out / JOURNAL
+    with naming(path), open(path, "a", encoding="utf-8") as journal:
         for outcome in map_in_order(partial(make_clips, target=plan.target), plan.todo(records), workers):
             journal.write(json.dumps(outcome | {"fingerprint": plan.fingerprints[outcome["id"]]}) + "\n")
             journal.flush()
@@ -221,9 +227,9 @@ def _make(records: Iterable[Record], plan: Plan, workers: int) -> list[dict]:
 
 
 def _fill_splits(outcomes: list[dict], report: Report) -> None:
-    """Give a split to the clips whose source says none.
+    """Give a split to the clips whose source names none.
 
-    A small data set gets a val and a test clip whatever the hash says: no tokenizer can be trained without.
+    Even a small data set gets a val and a test clip: no tokenizer can be trained without them.
     """
     free = [outcome for outcome in outcomes if outcome["split"] is None]
     for outcome in free:

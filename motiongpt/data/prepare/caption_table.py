@@ -1,7 +1,7 @@
 """Captions that somebody wrote beside the motions: a CSV or JSON file with id, caption, participant and split.
 
 CSV: the first line names the columns `id` and `caption`, and `participant` and `split` if they are known. Columns are
-separated by `,`, `;` or tabs. Several lines with one id are several captions.
+separated by `,`, `;` or tabs. Several lines with one id are several captions, and so is a list as JSON writes it.
 
 JSON: a list of objects with these keys, or an object with the ids as keys and a caption, a list of captions or such an
 object as values, or either of them inside {"captions": ...}.
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from motiongpt.data.motions import SPLITS
-from motiongpt.data.texts import Caption
+from motiongpt.data.texts import Caption, captions_in
 from motiongpt.files.store import read_json
 
 CAPTION_KEYS = ("caption", "captions", "text", "text_query")
@@ -61,8 +61,7 @@ def _add(entry: dict[str, Any], row: CaptionRow, name: str, where: str) -> None:
     for text in texts if isinstance(texts, list) else [texts]:
         if not isinstance(text, str):
             raise ValueError(f"{where}: a caption is a text, got {text!r:.60}")
-        if text.strip():
-            row.captions.append(Caption(" ".join(text.split())))
+        row.captions += [Caption(" ".join(caption.split())) for caption in captions_in(text) if caption.strip()]
     for key in ("participant", "split"):
         value = str(entry.get(key) or "").strip() or None
         before = getattr(row, key)
@@ -90,7 +89,7 @@ def _entries(path: Path) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _lines(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(place, row) of every line of a CSV. The mark between columns is the one that the first line has most of."""
+    """(place, row) of every line of a CSV. The separator is the one most frequent in the first line."""
     header = next(iter(text.splitlines()), "")
     mark, name = max(((",", "comma"), (";", "semicolon"), ("\t", "tab")), key=lambda pair: header.count(pair[0]))
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=mark, skipinitialspace=True)
@@ -100,7 +99,7 @@ def _lines(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
             f"{path}: the first line must name the columns id and caption, it has {', '.join(found) or 'nothing':.200}"
         )
     for line in reader:
-        if None in line:  # csv puts what is too much there
+        if None in line:  # csv collects surplus fields under None
             raise ValueError(
                 f"{path}, line {reader.line_num}: more than {len(found)} columns; quote captions that hold a {name}"
             )

@@ -151,7 +151,7 @@ def _check_counts(facts: dict, known: dict, split_of: dict, problems: list[str],
             problems.append(f"{split}.txt lists {found:,} clips, the whole {known['name']} {expected:,}")
     absent = [clip for clip in known.get("known_absent", ()) if clip in split_of]
     if absent:
-        remarks.append(f"{', '.join(absent)} are there: the published data set has not got them")
+        remarks.append(f"{', '.join(absent)} are in the folder, but not in the published data set")
     # every motion is there twice, as it is and mirrored
     plain = facts["clips"] - facts["mirrored"]
     expected = sum(known["splits"].values()) // 2

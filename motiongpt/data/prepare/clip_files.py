@@ -14,15 +14,17 @@ import numpy as np
 
 from motiongpt.body.skeletons import Skeleton
 from motiongpt.data.joint_maps import JointMap, to_skeleton
+from motiongpt.data.jumps import SIZE, Jump, find_jump, turned_points
 from motiongpt.data.mirror import mirror_caption, mirror_joints
 from motiongpt.data.motions import SPLITS, check_id
 from motiongpt.data.posture import measure_posture
 from motiongpt.data.raw import RawClip, Record
 from motiongpt.data.resample import resample, resample_parameters
-from motiongpt.data.texts import Caption
+from motiongpt.data.texts import Caption, is_text
 from motiongpt.data.tokens import MAX_CAPTION
 from motiongpt.features.representations import Representation
 from motiongpt.files.arrays import read_array
+from motiongpt.files.store import naming
 
 MIN_FRAMES = 5  # one code of four frames, and the frame that the velocities cost
 
@@ -55,7 +57,7 @@ def make_clips(record: Record, target: Target) -> dict:
     """Write the clips of a record and say what was written, or why it is skipped.
 
     Returns a line of the build's journal: {"id", "skipped"}, or {"id", "clips": [[id, frames, captions], ...], "split",
-    "participant", "guessed", "notes", "posture"}.
+    "participant", "guessed", "notes", "posture", "jump"}.
     """
     notes: list[str] = []
     try:
@@ -64,26 +66,29 @@ def make_clips(record: Record, target: Target) -> dict:
         guessed = not record.captions and bool(record.guess)
         if guessed:
             record = replace(record, captions=[Caption(record.guess)])
-        record = _short_enough(record, notes)
+        record = _usable_captions(record, notes)
         _check(record, array, target)
-        versions = _versions(record, array, target)
-        # of the clip's own body: retargeting would hide a wrong unit
+        versions = [(*version, _joints(version[1], target)) for version in _versions(record, array, target)]
+        # measured on the clip's own body, because retargeting would hide a wrong unit
         is_joints = target.representation.has_joints and not record.is_features
         posture = measure_posture(array, target.skeleton) if is_joints else []
-        for _, features, _ in versions:
+        jump = _jump(record, array, versions[0][3], target)
+        for _, features, _, _ in versions:
             _check_finite(features)
     except (ValueError, OSError) as error:
         return {"id": record.id, "skipped": " ".join(str(error).split())}
-    for clip, features, captions in versions:
-        _write(clip, features, captions, target)
+    for version in versions:
+        with naming(target.out / "new_joint_vecs" / f"{version[0]}.npy"):
+            _write(*version, target)
     return {
         "id": record.id,
-        "clips": [[clip, len(features), len(captions)] for clip, features, captions in versions],
+        "clips": [[clip, len(features), len(captions)] for clip, features, captions, _ in versions],
         "split": record.split,
         "participant": record.participant,
         "guessed": guessed,
         "notes": notes,
         "posture": posture,
+        "jump": jump,
     }
 
 
@@ -125,33 +130,37 @@ def _load(record: Record, target: Target, notes: list[str]) -> tuple[Record, np.
         split=loaded.split or record.split,
         participant=loaded.participant or record.participant,
     )
-    return record, _to_target(loaded, target)
+    return record, _to_target(loaded, target, notes)
 
 
-def _to_target(clip: RawClip, target: Target) -> np.ndarray:
+def _to_target(clip: RawClip, target: Target, notes: list[str]) -> np.ndarray:
     """Joints (F, J, 3) of the target's skeleton, or parameters (F, 182), at the target's rate."""
     if target.representation.has_joints:
         if clip.joints is None:
             raise ValueError(
                 f"the clip has parameters and no joints; {target.representation.name} needs joints: give --smplx-dir"
             )
-        return resample(to_skeleton(clip, target.skeleton, target.joint_map), clip.fps, target.fps)
+        joints = to_skeleton(clip, target.skeleton, target.joint_map, notes.append)
+        return resample(joints, clip.fps, target.fps)
     if clip.parameters is None:
         raise ValueError(f"the clip has joints and no parameters; {target.representation.name} needs parameters")
     return resample_parameters(clip.parameters, target.representation.groups, clip.fps, target.fps)
 
 
-def _short_enough(record: Record, notes: list[str]) -> Record:
-    """Leave out the captions that training refuses, and note it. Raises ValueError if none is left."""
-    kept = [caption for caption in record.captions if len(caption.text) <= MAX_CAPTION]
-    left_out = len(record.captions) - len(kept)
-    if not left_out:
-        return record
-    what = f"{left_out} captions of more than {MAX_CAPTION} characters, which are not trained on"
-    if not kept:
-        raise ValueError(f"no caption but {what}")
-    notes.append(f"{record.id}: left out {what}")
-    return replace(record, captions=kept)
+def _usable_captions(record: Record, notes: list[str]) -> Record:
+    """Leave out the captions that cannot be written or trained on, and note it. ValueError if none is left."""
+    broken = [c for c in record.captions if not (is_text(c.text) and is_text(c.tokens))]
+    long = [c for c in record.captions if len(c.text) > MAX_CAPTION and c not in broken]
+    found = []
+    if long:
+        found.append(f"{len(long)} captions of more than {MAX_CAPTION} characters, which are not trained on")
+    if broken:
+        found.append(f"{len(broken)} captions with half a character (a lone surrogate): {ascii(broken[0].text[:60])}")
+    kept = [caption for caption in record.captions if caption not in broken and caption not in long]
+    if found and not kept:
+        raise ValueError(f"no caption but {' and '.join(found)}")
+    notes += [f"{record.id}: left out {what}" for what in found]
+    return replace(record, captions=kept) if found else record
 
 
 def _check(record: Record, array: np.ndarray, target: Target) -> None:
@@ -159,9 +168,11 @@ def _check(record: Record, array: np.ndarray, target: Target) -> None:
         raise ValueError("no caption")
     if any(not caption.text for caption in record.captions):
         raise ValueError("an empty caption")
+    if not is_text(record.participant or ""):
+        raise ValueError(f"the participant {ascii(record.participant)} has half a character (a lone surrogate)")
     if record.split not in (None, *SPLITS):
         raise ValueError(f"unknown split {record.split!r}")
-    # features have lost the frame that velocities cost; other representations than HumanML3D's lose none
+    # features are already one frame shorter than their joints, if the representation loses a frame to velocities
     needed = MIN_FRAMES - (1 if record.is_features else 1 - target.representation.frames_lost)
     if len(array) < needed:
         raise ValueError(f"{len(array)} frames; {needed} are needed for one code")
@@ -188,10 +199,21 @@ def _versions(record: Record, array: np.ndarray, target: Target) -> list[tuple[s
     return versions
 
 
-def _write(clip: str, features: np.ndarray, captions: list[Caption], target: Target) -> None:
-    features = features.astype(np.float32)
-    np.save(target.out / "new_joint_vecs" / f"{clip}.npy", features)
-    if target.representation.has_joints:
-        np.save(target.out / "new_joints" / f"{clip}.npy", target.representation.decode(features))
+def _joints(features: np.ndarray, target: Target) -> np.ndarray | None:
+    """The joints that the stored features stand for, if there are any."""
+    return target.representation.decode(features.astype(np.float32)) if target.representation.has_joints else None
+
+
+def _jump(record: Record, array: np.ndarray, decoded: np.ndarray | None, target: Target) -> Jump | None:
+    """Whether the clip jumps from one frame to the next: its own joints, or those that its features stand for."""
+    if decoded is None:
+        return find_jump(turned_points(array), SIZE)
+    return find_jump(decoded if record.is_features else array)
+
+
+def _write(clip: str, features: np.ndarray, captions: list[Caption], joints: np.ndarray | None, target: Target) -> None:
+    np.save(target.out / "new_joint_vecs" / f"{clip}.npy", features.astype(np.float32))
+    if joints is not None:
+        np.save(target.out / "new_joints" / f"{clip}.npy", joints)
     text = "".join(caption.line() + "\n" for caption in captions)
     (target.out / "texts" / f"{clip}.txt").write_text(text, encoding="utf-8")

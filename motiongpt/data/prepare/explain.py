@@ -1,7 +1,7 @@
-"""What one file of a source holds, and what a build would keep or drop of it: lines for people (`--explain`).
+"""What one file of a source contains, and what a build would keep or drop: lines for people (`--explain`).
 
-A reader explains what is in its own files; arrays, and files that only lie beside motions, are explained here. What a
-build would keep is not predicted but tried: the file's records are made into clips in a temporary folder.
+A reader explains its own files; arrays and files beside motions are explained here. To find out what a build would
+keep, the file's records are built in a temporary folder.
 """
 
 import re
@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from motiongpt.data.jumps import jump_warnings
 from motiongpt.data.motions import SPLITS, read_ids
 from motiongpt.data.posture import warnings
 from motiongpt.data.prepare.array_folders import JOINT_FOLDERS, load_raw_joints
@@ -112,7 +113,7 @@ def _records_of(source: str, path: Path, options: Options) -> tuple[Iterable[Rec
         lists = " or ".join(f"{split}.txt" for split in SPLITS)
         raise ValueError(
             f"a build would not read {path}: no {lists} lists {path.stem}, "
-            f"or another of {', '.join(folders)} goes first"
+            f"or another of {', '.join(folders)} takes precedence"
         )
     return [record], fps, [f"captions: {len(record.captions)}", *map(_shown, record.captions)]
 
@@ -134,10 +135,14 @@ def _try_build(source: str, path: Path, options: Options) -> Iterator[str]:
         for name in target.folders:
             (target.out / name).mkdir()
         for record in found:
-            outcomes.append(make_clips(record, target))
+            # a name without words gives no caption: one stands in, so that the rest is tried
+            needs = "captions" in SOURCES[source].flags and not record.guess
+            outcomes.append(make_clips(replace(record, guess="-") if needs else record, target))
             for file in target.out.glob("*/*"):  # an H5 file may hold more clips than a temporary folder has room for
                 file.unlink()
-            if outcomes[-1].get("guessed"):
+            if outcomes[-1].get("guessed") and needs:
+                yield "needs --captions: no caption, and no words in its name; a .txt beside will do, too"
+            elif outcomes[-1].get("guessed"):
                 yield f"no caption, guessed from the name: {record.guess!r}; give --captions, or a .txt beside"
     kept = [frames for outcome in outcomes for _, frames, _ in outcome.get("clips", [])]
     skipped = {outcome["id"]: outcome["skipped"] for outcome in outcomes if "skipped" in outcome}
@@ -147,7 +152,9 @@ def _try_build(source: str, path: Path, options: Options) -> Iterator[str]:
     )
     yield from (f"  dropped: {clip}: {reason}" for clip, reason in list(skipped.items())[:MAX_LINES])
     postures = [outcome["posture"] for outcome in outcomes if outcome.get("posture")]
-    yield from (f"warning: {line}" for line in warnings(postures, SOURCES[source].flags, options.up))
+    jumps = {outcome["id"]: outcome["jump"] for outcome in outcomes if outcome.get("jump")}
+    lines = warnings(postures, SOURCES[source].flags, options.up) + jump_warnings(jumps, len(outcomes), fps)
+    yield from (f"warning: {line}" for line in lines)
     if len(skipped) > MAX_SKIPPED * len(outcomes):
         yield f"{BROKEN}{len(skipped)} of {len(outcomes)} clips cannot be used, a build stops above {MAX_SKIPPED:.0%}"
 
@@ -163,6 +170,9 @@ def _beside(path: Path) -> list[str]:
         width = load_array(path, 1).shape[0]
         what = "mean" if path.name.lower() == "mean.npy" else "deviation"
         return [f"{path}: the {what} of {width} feature columns, which normalises motions; no motion"]
+    if path.suffix.lower() == ".asf":
+        asfamc = reader("asfamc")
+        return [*asfamc.explain_skeleton(asfamc.parse_asf(path)), "a skeleton for the .amc files beside it; no motion"]
     stem, _, kind = path.stem.rpartition("_")
     if path.suffix == ".json" and kind in ("annotations", "meta"):
         content = read_json(path, list if kind == "annotations" else dict)

@@ -1,7 +1,7 @@
 """One function over many items, in several processes, with the results in order.
 
-A worker computes with one thread. How a sum is split over threads decides its last bits, and workers with several
-threads each would wait for one another. An item travels between processes, so it should name its data, not hold it.
+A worker computes with one thread. The way a sum is split over threads changes its last bits, and workers with several
+threads would compete for cores. An item travels between processes, so it should name its data, not hold it.
 """
 
 import multiprocessing

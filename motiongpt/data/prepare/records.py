@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,11 +27,17 @@ from motiongpt.data.prepare.array_folders import (
     with_captions,
 )
 from motiongpt.data.prepare.caption_table import CaptionRow
+from motiongpt.data.prepare.caption_texts import CaptionTexts
 from motiongpt.data.prepare.sources import SOURCES, reader
 from motiongpt.data.raw import RawClip, Record
 from motiongpt.data.units import metres
 from motiongpt.features.representations import Representation, get_representation
 from motiongpt.procedural.clips import clip_name, generate_clip
+
+if TYPE_CHECKING:
+    from motiongpt.data.readers.amass_index import IndexRow
+
+    Piece = tuple[IndexRow, Callable[[], RawClip], list[Path]]  # a row of the index, its clip's load, the clip's files
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,8 @@ class Options:
     smplx_dir: Path | None = None
     exact_fps: bool = False
     index: Path | None = None
+    texts: CaptionTexts | None = None
+    more_input: tuple[Path, ...] = ()  # further files or folders that join the first
     count: int = 4000
     seed: int = 0
 
@@ -61,6 +69,9 @@ def reader_options(source: str, options: Options) -> dict[str, Any]:
     """The arguments of a reader's functions. A reader that resamples gets the skeleton's rate."""
     if source == "bvh":
         return {"fps": options.skeleton.fps, "unit": metres(options.unit), "up": options.up}
+    if source == "asfamc":
+        unit = metres(options.unit)
+        return {"fps": options.skeleton.fps, "recorded_fps": options.fps, "unit": unit, "up": options.up}
     if source == "kit-xml":
         return {"fps": options.skeleton.fps}
     if source == "amass":
@@ -77,7 +88,7 @@ def reader_options(source: str, options: Options) -> dict[str, Any]:
 
 
 def default_skeleton(source: str, path: Path | None) -> str:
-    """The skeleton of a source. An H5 file whose joints are a built-in skeleton's has that one."""
+    """The skeleton of a source. An H5 file with the joints of a built-in skeleton gets that one."""
     own = reader(source).built_in_skeleton(path) if source == "myoskeleton" and path else None
     return own or SOURCES[source].skeleton
 
@@ -117,15 +128,13 @@ def records(source: str, folder: Path | None, options: Options) -> tuple[Iterato
     elif source in ("humanml3d", "kit-ml"):
         found = list(feature_records(folder, options.skeleton))
     elif options.index:
-        found = list(index_records(folder, options))
+        found = list(index_records(source, folder, options))
     else:
         paths = [folder] if folder.is_file() else reader(source).find(folder)
         if not paths:
             raise FileNotFoundError(f"{folder} holds nothing that --from {source} reads; it looks into subfolders, too")
         if source == "myoskeleton":
-            arguments = reader_options(source, options)
-            total = sum(reader(source).read_schema(path, **arguments).clips for path in paths)
-            return chain.from_iterable(_clips_of(source, path, arguments) for path in paths), total, fps
+            return *_joined_sets(source, [folder, *options.more_input], options), fps
         if source == "smplx" and options.smplx_dir is None:
             fps = _first_fps(source, paths, options)  # parameters know no skeleton, so their own rate counts
         root = folder if folder.is_dir() else folder.parent
@@ -138,11 +147,14 @@ def _check_input(source: str, folder: Path | None, options: Options) -> None:
     may_be_file = bool(SOURCES[source].reader) and not options.index
     if folder is None or not (folder.is_dir() or (folder.is_file() and may_be_file)):
         wanted = "a folder or a file of it" if may_be_file else "a folder"
-        raise FileNotFoundError(f"--input must be {wanted} for --from {source}, got {folder}")
+        found = "none was given" if folder is None else f"{folder} is a file"
+        if folder is not None and not folder.exists():
+            found = f"{folder} does not exist"
+        raise FileNotFoundError(f"--input must be {wanted} for --from {source}: {found}")
 
 
 def _check_captions(found: list[Record], options: Options) -> None:
-    """ValueError if the captions file has other ids than the clips: a mistyped column would leave all without text."""
+    """Raise ValueError if no id of the captions file is a clip: a wrong column would leave all without text."""
     if options.captions and not any(record.row is not None for record in found):
         raise ValueError(
             f"--captions: no id fits a clip; the ids are like {next(iter(options.captions))!r}, the clips "
@@ -191,13 +203,53 @@ def _read(source: str, path: Path, arguments: dict[str, Any]) -> RawClip:
     return reader(source).read(path, **arguments)
 
 
-def _clips_of(source: str, path: Path, arguments: dict[str, Any]) -> Iterator[Record]:
-    """The records of a file with many clips; a bad clip becomes a record that raises when it is loaded."""
+def _joined_sets(source: str, places: list[Path], options: Options) -> tuple[Iterator[Record], int]:
+    """The records of files with many clips, and their number.
+
+    With several places the ids of each begin with its name. Raises ValueError if one has other joints than the first.
+    """
+    arguments = reader_options(source, options)
+    names = _names_of(places) if len(places) > 1 else [""]
+    files = [(path, name) for place, name in zip(places, names, strict=True) for path in reader(source).find(place)]
+    schemas = [reader(source).read_schema(path, **arguments) for path, _ in files]
+    for (path, _), schema in zip(files, schemas, strict=True):
+        if len(places) > 1 and (schema.names, schema.parents) != (schemas[0].names, schemas[0].parents):
+            raise ValueError(
+                f"{path} has {3 * len(schema.names)} columns of joints {', '.join(schema.names):.60}..., {files[0][0]} "
+                f"has {3 * len(schemas[0].names)} of {', '.join(schemas[0].names):.60}...: sets that are joined must "
+                "have one skeleton; give each an --out of its own"
+            )
+    clips = chain.from_iterable(_clips_of(source, path, arguments, name) for path, name in files)
+    return clips, sum(schema.clips for schema in schemas)
+
+
+def _names_of(places: list[Path]) -> list[str]:
+    """A name for each of several inputs: its own, after its folder's if two are the same."""
+    stems = [place.resolve().stem if place.is_file() else place.resolve().name for place in places]
+    names = [
+        stem if stems.count(stem) == 1 else f"{place.resolve().parent.name}-{stem}"
+        for place, stem in zip(places, stems, strict=True)
+    ]
+    twice = next((place for place, name in zip(places, names, strict=True) if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"--input {twice}: another one has this name too, so their clips would have the same ids")
+    return [re.sub(r"[^\w.-]+", "_", name).lstrip(".-") for name in names]
+
+
+def _clips_of(source: str, path: Path, arguments: dict[str, Any], name: str = "") -> Iterator[Record]:
+    """The records of a file with many clips; a bad clip becomes a record that raises when it is loaded.
+
+    Ids begin with `name`, unless they do already.
+    """
+
+    def own(clip: str) -> str:
+        return clip if not name or clip.startswith(f"{name}_") else f"{name}_{clip}"
+
     bad: list[tuple[str, str]] = []
-    for name, clip in reader(source).read_all(path, **arguments, on_bad=lambda *what: bad.append(what)):
-        yield Record(name, None, [], partial(loaded, clip), files=(path,))
-    for name, reason in bad:
-        yield Record(name, None, [], partial(refuse, reason))
+    for clip, content in reader(source).read_all(path, **arguments, on_bad=lambda *what: bad.append(what)):
+        yield Record(own(clip), None, [], partial(loaded, content), files=(path,))
+    for clip, reason in bad:
+        yield Record(own(clip), None, [], partial(refuse, reason))
 
 
 def _file_record(source: str, path: Path, root: Path, options: Options) -> Record:
@@ -213,6 +265,10 @@ def _file_record(source: str, path: Path, root: Path, options: Options) -> Recor
     load: Callable = partial(_read, source, path, reader_options(source, options))
     captions = row.captions
     beside = path.parent / f"{stem}.txt"
+    files = [path, beside, path.with_name(f"{number}_annotations.json")]
+    if source == "asfamc":
+        with suppress(FileNotFoundError):  # loading says so
+            files.append(reader(source).find_skeleton(path))
     if not captions and beside.is_file():
         load, captions = with_captions(beside, load)
     return Record(
@@ -223,33 +279,32 @@ def _file_record(source: str, path: Path, root: Path, options: Options) -> Recor
         row.participant,
         guess=guess_caption(number, path.parent.name),
         row=key,
-        files=(path, beside, path.with_name(f"{number}_annotations.json")),
+        files=tuple(files),
     )
 
 
-def index_records(folder: Path, options: Options) -> Iterator[Record]:
-    """A record for each row of HumanML3D's index.csv over a folder of AMASS, at HumanML3D's rate.
+def index_records(source: str, folder: Path, options: Options) -> Iterator[Record]:
+    """A record for each row of HumanML3D's index.csv over a folder of AMASS or of CMU's ASF/AMC, at HumanML3D's rate.
 
-    Captions come from the captions file, else from texts/ID.txt. That folder and the splits are looked for beside the
-    index, and in a folder HumanML3D beside it.
+    Captions come from the captions file, else from --texts, else from texts/ID.txt. That folder and the splits are
+    looked for beside the index, and in a folder HumanML3D beside it.
     """
-    from motiongpt.data.readers.amass_index import index_rows, is_humanact12, read_row, source_file
-
     places = (options.index.parent, options.index.parent / "HumanML3D")
     place = next((p for p in places if (p / "texts").is_dir()), places[0])
     split_of = read_splits(place) if (place / "train.txt").is_file() else {}
-    rows = index_rows(options.index)
-    if not all(map(is_humanact12, rows)):  # HumanAct12 comes as joints, which need no body model
-        _check_models(options)
-    for row in rows:
-        load: Callable = partial(read_row, row, folder, options.smplx_dir, None, options.exact_fps)
+    pieces = list((_asfamc_pieces if source == "asfamc" else _amass_pieces)(folder, options))
+    if options.texts and pieces and not any(row.id in options.texts.texts for row, _, _ in pieces):
+        raise ValueError(f"--texts {options.texts.path}: no text of the clips of the index, such as {pieces[0][0].id}")
+    for row, load, files in pieces:
         key, known = _row(options, row.id)
         captions = known.captions
-        if not captions:
+        if not captions and options.texts:
+            try:
+                captions = options.texts.captions(row.id)
+            except ValueError as error:
+                load = partial(refuse, str(error))
+        elif not captions:
             load, captions = captioned(place, row.id, load)
-        files = [text_path(place, row.id)]
-        with suppress(FileNotFoundError):  # loading says so
-            files.append(source_file(row, folder))
         yield Record(
             row.id,
             known.split or split_of.get(row.id),
@@ -258,8 +313,34 @@ def index_records(folder: Path, options: Options) -> Iterator[Record]:
             known.participant,
             guess=guess_caption(row.source.stem.removesuffix("_poses")),
             row=key,
-            files=tuple(files),
+            files=(options.index, text_path(place, row.id), *files),
         )
+
+
+def _amass_pieces(folder: Path, options: Options) -> "Iterator[Piece]":
+    from motiongpt.data.readers.amass_index import index_rows, is_humanact12, read_row, source_file
+
+    rows = index_rows(options.index)
+    if not all(map(is_humanact12, rows)):  # HumanAct12 comes as joints, which need no body model
+        _check_models(options)
+    for row in rows:
+        files = []
+        with suppress(FileNotFoundError):  # loading says so
+            files.append(source_file(row, folder))
+        yield row, partial(read_row, row, folder, options.smplx_dir, None, options.exact_fps), files
+
+
+def _asfamc_pieces(folder: Path, options: Options) -> "Iterator[Piece]":
+    from motiongpt.data.readers.asfamc import find, find_skeleton
+    from motiongpt.data.readers.asfamc_index import read_row, trial_rows
+
+    trials, note = trial_rows(options.index, find(folder))
+    for trial in trials:
+        load = partial(read_row, trial, options.fps, metres(options.unit), options.up, note)
+        files = [trial.file]
+        with suppress(FileNotFoundError):  # loading says so
+            files.append(find_skeleton(trial.file))
+        yield trial.row, load, files
 
 
 # 4) Names and captions.

@@ -14,7 +14,7 @@ MAX_NOTES = 12  # on the screen; all are in report.json
 
 
 class TooManySkipped(ValueError):
-    """Too many records could not be used: the data set would not be what its source is."""
+    """Too many records were unusable: the data set would not represent its source."""
 
 
 def check_skipped(skipped: dict[str, str], count: int, total: int, listed: Path | None = None) -> None:
@@ -45,6 +45,7 @@ class Report:
     lengths: Counter = field(default_factory=Counter)  # first length of a bar, in frames -> clips
     fps: float = 20.0
     warnings: list[str] = field(default_factory=list)  # what is likely wrong with all clips
+    jumps: dict[str, list] = field(default_factory=dict)  # record id -> frame, metres, usual metres (`jumps.py`)
     unused_captions: int = 0  # ids of --captions that no clip has
 
     def add_clip(self, split: str, frames: int, captions: int, guessed: bool) -> None:
@@ -70,6 +71,7 @@ class Report:
             "guessed_captions": self.guessed,
             "unused_captions": self.unused_captions,
             "warnings": self.warnings,
+            "jumps": self.jumps,
             "skipped": len(self.skipped),
             "reasons": self.skipped,
             "notes": [{"note": note, "clips": clips} for note, clips in self.notes.values()],
@@ -98,7 +100,7 @@ class Report:
         if self.kept["val"]:
             return f"python scripts/train_vqvae.py --data {folder} --out outputs/vqvae"
         return (
-            "more clips: no clip is in the validation split, without which no tokenizer is trained "
+            "add clips: the validation split is empty, and training a tokenizer needs one "
             "(one motion alone: sample.py --task m2t --input FILE)"
         )
 

@@ -33,7 +33,8 @@ SOURCES = {
     "kit-ml": Source(_flags("input"), skeleton="kit"),
     "kit-xml": Source(_flags(f"input captions joint_map plain {_JOINTS}"), "kit_xml"),
     "bvh": Source(_flags(f"input captions joint_map unit up {_JOINTS}"), "bvh"),
-    "amass": Source(_flags(f"input captions smplx_dir exact_fps index {_JOINTS}"), "amass"),
+    "asfamc": Source(_flags(f"input fps captions joint_map unit up index texts {_JOINTS}"), "asfamc"),
+    "amass": Source(_flags(f"input captions smplx_dir exact_fps index texts {_JOINTS}"), "amass"),
     "myoskeleton": Source(
         _flags(f"input fps unit up joint_map allow_no_text {_JOINTS}"), "myoskeleton", "myoskeleton", "positions"
     ),

@@ -19,13 +19,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from motiongpt.body.body_model import GENDERS, LICENCE, MODEL_JOINTS, BodyModel, find_body_model, load_body_model
+from motiongpt.body.body_model import (
+    GENDERS,
+    LICENCE,
+    MODEL_JOINTS,
+    BodyModel,
+    find_body_model,
+    is_body_file,
+    load_body_model,
+)
 from motiongpt.body.rotations import axis_angle_to_quaternion
 from motiongpt.body.skeletons import HUMANML3D
 from motiongpt.data.raw import RawClip
 from motiongpt.data.readers.bvh import forward_kinematics
 from motiongpt.data.resample import cubic_spline, new_length, slerp
 from motiongpt.files.arrays import read_npz
+from motiongpt.files.listing import visible
 
 FPS = HUMANML3D.fps
 NUM_BETAS = 10
@@ -66,11 +75,14 @@ def find(folder: Path | str) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")
-    return sorted(path for path in folder.rglob("*.npz") if path.is_file() and not _is_no_clip(path.name))
+    return [path for path in visible(folder.rglob("*.npz"), folder) if path.is_file() and not _is_no_clip(path)]
 
 
-def _is_no_clip(name: str) -> bool:
-    return name in ("shape.npz", "model.npz") or name.endswith("_stagei.npz") or name.startswith("SMPL")
+def _is_no_clip(path: Path) -> bool:
+    """Whether a file is a body's shape or a body model. Its name says so, or its keys."""
+    name = path.name.lower()
+    named = name in ("shape.npz", "model.npz") or name.endswith("_stagei.npz") or path.name.startswith("SMPL")
+    return named or is_body_file(path)
 
 
 def read(
@@ -154,7 +166,7 @@ def parse(path: Path) -> AmassMotion:
 
 
 def _poses(headers: dict, arrays: dict[str, np.ndarray], path: Path) -> tuple[str, np.ndarray]:
-    """The kind of model that the keys speak for, and its poses (F, 66): the pelvis and 21 joints."""
+    """The kind of model that the keys imply, and its poses (F, 66): the pelvis and 21 joints."""
     if "poses" in arrays:
         shape = arrays["poses"].shape
         if len(shape) != 2 or shape[1] not in _KINDS:
@@ -192,7 +204,7 @@ def _word(value: np.ndarray) -> str:
 
 
 def _stated_kind(arrays: dict[str, np.ndarray], kind: str, path: Path) -> str:
-    """The model that the file names, else `kind`, the one that its columns speak for."""
+    """The body model that the file names, else `kind`, which follows from its columns."""
     stated = _word(arrays["surface_model_type"]) if "surface_model_type" in arrays else kind
     stated = stated.removesuffix("_locked_head")
     if stated not in MODEL_JOINTS:
@@ -256,7 +268,7 @@ def _to_clip(
         raise ValueError(f"{path}: joints too large for numbers")
     participant = path.parent.name or None
     if dataset is not None:
-        # KIT's 3 is not EKUT's 3; a clip right below its data set has no person
+        # person 3 of KIT is not person 3 of EKUT; a clip directly in its data set's folder has no person
         participant = None if participant in _DATASETS else f"{dataset}-{participant}"
     return RawClip(joints, HUMANML3D.joints, fps, participant=participant, notes=tuple(notes))
 
@@ -277,7 +289,8 @@ def posed_joints(body: BodyModel, turns: np.ndarray, betas: np.ndarray, trans: n
 def _at_rate(
     turns: np.ndarray, trans: np.ndarray, had: float, fps: float, exact: bool, path: Path, notes: list[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Quaternions (F, 22, 4) and translations (F, 3) from `had` fps to `fps`, or to what a whole stride makes of it."""
+    """Quaternions (F, 22, 4) and translations (F, 3) from `had` fps to `fps`, or to the rate that a whole stride
+    gives."""
     if exact:
         frames = new_length(len(turns), had, fps)
         if frames > MAX_FRAMES:

@@ -5,6 +5,9 @@ column vectors. Position channels replace the OFFSET, at the root and at any oth
 writes them. The format says neither the unit nor the axis that points up. Both are guessed from the body and noted, and
 both can be given. Clips are resampled before forward kinematics, so bones keep their lengths.
 
+What exporters do wrong is repaired where it is certain, and noted: a rest pose before or after the motion, the thorax
+bone that CMU's conversion lacks, a miscount of rows.
+
 The grammar is `bvh_text.py`; joint names of other skeletons are `data/joint_maps.py`. Left-handed files are not
 recognised.
 """
@@ -18,10 +21,13 @@ import numpy as np
 import torch
 
 from motiongpt.body.rotations import quaternion_multiply, quaternion_to_matrix
-from motiongpt.data.joint_maps import match_map
+from motiongpt.data.joint_maps import ankles_without_toes, match_map, missing_thorax
+from motiongpt.data.jumps import rest_ends
 from motiongpt.data.raw import RawClip, z_up_to_y_up
+from motiongpt.data.readers.asf_text import parse_asf
 from motiongpt.data.readers.bvh_text import Bvh, parse
 from motiongpt.data.resample import cubic_spline, new_length, slerp
+from motiongpt.files.listing import visible
 
 MAX_POSITIONS = 10_000_000  # frames x joints, before and after resampling: 2 GB while they are worked on
 UNITS = {
@@ -31,6 +37,9 @@ UNITS = {
     "centimetres": 0.01,
     "millimetres": 0.001,
 }
+ZERO = 0.01  # degrees
+AT_REST = 0.8  # of the rotations that a clip uses are 0 in the rest pose: CMU's conversion turns the feet and thumbs
+SAME_BONE = 0.01  # of its length, by which a bone may differ between two files of one subject
 REACH = 2.2  # metres from an adult's toes along the bones to the fingers: the same in any pose
 _AXIS = {"X": 0, "Y": 1, "Z": 2}
 
@@ -40,7 +49,7 @@ def find(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".bvh" and path.is_file())
+    return [path for path in visible(folder.rglob("*"), folder) if path.suffix.lower() == ".bvh" and path.is_file()]
 
 
 def read(
@@ -77,7 +86,6 @@ def explain(
         return [f"broken: {error}"]
     F, C = bvh.values.shape
     joints = [name for name, end in zip(bvh.names, bvh.end_sites, strict=True) if not end]
-    ends = len(bvh.names) - len(joints)
     lines = [
         f"{path}: BVH, {len(joints)} joints, {C} channels, {F} frames at {bvh.fps:g} fps, {F / bvh.fps:.2f} s",
         f"joints: {', '.join(joints)}",
@@ -88,18 +96,29 @@ def explain(
         clip = _to_clip(bvh, path, fps, unit, up, end_sites)
     except ValueError as error:
         return [*lines, f"broken: {error}"]
+    lines += explain_clip(clip)
+    dropped = len(bvh.names) - len(clip.names)
+    lines += [f"dropped: {dropped} End Sites (the tips of the last bones)"] if dropped else []
+    return [*lines, explain_map(clip)]
+
+
+def explain_clip(clip: RawClip) -> list[str]:
+    """Lines for people: what was assumed of a clip, and what of it was kept."""
     low, high = clip.joints.min((0, 1)), clip.joints.max((0, 1))
     box = ", ".join(f"{axis} {a:.2f} to {b:.2f}" for axis, a, b in zip("xyz", low, high, strict=True))
-    lines += clip.notes
-    lines += [f"kept: {len(clip.joints)} frames at {clip.fps:g} fps of {len(clip.names)} joints; metres: {box}"]
-    lines += [] if end_sites or not ends else [f"dropped: {ends} End Sites (the tips of the last bones)"]
+    kept = f"kept: {len(clip.joints)} frames at {clip.fps:g} fps of {len(clip.names)} joints; metres: {box}"
+    return [*clip.notes, kept]
+
+
+def explain_map(clip: RawClip) -> str:
+    """A line for people: the joint map that fits a clip, and the joints that it does not use."""
     try:
         map_name, joint_map = match_map(clip.names)
     except ValueError as error:
-        return [*lines, f"joint map: {error}"]
+        return f"joint map: {error}"
     used = {source for parts in joint_map.values() for source in parts}
     unused = [name for name in clip.names if name not in used]
-    return [*lines, f"joint map: {map_name}; joints it does not use: {', '.join(unused) or 'none'}"]
+    return f"joint map: {map_name}; joints it does not use: {', '.join(unused) or 'none'}"
 
 
 def _to_clip(
@@ -112,23 +131,33 @@ def _to_clip(
     if up not in (None, "y", "z"):
         raise ValueError(f"up must be y or z, got {up!r}")
     rate = fps or bvh.fps
-    F = new_length(len(bvh.values), bvh.fps, rate)
-    if max(F, len(bvh.values)) * len(bvh.names) > MAX_POSITIONS:
-        raise ValueError(
-            f"{path}: {max(F, len(bvh.values))} frames of {len(bvh.names)} joints are too many to hold; split the clip"
-        )
+    largest = max(new_length(len(bvh.values), bvh.fps, rate), len(bvh.values))
+    if largest * len(bvh.names) > MAX_POSITIONS:
+        raise ValueError(f"{path}: {largest} frames of {len(bvh.names)} joints are too many to hold; split the clip")
     notes = [f"names: {name} (its name stood there before)" for name in bvh.renamed]
+    if bvh.frames_said != len(bvh.values):
+        notes.append(f"frames: {len(bvh.values)} rows, the file says {bvh.frames_said}; all rows are read")
     if any(channel.endswith("scale") for own in bvh.channels for channel in own):
         notes.append("scale channels: ignored")
 
     # 1) Local transforms, in the file's unit and at the new rate.
     quaternions, positions = local_transforms(bvh)
+    frames, rest_notes = _without_rest_pose(bvh, quaternions, positions)
+    quaternions, positions = quaternions[frames], positions[frames]
+    notes += rest_notes
+    F = new_length(len(positions), bvh.fps, rate)
     body = _body(bvh.parents)
     if unit is None:
         unit, note = guess_unit(positions, bvh.parents, body)
         notes.append(note)
     else:
         notes.append(f"unit: {unit:g} metres (given)")
+    thorax = missing_thorax(bvh.names, bvh.parents, positions[0])
+    if thorax is not None:
+        thorax, source = _thorax_of_subject(Path(path), bvh, thorax)
+        positions = positions + thorax
+        length = np.linalg.norm(thorax, axis=-1).max() * unit
+        notes.append(f"thorax: {length:.4f} m put back {source} (this conversion of CMU files leaves it out)")
     if rate != bvh.fps:
         times = np.minimum(np.arange(F) * (bvh.fps / rate), len(positions) - 1)
         quaternions = slerp(quaternions, times)
@@ -147,9 +176,50 @@ def _to_clip(
         notes.append(f"up: {up} (given)")
     if up == "z":
         joints = z_up_to_y_up(joints)
-    keep = [j for j, end in enumerate(bvh.end_sites) if end_sites or not end]
+    ankles = ankles_without_toes(bvh.names)
+    tips = {f"{ankle}_end" for ankle in ankles}  # they tell where the toes are
+    keep = [j for j, end in enumerate(bvh.end_sites) if end_sites or not end or bvh.names[j] in tips]
     joints = (joints[:, keep] * unit).astype(np.float32)
     return RawClip(joints, tuple(bvh.names[j] for j in keep), rate, notes=tuple(notes))
+
+
+def _without_rest_pose(bvh: Bvh, quaternions: np.ndarray, positions: np.ndarray) -> tuple[slice, list[str]]:
+    """Which frames to keep, without a rest pose before or after the motion, and a note about those left out."""
+    rotates = [channel.endswith("rotation") for own in bvh.channels for channel in own]
+    angles = np.abs(bvh.values[:, rotates])
+    angles = angles[:, (angles > ZERO).any(axis=0)]  # of joints that turn in this clip
+    F = len(angles)
+    if not angles.shape[1]:
+        return slice(0, F), []
+    is_rest = (angles <= ZERO).mean(axis=1) >= AT_REST
+    if not (is_rest[0] or is_rest[-1]):
+        return slice(0, F), []
+    keep, step, usual = rest_ends(is_rest, forward_kinematics(quaternions, positions, bvh.parents))
+    ends = ("first", keep.start), ("last", F - keep.stop)
+    rows = " and ".join(f"the {end} {f'{n} rows' if n > 1 else 'row'}" for end, n in ends if n)
+    if not rows:
+        return keep, []
+    times = step / max(usual, 1e-9)
+    return keep, [f"rest pose: {rows} left out (hardly any rotation, and a step {times:.0f} times the others)"]
+
+
+def _thorax_of_subject(path: Path, bvh: Bvh, guess: np.ndarray) -> tuple[np.ndarray, str]:
+    """The thorax (J, 3) by the skeleton of the subject, 02.asf for 02_01.bvh, if it is at hand; else `guess`."""
+    places = (path.parent, path.parent.parent)
+    file = next((f for place in places if (f := place / f"{path.stem.split('_')[0]}.asf").is_file()), None)
+    if file is None:
+        return guess, "by proportion"
+    try:
+        asf = parse_asf(file)
+        bones = dict(zip(asf.names, asf.offsets, strict=True))
+        upper, thorax = bones["upperback"], bones["thorax"]
+    except (ValueError, OSError, KeyError):
+        return guess, "by proportion"
+    ours = bvh.offsets[bvh.parents[int(np.argmax(guess.any(axis=1)))]]  # of Spine1: the same bone in both files
+    scale = np.linalg.norm(ours) / max(np.linalg.norm(upper), 1e-9)
+    if np.linalg.norm(ours - scale * upper) > SAME_BONE * np.linalg.norm(ours):
+        return guess, f"by proportion, since {file.name} is of another body"
+    return np.where(guess.any(axis=1, keepdims=True), scale * thorax, 0.0), f"from {file.name}"
 
 
 def local_transforms(bvh: Bvh) -> tuple[np.ndarray, np.ndarray]:
@@ -202,8 +272,8 @@ def _body(parents: Sequence[int]) -> list[int]:
 def guess_unit(positions: np.ndarray, parents: Sequence[int], body: Sequence[int]) -> tuple[float, str]:
     """Metres per unit and a note, from local positions (F, J, 3).
 
-    The longest way along the bones, which no pose changes, is compared with an adult's. The height of the rest pose
-    would not do: in some files it is no pose that a body can take.
+    The longest way along the bones, which no pose changes, is compared with an adult's. The height of the rest pose is
+    no help: in some files no body could take that pose.
     """
     bones = np.median(np.linalg.norm(positions, axis=-1), axis=0)
     longest = np.zeros(len(parents))  # from the joint down to the farthest tip
@@ -215,9 +285,9 @@ def guess_unit(positions: np.ndarray, parents: Sequence[int], body: Sequence[int
             reach = max(reach, longest[parent] + way)
             longest[parent] = max(longest[parent], way)
     if not reach > 0:
-        return 1.0, "unit: metres (assumed: the tree has no fork to tell the size of a body from)"
+        return 1.0, "unit: metres (assumed: without a fork the tree does not show the size of a body)"
     name = min(UNITS, key=lambda unit: abs(math.log(reach * UNITS[unit] / REACH)))
-    doubt = "" if 1.0 < reach * UNITS[name] < 3.5 else ", which is no whole adult: check it"
+    doubt = "" if 1.0 < reach * UNITS[name] < 3.5 else ", not the size of an adult: check it"
     return UNITS[name], f"unit: {name} (guessed: the body reaches {reach * UNITS[name]:.2f} m along its bones{doubt})"
 
 

@@ -24,6 +24,7 @@ MAX_CHANNELS = 12  # of a joint
 MAX_LINE = 1 << 20  # characters
 MAX_NAME = 200  # characters
 MAX_WORDS = 1 << 16  # before MOTION
+MISCOUNT_ROWS, MISCOUNT_SHARE = 2, 0.01  # by which `Frames:` may differ from the rows: the larger counts
 LIMIT = 1e9  # no length or angle is larger; keeps float32 finite
 _CHANNEL = re.compile(r"([XYZ])(position|rotation|scale)", re.IGNORECASE)
 
@@ -42,6 +43,7 @@ class Bvh:
     fps: float
     values: np.ndarray  # (F, C)
     renamed: tuple[str, ...]  # new names of joints whose name another joint had before
+    frames_said: int  # by `Frames:`; F is the number of rows
 
 
 def parse(path: str | Path) -> Bvh:
@@ -57,7 +59,7 @@ def parse(path: str | Path) -> Bvh:
 
     # A name in an old encoding keeps its bytes as \xfc. Line by line, because a hostile file may be words without end.
     with open(path, encoding="utf-8-sig", errors="backslashreplace") as file:
-        rows = _rows(file, fail)
+        rows = text_rows(file, fail)
         number, words = next(rows, (1, ["nothing"]))
         if words[0].upper() != "HIERARCHY":
             fail(number, f"a BVH file begins with HIERARCHY, found {words[0][:60]!r}")
@@ -73,7 +75,7 @@ def parse(path: str | Path) -> Bvh:
         tree = _Tree(tokens, fail)
         tree.read(number)
         labels = [f"{name} {channel}" for name, own in zip(tree.names, tree.channels, strict=True) for channel in own]
-        fps, values = _motion(rows, number, labels, fail)
+        fps, values, frames = _motion(rows, number, labels, fail)
     return Bvh(
         tuple(tree.names),
         tuple(tree.parents),
@@ -83,10 +85,11 @@ def parse(path: str | Path) -> Bvh:
         fps,
         values,
         tuple(tree.renamed),
+        frames,
     )
 
 
-def _rows(file: TextIO, fail: Fail) -> Iterator[tuple[int, list[str]]]:
+def text_rows(file: TextIO, fail: Fail) -> Iterator[tuple[int, list[str]]]:
     """Line number and words of every line that has words."""
     number = 0
     while line := file.readline(MAX_LINE + 1):
@@ -131,7 +134,7 @@ class _Tree:
             elif key == "OFFSET" and self.stack:
                 words = self.take(3, key, line)
                 labels = [f"OFFSET {axis}" for axis in "XYZ"]
-                self.offsets[self.stack[-1]] = _numbers(words, labels, line, self.fail)
+                self.offsets[self.stack[-1]] = read_numbers(words, labels, line, self.fail)
             elif key == "CHANNELS" and self.stack and not self.ends[self.stack[-1]]:
                 self.channels[self.stack[-1]] = self.read_channels(key, line)
             else:
@@ -196,8 +199,12 @@ class _Tree:
 
 def _motion(
     rows: Iterator[tuple[int, list[str]]], line: int, labels: list[str], fail: Fail
-) -> tuple[float, np.ndarray]:
-    """Frames per second, and the values (F, C) of the channels in `labels`."""
+) -> tuple[float, np.ndarray, int]:
+    """Frames per second, the values (F, C) of the channels in `labels`, and what `Frames:` says F is.
+
+    Exporters miscount by a row or two (Rokoko: 2312 rows, Frames: 2311), so all rows are read. A larger difference is
+    an error: the file was cut short, or is two in one.
+    """
     # 1) Frames and Frame Time, in either order.
     head = {}
     for number, words in islice(rows, 2):
@@ -212,7 +219,7 @@ def _motion(
         fail(count_line, f"Frames must be a whole number above 0, got {count[:60]!r}")
     if not labels:
         fail(line, "no joint has CHANNELS, so nothing moves")
-    (seconds,) = _numbers([step], ["Frame Time"], step_line, fail)
+    (seconds,) = read_numbers([step], ["Frame Time"], step_line, fail)
     if not 1e-4 <= seconds <= 1:
         fail(step_line, f"Frame Time must be 0.0001 to 1 second, got {step[:60]}")
     # 2) One row per frame.
@@ -220,18 +227,23 @@ def _motion(
     F = 0
     number = max(count_line, step_line)
     for number, words in rows:
-        if F == int(count):
-            fail(number, f"more motion rows than Frames: {count} (line {count_line}) says")
         if len(words) != len(labels):
             fail(number, f"a motion row of {len(words)} numbers, expected {len(labels)}, one per channel")
-        values.extend(_numbers(words, labels, number, fail))
+        if F - int(count) >= _miscount(int(count)):
+            fail(number, f"more motion rows than Frames: {count} (line {count_line}) says")
+        values.extend(read_numbers(words, labels, number, fail))
         F += 1
-    if F < int(count):
+    if not F or int(count) - F > _miscount(int(count)):
         fail(number, f"the file ends after {F} motion rows, Frames (line {count_line}) says {count}")
-    return _rate(seconds, step), np.frombuffer(values).reshape(F, len(labels))
+    return _rate(seconds, step), np.frombuffer(values).reshape(F, len(labels)), int(count)
 
 
-def _numbers(words: Sequence[str], labels: Sequence[str], line: int, fail: Fail) -> list[float]:
+def _miscount(frames: int) -> int:
+    """How many rows more or fewer than `Frames:` says are an exporter's miscount."""
+    return max(MISCOUNT_ROWS, int(MISCOUNT_SHARE * frames))
+
+
+def read_numbers(words: Sequence[str], labels: Sequence[str], line: int, fail: Fail) -> list[float]:
     """The numbers of some words; `labels` name them for errors. The fast way first, since a file has millions."""
     try:
         numbers = [float(word) for word in words]

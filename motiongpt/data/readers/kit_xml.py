@@ -4,7 +4,7 @@ Joint angles become the 21 joints of `skeletons.KIT`, true and not mirrored, thr
 kit-mmm of `data/joint_maps.py` makes HumanML3D's joints from them. `mmm_xml.py` parses the XML.
 
 Taken as known: RootPosition is in millimetres; RootRotation is roll, pitch, yaw in radians with R = Rz(yaw) Ry(pitch)
-Rx(roll). The data come without a word on this; in a recorded walk no other order keeps planted feet more still. The 251
+Rx(roll). The data do not document this; in a recorded walk, planted feet slide least with this order. The 251
 features of KIT-ML came from MMM through an ASF/AMC conversion that is not repeated here, so its positions differ.
 """
 
@@ -22,6 +22,7 @@ from motiongpt.data.raw import RawClip
 from motiongpt.data.readers import mmm
 from motiongpt.data.readers.mmm_xml import MAX_FRAMES, MmmMotion, parse
 from motiongpt.data.resample import slerp
+from motiongpt.files.listing import visible
 
 DEFAULT_HEIGHT = 1.75  # metres
 MAX_JSON = 10_000_000  # bytes
@@ -32,7 +33,7 @@ def find(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")
-    return sorted(path for path in folder.rglob("*_mmm.xml") if path.is_file())
+    return [path for path in visible(folder.rglob("*_mmm.xml"), folder) if path.is_file()]
 
 
 def read(path: str | Path, fps: float | None = None, height: float | None = None) -> RawClip:

@@ -18,8 +18,10 @@ import numpy as np
 
 from motiongpt.body.skeletons import MYOSKELETON, MYOSKELETON_26, Skeleton
 from motiongpt.data.raw import RawClip, z_up_to_y_up
-from motiongpt.data.readers.h5_files import h5_dataset, open_h5
+from motiongpt.data.readers.h5_files import check_texts, h5_attribute, h5_dataset, h5_text, has_key, open_h5
+from motiongpt.data.texts import captions_in
 from motiongpt.data.units import UNITS
+from motiongpt.files.listing import visible
 
 BUILT_IN = (MYOSKELETON, MYOSKELETON_26)
 _UNIT_WORDS = {
@@ -58,7 +60,8 @@ def find(folder: Path | str) -> list[Path]:
     folder = Path(folder)
     if folder.is_file():
         return [folder]
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".h5", ".hdf5") and path.is_file())
+    found = visible(folder.rglob("*"), folder)
+    files = [path for path in found if path.suffix.lower() in (".h5", ".hdf5") and path.is_file()]
     if not files:
         raise FileNotFoundError(f"no .h5 file in {folder}")
     return files
@@ -114,14 +117,25 @@ def read_all(
         ids = _ids(file, path.stem, schema.clips)
         for i in range(schema.clips):
             try:
-                clip = _clip(file, i, schema)
-            except (OSError, RuntimeError, ValueError, TypeError, MemoryError) as error:
-                message = f"{path}, clip {i} ({ids[i]}): {' '.join(str(error).split())[:300]}"
+                clip = _clip(file, i, schema, f"{path}, clip {i} ({ids[i]})")
+            except ValueError as error:
                 if on_bad is None:
-                    raise ValueError(message) from error
-                on_bad(ids[i], message)
+                    raise
+                on_bad(ids[i], str(error))
                 continue
             yield ids[i], clip
+
+
+def read_one(path: Path | str, index: int, **options) -> tuple[str, RawClip, int]:
+    """(id, clip, how many there are) of the clip `index`, from 0; options and errors are those of `read_all`."""
+    path = Path(path)
+    options = {"fps": None, "skeleton": None, "unit": None, "up": None, "allow_no_text": False} | options
+    with open_h5(path) as file:
+        schema = _schema(file, path, **options)
+        if not 0 <= index < schema.clips:
+            raise ValueError(f"{path} has the clips 0 to {schema.clips - 1}, got {index}")
+        name = _ids(file, path.stem, schema.clips)[index]
+        return name, _clip(file, index, schema, f"{path}, clip {index} ({name})"), schema.clips
 
 
 def read_schema(path: Path | str, **options) -> Schema:
@@ -149,11 +163,9 @@ def explain(path: Path | str, **options) -> list[str]:
     try:
         with open_h5(path) as file:
             lines += [f"{path}: H5 with {len(file)} keys"]
-            for key in file:
-                item = file.get(key)
-                shape = getattr(item, "shape", None)
-                lines.append(f"  {key}: " + (f"{shape} {item.dtype}" if shape is not None else "no data set"))
-            lines += [f"  attribute {key}: {str(file.attrs[key])[:200]}".replace("\n", " ") for key in file.attrs]
+            lines += [f"  {key}: {_described(file, key)}" for key in file]
+            values = ((key, h5_attribute(file, key)) for key in file.attrs)
+            lines += [f"  attribute {key}: {str(value)[:200]}".replace("\n", " ") for key, value in values]
         schema = read_schema(path, **options)
         lines += [f"joints: {len(schema.names)} ({', '.join(schema.names)}), parents {schema.parents or 'not given'}"]
         lines += [f"limits: {', '.join(schema.limits)}"] if schema.limits else []
@@ -163,6 +175,15 @@ def explain(path: Path | str, **options) -> list[str]:
     except (ValueError, OSError, RuntimeError, TypeError, KeyError) as error:
         lines.append(f"broken: {' '.join(str(error).split())[:400]}")
     return lines
+
+
+def _described(file, key: str) -> str:
+    """Shape and type of a data set, or why it is not read."""
+    try:
+        item = h5_dataset(file, key)
+        return f"{item.shape} {item.dtype}"
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        return f"not read ({' '.join(str(error).split())[:150]})"
 
 
 # 1) What holds for every clip.
@@ -178,17 +199,18 @@ def _schema(file, path: Path, fps, skeleton, unit, up, allow_no_text) -> Schema:
             raise ValueError(f"motion has {joints:g} joints a frame, the names are {len(names)}")
         fps = _fps(file, fps, notes)
         # captions and lengths: one per clip, and either may be absent
-        captions = next((key for key in ("text", "captions") if key in file), None)
+        captions = next((key for key in ("text", "captions") if has_key(file, key)), None)
         if captions is None and not allow_no_text:
             raise ValueError("no key text or captions; with --allow-no-text every clip gets a placeholder")
         if captions is None:
             notes.append(f"no text: placeholder {PLACEHOLDER!r}")
-        elif len(h5_dataset(file, captions)) != motion.shape[0]:
-            raise ValueError(f"{captions} has {len(file[captions])} entries for {motion.shape[0]} clips")
-        if "lengths" not in file:
-            notes.append("no lengths: each clip ends before its trailing all-zero frames")
-        elif h5_dataset(file, "lengths").shape[0] != motion.shape[0] or file["lengths"].dtype.kind not in "iuf":
-            raise ValueError(f"lengths must be {motion.shape[0]} numbers, got {file['lengths'].shape}")
+        else:
+            check_texts(h5_dataset(file, captions), captions, motion.shape[0])
+        lengths = h5_dataset(file, "lengths") if has_key(file, "lengths") else None
+        if lengths is None:
+            notes.append("no lengths: each clip ends before its trailing frames of zeros or of NaN")
+        elif lengths.shape[0] != motion.shape[0] or lengths.dtype.kind not in "iuf":
+            raise ValueError(f"lengths must be {motion.shape[0]} numbers, got {lengths.shape}")
         unit, up = _space(file, motion, names, unit, up, notes)
         words = re.split(r"[^a-z]+", path.stem.lower())
         split = next((_SPLITS[word] for word in words if word in _SPLITS), None)
@@ -205,14 +227,14 @@ def _schema(file, path: Path, fps, skeleton, unit, up, allow_no_text) -> Schema:
         up=up,
         split=split,
         captions=captions,
-        has_lengths="lengths" in file,
+        has_lengths=lengths is not None,
         notes=tuple(notes),
     )
 
 
 def _motion(file):
     """The data set of the joints, checked for its shape."""
-    key = next((key for key in ("motion", "poses") if key in file), None)
+    key = next((key for key in ("motion", "poses") if has_key(file, key)), None)
     if key is None:
         raise ValueError(f"no key motion or poses; it has {', '.join(list(file)[:10]) or 'none'}")
     motion = h5_dataset(file, key)
@@ -225,14 +247,8 @@ def _motion(file):
 
 def _attribute(file, *keys):
     """The first of these attributes of the file or its motion; bytes become text, arrays become lists."""
-    for holder in (file, file.get("motion"), file.get("poses")):
-        for key in keys:
-            if holder is not None and key in holder.attrs:
-                value = holder.attrs[key]
-                value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
-                value = value[0] if isinstance(value, list) and len(value) == 1 else value
-                return _text(value) if isinstance(value, bytes) else value
-    return None
+    holders = (file, *(h5_dataset(file, key) for key in ("motion", "poses") if has_key(file, key)))
+    return next((value for h in holders for key in keys if (value := h5_attribute(h, key)) is not None), None)
 
 
 def _listed(value):
@@ -240,7 +256,7 @@ def _listed(value):
     if isinstance(value, str):
         value = json.loads(value) if value.lstrip().startswith("[") else [word.strip() for word in value.split(",")]
     if isinstance(value, list | tuple):
-        return [_text(word) if isinstance(word, bytes) else word for word in value]
+        return [h5_text(word) if isinstance(word, str | bytes) else word for word in value]
     return value
 
 
@@ -333,8 +349,8 @@ def _space(file, motion, names, unit, up, notes: list[str]) -> tuple[str, str]:
 
 def _ids(file, stem: str, clips: int) -> list[str]:
     """The file's own `ids` if they are unique and can name a file, else STEM_00000."""
-    if "ids" in file and h5_dataset(file, "ids").shape == (clips,):
-        ids = [_text(value) for value in file["ids"][()]]
+    if has_key(file, "ids") and h5_dataset(file, "ids").shape == (clips,):
+        ids = [h5_text(value, "replace") for value in h5_dataset(file, "ids")]
         if len(set(ids)) == clips and all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) for name in ids):
             return ids
     return [f"{stem}_{i:05d}" for i in range(clips)]
@@ -343,31 +359,34 @@ def _ids(file, stem: str, clips: int) -> list[str]:
 # 2) One clip.
 
 
-def _clip(file, i: int, schema: Schema) -> RawClip:
-    """Clip i. Raises ValueError that says what is wrong with it."""
-    motion = file["motion"] if "motion" in file else file["poses"]
-    length = float(np.ravel(file["lengths"][i])[0]) if schema.has_lengths else schema.frames
+def _clip(file, i: int, schema: Schema, where: str) -> RawClip:
+    """Clip i. Raises ValueError that begins with `where` and says what is wrong with it."""
+    try:
+        return _read_clip(file, i, schema)
+    except (OSError, RuntimeError, ValueError, TypeError, MemoryError) as error:
+        raise ValueError(f"{where}: {' '.join(str(error).split())[:300]}") from error
+
+
+def _read_clip(file, i: int, schema: Schema) -> RawClip:
+    length = float(np.ravel(h5_dataset(file, "lengths")[i])[0]) if schema.has_lengths else schema.frames
     if not (length == int(length) and 1 <= length <= schema.frames):
         raise ValueError(f"length {length:g} is not between 1 and the {schema.frames} frames there are")
-    joints = motion[i, : int(length)].reshape(int(length), len(schema.names), 3).astype(np.float32)
-    if not schema.has_lengths:  # padding is zero, and a body never is
-        filled = np.flatnonzero(np.abs(joints).max((1, 2)) != 0)
+    joints = _motion(file)[i, : int(length)].reshape(int(length), len(schema.names), 3).astype(np.float32)
+    if not schema.has_lengths:  # padding is zero or NaN, and a body never is
+        padding = (joints == 0).all((1, 2)) | np.isnan(joints).all((1, 2))
+        filled = np.flatnonzero(~padding)
         joints = joints[: filled[-1] + 1 if len(filled) else 0]
     bad = np.argwhere(~np.isfinite(joints).all(2))
     if len(bad):
         frame, joint = bad[0]
         raise ValueError(f"frame {frame}, joint {schema.names[joint]}: NaN or infinite")
     if len(joints) == 0:
-        raise ValueError("all zero")
+        raise ValueError("all zero, or NaN")
     joints = joints * np.float32(UNITS[schema.unit])
     if schema.up == "z":
         joints = z_up_to_y_up(joints)
-    texts = np.ravel(file[schema.captions][i]).tolist() if schema.captions else [PLACEHOLDER]
-    captions = tuple(" ".join(text.split()) for text in map(_text, texts) if text.strip())
+    texts = np.ravel(h5_dataset(file, schema.captions)[i]).tolist() if schema.captions else [PLACEHOLDER]
+    captions = tuple(" ".join(text.split()) for value in texts for text in captions_in(h5_text(value)) if text.strip())
     if not captions:
         raise ValueError("its text is empty")
     return RawClip(joints, schema.names, schema.fps, captions, split=schema.split, notes=schema.notes)
-
-
-def _text(value) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

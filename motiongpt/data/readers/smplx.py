@@ -8,22 +8,21 @@ as stored. With a folder of body models a clip has joints, too: the first 22 of 
 An array of 182 numbers without names needs `layout` (flag --smplx-layout): `features/smplx.py` says why.
 """
 
-import math
 import re
-import zipfile
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from motiongpt.body.body_model import find_body_model, load_body_model
+from motiongpt.body.body_model import find_body_model, is_body_file, load_body_model
 from motiongpt.body.rotations import axis_angle_to_quaternion
 from motiongpt.body.skeletons import HUMANML3D
 from motiongpt.data.raw import RawClip
 from motiongpt.data.readers.amass import posed_joints
 from motiongpt.features.smplx import SMPLX_COLUMNS, SMPLX_WIDTH, from_layout, missing_in
-from motiongpt.files.arrays import array_fault
+from motiongpt.files.arrays import copy_array, read_npz
+from motiongpt.files.listing import visible
 from motiongpt.files.unpickle import load_pickle
 
 KEYS = {
@@ -39,7 +38,6 @@ KEYS = {
 """Our name -> the keys it is read from, the first that is there."""
 _IGNORED = ("eye_pose", "leye_pose", "reye_pose")  # not among the 182
 _FPS = ("fps", "mocap_frame_rate", "mocap_framerate")
-MAX_CLIP_BYTES = 1 << 30  # of one .npz, unpacked: 400 hours of frames would fit
 
 
 def natural_key(path: Path | str) -> list:
@@ -58,8 +56,8 @@ def find(folder: Path | str) -> list[Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} does not exist")
     clips = []
-    for place in [folder, *sorted(path for path in folder.rglob("*") if path.is_dir())]:
-        files = _files(place, ".npz")
+    for place in [folder, *(path for path in visible(folder.rglob("*"), folder) if path.is_dir())]:
+        files = [file for file in _files(place, ".npz") if not is_body_file(file)]
         if _files(place, ".pkl") or (files and _is_frame(files[0])):
             clips.append(place)
         else:
@@ -142,7 +140,7 @@ def _joints(parameters: np.ndarray, body_models: Path | str, notes: list[str]) -
     turns = axis_angle_to_quaternion(torch.from_numpy(turns)).numpy()
     betas = parts["betas"][0][: body.directions.shape[-1]]
     x, y, z = np.moveaxis(posed_joints(body, turns, betas, parts["transl"]), -1, 0)
-    # the axis that the spines are longest along is the one that is up
+    # the up axis is the one along which spines are longest
     head, pelvis = HUMANML3D.index("head"), HUMANML3D.index("pelvis")
     spine = np.array([np.median(axis[:, head] - axis[:, pelvis]) for axis in (y, z)])
     axis = int(np.abs(spine).argmax())
@@ -150,7 +148,7 @@ def _joints(parameters: np.ndarray, body_models: Path | str, notes: list[str]) -
     if spine[axis] < 0:
         up, to_z = -up, -to_z
     if axis or spine[axis] < 0:
-        notes.append(f"up axis: {'-' if spine[axis] < 0 else ''}{'yz'[axis]} (guessed: the heads are there)")
+        notes.append(f"up axis: {'-' if spine[axis] < 0 else ''}{'yz'[axis]} (guessed from the heads)")
     return np.stack((x, up, to_z), axis=-1).astype(np.float32)
 
 
@@ -198,14 +196,16 @@ def explain(
 
 
 def _files(folder: Path, suffix: str) -> list[Path]:
-    return sorted((p for p in folder.iterdir() if p.suffix.lower() == suffix and p.is_file()), key=natural_key)
+    found = visible(folder.iterdir(), folder)
+    return sorted((p for p in found if p.suffix.lower() == suffix and p.is_file()), key=natural_key)
 
 
 def _frame_files(path: Path) -> list[Path]:
     """The files of a clip in the order of its frames."""
     if not path.is_dir():
         return [path]
-    pickles, archives = _files(path, ".pkl"), _files(path, ".npz")
+    pickles = _files(path, ".pkl")
+    archives = [file for file in _files(path, ".npz") if not is_body_file(file)]
     if pickles and archives:
         raise ValueError(f"{path} has both .pkl and .npz files; keep the frames of one clip only")
     if not pickles and not archives:
@@ -248,29 +248,7 @@ def _array_without_names(content) -> np.ndarray | None:
 def _load_numpy(file: Path):
     if not file.is_file():
         raise FileNotFoundError(f"{file} does not exist")
-    try:
-        if file.suffix.lower() == ".npy":
-            return np.array(np.load(file, mmap_mode="r", allow_pickle=False))
-        with zipfile.ZipFile(file) as archive:
-            size = sum(info.file_size for info in archive.infolist())
-            if size > MAX_CLIP_BYTES:
-                raise ValueError(f"{size / 1e9:.1f} GB unpacked, more than one clip has")
-            for info in archive.infolist():
-                _check_header(archive, info)
-        with np.load(file, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds on damaged files
-        raise ValueError(f"{file} is damaged or no {file.suffix} ({array_fault(error)[:200]})") from error
-
-
-def _check_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
-    """ValueError if an array claims more than its part of the file holds: NumPy would allocate what is claimed."""
-    with archive.open(info) as part:
-        version = np.lib.format.read_magic(part)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = header(part)
-    if not dtype.hasobject and math.prod(shape) * dtype.itemsize > info.file_size:
-        raise ValueError(f"{info.filename} claims {shape} {dtype} in {info.file_size} bytes")
+    return copy_array(file) if file.suffix.lower() == ".npy" else read_npz(file)[1]
 
 
 def _is_frame(file: Path) -> bool:

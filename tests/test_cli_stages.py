@@ -1,0 +1,110 @@
+"""From flags to stages: fresh folders, a recipe with a tokenizer stage, --debug runs, and what is said about them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from motiongpt.files.store import read_json, write_json
+
+FEW = ("--max-steps", 2, "--eval-every", 2, "--batch-size", 8, "--lora-r", 4, "--lora-alpha", 4)
+
+
+def one_line(done, *pieces: object) -> bool:
+    return done.code == 2 and done.err.count("\n") == 1 and all(str(piece) in done.err for piece in pieces)
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    """A dataset folder of six random clips."""
+    folder = tmp_path / "data"
+    rng = np.random.default_rng(0)
+    for sub in ("new_joint_vecs", "texts"):
+        (folder / sub).mkdir(parents=True)
+    for i in range(6):
+        clip = 0.1 * rng.standard_normal((50 + 7 * i, 263))
+        np.save(folder / "new_joint_vecs" / f"c{i}.npy", clip.astype(np.float32))
+        (folder / "texts" / f"c{i}.txt").write_text("walks#walk/VERB#0.0#0.0\n")
+    (folder / "train.txt").write_text("c0\nc1\nc2\nc3\n")
+    (folder / "val.txt").write_text("c4\nc5\n")
+    np.save(folder / "Mean.npy", np.zeros(263, np.float32))
+    np.save(folder / "Std.npy", np.ones(263, np.float32))
+    return folder
+
+
+def test_a_recipe_with_its_own_tokenizer_is_not_trained_on_the_embedded_tokens(script, tiny, tmp_path, data):
+    """Their codes are those of the demo's tokenizer, for 22 joints."""
+    run = tmp_path / "run"
+    command = ("finetune", "--recipe", "myoskeleton", "--stage", 2, "--backbone", tiny.backbone, "--out", run)
+    done = script(*command, *FEW)
+    assert one_line(done, "recipe myoskeleton", "--stage 1 --data DATASET", "tokenize_motions.py", "--data"), done.err
+    assert not run.exists()
+    # once the tokenizer is trained, only its tokens are missing
+    shutil.copytree(tiny.vqvae, run / "vqvae")
+    write_json(run / "vqvae" / "meta.json", {"stage": 1, "name": "tokenizer", "recipe": "myoskeleton"})
+    done = script(*command, *FEW)
+    assert one_line(done, f"--vqvae {run}/vqvae --out {run}/tokens.json") and "--stage 1" not in done.err, done.err
+    # and the command that writes them names the stage that comes next, in the same run
+    for vqvae in (run / "vqvae", run):
+        done = script("tokenize_motions", "--data", data, "--vqvae", vqvae, "--out", run / "tokens.json")
+        expected = f"--recipe myoskeleton --stage 2 --data {run}/tokens.json --out {run}"
+        assert done.code == 0 and done.out.splitlines()[-1] == f"next: python scripts/finetune.py {expected}", done.err
+    done = script(*command, *FEW)
+    assert done.code == 0, done.err
+    assert "stage 2 of 3: pretrain" in done.out and f"{run}/tokens.json: 6 entries" in done.out
+    done = script("tokenize_motions", "--data", data, "--vqvae", tiny.vqvae, "--out", tmp_path / "t.json")
+    assert done.out.splitlines()[-1].endswith(f"--stage 1 --data {tmp_path}/t.json --vqvae {tiny.vqvae}")
+
+
+def test_a_debug_run_is_no_default(script, tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    train = ("--data", tiny.data, "--backbone", tiny.backbone, "--vqvae", tiny.vqvae, *FEW)
+    assert script("finetune", "--stage", 1, "--debug", *train).code == 0
+    assert script("finetune", "--stage", 2, "--debug", *train).code == 0
+    assert read_json(Path("outputs/run/stage2/meta.json"))["debug"] is True
+    ask = ("sample", "--prompt", "someone waves", "--output", "w.txt", "--max-new-tokens", 4)
+    done = script(*ask)
+    lines = done.out.splitlines()
+    assert done.code == 0 and "note: outputs/run is a --debug run, so this is the demo" in lines[0], done.err
+    assert "checkpoints/demo, stage 3 (sft), 100 steps on tokens.json, validation loss 0.70" in lines[1]
+    named = script(*ask, "--run", "outputs/run").out.splitlines()[0]
+    assert named.startswith("run outputs/run, stage 2 (multitask), 2 steps") and "a --debug run" in named
+    assert "--debug run" in script("render", "--tokens", "1 2 3", "--output", "w.png", "--size", 64).out
+    # a stage in full is the default, and what it went on from is said
+    done = script("finetune", "--stage", "all", *train)
+    skipped = "is finished in outputs/run/stage1 by a --debug run; skipped (--fresh trains it in full)"
+    assert f"stage 1 (motion-lm) {skipped}" in done.out
+    assert "outputs/run/stage2 is of a --debug run; --stage 2 --fresh trains it in full" in done.err
+    assert "debug" not in read_json(Path("outputs/run/stage3/meta.json"))
+    assert script(*ask).out.startswith("run outputs/run, stage 3 (sft), 2 steps on tokens.json")
+    # stage 1 in full writes no motion, and the only one that does is of --debug
+    shutil.rmtree("outputs/run/stage3")
+    assert script("finetune", "--stage", 1, "--fresh", *train).code == 0
+    assert "outputs/run is a --debug run, so this is the demo" in script(*ask).out
+    # stages 2 in full and 3 of --debug
+    assert script("finetune", "--stage", 2, "--fresh", *train).code == 0
+    assert script("finetune", "--stage", 3, "--debug", *train).code == 0
+    assert script(*ask).out.startswith("run outputs/run, stage 2 (multitask), 2 steps on tokens.json")
+
+
+def test_a_debug_run_shows_every_setting_others_only_what_was_chosen(script, tiny, tmp_path):
+    train = ("finetune", "--stage", 1, "--data", tiny.data, "--backbone", tiny.backbone, *FEW)
+    short = script(*train, "--out", tmp_path / "a").out
+    assert "batch_size 8 (flag)" in short and "default: " not in short and "beta1" not in short
+    assert max(map(len, short.splitlines())) < 400
+    assert "beta1 0.9" in script(*train, "--out", tmp_path / "b", "--debug").out
+    known = read_json(tmp_path / "a" / "config.json")
+    assert known["TrainConfig"]["beta1"] == 0.9  # nothing is lost
+
+
+def test_a_bad_value_in_somebodys_file_names_the_file(script, tiny, tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps({"lora_r": 0}))
+    done = script("finetune", "--stage", 1, "--data", tiny.data, "--config", path, "--out", tmp_path / "run")
+    assert one_line(done, "--lora-r must be at least 1, got 0", f"(--config {path})"), done.err
+    assert one_line(script("sample", "--prompt", "x", "--run", tiny.run, "--pid", "P9"), "P0, P1, P2")
+    for slope in ("inf", "nan", "1e300", "-1"):
+        done = script("sample", "--prompt", "x", "--run", tiny.run, "--end-logit-slope", slope)
+        assert one_line(done, "--end-logit-slope must be ", f"{float(slope)}"), done.err
