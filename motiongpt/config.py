@@ -307,6 +307,10 @@ class TrainConfig(JSONConfig):
         return {name: value for name, value in self.to_dict().items() if name not in free}
 
 
+VQVAE_TRAINING = {"lr": 2e-4, "beta2": 0.99, "batch_size": 128, "epochs": 100.0, "warmup": 0.03, "seed": 123,
+                  "clip": 1.0}  # fmt: skip
+"""Values of TrainConfig for a motion tokenizer, unless a recipe has its own."""
+
 OBJECTIVES = ("info_nce", "contrastive")
 
 

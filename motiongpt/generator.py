@@ -126,6 +126,7 @@ class MotionGenerator:
         per_prompt_vocab: bool = True,
         config: SampleConfig | None = None,
         trace: Callable[[int, dict], None] | None = None,
+        first: int | None = None,
         **sampling: float,
     ) -> Motion | list[Motion]:
         """Write a motion for each sentence; one sentence gives one Motion, a list gives a list.
@@ -141,6 +142,7 @@ class MotionGenerator:
             per_prompt_vocab: allow only the codes that training showed with a caption (all codes for a new one).
             config, **sampling: a SampleConfig, or its fields by name (temperature, top_p, max_new_tokens, ...).
             trace: see `sampling.generate`.
+            first: check everything for whole motions, but write at most so many codes of each.
 
         Raises ValueError for a prompt that says nothing or is no text, or too long for the model, an unknown
         participant, or a value out of range.
@@ -165,7 +167,7 @@ class MotionGenerator:
             codes=self.run.config.codes,
             limits=limits,
             seeds=[operator.index(value) for value in seeds],
-            config=config,
+            config=_shortened(config, first),
             allowed=self._allowed_codes(read) if per_prompt_vocab else None,
             trace=trace,
             device=self.device,
@@ -220,11 +222,13 @@ class MotionGenerator:
         *,
         seed: int = 0,
         config: SampleConfig | None = None,
+        first: int | None = None,
         **sampling: float,
     ) -> str:
         """Write a sentence for a motion, for its codes, or for codes as text ("42 18").
 
         A motion with joints but no tokens is encoded first. `config` defaults to `DESCRIBE`: greedy, at most 64 tokens.
+        With `first` it writes at most so many tokens, but checks that there is room for all.
         If the loaded stage never learnt m2t, the highest stage that did is loaded beside it, once.
 
         Raises ValueError for an empty motion, for text that is not tokens, for a code outside the codebook, and if no
@@ -234,9 +238,8 @@ class MotionGenerator:
         codes = motion_codes(motion, self.motion_tokenizer) if isinstance(motion, Motion) else list(motion)
         if not codes:
             raise ValueError("nothing to describe: the motion has no tokens, or is shorter than one")
-        return self.describe_all(
-            [codes], [participant_id], seeds=[operator.index(seed)], config=replace(config or DESCRIBE, **sampling)
-        )[0]
+        config = replace(config or DESCRIBE, **sampling)
+        return self.describe_all([codes], [participant_id], seeds=[operator.index(seed)], config=config, first=first)[0]
 
     def describe_all(
         self,
@@ -245,6 +248,7 @@ class MotionGenerator:
         *,
         seeds: Sequence[int],
         config: SampleConfig = DESCRIBE,
+        first: int | None = None,
     ) -> list[str]:
         """Write a sentence for each row of codes, all in one batch; row i draws from seeds[i]."""
         run = self.describing_run
@@ -260,7 +264,7 @@ class MotionGenerator:
             first_id=run.vocab.first_id,
             stop_ids=[stop],
             seeds=seeds,
-            config=config,
+            config=_shortened(config, first),
             banned=[i for i in text_tokenizer.added_ids if i != stop],
             device=self.device,
         )
@@ -327,6 +331,11 @@ class MotionGenerator:
 def _shown(text: str) -> str:
     """What was given, in ASCII, since it may be invisible; nothing for a text of plain spaces."""
     return f", {text[:20]!a}" if text.strip() else ""
+
+
+def _shortened(config: SampleConfig, first: int | None) -> SampleConfig:
+    """`config` for the first so many tokens only; None for all of them."""
+    return config if first is None else replace(config, max_new_tokens=min(first, config.max_new_tokens))
 
 
 def _per_row(value, B: int, name: str) -> list:

@@ -2,7 +2,8 @@
 
 `Motion.save` picks the writer: `.npy` `.npz` `.json` `.txt` here, `.gif` and `.png` in `render/stick_figure.py`. A
 motion may have tokens and no joints (a language model without a motion tokenizer), or SMPL-X parameters instead of
-joints. It saves what it has; joints are never made up to be drawn.
+joints. It saves what it has. Only SMPL-X parameters get joints to be drawn: those of a stand-in skeleton, and every
+picture says so.
 
 This module does not know how tokens become joints (`motion_tokenizer.py`), nor which model made them.
 """
@@ -13,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from motiongpt.body.skeletons import MYOSKELETON, Skeleton, guess_skeleton
-from motiongpt.features.smplx import SMPLX_COLUMNS, SMPLX_WIDTH
+from motiongpt.body.skeletons import HUMANML3D, MYOSKELETON, Skeleton, guess_skeleton
+from motiongpt.features.smplx import SMPLX_COLUMNS, SMPLX_WIDTH, stand_in_joints
 from motiongpt.files.arrays import array_fault, copy_array, read_npz
 from motiongpt.files.store import write_atomic
 from motiongpt.render.stick_figure import render_gif, render_png
@@ -23,7 +24,12 @@ from motiongpt.vocab import format_motion
 PICTURES = (".gif", ".png")
 SIZES = (64, 4096)  # pixels of a picture's side: in a smaller one words do not fit, a larger one exhausts memory
 FARTHEST = 1000.0  # metres from the origin; nobody walks that far in a clip, and a flipped bit makes 1e38
-NO_BODY_MODEL = "SMPL-X parameters become joints only through a body model (--smplx-dir, not there yet); save .npz"
+OF_JOINTS = (*PICTURES, ".npy")
+STAND_IN = "stand-in skeleton"
+STAND_IN_NOTE = (
+    f"drawn on a {STAND_IN}, not on the person's own body; .npz has the SMPL-X parameters, and a data set that "
+    "prepare.py makes with --smplx-dir has the body's own joints"
+)
 
 
 class Codes(tuple):
@@ -93,8 +99,9 @@ class Motion:
         """Write the format of the suffix and return the paths written. Parent folders are made.
 
         A path without a suffix, or an existing folder, becomes a folder with motion.npy, motion.gif and motion.txt
-        (SMPL-X: motion.npz and motion.txt; tokens only: motion.txt). `title` and `size` (pixels) are for pictures.
-        Each file appears whole or not at all.
+        (SMPL-X: motion.npz, motion.gif and motion.txt; tokens only: motion.txt). `title` and `size` (pixels) are for
+        pictures. SMPL-X parameters are drawn, and become the joints of a `.npy`, on a stand-in skeleton (see
+        `on_stand_in`), which the title of a picture names. Each file appears whole or not at all.
 
         Raises ValueError for an unknown suffix, for a `size` outside 64 to 4096, for a format that needs joints if
         there are none, and for a motion that `check_plausible` refuses.
@@ -104,17 +111,25 @@ class Motion:
         if path.is_dir() or not path.suffix:  # a folder: one file per format the motion can have
             suffixes = (".txt",) if self.joints is None else (".npy", ".gif", ".txt")
             if self.parameters is not None:
-                suffixes = (".npz", ".txt")
+                suffixes = (".npz", ".gif", ".txt")
             return [out for end in suffixes for out in self.save(path / f"motion{end}", title=title, size=size)]
         check_suffix(path, self.joints is not None, self.parameters is not None)
         check_size(size)
         suffix = path.suffix.lower()
+        if self.parameters is not None and suffix in OF_JOINTS:
+            title = f"{STAND_IN}: {title}" if title else STAND_IN  # first: a long title is cut at its end
+            return self.on_stand_in().save(path, title=title, size=size)
         if suffix in PICTURES:
             look = {} if size is None else {"size": size}
             _WRITERS[suffix](self.joints, self.skeleton, path, fps=self.fps, title=title, caption=self.text, **look)
         else:
             write_atomic(path, lambda temporary: _WRITERS[suffix](self, temporary))
         return [path]
+
+    def on_stand_in(self) -> "Motion":
+        """SMPL-X parameters as joints of a skeleton that stands in for the person's body; see `stand_in_joints`."""
+        joints = stand_in_joints(self.parameters)
+        return Motion(joints, self.fps, self.tokens, self.text, HUMANML3D)
 
     def check_plausible(self, path: str | Path) -> None:
         """ValueError, naming `path`, for a joint or an SMPL-X parameter that is not finite or is beyond a kilometre."""
@@ -175,17 +190,20 @@ def _skeleton_of(shape: tuple[int, ...]) -> Skeleton:
 def check_suffix(path: Path, joints: bool, parameters: bool = False) -> None:
     """ValueError if `Motion.save` could not write this file: an unknown suffix, or a format that needs joints.
 
-    `joints` and `parameters` say whether the motion has joints, or SMPL-X parameters instead.
+    `joints` and `parameters` say whether the motion has joints, or SMPL-X parameters instead, which can be drawn too.
     """
     suffix = path.suffix.lower()
     if not suffix or path.is_dir():
         return
     if suffix not in _WRITERS:
         raise ValueError(f"cannot save {path.name}: supported are {' '.join(_WRITERS)}, or no suffix for a folder")
-    if parameters and suffix in (".npy", ".gif", ".png"):
-        raise ValueError(f"cannot save {path.name}: {NO_BODY_MODEL}")
-    if not joints and suffix in (".npy", ".gif", ".png"):
+    if not joints and not parameters and suffix in OF_JOINTS:
         raise ValueError(f"cannot save {path.name}: there are tokens only; joints need a VQ-VAE (flag --vqvae)")
+
+
+def needs_joints(path: Path) -> bool:
+    """Whether joints go into this file or folder; those of SMPL-X parameters are the stand-in skeleton's."""
+    return path.is_dir() or path.suffix.lower() in ("", *OF_JOINTS)
 
 
 def check_size(size: int | None) -> None:

@@ -2,7 +2,7 @@
 
     python scripts/finetune.py --stage 1          # then 2, then 3; or --stage all
     python scripts/finetune.py --stage 1 --data tokens.json --vqvae outputs/vqvae --backbone Qwen/Qwen3-0.6B
-    python scripts/finetune.py --stage all --recipe myoskeleton --data data/mine     # from a dataset folder
+    python scripts/finetune.py --stage all --data data/mine     # from a dataset folder: trains a tokenizer first
 
 With --stage alone it trains on the embedded data with the demo backbone, into outputs/run. Stage N starts from stage
 N - 1 in the same --out. An unfinished stage resumes by itself; --fresh starts it over. --list shows recipes, stages
@@ -13,6 +13,7 @@ Environment variables, which flags override: DATA_JSON_PATH (--data), VQVAE_CHEC
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,7 +27,7 @@ from motiongpt.cli.environment import (
     say_unread_environment,
     say_unused_environment,
 )
-from motiongpt.cli.opening import TOKENIZER_FLAGS, add_tokenizer_flags
+from motiongpt.cli.opening import TOKENIZER_FLAGS, add_tokenizer_flags, begins_with_motions
 from motiongpt.cli.parser import (
     DEBUG_STEPS,
     VQVAE_FLAGS,
@@ -62,7 +63,7 @@ def make_parser() -> Parser:
         "--data",
         type=Path,
         help="token dataset, a JSON file or a folder of codes (default: the run's own tokens.json of --stage all, else "
-        "the embedded one); for a stage that trains the tokenizer, a dataset folder",
+        "the embedded one); a dataset folder for a stage that trains the tokenizer, or for --stage all",
     )
     add(
         "--backbone",
@@ -105,7 +106,8 @@ def make_parser() -> Parser:
 def main(args) -> int | None:
     if args.stage is None and not args.list:
         raise ValueError("--stage is needed: 1, 2, 3, a name or all; --list shows them")
-    from motiongpt.stages.recipes import RECIPES, find_stage, list_recipes, recipe_name
+    from motiongpt.files.folders import output_path
+    from motiongpt.stages.recipes import RECIPES, TOKENIZER_FIRST, find_stage, list_recipes, recipe_name
 
     if args.list:
         print(list_recipes())
@@ -117,26 +119,26 @@ def main(args) -> int | None:
     if every:
         refuse_flags(args, ["from"], "with --stage all, where each stage goes on from the one before")
     if not any(stage.trains_tokenizer for _, stage in stages):
-        refuse_flags(args, TOKENIZER_ONLY, "here: no tokenizer is trained")
         fill_from_environment(args, data="DATA_JSON_PATH")
         fill_tokenizer_from_environment(args)
+        if begins_with_motions(args):
+            stages.insert(0, (0, TOKENIZER_FIRST))
+        if args.vqvae is not None or stages[0] != (0, TOKENIZER_FIRST):
+            refuse_flags(args, TOKENIZER_ONLY, "here: no tokenizer is trained")
     else:
         refuse_flags(args, TOKENIZER_FLAGS if every else LANGUAGE_ONLY, "for a stage that trains the tokenizer")
         say_unused_environment("DATA_JSON_PATH", "VQVAE_CHECKPOINT", "VQVAE_STATS_PATH")
     if args.train == "full":
         refuse_flags(args, LORA, "with --train full, which has no adapters")
     say_unread_environment()
-    args.out = args.out or default_run()
+    args.out = output_path(args.out or default_run(), "--out", folder=True)
     shorten_for_debug(args)
-    from motiongpt.cli.stages import language_stage, tokenizer_stage
-    from motiongpt.files.folders import output_path
+    from motiongpt.cli.stages import language_stage
+    from motiongpt.cli.tokenizer_stage import tokenizer_stage
 
-    args.out = output_path(args.out, "--out", folder=True)
     for number, stage in stages:
-        if stage.trains_tokenizer:
-            code = tokenizer_stage(args, number, stage)
-        else:
-            code = language_stage(args, number, stage, DEMO)
+        train = tokenizer_stage if stage.trains_tokenizer else partial(language_stage, demo=DEMO)
+        code = train(args, number, stage)
         if code is not None:  # it stopped, or --dry-run has seen enough
             return code
     if args.resume:

@@ -54,11 +54,15 @@ def make_parser() -> Parser:
 def main(args) -> None:
     check(args)
     from motiongpt.cli.pictures import pictures
+    from motiongpt.motion import STAND_IN_NOTE
 
     say_unread_environment()
-    for motion, target in pictures(args, DEMO):
+    motions = pictures(args, DEMO)
+    for motion, target in motions:
         for written in motion.save(target, title=args.title, size=args.size):
             print(f"wrote {written}")
+    if any(motion.parameters is not None for motion, _ in motions):
+        print(STAND_IN_NOTE)
 
 
 def check(args) -> None:

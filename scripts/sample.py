@@ -14,7 +14,6 @@ folder that outputs/ is in), HF_TOKEN or HUGGINGFACE_HUB_TOKEN (to download a ru
 
 import os
 import sys
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -72,7 +71,7 @@ def make_parser() -> Parser:
 def main(args) -> None:
     check(args)
     from motiongpt.cli.prompts import format_trace, output_places, read_prompts, save_or_say
-    from motiongpt.cli.run_info import prompt_notes, run_info
+    from motiongpt.cli.run_info import drawing_note, prompt_notes, run_info
     from motiongpt.files.store import write_atomic
     from motiongpt.generator import DESCRIBE
     from motiongpt.motion_files import read_codes
@@ -89,10 +88,10 @@ def main(args) -> None:
     if args.info:
         print(run_info(generator))
         return
-    config = replace(config, max_new_tokens=min(4, config.max_new_tokens)) if args.dry_run else config
+    first = 4 if args.dry_run else None
     if args.task == "m2t":
         codes = read_codes(args.input, generator.motion_tokenizer, how)
-        text = generator.describe(codes, args.pid, seed=args.seed, config=config)
+        text = generator.describe(codes, args.pid, seed=args.seed, config=config, first=first)
         print(text)
         save = partial(write_atomic, write=partial(Path.write_text, data=text + "\n", encoding="utf-8"))
         for path in args.output or []:
@@ -110,6 +109,7 @@ def main(args) -> None:
         per_prompt_vocab=not args.no_per_prompt_vocab,
         config=config,
         trace=(lambda step, record: print(format_trace(step, record))) if args.trace else None,
+        first=first,
     )
     notes = prompt_notes(generator, prompts, seconds)
     for note, motion, paths in zip(notes, motions, output_places(args.output, prompts), strict=True):
@@ -120,8 +120,8 @@ def main(args) -> None:
         print(motion.tokens_text)
         for path in paths:
             save_or_say(path, motion.save, args.dry_run)
-    if generator.motion_tokenizer is None:
-        print("this run has no motion tokenizer, so there are tokens only; --vqvae FOLDER gives joints and pictures")
+    if note := drawing_note(generator, args.output or [outputs_folder()]):
+        print(note)
 
 
 def check(args) -> None:

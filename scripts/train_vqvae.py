@@ -15,9 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 # everything else is imported inside functions: --help and a mistyped flag must not wait for torch
 from motiongpt.cli.parser import VQVAE_FLAGS, VQVAE_TRAIN_FLAGS, Parser, add_config_flags, run_script, say_stopped
-from motiongpt.config import TrainConfig, VQVAEConfig
-
-DEFAULTS = {"lr": 2e-4, "beta2": 0.99, "batch_size": 128, "epochs": 100.0, "warmup": 0.03, "seed": 123, "clip": 1.0}
+from motiongpt.config import VQVAE_TRAINING, TrainConfig, VQVAEConfig
 
 
 def make_parser() -> Parser:
@@ -30,17 +28,18 @@ def make_parser() -> Parser:
     add("--dry-run", action="store_true", help="check everything, run one batch, say what would be done, write nothing")
     add("--device", help="cpu, cuda, cuda:1, mps (default: cuda if there is one)")
     add_config_flags(parser, VQVAEConfig, VQVAE_FLAGS)
-    add_config_flags(parser, TrainConfig, VQVAE_TRAIN_FLAGS, DEFAULTS)
+    add_config_flags(parser, TrainConfig, VQVAE_TRAIN_FLAGS, VQVAE_TRAINING)
     return parser
 
 
 def main(args) -> int | None:
     from motiongpt.cli.config_file import read_config_file
-    from motiongpt.cli.stages import train_tokenizer_from_flags
+    from motiongpt.cli.tokenizer_stage import train_tokenizer_from_flags
     from motiongpt.files.folders import output_path
 
     output_path(args.out, "--out", folder=True)
-    result = train_tokenizer_from_flags(args, args.out, ("script", DEFAULTS), *read_config_file(args.config).layers())
+    layers = [("script", VQVAE_TRAINING), *read_config_file(args.config).layers()]
+    result = train_tokenizer_from_flags(args, args.out, *layers)
     if args.dry_run:
         return None
     if not result.finished:

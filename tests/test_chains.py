@@ -22,7 +22,7 @@ from motiongpt.body.skeletons import HUMANML3D, KIT
 from motiongpt.data.raw import RawClip
 from motiongpt.data.token_formats import is_token_folder
 from motiongpt.features.humanml3d import joints_to_features
-from motiongpt.features.smplx import SMPLX_WIDTHS
+from motiongpt.features.smplx import SMPLX_WIDTHS, stand_in_joints
 from motiongpt.motion import Motion
 from motiongpt.motion_files import clip_features, read_codes
 from motiongpt.motion_tokenizer import MotionTokenizer
@@ -191,19 +191,28 @@ def finetune(script, tiny, here, data, *args):
 
 
 def parameters_come_out(script, here, sample, want) -> None:
-    for suffix in (".npy", ".gif"):
-        done = script(*sample, "--output", here / f"m{suffix}")
-        assert done.code == 2 and "--smplx-dir" in done.err and done.err.count("\n") == 1
-    call(script, *sample, "--output", here / "m.npz")
+    note = "drawn on a stand-in skeleton"
+    done = call(script, *sample, "--output", here / "m.npz")
+    assert note not in done.out  # nothing is drawn
     with np.load(here / "m.npz", allow_pickle=False) as file:
         frames = len(file["betas"])
         assert frames and {name: file[name].shape for name in SMPLX_WIDTHS} == {
             name: (frames, width) for name, width in SMPLX_WIDTHS.items()
         }
         assert float(file["fps"]) == want.fps
-    call(script, *sample, "--output", here / "out")
-    assert sorted(path.name for path in (here / "out").iterdir()) == ["motion.npz", "motion.txt"]
+    done = call(script, *sample, "--output", here / "out")
+    assert done.out.count(note) == 1 and "--smplx-dir" in done.out
+    assert sorted(path.name for path in (here / "out").iterdir()) == ["motion.gif", "motion.npz", "motion.txt"]
     back = Motion.load(here / "m.npz")
+    done = call(script, *sample, "--output", here / "m.npy", here / "m.gif", here / "m.png")
+    assert done.out.count(note) == 1
+    joints = np.load(here / "m.npy", allow_pickle=False)
+    np.testing.assert_array_equal(joints, stand_in_joints(back.parameters))
+    for name in ("m.gif", "m.png"):
+        with Image.open(here / name) as image:
+            assert image.format == name[2:].upper()
+    done = call(script, "sample", "--run", here / "run", "--info")
+    assert "joints       none: smplx-182 parameters, drawn on a stand-in skeleton" in done.out
     again = Motion(None, back.fps, parameters=back.parameters)  # no tokens: it is encoded anew
     again.save(here / "again.npz")
     text = ("sample", "--run", here / "run", "--task", "m2t", "--max-new-tokens", 3)
@@ -211,8 +220,10 @@ def parameters_come_out(script, here, sample, want) -> None:
     raw = {name: np.zeros((12, width)) for name, width in SMPLX_WIDTHS.items()}
     np.savez(here / "raw.npz", **raw, fps=25.0)
     call(script, *text, "--input", here / "raw.npz")
-    done = script("render", "--run", here / "run", "--input", here / "again.npz")
-    assert done.code == 2 and "--smplx-dir" in done.err
+    done = call(script, "render", "--run", here / "run", "--input", here / "again.npz")
+    assert done.out.count(note) == 1 and (here / "again.gif").is_file()
+    done = call(script, "render", "--run", here / "run", "--tokens", "1 2 3", "--output", here / "tokens.png")
+    assert done.out.count(note) == 1 and (here / "tokens.png").is_file()
 
 
 @pytest.mark.slow

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from motiongpt.files.hashes import file_hash
 from motiongpt.files.store import read_json, write_json
+from motiongpt.stages.run_folder import finished_stages
 
 FEW = ("--max-steps", 2, "--eval-every", 2, "--batch-size", 8, "--lora-r", 4, "--lora-alpha", 4)
 
@@ -108,3 +110,120 @@ def test_a_bad_value_in_somebodys_file_names_the_file(script, tiny, tmp_path):
     for slope in ("inf", "nan", "1e300", "-1"):
         done = script("sample", "--prompt", "x", "--run", tiny.run, "--end-logit-slope", slope)
         assert one_line(done, "--end-logit-slope must be ", f"{float(slope)}"), done.err
+
+
+SMALL = ("--width", 8, "--code-dim", 8, "--codes", 8, "--depth", 1, "--window", 16)
+
+
+def tokens_of(run: Path) -> tuple[int, str]:
+    """The codebook of the run's tokens, and the tokenizer that wrote them."""
+    meta = read_json(run / "tokens.meta.json")
+    return meta["codes"], meta["vqvae"]
+
+
+def test_all_stages_on_a_dataset_folder_train_the_tokenizer_first(script, tiny, tmp_path, data):
+    """A recipe without a stage for it too; its settings may be in --config, under its name."""
+    run = tmp_path / "run"
+    write_json(tmp_path / "c.json", {"epochs": 1, "tokenizer": {"max_steps": 2}, "sft": {"max_steps": 3}})
+    command = ("finetune", "--stage", "all", "--data", data, "--backbone", tiny.backbone, "--out", run)
+    few = ("--eval-every", 2, "--batch-size", 4, "--config", tmp_path / "c.json")
+    first = (*command, *SMALL, *few)
+    done = script(*first, "--dry-run")
+    assert done.code == 0 and not run.exists(), done.err
+    assert "then: stage 1 (motion-lm), 2 (multitask), 3 (sft)" in done.out
+    done = script(*first)
+    assert done.code == 0, done.err
+    assert "recipe signmotiongpt, before stage 1 of 3: tokenizer (VQ-VAE), into" in done.out
+    assert f"{run}/tokens.json: 6 entries, codebook of 8" in done.out and "warning" not in done.err
+    meta = read_json(run / "vqvae" / "meta.json")
+    assert (meta["recipe"], meta["name"], meta["stage"], meta["steps"]) == ("signmotiongpt", "tokenizer", 0, 2)
+    assert tokens_of(run) == (8, file_hash(run / "vqvae" / "model.safetensors"))
+    stages = finished_stages(run)
+    assert [stage["steps"] for stage in stages.values()] == [1, 1, 3]
+    assert [stage["name"] for stage in stages.values()] == ["motion-lm", "multitask", "sft"]
+    assert all(stage["data"]["file"] == "tokens.json" for stage in stages.values())
+    assert script("sample", "--run", run, "--prompt", "walks", "--output", tmp_path / "m.npy").code == 0
+    assert np.load(tmp_path / "m.npy").shape[1:] == (22, 3)
+
+    # again: all is skipped; what was removed is made again, from the same tokenizer
+    shutil.rmtree(run / "stage3")
+    before = (run / "vqvae" / "model.safetensors").read_bytes(), (run / "stage2" / "meta.json").read_bytes()
+    done = script(*first)
+    assert done.code == 0, done.err
+    for line in ("the tokenizer is finished in", "tokens.json holds", "stage 2 (multitask) is finished in"):
+        assert line in done.out
+    assert before == ((run / "vqvae" / "model.safetensors").read_bytes(), (run / "stage2" / "meta.json").read_bytes())
+    assert set(finished_stages(run)) == {1, 2, 3}
+    # a stage that was removed is trained from the run's own tokens too
+    shutil.rmtree(run / "stage3")
+    done = script("finetune", "--stage", 3, "--out", run, *FEW[:6])
+    assert done.code == 0 and f"{run}/tokens.json: 6 entries, codebook of 8" in done.out, done.err
+    assert one_line(script(*first, "--resume"), "nothing unfinished; every stage is finished")
+    # other sizes, or another tokenizer, contradict it; --fresh trains everything again
+    assert one_line(script(*command, *few, "--codes", 16), "was trained with --codes 8; --fresh trains it again")
+    assert one_line(script(*command, *FEW, "--vqvae", tiny.vqvae), "was trained in this run", "another --out")
+    assert tokens_of(run)[0] == 8
+    done = script(*command, *SMALL, *few, "--max-steps", 1, "--codes", 16, "--fresh")
+    assert done.code == 0 and "skipped" not in done.out, done.err
+    assert tokens_of(run)[0] == 16 and {s["codes"] for s in finished_stages(run).values()} == {16}
+
+
+def test_it_is_the_tokenizer_that_train_vqvae_would_make(script, tiny, tmp_path, data):
+    few = ("--data", data, *SMALL, "--max-steps", 2, "--eval-every", 2)
+    assert script("train_vqvae", *few, "--out", tmp_path / "vq").code == 0
+    done = script("finetune", "--stage", "all", *few, "--backbone", tiny.backbone, "--out", tmp_path / "run")
+    assert done.code == 0, done.err
+    assert file_hash(tmp_path / "run" / "vqvae" / "model.safetensors") == file_hash(tmp_path / "vq/model.safetensors")
+
+
+def test_a_killed_tokenizer_of_all_stages_continues(script, tiny, tmp_path, data):
+    run = tmp_path / "run"
+    few = ("--max-steps", 1, "--eval-every", 1, "--batch-size", 4)
+    first = ("finetune", "--stage", "all", "--data", data, "--backbone", tiny.backbone, "--out", run, *SMALL, *few)
+    done = script(*first, "--max-minutes", 1e-7)
+    assert done.code == 3 and not (run / "tokens.json").exists()
+    assert (run / "vqvae" / "metrics.jsonl").exists()
+    done = script(*first)
+    assert done.code == 0 and set(finished_stages(run)) == {1, 2, 3}, done.err
+
+
+def test_all_stages_on_a_dataset_folder_with_a_tokenizer(script, tiny, tmp_path, data):
+    """It is only used: the data is written in its codes, and the run keeps it."""
+    run = tmp_path / "run"
+    command = ("finetune", "--data", data, "--backbone", tiny.backbone, "--out", run, "--vqvae", tiny.vqvae, *FEW)
+    whole = (*command, "--stage", "all")
+    assert one_line(script(*whole, "--width", 8), "--width has no meaning here: no tokenizer is trained")
+    done = script(*whole, "--dry-run")
+    assert done.code == 0 and "would write" in done.out and not run.exists(), done.err
+    for line in (f"wrote {run}/tokens.json", f"{run}/tokens.json holds {data} in the tokens of"):
+        done = script(*whole)
+        assert done.code == 0 and line in done.out, done.err
+    assert "VQ-VAE" not in done.out and "stage 3 (sft) is finished" in done.out
+    kept = file_hash(run / "vqvae" / "model.safetensors")
+    assert tokens_of(run) == (32, kept) and kept == file_hash(tiny.vqvae / "model.safetensors")
+    assert set(finished_stages(run)) == {1, 2, 3}
+    done = script(*(word for word in whole if word not in ("--vqvae", tiny.vqvae)))
+    assert one_line(done, "learnt the codes of another tokenizer; use that one with --vqvae, or --stage all --fresh")
+    # a single stage reads tokens only, and says which command makes them
+    done = script(*command, "--stage", 1, "--fresh")
+    assert one_line(done, "is a folder", f"--recipe signmotiongpt --stage all --data {data}"), done.err
+
+
+@pytest.mark.parametrize("name", ["__init__.py", ".git", "dataset.json", "new_joint_vecs"])
+def test_a_folder_that_is_something_else_is_no_run(script, tiny, tmp_path, data, name):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).mkdir() if name in (".git", "new_joint_vecs") else (out / name).write_text("{}")
+    train = ("--backbone", tiny.backbone, "--out", out, *FEW)
+    for command in (
+        ("--stage", 1, "--data", tiny.data),
+        ("--stage", "all", "--data", data),
+        ("--stage", "all", "--data", data, "--vqvae", tiny.vqvae),
+    ):
+        done = script("finetune", *command, *train)
+        assert one_line(done, f"--out {out} is no run (no config.json) and holds {name}; give another"), done.err
+    done = script("finetune", "--recipe", "myoskeleton", "--stage", 1, "--data", data, "--out", out)
+    assert one_line(done, f"holds {name}")
+    if name != ".git":  # a repository may well hold one tokenizer
+        assert one_line(script("train_vqvae", "--data", data, "--out", out), f"--out {out} is a ")
+    assert [path.name for path in out.iterdir()] == [name]

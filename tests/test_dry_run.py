@@ -85,4 +85,16 @@ def test_sample(script, tiny, tmp_path, monkeypatch):
     out = dry(script, tmp_path, *ask)
     assert "4 codes" in out and "would write outputs/someone-waves" in out and not Path("outputs").exists()
     assert "would write w.npy" in dry(script, tmp_path, *ask, "--output", "w.npy")
-    assert list(tmp_path.iterdir()) == []
+    # a wanted length is checked against --max-new-tokens, not against the 4 codes of a dry run
+    for wanted in (("--seconds", 3), ("--seconds", 3, "--exact-length"), ("--prompt", "someone waves#60")):
+        out = dry(script, tmp_path, *ask[:3], *(ask[3:] if "--prompt" not in wanted else ()), *wanted)
+        assert "4 codes of 0.2 s" in out
+    for limit in ((), ("--dry-run",)):
+        done = script(*ask, "--seconds", 3, "--max-new-tokens", 9, "--output", "w.npy", *limit)
+        assert done.code == 2 and "--seconds 3 is 15 codes, --max-new-tokens allows 9" in done.err
+    # the same for the room that a sentence needs
+    ask = ("sample", "--run", tiny.run, "--task", "m2t", "--input", tmp_path / "m.txt")
+    (tmp_path / "m.txt").write_text("1 2 3")
+    for limit in ((), ("--dry-run",)):
+        done = script(*ask, "--max-new-tokens", 100000, *limit)
+        assert done.code == 2 and "prompt and motion need 1000" in done.err, done.err

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,8 +8,10 @@ from PIL import Image
 
 from motiongpt.body.skeletons import HUMANML3D, KIT
 from motiongpt.data.readers import smplx
+from motiongpt.features.smplx import stand_in_joints
 from motiongpt.files.folders import output_path
-from motiongpt.motion import Codes, Motion, check_size
+from motiongpt.motion import _WRITERS, Codes, Motion, check_size
+from motiongpt.render.stick_figure import render_gif, render_png
 
 
 def random_joints(F=9, J=22):
@@ -145,16 +148,41 @@ def test_smplx_parameters_are_saved_by_name(tmp_path):
     parameters = np.random.default_rng(0).normal(size=(8, 182)).astype(np.float32)
     clip = Motion(None, 25.0, (1, 2), "hello", parameters=parameters)
     assert clip.seconds == 8 / 25
-    assert [path.name for path in clip.save(tmp_path / "out")] == ["motion.npz", "motion.txt"]
+    assert [path.name for path in clip.save(tmp_path / "out")] == ["motion.npz", "motion.gif", "motion.txt"]
     np.testing.assert_array_equal(smplx.read(tmp_path / "out" / "motion.npz").parameters[:, 10:], parameters[:, 10:])
     back = Motion.load(tmp_path / "out" / "motion.npz")
     np.testing.assert_array_equal(back.parameters, parameters)
     assert (back.fps, back.tokens, back.text, back.joints) == (25.0, (1, 2), "hello", None)
-    for suffix in (".npy", ".gif", ".png"):
-        with pytest.raises(ValueError, match="--smplx-dir"):
-            clip.save(tmp_path / f"m{suffix}")
     with pytest.raises(ValueError, match=r"must be \(F, 182\)"):
         Motion(None, 25.0, parameters=parameters[:, :100])
+
+
+def test_smplx_parameters_are_drawn_on_a_stand_in(tmp_path, monkeypatch):
+    """The joints of a .npy are those of a picture, and every picture says whose they are not."""
+    parameters = np.random.default_rng(0).normal(0, 0.1, size=(8, 182)).astype(np.float32)
+    clip = Motion(None, 25.0, (1, 2), "hello", parameters=parameters)
+    (path,) = clip.save(tmp_path / "m.npy")
+    np.testing.assert_array_equal(np.load(path), stand_in_joints(parameters))
+    titles = {}
+    for suffix, draw in ((".gif", render_gif), (".png", render_png)):
+
+        def draw_and_note(joints, skeleton, path, *, draw=draw, **look):
+            titles[Path(path).suffix] = (look["title"], look["caption"], look["fps"])
+            np.testing.assert_array_equal(joints, stand_in_joints(parameters))
+            return draw(joints, skeleton, path, **look)
+
+        monkeypatch.setitem(_WRITERS, suffix, draw_and_note)
+    for name, title in (("m.gif", ""), ("m.png", "mine")):
+        clip.save(tmp_path / name, title=title)
+        with Image.open(tmp_path / name) as image:
+            assert image.format == name[-3:].upper()
+    assert titles == {
+        ".gif": ("stand-in skeleton", "hello", 25.0),
+        ".png": ("stand-in skeleton: mine", "hello", 25.0),
+    }
+    far = Motion(None, 25.0, parameters=parameters + 1e6)
+    with pytest.raises(ValueError, match="m.gif is not written"):
+        far.save(tmp_path / "m.gif")
 
 
 def test_size_has_bounds(tmp_path):

@@ -191,7 +191,7 @@ def test_finetune_all_skips_what_is_finished_and_goes_on(script, chain, here):
 def test_finetune_warns_where_the_stage_before_is_missing(chain):
     done = chain["alone"]
     assert done.out.splitlines()[0].endswith("sft (t2m 25, m2t 75 %), from backbone bb/stage1")
-    assert done.err == "warning: alone/stage2 is not finished; this stage starts from the backbone without it\n"
+    assert done.err == "warning: there is no alone/stage2; this stage starts from the backbone without it\n"
     assert chain["stage 1"].err == chain["the rest"].err == ""
 
 

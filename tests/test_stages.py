@@ -136,8 +136,12 @@ def test_without_the_stage_before_it_warns_and_starts_from_the_backbone(tiny, tm
         tiny.finetune(tmp_path / "run", number)
     shares = "t2m 50, m2t 30, denoise 20 %"
     assert lines[0] == f"recipe signmotiongpt, stage 2 of 3: test ({shares}), from backbone {tiny.backbone}"
-    assert "warning: " in stages[0].plan.warning and "stage1 is not finished" in stages[0].plan.warning
+    without = "this stage starts from the backbone without it"
+    assert stages[0].plan.warning == f"warning: there is no {tmp_path / 'run' / 'stage1'}; {without}"
     assert stages[1].plan.warning is None and f"from {tmp_path / 'run' / 'stage2'}" in "\n".join(lines)
+    (tmp_path / "half" / "stage1").mkdir(parents=True)
+    tiny.finetune(tmp_path / "half", 2)
+    assert stages[2].plan.warning == f"warning: {tmp_path / 'half' / 'stage1'} is not finished; {without}"
 
 
 def test_from_another_runs_stage(tiny, tmp_path):

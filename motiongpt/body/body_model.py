@@ -34,11 +34,19 @@ _SMPL_RELEASES = ("basicmodel_{0}_lbs_10_207_0_v1.1.0.pkl", "basicModel_{0}_lbs_
                   "basicmodel_{0}_lbs_10_207_0_v1.0.0.pkl")  # fmt: skip
 
 
+# where the bones of a body model point at rest (parent to joint, left is +x): a T-pose, in round numbers
+_T_POSE = (
+    (0, 0, 0), (3, -4, 0), (-3, -4, 0), (0, 1, 0), (0, -1, 0), (0, -1, 0), (0, 1, 0), (0, -1, 0), (0, -1, 0),
+    (0, 1, 0), (0, -5, 12), (0, -5, 12), (0, 1, 0), (3, 4, 0), (-3, 4, 0), (0, 15, 8), (12, 5, 0), (-12, 5, 0),
+    (1, 0, 0), (-1, 0, 0), (1, 0, 0), (-1, 0, 0),
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class BodyModel:
     """Rest joints as a function of the shape, in metres, y up in the model's own frame."""
 
-    kind: str  # smpl, smplh or smplx
+    kind: str  # smpl, smplh, smplx or stand-in
     template: np.ndarray  # (22, 3) float64
     directions: np.ndarray  # (22, 3, K) float64: what each beta adds
 
@@ -47,6 +55,20 @@ class BodyModel:
         if betas.ndim != 1 or len(betas) > self.directions.shape[-1]:
             raise ValueError(f"betas {betas.shape} for a model with {self.directions.shape[-1]} shape directions")
         return self.template + self.directions[..., : len(betas)] @ betas
+
+
+def stand_in_body() -> BodyModel:
+    """A body for pictures when no licensed model is at hand: HumanML3D's bone lengths in a T-pose, without shapes.
+
+    The offsets of HUMANML3D themselves do not serve: their arms hang, and SMPL's rotations count from a T-pose.
+    """
+    lengths = np.linalg.norm(HUMANML3D.offsets, axis=1, keepdims=True)
+    directions = np.array(_T_POSE, dtype=np.float64)
+    bones = lengths * directions / np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1)
+    rest = bones.copy()
+    for j, parent in enumerate(HUMANML3D.parents[1:], 1):
+        rest[j] += rest[parent]
+    return BodyModel("stand-in", rest, np.zeros((J, 3, 0)))
 
 
 def candidates(kind: str, gender: str) -> list[str]:

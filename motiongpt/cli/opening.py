@@ -140,6 +140,24 @@ def open_generator(
     return generator
 
 
+def is_dataset_folder(data: Path | None) -> bool:
+    """Whether --data is a folder of motions, not one of codes. ValueError if it holds two folders of codes."""
+    if data is None or not data.is_dir():
+        return False
+    from motiongpt.data.token_formats import is_token_folder
+
+    return not is_token_folder(data)
+
+
+def begins_with_motions(args: argparse.Namespace) -> bool:
+    """Whether --stage all has to make its tokens from motions first, in a recipe without a stage for that."""
+    if args.stage != "all" or not is_dataset_folder(args.data):
+        return False
+    from motiongpt.stages.recipes import RECIPES
+
+    return not any(stage.trains_tokenizer for stage in RECIPES[args.recipe])
+
+
 def open_dataset(args: argparse.Namespace) -> "MotionDataset":
     """The dataset folder of --data; ValueError if it was not given or is a file."""
     if args.data is None or args.data.is_file():

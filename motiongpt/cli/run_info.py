@@ -4,10 +4,12 @@
 sampled.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from motiongpt.data.words import actions, content_words, stem, stems
 from motiongpt.generator import MAX_PROMPT, MotionGenerator
+from motiongpt.motion import STAND_IN, STAND_IN_NOTE, needs_joints
 from motiongpt.stages.run_folder import finished_stages, run_backbone
 
 SHOWN_ACTIONS = 24
@@ -29,7 +31,6 @@ def run_info(generator: MotionGenerator) -> str:
     shortest = min((known["min"] for known in captions.values()), default=0)
     longest = max((known["max"] for known in captions.values()), default=0)
     in_seconds = f"{shortest * code_seconds:.1f} to {longest * code_seconds:.1f} s"
-    motion_tokenizer = generator.motion_tokenizer
     lines = {
         "recipe": f"{config.recipe}, backbone {run_backbone(run.folder)}",
         "stages": f"{', '.join(stages)} finished; this is {run.stage}",
@@ -39,13 +40,33 @@ def run_info(generator: MotionGenerator) -> str:
         "codes": f"{config.codes}, each {config.frames_per_code} frames at {config.fps:g} fps ({code_seconds:g} s)",
         "lengths": f"{shortest} to {longest} codes in training ({in_seconds}), "
         f"median {run.prompts.global_median} (--seconds)",
-        "joints": motion_tokenizer.skeleton.name if motion_tokenizer else "none: this run has no motion tokenizer",
+        "joints": _joints(generator),
         "limits": f"{run.llm.config.max_positions} tokens of prompt and motion together, "
         f"{MAX_PROMPT} characters of prompt",
         "captions": f"{len(captions)}, such as",
     }
     examples = sorted(captions)[:: max(1, len(captions) // SHOWN_CAPTIONS)][:SHOWN_CAPTIONS]
     return "\n".join([f"{name:13}{text}" for name, text in lines.items()] + [f"  {text}" for text in examples])
+
+
+def _joints(generator: MotionGenerator) -> str:
+    """Which joints the run's motions have."""
+    motion_tokenizer = generator.motion_tokenizer
+    if motion_tokenizer is None:
+        return "none: this run has no motion tokenizer"
+    if not motion_tokenizer.representation.has_joints:
+        return f"none: {motion_tokenizer.representation.name} parameters, drawn on a {STAND_IN}"
+    return motion_tokenizer.skeleton.name
+
+
+def drawing_note(generator: MotionGenerator, places: Iterable[Path]) -> str:
+    """What to know about the joints in files at these places; empty if there is nothing to say."""
+    motion_tokenizer = generator.motion_tokenizer
+    if motion_tokenizer is None:
+        return "this run has no motion tokenizer, so there are tokens only; --vqvae FOLDER gives joints and pictures"
+    if motion_tokenizer.representation.has_joints or not any(map(needs_joints, places)):
+        return ""
+    return STAND_IN_NOTE
 
 
 def how_trained(meta: dict) -> str:

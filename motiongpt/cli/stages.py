@@ -1,8 +1,8 @@
-"""From flags to a trained stage: of the language model, or of the motion tokenizer.
+"""From flags to a trained stage of the language model.
 
-`scripts/finetune.py` calls `language_stage` or `tokenizer_stage` for each stage that --stage asks for, and
-`scripts/train_vqvae.py` calls `train_tokenizer_from_flags`. Here flags become configs, and the user is told what runs,
-where every value came from, and which command comes next.
+`scripts/finetune.py` calls `language_stage` for each stage that --stage asks for; a stage of the motion tokenizer is in
+`tokenizer_stage.py`. Here flags become configs, and the user is told what runs, where every value came from, and which
+command comes next.
 
 `motiongpt/stages/` defines and trains the stages, and reads no flag.
 """
@@ -14,34 +14,26 @@ from pathlib import Path
 
 from motiongpt.cli.config_file import read_config_file
 from motiongpt.cli.environment import motion_llm_dataset, use_hub_token
-from motiongpt.cli.opening import foreign_flags, open_dataset
-from motiongpt.cli.parser import VQVAE_FLAGS, command_for_stage, describe_values, resolve_config, say_stopped
-from motiongpt.config import LLM_PRESETS, LoRAConfig, TrainConfig, VQVAEConfig, flag_name
-from motiongpt.files.store import read_json, write_json
-from motiongpt.loops import Result, pick_device, resolve_precision, total_steps, train
-from motiongpt.motion_tokenizer import MotionTokenizer
+from motiongpt.cli.opening import begins_with_motions, foreign_flags, is_dataset_folder
+from motiongpt.cli.parser import command_for_stage, describe_values, resolve_config, say_stopped
+from motiongpt.config import LLM_PRESETS, LoRAConfig, TrainConfig
+from motiongpt.loops import pick_device, resolve_precision, total_steps, train
 from motiongpt.stages.dry_run import try_one_batch
 from motiongpt.stages.language import prepare_stage
 from motiongpt.stages.origin import Origin, adapter_values, read_origin
 from motiongpt.stages.plan import Job
-from motiongpt.stages.recipes import DEMO_VALUES, RECIPES, Stage, find_stage, parse_tasks
+from motiongpt.stages.recipes import DEMO_VALUES, RECIPES, TOKENIZER_FIRST, Stage, find_stage, parse_tasks
 from motiongpt.stages.run_folder import (
     RunConfig,
-    check_recipe,
     check_tokenizer_saved,
     finished_stages,
     is_run,
     run_backbone,
     stage_folder,
     tokenizer_meta,
-    versions,
 )
-from motiongpt.stages.tokenizer import data_fields, is_tokenised, tokenise_dataset, train_motion_tokenizer
 
 DEBUG_ENTRIES = 8  # how many entries validation looks at with --debug
-NO_ACCUMULATION = {"grad_accum": 1}  # the codebook learns from every forward pass
-
-# 1) A stage of the language model.
 
 
 def language_stage(args: argparse.Namespace, number: int, stage: Stage, demo: Path) -> int | None:
@@ -89,7 +81,7 @@ def language_stage(args: argparse.Namespace, number: int, stage: Stage, demo: Pa
     if args.dry_run:
         here = {"device": device, "precision": precision, "fresh": args.fresh}
         try_one_batch(prepared.model, prepared.batches, prepared.loss, config, folder, **here)
-        return _say_later_stages(args, number)
+        return say_later_stages(args, number)
     result = train(
         prepared.model,
         prepared.batches,
@@ -124,10 +116,10 @@ def _language_layers(
     if backbone in LLM_PRESETS or Path(backbone).resolve() == (demo / "backbone").resolve():
         layers.append(("demo backbone", DEMO_VALUES | stage.demo))
     layers.append((f"adapter in {start}", adapter_values(start)))
-    return [*layers, *_config_layers(args, number, stage)]
+    return [*layers, *config_layers(args, number, stage)]
 
 
-def _config_layers(args: argparse.Namespace, number: int, stage: Stage) -> list[tuple[str, dict]]:
+def config_layers(args: argparse.Namespace, number: int, stage: Stage) -> list[tuple[str, dict]]:
     """What --config says of every stage, and above that what it says of this one, by number or name.
 
     Raises ValueError for a stage that the recipe does not have.
@@ -136,7 +128,8 @@ def _config_layers(args: argparse.Namespace, number: int, stage: Stage) -> list[
     layers = file.layers()
     for name, settings in file.stages.items():
         try:
-            found, _ = find_stage(args.recipe, name)
+            first = name == TOKENIZER_FIRST.name and begins_with_motions(args)
+            found = 0 if first else find_stage(args.recipe, name)[0]
         except ValueError as error:
             raise ValueError(f"--config {args.config}: {error}") from error
         if found == number:
@@ -165,7 +158,7 @@ def _language_job(
     data = args.data
     codes = args.codes if args.codes is not None else _config_codes(args.config)
     own_tokens = args.out / "tokens.json"
-    if own_tokens.is_file() and (data is None or (every and data.is_dir())):
+    if own_tokens.is_file() and (data is None or (every and is_dataset_folder(data))):
         data = own_tokens
         codes = None if every else codes  # with --stage all, --codes was for the tokenizer that wrote these tokens
     if data is None and any(stage.trains_tokenizer for stage in RECIPES[args.recipe]):
@@ -214,7 +207,7 @@ def _config_codes(path: str | None) -> int | None:
     return codes
 
 
-def _say_later_stages(args: argparse.Namespace, number: int) -> int:
+def say_later_stages(args: argparse.Namespace, number: int) -> int:
     """Say what --stage all would do after the stage that --dry-run has tried; returns the exit code for its end, 0."""
     later = [f"{n} ({stage.name})" for n, stage in enumerate(RECIPES[args.recipe], 1) if n > number]
     if args.stage == "all" and later:
@@ -235,143 +228,3 @@ def _what_next(job: Job, example: str) -> str:
     if job.number < len(RECIPES[job.recipe]):
         return f"it takes no sentences yet; next: {command_for_stage(job.number + 1)}"
     return "it takes no sentences; sampling needs a stage with the task t2m or m2t"
-
-
-# 2) A stage of the motion tokenizer.
-
-
-def tokenizer_stage(args: argparse.Namespace, number: int, stage: Stage) -> int | None:
-    """Train the tokenizer stage of --recipe into RUN/vqvae; with --stage all also write --data as RUN/tokens.json.
-
-    Returns 3 if it stopped before its end.
-
-    Raises:
-        FileExistsError: it is finished, and neither --stage all nor --fresh was given.
-        ValueError: stages after it learnt other codes, or --data or VQ-VAE flags are not those it was trained with.
-        FileNotFoundError: --resume was given, and nothing is unfinished.
-    """
-    every = args.stage == "all"
-    folder = args.out / "vqvae"
-    tokens = args.out / "tokens.json"
-    if every and tokenizer_meta(args.out) and not args.fresh:
-        _check_same_tokenizer(args, folder)
-        print(f"stage {number} ({stage.name}) is finished in {folder}; skipped (--fresh trains it again)")
-    elif (code := _train_tokenizer_stage(args, number, stage, folder)) is not None:
-        return code
-    if every:
-        return None if _tokenise(args, folder, tokens) else _say_later_stages(args, number)
-    words = shlex.join(["--data", str(args.data), "--vqvae", str(folder), "--out", str(tokens)])
-    print(f"next: python scripts/tokenize_motions.py {words}")
-    drop = ["--data", *map(flag_name, (*VQVAE_FLAGS, *TrainConfig.__dataclass_fields__))]
-    if not getattr(args, "from_file", None) and not read_config_file(args.config).stages:
-        drop.append("--config")  # it was about the tokenizer only
-    print(f"then: {command_for_stage(number + 1, *drop)} --data {shlex.quote(str(tokens))}")
-    return None
-
-
-def _train_tokenizer_stage(args: argparse.Namespace, number: int, stage: Stage, folder: Path) -> int | None:
-    """Check the run, train the tokenizer in it, write its meta.json. Returns 3 if it stopped before its end."""
-    _check_no_conflict(args, folder, number)
-    every = args.stage == "all"
-    last = len(RECIPES[args.recipe])
-    print(f"recipe {args.recipe}, stage {number} of {last}: {stage.name} (VQ-VAE), into {folder}")
-    clears = tuple(stage_folder(args.out, later) for later in range(number + 1, last + 1)) if every else ()
-    layers = [(f"recipe {args.recipe}", stage.values), *_config_layers(args, number, stage)]
-    result = train_tokenizer_from_flags(args, folder, *layers, clears=clears, accumulates=not every)
-    if args.dry_run:
-        return _say_later_stages(args, number)
-    if not result.finished:
-        return say_stopped(result, args)
-    losses = {"best_val_loss": result.best, **result.metrics}
-    meta = {"stage": number, "name": stage.name, "recipe": args.recipe, "steps": result.step, "losses": losses}
-    meta |= {"debug": True} if args.debug else {}
-    write_json(folder / "meta.json", meta | {"versions": versions()})
-    print(f"wrote {folder}/ (model.safetensors, loss.png, metrics.jsonl); best validation loss {result.best:.4f}")
-    args.resume = False  # --resume has found its stage; later ones start normally
-    return None
-
-
-def train_tokenizer_from_flags(
-    args: argparse.Namespace,
-    out: Path,
-    *layers: tuple[str, dict],
-    clears: tuple[Path, ...] = (),
-    accumulates: bool = True,
-) -> Result:
-    """Train the VQ-VAE that --data, --fresh, --device and the config flags describe, into `out`.
-
-    `layers` are values below the flags, weakest first, with those of --config among them; see `resolve_config`. Without
-    `accumulates`, --grad-accum is for the stages to come and has no effect here. Raises what `train_motion_tokenizer`
-    raises.
-    """
-    data = open_dataset(args)
-    model_config, model_origins = resolve_config(VQVAEConfig, args, *layers, (str(args.data), data_fields(data)))
-    if not accumulates:
-        layers = (*layers, ("the tokenizer's", NO_ACCUMULATION))
-        args = argparse.Namespace(**vars(args) | {"grad_accum": None})
-    config, origins = resolve_config(TrainConfig, args, *layers)
-    device = pick_device(args.device)
-    precision = resolve_precision(config.precision, device)
-    print(describe_values(model_config, model_origins, every=args.debug))
-    print(describe_values(config, origins, every=args.debug))
-    return train_motion_tokenizer(
-        data,
-        model_config,
-        config,
-        out,
-        device=device,
-        precision=precision,
-        fresh=args.fresh,
-        clears=clears,
-        dry_run=args.dry_run,
-    )
-
-
-def _check_no_conflict(args: argparse.Namespace, folder: Path, number: int) -> None:
-    """Refuse to overwrite a tokenizer silently, or to leave later stages with the codes of the old one."""
-    check_recipe(args.out, args.recipe)
-    every = args.stage == "all"
-    if tokenizer_meta(args.out) and not args.fresh:
-        raise FileExistsError(f"{folder} is finished; --fresh trains it again, --out starts another run")
-    if args.resume and not (folder / "state").is_dir():
-        raise FileNotFoundError(f"--resume: {folder} has nothing unfinished; drop the flag to start")
-    later = sorted(n for n in finished_stages(args.out) if n > number)
-    if later and not (every and args.fresh):
-        names = ", ".join(f"stage{n}" for n in later)
-        raise ValueError(
-            f"{names} of {args.out} learnt the codes of another tokenizer; --stage all --fresh trains them again too, "
-            "or give another --out"
-        )
-
-
-def _check_same_tokenizer(args: argparse.Namespace, folder: Path) -> None:
-    """ValueError for VQ-VAE flags that a finished tokenizer contradicts: skipping it would ignore them silently."""
-    path = folder / "config.json"
-    trained = VQVAEConfig.from_dict(read_json(path).get("VQVAEConfig"), path)
-    given = {name: getattr(args, name) for name in VQVAE_FLAGS if getattr(args, name) is not None}
-    free = {"fsq_levels": ""} if "codes" in given else {}  # derived from --codes unless given
-    asked = VQVAEConfig(**trained.to_dict() | free | given)
-    if asked != trained:
-        names = [name for name in given if getattr(asked, name) != getattr(trained, name)]
-        was = ", ".join(f"{flag_name(name)} {getattr(trained, name)}" for name in names)
-        raise ValueError(f"{folder} was trained with {was}; --fresh trains it again, --out starts another run")
-
-
-def _tokenise(args: argparse.Namespace, vqvae: Path, out: Path) -> bool:
-    """Write --data in the tokens of `vqvae` to `out`, unless it is there already. Returns False if --dry-run did not.
-
-    Raises ValueError if `out` holds other tokens that stages of this run have learnt.
-    """
-    if out.is_file() and args.data is None:
-        return True
-    data = open_dataset(args)
-    if is_tokenised(out, vqvae, data):
-        print(f"{out} holds {args.data} in the tokens of {vqvae} already; skipped")
-    elif out.is_file() and finished_stages(args.out) and not args.fresh:
-        raise ValueError(f"{out}, which stages of this run have learnt, is not {args.data}; give another --out")
-    elif args.dry_run:
-        print(f"--dry-run: would write {args.data} in the tokens of {vqvae} to {out}; nothing was written")
-        return False
-    else:
-        tokenise_dataset(data, MotionTokenizer.load(vqvae, pick_device(args.device)), out)
-    return True

@@ -1,8 +1,10 @@
-"""Batches as a pure function of the micro-step: no iterator, no state, nothing to save but an integer.
+"""Batches as a pure function of the micro-step: no iterator, no state,
+nothing to save but an integer.
 
-Micro-step m belongs to epoch m // per_epoch. The order of an epoch is drawn from (seed, epoch), and the random choices
-inside a batch (windows, masks, captions) from (seed, m). A resumed run therefore sees the batches of an uninterrupted
-one. Captions and tasks are unknown here: a `collate` function makes the tensors.
+Micro-step m belongs to epoch m // per_epoch. The order of an epoch is drawn from (seed, epoch), and
+the random choices inside a batch (windows, masks, captions) from (seed, m). A resumed run therefore
+sees the batches of an uninterrupted one. Captions and tasks are unknown here: a `collate` function
+makes the tensors.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -24,8 +26,8 @@ def by_length(lengths: Sequence[int], batch_size: int) -> list[np.ndarray]:
 def epoch_batches(lengths: Sequence[int], batch_size: int, rng: Generator, pool: int = 50) -> list[np.ndarray]:
     """Index batches of one epoch: shuffled, then sorted by length within pools of `pool` batches.
 
-    The rows of a batch have similar lengths, so there is little padding, and the order of the batches stays random.
-    Every index appears once; the last batch of a pool may be smaller.
+    The rows of a batch have similar lengths, so there is little padding, and the order of the
+    batches stays random. Every index appears once; the last batch of a pool may be smaller.
     """
     order = rng.permutation(len(lengths))
     span = batch_size * pool
@@ -33,11 +35,13 @@ def epoch_batches(lengths: Sequence[int], batch_size: int, rng: Generator, pool:
     for first in range(0, len(order), span):
         chunk = order[first : first + span]
         batches += [chunk[rows] for rows in by_length(np.asarray(lengths)[chunk], batch_size)]
+    # shuffled again: sorted, each pool would end with its longest clips
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
 class BucketedBatches:
-    """`Batches` for the loop: indices bucketed by length, turned into tensors by `collate(indices, rng)`."""
+    """`Batches` for the loop: indices bucketed by length,
+    turned into tensors by `collate(indices, rng)`."""
 
     def __init__(
         self, lengths: Sequence[int], batch_size: int, seed: int, collate: Callable[[np.ndarray, Generator], dict]
@@ -48,6 +52,7 @@ class BucketedBatches:
         self.batch_size = batch_size
         self.seed = seed
         self.collate = collate
+        # rounded up: the last batch may be smaller
         self.per_epoch = -(-len(lengths) // batch_size)
         self._epoch = -1
         self._order: list[np.ndarray] = []
@@ -55,6 +60,7 @@ class BucketedBatches:
     def __call__(self, micro_step: int) -> dict[str, Any]:
         epoch, index = divmod(micro_step, self.per_epoch)
         if epoch != self._epoch:  # a cache, not a state: it is recomputed from (seed, epoch)
+            # 0 here and 1 below: the order and the contents draw from different streams
             rng = np.random.default_rng((self.seed, 0, epoch))
             self._epoch = epoch
             self._order = epoch_batches(self.lengths, self.batch_size, rng)
@@ -62,15 +68,18 @@ class BucketedBatches:
 
 
 class WindowBatches:
-    """Random windows of `window` frames from clips in memory; shorter clips are zero-padded, with their lengths.
+    """Random windows of `window` frames from clips in memory;
+    shorter clips are zero-padded, with their lengths.
 
-    A clip is drawn in proportion to the windows it holds, so long clips come more often, as in MoMask, which indexes
-    every window. Windows start at any frame. One epoch is one window per `window` frames of data.
+    A clip is drawn in proportion to the windows it holds, so long clips come more often, as in
+    MoMask, which indexes every window. Windows start at any frame. One epoch is one window per
+    `window` frames of data.
     """
 
     def __init__(self, clips: Iterable[np.ndarray], window: int, batch_size: int, seed: int, unit: int = 4) -> None:
         if window < unit or window % unit:
             raise ValueError(f"--window must be a multiple of {unit} frames (one code), got {window}")
+        # a clip shorter than one code has nothing to learn from
         clips = [clip for clip in clips if len(clip) >= unit]
         if not clips:
             raise ValueError(f"no training clip has {unit} frames or more")

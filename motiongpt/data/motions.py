@@ -9,8 +9,8 @@
     unfinished.jsonl      only while a build is under way (`prepare/build.py`): such a folder is not opened
     skeleton.json         only if the skeleton is not a built-in one
 
-A `MotionDataset` hands out arrays and captions, and knows no batches (`batches.py`). What the columns of a feature row
-mean is `features/representations.py`.
+A `MotionDataset` hands out arrays and captions, and knows no batches (`batches.py`). What the
+columns of a feature row mean is `features/representations.py`.
 """
 
 import itertools
@@ -35,12 +35,14 @@ JOURNAL = "unfinished.jsonl"
 
 def check_id(clip: str) -> None:
     """ValueError for a clip id that leads out of its folder: ids come from other people's files."""
+    # a backslash separates folders on Windows, and no path may hold NUL
     if not clip or Path(clip).is_absolute() or ".." in Path(clip).parts or any(mark in clip for mark in "\\\0"):
         raise ValueError(f"the id {clip!r} leads out of the folder")
 
 
 def read_ids(path: Path) -> list[str]:
-    """The ids of a split, one a line. Raises ValueError naming the file if `check_id` refuses one."""
+    """The ids of a split, one a line. Raises ValueError naming the file if `check_id` refuses
+    one."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -58,8 +60,10 @@ class MotionDataset:
     """A dataset folder opened for reading.
 
     Raises:
-        FileNotFoundError: the folder, its features, its training split or its statistics are missing; says which.
-        ValueError: the statistics have another width than the skeleton needs, or the build is unfinished.
+        FileNotFoundError: the folder, its features, its training split or its statistics are
+            missing; says which.
+        ValueError: the statistics have another width than the skeleton needs, or the build is
+            unfinished.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -105,7 +109,8 @@ class MotionDataset:
         )
 
     def ids(self, split: str) -> list[str]:
-        """Clip ids of a split in the file's order; "val+test" are both. FileNotFoundError if there is no such split."""
+        """Clip ids of a split in the file's order; "val+test" are both.
+        FileNotFoundError if there is no such split."""
         if "+" in split:
             return [clip for part in split.split("+") for clip in self.ids(part)]
         path = self.folder / f"{split}.txt"
@@ -124,12 +129,14 @@ class MotionDataset:
                 )
 
     def hash(self) -> str:
-        """16 hex digits over statistics and split files: cheap, and enough to tell two data sets apart."""
+        """16 hex digits over statistics and split files:
+        cheap, and enough to tell two data sets apart."""
         files = [self.folder / name for name in ("Mean.npy", "Std.npy", *(f"{split}.txt" for split in SPLITS))]
         return short_hash(file_hash(file).encode() for file in files if file.is_file())
 
     def features(self, clip: str) -> np.ndarray:
-        """(F, D) float32, not normalised. Raises ValueError naming the file if it is missing, malformed or has NaN."""
+        """(F, D) float32, not normalised. Raises ValueError naming the file if it is missing,
+        malformed or has NaN."""
         path = self.folder / "new_joint_vecs" / f"{clip}.npy"
         if not path.is_file():
             raise ValueError(f"{path} is missing, though a split lists it")
@@ -151,11 +158,13 @@ class MotionDataset:
             return 0
 
     def load_split(self, split: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-        """Features (F, D) of every usable clip of a split, not normalised; and for the others id -> reason."""
+        """Features (F, D) of every usable clip of a split, not normalised;
+        and for the others id -> reason."""
         return self.load(self.ids(split))
 
     def load_for_report(self, split: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-        """`load_split` with reasons that do not reveal the path of the data: a report may be published."""
+        """`load_split` with reasons that do not reveal the path of the data:
+        a report may be published."""
         clips, dropped = self.load_split(split)
         folder = self.folder / "new_joint_vecs"
         return clips, {clip: reason.replace(str(folder), folder.name) for clip, reason in dropped.items()}
@@ -168,5 +177,6 @@ class MotionDataset:
             try:
                 clips[clip] = self.features(clip)
             except ValueError as error:
+                # one bad clip stops nothing, but the caller reports it
                 dropped[clip] = str(error)
         return clips, dropped

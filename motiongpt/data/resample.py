@@ -13,14 +13,16 @@ from motiongpt.features.smplx import SMPLX_ROTATIONS
 
 
 def new_length(F: int, fps: float, new_fps: float) -> int:
-    """Frames at the new rate within the time of F old ones; nothing after the last frame is made up."""
+    """Frames at the new rate within the time of F old ones;
+    nothing after the last frame is made up."""
     # the small number keeps a frame that a rounding error would lose
     return math.floor((F - 1) * new_fps / fps + 1e-6) + 1
 
 
 def slerp(quaternions: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Unit quaternions (F, ..., 4) at `times` (n,) in frames, along the shorter arc (Shoemake 1985) -> (n, ..., 4)."""
-    before = np.minimum(times.astype(int), max(len(quaternions) - 2, 0))
+    """Unit quaternions (F, ..., 4) at `times` (n,) in frames, along the shorter arc (Shoemake 1985)
+    -> (n, ..., 4)."""
+    before = np.minimum(times.astype(int), max(len(quaternions) - 2, 0))  # (n,) the frame at or before each time
     after = np.minimum(before + 1, len(quaternions) - 1)
     a, b = quaternions[before], quaternions[after]
     share = (times - before).reshape(-1, *[1] * (a.ndim - 1))
@@ -36,12 +38,13 @@ def slerp(quaternions: np.ndarray, times: np.ndarray) -> np.ndarray:
 
 
 def cubic_spline(values: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Values (F, ...) at `times` (n,) in frames by the cubic spline with not-a-knot ends -> (n, ...).
+    """Values (F, ...) at `times` (n,) in frames by the cubic spline with not-a-knot ends
+    -> (n, ...).
 
-    The second derivatives M solve M[i-1] + 4 M[i] + M[i+1] = 6 (y[i-1] - 2 y[i] + y[i+1]). Not-a-knot: the third
-    derivative is continuous at the second frame and at the last but one (de Boor, "A Practical Guide to Splines",
-    chapter IV), so on even spacing M[1] and M[-2] are the second differences themselves. Two frames give a line, three
-    a parabola.
+    The second derivatives M solve M[i-1] + 4 M[i] + M[i+1] = 6 (y[i-1] - 2 y[i] + y[i+1]).
+    Not-a-knot: the third derivative is continuous at the second frame and at the last but one (de
+    Boor, "A Practical Guide to Splines", chapter IV), so on even spacing M[1] and M[-2] are the
+    second differences themselves. Two frames give a line, three a parabola.
     """
     F = len(values)
     M = np.zeros_like(values)
@@ -62,6 +65,7 @@ def cubic_spline(values: np.ndarray, times: np.ndarray) -> np.ndarray:
     after = np.minimum(before + 1, F - 1)
     b = (times - before).reshape(-1, *[1] * (values.ndim - 1))
     a = 1 - b
+    # between two frames: the straight line, bent by the second derivatives
     line = a * values[before] + b * values[after]
     return line + ((a**3 - a) * M[before] + (b**3 - b) * M[after]) / 6
 
@@ -81,8 +85,10 @@ def resample_parameters(parameters: np.ndarray, groups: dict[str, slice], fps_in
     if fps_in == fps_out or len(parameters) < 2:
         return parameters
     times = _times(len(parameters), fps_in, fps_out)
+    # the columns of rotations are overwritten below
     out = cubic_spline(parameters.astype(np.float64), times)
     for name in SMPLX_ROTATIONS:
+        # (F, joints, 3) axis-angle, which cannot be interpolated itself
         turns = torch.from_numpy(parameters[:, groups[name]].astype(np.float64)).unflatten(1, (-1, 3))
         turns = slerp(axis_angle_to_quaternion(turns).numpy(), times)
         out[:, groups[name]] = _axis_angle(turns).reshape(len(times), -1)
@@ -92,8 +98,10 @@ def resample_parameters(parameters: np.ndarray, groups: dict[str, slice], fps_in
 def _axis_angle(quaternions: np.ndarray) -> np.ndarray:
     """Inverse of `axis_angle_to_quaternion`: (..., 4) -> (..., 3), angles up to pi."""
     w = quaternions[..., :1]
+    # q and -q are one rotation: w >= 0 has the angle below pi
     v = quaternions[..., 1:] * np.where(w < 0, -1, 1)
     sin = np.linalg.norm(v, axis=-1, keepdims=True)
+    # angle / sin(angle / 2), which is 2 in the limit of no rotation
     return v * np.where(sin > 1e-9, 2 * np.arctan2(sin, np.abs(w)) / np.maximum(sin, 1e-9), 2)
 
 

@@ -1,10 +1,12 @@
 """Token data sets in the forms of other projects, read as records of ours; `tokens.py` checks them.
 
-Instructions: a JSON list of {"instruction", "input", "output"}, written by `generate_dataset.py` of qiqiApink's
-MotionGPT, and by us (`write_instructions`). The output is the codes as text, "315,91,406". A clip has four rows. A row
-whose input holds <Motion Token> ... </Motion Token> is another task than text to motion: some of the codes are given.
+Instructions: a JSON list of {"instruction", "input", "output"}, written by `generate_dataset.py` of
+qiqiApink's MotionGPT, and by us (`write_instructions`). The output is the codes as text,
+"315,91,406". A clip has four rows. A row whose input holds <Motion Token> ... </Motion Token> is
+another task than text to motion: some of the codes are given.
 
-A folder of code arrays, written by T2M-GPT and OpenMotionLab's MotionGPT, and by us (`write_code_folder`):
+A folder of code arrays, written by T2M-GPT and OpenMotionLab's MotionGPT,
+and by us (`write_code_folder`):
 
     VQVAE/ID.npy  (1, S) int          the codes of a clip; ours are codes/ID.npy (S,)
     texts/ID.txt                      captions as HumanML3D has them; a timed one is about a piece of the codes
@@ -45,7 +47,8 @@ def is_instructions(content: object) -> bool:
 
 
 def instruction_records(content: list, path: Path, say: Callable[[str], None], split: str | None = None) -> Records:
-    """The text-to-motion rows; `say` gets the number of the others. Raises ValueError for a row of another form."""
+    """The text-to-motion rows; `say` gets the number of the others.
+    Raises ValueError for a row of another form."""
     others = 0
     for i, row in enumerate(content):
         where = f"{path}, entry {i}"
@@ -54,6 +57,7 @@ def instruction_records(content: list, path: Path, say: Callable[[str], None], s
         if any(marker in row["input"] for marker in MARKERS):
             others += 1
             continue
+        # the markers may stand around an output as well
         codes = row["output"].replace(MARKERS[0], " ").replace(MARKERS[1], " ")
         record = {"text_query": row["input"], "motion_tokens": codes, "id": row.get("motion", "")}
         if "participant_id" in row:
@@ -64,10 +68,13 @@ def instruction_records(content: list, path: Path, say: Callable[[str], None], s
 
 
 def folder_records(path: Path, say: Callable[[str], None]) -> Records:
-    """The records of a folder of code arrays, or of train.json, val.json and test.json with instructions.
+    """The records of a folder of code arrays, or of train.json,
+    val.json and test.json with instructions.
 
-    Raises FileNotFoundError or ValueError naming the file; `say` gets one line that counts what is skipped.
+    Raises FileNotFoundError or ValueError naming the file;
+    `say` gets one line that counts what is skipped.
     """
+    # 1) instructions, one file per split
     if (path / "train.json").is_file():
         for split in SPLITS:
             if (file := path / f"{split}.json").is_file():
@@ -76,9 +83,11 @@ def folder_records(path: Path, say: Callable[[str], None]) -> Records:
                     raise ValueError(f"{file}: expected a list of rows with instruction, input and output")
                 yield from instruction_records(content, file, say, split)
         return
+    # 2) arrays, with splits and captions beside them
     codes, root = _code_folder(path)
     splits = {split: read_ids(root / f"{split}.txt") for split in SPLITS if (root / f"{split}.txt").is_file()}
     if not splits:
+        # every clip is taken without a split; `load_tokens` then chooses validation
         splits = {None: sorted(p.relative_to(codes).with_suffix("").as_posix() for p in _arrays(codes))}
     people = root / "participants.json"
     participant_of = read_json(people) if people.is_file() else {}
@@ -91,6 +100,7 @@ def folder_records(path: Path, say: Callable[[str], None]) -> Records:
                 skipped["clips without codes" if text.is_file() else "clips without captions"] += 1
                 continue
             row = _codes(file)
+            # a record per caption; one with times has its piece of the codes
             for caption in parse_captions(text):
                 piece = caption.cut(row, rate).tolist()
                 if not piece or not caption.text:
@@ -117,6 +127,7 @@ def _code_folder(path: Path) -> tuple[Path, Path]:
     found = [path / name for name in CODE_FOLDERS if (path / name).is_dir()]
     if len(found) > 1:
         raise ValueError(f"{path} has both {' and '.join(CODE_FOLDERS)}; give one of them, e.g. {found[0]}")
+    # given the folder of arrays itself, texts and splits are one above
     codes, root = (found[0], path) if found else (path, path.parent)
     if not (root / "texts").is_dir() or not _arrays(codes):
         raise FileNotFoundError(
@@ -134,6 +145,7 @@ def _codes_per_second(root: Path) -> float:
 
     A download does not say it, so the width of its statistics tells KIT-ML from HumanML3D.
     """
+    # token folders of ours say it in one file, data sets in the other
     info = next((read_json(root / name) for name in (META, "dataset.json") if (root / name).is_file()), {})
     skeleton = None
     if (root / "Mean.npy").is_file():
@@ -152,11 +164,12 @@ def _codes(path: Path) -> np.ndarray:
 
 
 def write_code_folder(folder: Path, records: list[dict], meta: dict) -> None:
-    """Write codes/ID.npy (S,) int64, texts/ID.txt, splits, participants.json and tokens.meta.json, all or none.
+    """Write codes/ID.npy (S,) int64, texts/ID.txt, splits, participants.json and tokens.meta.json,
+    all or none.
 
-    The codes of a timed caption are those of its own frames, not a piece of the clip's codes, so it becomes a clip of
-    its own, ID_1, ID_2, ... Token data has no word tags, so that field of a caption is empty. Raises FileExistsError if
-    `folder` has something in it already.
+    The codes of a timed caption are those of its own frames, not a piece of the clip's codes, so it
+    becomes a clip of its own, ID_1, ID_2, ... Token data has no word tags, so that field of a
+    caption is empty. Raises FileExistsError if `folder` has something in it already.
     """
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise FileExistsError(f"{folder} exists already; delete it or name another")
@@ -179,14 +192,15 @@ def write_code_folder(folder: Path, records: list[dict], meta: dict) -> None:
 
 
 def write_instructions(folder: Path, records: list[dict], meta: dict, seed: int = 42) -> dict[str, int]:
-    """Write train.json, val.json, and test.json if there is a test split, as Zhang et al.'s `generate_dataset.py` does.
+    """Write train.json, val.json, and test.json if there is a test split,
+    as Zhang et al.'s `generate_dataset.py` does.
 
-    Each record becomes its four rows: text alone, with the first code, with the last, with three to five drawn by
-    `seed`. Theirs takes one caption of a clip at random; here every caption has its rows. `participant_id` is one field
-    more than theirs, and tokens.meta.json one file more.
+    Each record becomes its four rows: text alone, with the first code, with the last, with three to
+    five drawn by `seed`. Theirs takes one caption of a clip at random; here every caption has its
+    rows. `participant_id` is one field more than theirs, and tokens.meta.json one file more.
 
-    Returns the number of rows per split. Raises FileExistsError if `folder` has something in it already, ValueError for
-    a caption that holds their marker of motion tokens.
+    Returns the number of rows per split. Raises FileExistsError if `folder` has something in it
+    already, ValueError for a caption that holds their marker of motion tokens.
     """
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise FileExistsError(f"{folder} exists already; delete it or name another")
@@ -199,6 +213,7 @@ def write_instructions(folder: Path, records: list[dict], meta: dict, seed: int 
         codes = record["motion_tokens"].split()
         fewest, most = KEY_TOKENS
         drawn = rng.choice(len(codes), min(len(codes), int(rng.integers(fewest, most + 1))), replace=False)
+        # the four forms of the task, and the codes that each shows
         given = {
             ".": "",
             " given the initial token.": codes[0],
@@ -212,6 +227,7 @@ def write_instructions(folder: Path, records: list[dict], meta: dict, seed: int 
             hint = f"{MARKERS[0]}{tokens}{MARKERS[1]}" if tokens else ""
             row = {"instruction": INSTRUCTION + end, "input": text + hint}
             rows.setdefault(record["split"], []).append(row | common)
+    # written aside and moved whole: a kill leaves no half data set
     temporary = temporary_path(folder)
     remove_leftovers(folder.parent)
     try:
@@ -230,7 +246,8 @@ def write_instructions(folder: Path, records: list[dict], meta: dict, seed: int 
 
 
 def _write_clips(folder: Path, clips: dict[tuple, list[str]]) -> None:
-    """Write codes, texts, splits and participants of (id, codes, participant, split) -> captions."""
+    """Write codes, texts, splits and participants of (id, codes, participant, split)
+    -> captions."""
     (folder / "codes").mkdir(parents=True)
     ids: dict[str, list[str]] = defaultdict(list)
     people: dict[str, str] = {}
@@ -245,6 +262,7 @@ def _write_clips(folder: Path, clips: dict[tuple, list[str]]) -> None:
             name = f"{clip}_{number}"
         taken.add(name)
         check_id(name)
+        # an id may have folders in it
         for sub in ("codes", "texts"):
             (folder / sub / name).parent.mkdir(parents=True, exist_ok=True)
         np.save(folder / "codes" / f"{name}.npy", np.array(codes.split(), np.int64))

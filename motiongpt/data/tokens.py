@@ -2,13 +2,14 @@
 
     [{"text_query": "a person walks forward", "motion_tokens": "42 18 91", "participant_id": "P001"}, ...]
 
-`participant_id`, `id` and `split` are optional, and the file may be compressed (tokens.json.gz). `motion_tokens` may be
-a list of ints or any of the field's spellings; `word` may stand for `text_query`. The forms of other projects are read,
-too (`token_formats.py`). What cannot be trained on is an error here that names the entry, before training starts.
+`participant_id`, `id` and `split` are optional, and the file may be compressed (tokens.json.gz).
+`motion_tokens` may be a list of ints or any of the field's spellings; `word` may stand for
+`text_query`. The forms of other projects are read, too (`token_formats.py`). What cannot be trained
+on is an error here that names the entry, before training starts.
 
-This module knows no tokenizer: <name>.meta.json beside the file says which one wrote the codes. It also holds the hash
-of the file, so that a killed write is noticed: new codes beside the old meta file would be decoded by the wrong
-tokenizer.
+This module knows no tokenizer: <name>.meta.json beside the file says which one wrote the codes. It
+also holds the hash of the file, so that a killed write is noticed: new codes beside the old meta
+file would be decoded by the wrong tokenizer.
 """
 
 import gzip
@@ -51,14 +52,15 @@ class Entry:
 
 
 def load_tokens(path: Path | str, seed: int = 42, say: Callable[[str], None] = print) -> list[Entry]:
-    """Read a token dataset: our JSON, a JSON of instructions, or a folder of code arrays with captions.
+    """Read a token dataset: our JSON, a JSON of instructions,
+    or a folder of code arrays with captions.
 
-    Entries without a split get one: 1 % become validation, chosen by a hash with the seed. Training does not see these
-    motions, but it sees their captions whenever a caption has several motions. So this validation says nothing about
-    new sentences; for that, give the file its own splits.
+    Entries without a split get one: 1 % become validation, chosen by a hash with the seed. Training
+    does not see these motions, but it sees their captions whenever a caption has several motions.
+    So this validation says nothing about new sentences; for that, give the file its own splits.
 
-    `say` gets a line if rows of another project's data are skipped. Raises FileNotFoundError, or ValueError naming the
-    file, the entry and what is wrong with it.
+    `say` gets a line if rows of another project's data are skipped. Raises FileNotFoundError, or
+    ValueError naming the file, the entry and what is wrong with it.
     """
     path = Path(path)
     if path.is_dir():
@@ -74,9 +76,11 @@ def load_tokens(path: Path | str, seed: int = 42, say: Callable[[str], None] = p
     if not records:
         raise ValueError(f"{path} has no motion with a caption")
     entries = [_to_entry(item, where) for item, where in records]
+    # validation entries, from those that name no split
     missing = [i for i, (item, _) in enumerate(records) if "split" not in item]
     if len(missing) > 1:  # a single entry is for training
         wanted = min(MAX_VALIDATION, max(1, int(VALIDATION_SHARE * len(missing))))
+        # by a hash of their content, so that their order does not matter
         ranked = sorted(missing, key=lambda i: rank(entries[i], seed))
         for i in ranked[:wanted]:
             entries[i] = replace(entries[i], split="val")
@@ -84,19 +88,22 @@ def load_tokens(path: Path | str, seed: int = 42, say: Callable[[str], None] = p
 
 
 def rank(entry: Entry, seed: int) -> bytes:
-    """A sort key that shuffles entries by content, not by position: the first n are a fair sample."""
+    """A sort key that shuffles entries by content, not by position:
+    the first n are a fair sample."""
     return hashlib.sha256(f"{seed}/{entry.text}/{entry.codes}".encode()).digest()
 
 
 def tokens_hash(path: Path, entries: Sequence[Entry]) -> str:
-    """16 hex digits that tell data sets apart: a hash of the file, or of all entries if `path` is a folder."""
+    """16 hex digits that tell data sets apart: a hash of the file,
+    or of all entries if `path` is a folder."""
     if path.is_file():
         return file_hash(path)
     return short_hash(f"{entry}\n".encode() for entry in entries)
 
 
 def _read_json(path: Path) -> object:
-    """The JSON of a file. JSON has no comments, but people write them, so a comment gets its own message."""
+    """The JSON of a file. JSON has no comments, but people write them,
+    so a comment gets its own message."""
     try:
         return read_json(path, object)
     except ValueError as error:
@@ -114,6 +121,7 @@ def _to_entry(item: dict, where: str) -> Entry:
     """The entry of a record, checked. Raises ValueError that begins with `where`."""
     if not isinstance(item, dict):
         raise ValueError(f"{where}: expected an object with text_query and motion_tokens, got {type(item).__name__}")
+    # 1) the sentence
     text = item.get("text_query", item.get("word"))
     if not isinstance(text, str) or not visible(text).strip():
         raise ValueError(f"{where}: text_query is missing or empty")
@@ -122,18 +130,21 @@ def _to_entry(item: dict, where: str) -> Entry:
             raise ValueError(f"{where}: {key} has half a character (a lone surrogate): {ascii(item[key])[:60]}")
     if len(text) > MAX_CAPTION:
         raise ValueError(f"{where}: text_query has {len(text)} characters, at most {MAX_CAPTION} are trained on")
+    # 2) the codes, as text or as a list
     codes = item.get("motion_tokens")
     if isinstance(codes, str):
         try:
             codes = parse_motion(codes)
         except ValueError as error:
             raise ValueError(f"{where}: motion_tokens: {error}") from error
+    # type, not isinstance: true and false of JSON are ints too
     if not isinstance(codes, list) or not all(type(code) is int for code in codes):
         raise ValueError(f"{where}: motion_tokens must be a string or a list of ints, got {str(codes)[:60]}")
     if not codes:
         raise ValueError(f"{where}: motion_tokens is empty")
     if min(codes) < 0:
         raise ValueError(f"{where}: motion_tokens holds {min(codes)}; codes start at 0")
+    # 3) where it belongs, and who moves
     split = item.get("split", "train")
     if split not in SPLITS:
         raise ValueError(f"{where}: split must be train, val or test, got {split!r}")
@@ -159,10 +170,11 @@ def to_records(entries: Sequence[Entry], path: Path | str) -> list[dict]:
 
 
 def save_tokens(path: Path | str, entries: Sequence[Entry], meta: dict, form: str = "json") -> None:
-    """Write the JSON list, and `meta` (tokenizer hash, codes, fps, ...) beside it as <name>.meta.json.
+    """Write the JSON list, and `meta` (tokenizer hash, codes, fps, ...) beside it as
+    <name>.meta.json.
 
-    A path that ends in .gz is compressed, to a thirteenth of the size. The same entries give the same bytes. The form
-    npy is a folder of code arrays instead, see `write_code_folder`.
+    A path that ends in .gz is compressed, to a thirteenth of the size. The same entries give the
+    same bytes. The form npy is a folder of code arrays instead, see `write_code_folder`.
     """
     records = to_records(entries, path)
     path = Path(path)
@@ -173,6 +185,7 @@ def save_tokens(path: Path | str, entries: Sequence[Entry], meta: dict, form: st
     content = f"[\n{lines}\n]\n".encode()
     proof = {"tokens": short_hash([content])}
     if path.suffix == ".gz":
+        # mtime 0: the same entries give the same bytes at any time
         content = gzip.compress(content, mtime=0)
 
     # Both or none: if the disk is full, the two earlier files stay. A kill between the two leaves a pair that
@@ -185,14 +198,16 @@ def save_tokens(path: Path | str, entries: Sequence[Entry], meta: dict, form: st
 
 
 def meta_path(path: Path) -> Path:
-    """The meta file of a token file: tokens.meta.json beside tokens.json(.gz), or inside a folder of code arrays."""
+    """The meta file of a token file: tokens.meta.json beside tokens.json(.gz),
+    or inside a folder of code arrays."""
     if path.is_dir():
         return (path.parent if path.name in CODE_FOLDERS else path) / META
     return path.with_name(Path(path.name.removesuffix(".gz")).stem + ".meta.json")
 
 
 def read_tokens_meta(path: Path) -> dict:
-    """The meta file of a token file or folder; empty if there is none. Older ones without a hash are taken as they are.
+    """The meta file of a token file or folder; empty if there is none.
+    Older ones without a hash are taken as they are.
 
     Raises ValueError if the meta file was written with other codes than the file now holds.
     """
@@ -215,7 +230,8 @@ def _content_hash(path: Path) -> str:
 
 
 def codebook_size(entries: Sequence[Entry], path: Path, given: int | None, giver: str = "--codes") -> tuple[int, str]:
-    """How many codes there are, and who says so: `given` by `giver`, else the meta file, else the largest code + 1.
+    """How many codes there are, and who says so: `given` by `giver`, else the meta file,
+    else the largest code + 1.
 
     Raises ValueError naming the entry if a code of the data lies outside.
     """

@@ -1,8 +1,10 @@
-"""prompts.json: what sampling needs to know about the training captions, and how a prompt is looked up in them.
+"""prompts.json: what sampling needs to know about the training captions,
+and how a prompt is looked up in them.
 
-A prompt is found exactly, or by its folded spelling (`spelling.py`); the model then reads the caption as training had
-it. The length of any other prompt is that of the training captions most like it, by a cosine over rare word stems: no
-model is involved, and the same words give the same length.
+A prompt is found exactly, or by its folded spelling (`spelling.py`); the model then reads the
+caption as training had it. The length of any other prompt is that of the training captions most
+like it, by a cosine over rare word stems: no model is involved, and the same words give the same
+length.
 """
 
 import heapq
@@ -36,9 +38,11 @@ def global_median(lengths: Sequence[int]) -> int:
 
 
 def prompt_table(entries: Sequence[Entry], folded: bool = False) -> dict:
-    """prompts.json of a data set: per caption of the training split its lengths and codes, and the global median.
+    """prompts.json of a data set: per caption of the training split its lengths and codes,
+    and the global median.
 
-    `folded`: captions that differ in spelling only are one caption, because the model reads them as one.
+    `folded`: captions that differ in spelling only are one caption,
+    because the model reads them as one.
 
     {"global_median": 24, "captions": {"a person walks": {"median": 22, "min": 18, "max": 30, "codes": [3, 17, ...]}}}
     """
@@ -49,13 +53,15 @@ def prompt_table(entries: Sequence[Entry], folded: bool = False) -> dict:
     captions = {}
     for text, group in by_caption.items():
         lengths = [len(entry.codes) for entry in group]
+        # the sampler can keep to the codes that training had with a caption
         codes = sorted({code for entry in group for code in entry.codes})
         captions[text] = {"median": median_length(lengths), "min": min(lengths), "max": max(lengths), "codes": codes}
     return {"global_median": global_median([len(entry.codes) for entry in training]), "captions": captions}
 
 
 class Prompts:
-    """prompts.json, looked up by caption: exactly, else by its folded spelling, else by similarity."""
+    """prompts.json, looked up by caption: exactly, else by its folded spelling,
+    else by similarity."""
 
     def __init__(self, table: dict) -> None:
         if "global_median" not in table or not isinstance(table.get("captions"), dict):
@@ -65,11 +71,14 @@ class Prompts:
 
     @cached_property
     def _folded(self) -> dict[str, str]:
-        """Folded caption -> the first one that folds to it; made when a caption is first asked for loosely."""
+        """Folded caption -> the first one that folds to it;
+        made when a caption is first asked for loosely."""
+        # reversed, so that the first of several captions wins
         return {fold(caption): caption for caption in reversed(self.captions)}
 
     def caption(self, text: str) -> str | None:
-        """The caption of training that a prompt stands for, as it is spelt there; None for a new sentence."""
+        """The caption of training that a prompt stands for, as it is spelt there;
+        None for a new sentence."""
         exact = text.strip()
         return exact if exact in self.captions else self._folded.get(fold(text))
 
@@ -80,14 +89,17 @@ class Prompts:
 
     @cached_property
     def are_folded(self) -> bool:
-        """Whether training has read almost only captions that `fold` leaves as they are, so knows no other spelling."""
+        """Whether training has read almost only captions that `fold` leaves as they are,
+        so knows no other spelling."""
         same = sum(fold(caption) == caption for caption in self.captions)
         return bool(self.captions) and same >= FOLDED_SHARE * len(self.captions)
 
     def spelling(self, text: str) -> str:
-        """A prompt as the model should read it: a caption as training had it, a new sentence in training's style.
+        """A prompt as the model should read it: a caption as training had it,
+        a new sentence in training's style.
 
-        The style is that of `fold` if the captions `are_folded`; else only invisible characters and outer spaces go.
+        The style is that of `fold` if the captions `are_folded`;
+        else only invisible characters and outer spaces go.
         """
         caption = self.caption(text)
         if caption is not None:
@@ -98,8 +110,8 @@ class Prompts:
     def _index(self) -> tuple[dict[str, np.ndarray], dict[str, float], np.ndarray, np.ndarray]:
         """The index for new captions, built when the first one comes.
 
-        Stem -> the numbers of the captions that have it; stem -> how rare it is, log((captions + 1) / captions with
-        it); the norm of each caption; the median length of each.
+        Stem -> the numbers of the captions that have it; stem -> how rare it is, log((captions + 1)
+        / captions with it); the norm of each caption; the median length of each.
         """
         stem_of = cache(stem)
         captions = [frozenset(map(stem_of, words(text))) for text in self.captions]
@@ -114,17 +126,21 @@ class Prompts:
         return {word: np.array(found) for word, found in rows.items()}, rarity, norms, medians
 
     def expected_length(self, text: str) -> int:
-        """The median length of a caption in codes; for a new one, the median over the `SIMILAR` captions most like it.
+        """The median length of a caption in codes; for a new one,
+        the median over the `SIMILAR` captions most like it.
 
-        Similarity is the cosine between sets of word stems, each weighted by how rare it is; among equals the first
-        counts. If training has seen no word that says something about the motion, the global median is returned.
+        Similarity is the cosine between sets of word stems, each weighted by how rare it is; among
+        equals the first counts. If training has seen no word that says something about the motion,
+        the global median is returned.
         """
         if known := self.find(text):
             return known["median"]
         rows, rarity, norms, medians = self._index
         if not any(stem(word) in rows for word in content_words(text)):
             return self.global_median
+        # cosines but for the norm of the prompt, which changes no order
         scores = np.zeros(len(norms))
+        # sorted: a sum of floats depends on its order, and a set has a random one
         for word in sorted({stem(word) for word in words(text)} & set(rows)):
             scores[rows[word]] += rarity[word]
         scores /= norms

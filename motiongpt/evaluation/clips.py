@@ -1,8 +1,9 @@
 """Which clips and captions of a data set are measured.
 
-The rules are those of the field's loaders (Guo et al. 2022, Text2MotionDatasetV2 of text-to-motion): a range of
-lengths, a multiple of four frames, and a caption with times is a clip of its own. Unlike those loaders, which cut a
-random piece at every reading, a clip is always measured from its first frame.
+The rules are those of the field's loaders (Guo et al. 2022, Text2MotionDatasetV2 of
+text-to-motion): a range of lengths, a multiple of four frames, and a caption with times is a clip
+of its own. Unlike those loaders, which cut a random piece at every reading, a clip is always
+measured from its first frame.
 """
 
 import sys
@@ -36,15 +37,17 @@ def usable_frames(frames: int, max_frames: int) -> int:
 
 
 def shortest_clip(data: MotionDataset) -> int:
-    """The field's least number of frames: 24 for KIT-ML, 40 at 20 fps, two seconds at other frame rates."""
+    """The field's least number of frames: 24 for KIT-ML, 40 at 20 fps,
+    two seconds at other frame rates."""
     return 24 if data.skeleton.name.startswith("kit") else round(2 * data.fps)
 
 
 def read_items(data: MotionDataset, split: str, min_frames: int, max_frames: int) -> tuple[list[Item], dict[str, str]]:
     """The clips of a split that count, and those that do not: name -> reason.
 
-    A clip counts with min_frames to max_frames + 3 frames, all finite, and with a caption that has a letter or a digit.
-    Frames beyond max_frames are cut off. A caption with times makes an item of its own, named ID@start-end.
+    A clip counts with min_frames to max_frames + 3 frames, all finite, and with a caption that has
+    a letter or a digit. Frames beyond max_frames are cut off. A caption with times makes an item of
+    its own, named ID@start-end.
 
     Raises ValueError when fewer than `FEWEST` clips are left, and see `check_tokens`.
     """
@@ -58,6 +61,7 @@ def read_items(data: MotionDataset, split: str, min_frames: int, max_frames: int
         return False
 
     for clip, features in usable.items():
+        # captions by their times; (0, 0) is the whole clip
         pieces = by_time(data.captions(clip))
         if not pieces:
             dropped[clip] = "no caption"
@@ -65,8 +69,10 @@ def read_items(data: MotionDataset, split: str, min_frames: int, max_frames: int
             for (start, end), captions in pieces.items():
                 whole = (start, end) == (0, 0)
                 name = clip if whole else f"{clip}@{start:g}-{end:g}"
+                # all captions of a piece share its times
                 piece = captions[0].cut(features, data.fps)
                 if whole or fits(name, piece):
+                    # a malformed caption is an error: dropped quietly, it would change what is measured
                     check_tokens(data, clip, captions)
                     items.append(Item(name, piece[: usable_frames(len(piece), max_frames)], tuple(captions)))
     if len(items) < FEWEST:
@@ -94,19 +100,23 @@ def items_hash(items: Sequence[Item]) -> str:
 
 
 def clips_hash(clips: Iterable[tuple[str, np.ndarray, object]]) -> str:
-    """16 hex digits of what is measured: (name, frames, captions). One changed frame or word changes the hash."""
+    """16 hex digits of what is measured: (name, frames, captions).
+    One changed frame or word changes the hash."""
     return short_hash(f"{name}{x.shape}{captions}".encode() + x.tobytes() for name, x, captions in clips)
 
 
 def other_lists(data: MotionDataset, split: str, clips: int = 1, frames: range = range(1, sys.maxsize)) -> str:
-    """The end of an error message: other lists with at least `clips` clips whose length is in `frames`.
+    """The end of an error message: other lists with at least `clips` clips whose length is in
+    `frames`.
 
     Never train: numbers on training clips say what was learnt by heart.
     """
     there = [name for name in reversed(SPLITS) if name != "train" and (data.folder / f"{name}.txt").is_file()]
+    # all of them joined, in case each alone is too small
     together = "+".join(reversed(there))
     enough = []
     for name in dict.fromkeys([*there, together]):
+        # the joined list is empty without any list, and the wanted one if there is one
         if name in ("", split):
             continue
         if sum(data.frames(clip) in frames for clip in data.ids(name)) >= clips:

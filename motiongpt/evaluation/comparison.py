@@ -1,12 +1,15 @@
-"""Two evaluations side by side: for each metric both values, their difference and its 95 % interval.
+"""Two evaluations side by side: for each metric both values,
+their difference and its 95 % interval.
 
-The values are those of the two reports. If the two evaluations have a metric on different clips, its values are means
-over the common clips, and the table says so. R-precision is the exception, because its groups leave out random clips.
+The values are those of the two reports. If the two evaluations have a metric on different clips,
+its values are means over the common clips, and the table says so. R-precision is the exception,
+because its groups leave out random clips.
 
-An interval says how much the difference depends on which clips were chosen; `intervals` explains the two kinds. It is
-shifted so that its centre is the difference of the reports, in which clips that more repeats measured count slightly
-more. A reconstruction's numbers are means over frames, so long clips count more. Diversity, MultiModality and scores of
-a whole corpus of captions get no interval.
+An interval says how much the difference depends on which clips were chosen; `intervals` explains
+the two kinds. It is shifted so that its centre is the difference of the reports, in which clips
+that more repeats measured count slightly more. A reconstruction's numbers are means over frames, so
+long clips count more. Diversity, MultiModality and scores of a whole corpus of captions get no
+interval.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,7 +46,8 @@ CUT_FID = "the length policy cut also cuts the real motions, so the two compare 
 
 
 def read_parts(folder: Path) -> dict[str, dict]:
-    """The parts of an evaluation folder by name ("reconstruction", "matching"), each with `points`: metric -> value.
+    """The parts of an evaluation folder by name ("reconstruction", "matching"), each with `points`:
+    metric -> value.
 
     Raises FileNotFoundError, or ValueError naming the folder.
     """
@@ -55,7 +59,9 @@ def read_parts(folder: Path) -> dict[str, dict]:
 
 
 def _points(part: dict) -> dict[str, float | None]:
-    """Metric -> the value in the report. KeyError if the report lacks an entry that a comparison needs."""
+    """Metric -> the value in the report. KeyError if the report lacks an entry that a comparison
+    needs."""
+    # only for its KeyError, if the protocol lacks an entry
     protocol_line(part["protocol"])
     if "metrics" in part:
         return part["metrics"]
@@ -64,10 +70,12 @@ def _points(part: dict) -> dict[str, float | None]:
 
 
 def read_vectors(folder: Path, part: dict) -> dict[str, Tensor]:
-    """The embeddings beside a report. Raises FileNotFoundError, or ValueError if they belong to another report."""
+    """The embeddings beside a report. Raises FileNotFoundError,
+    or ValueError if they belong to another report."""
     path = Path(folder) / "embeddings.safetensors"
     vectors = read_tensors(path)
     known = part.get("embeddings_hash")
+    # a report from before the hash is told by its number of clips alone
     sizes = {len(x) for x in vectors.values()}
     if sizes != {len(part["clips"])} or (known and file_hash(path) != known):
         raise ValueError(f"{path} is not that of report.json beside it; evaluate it again")
@@ -76,6 +84,7 @@ def read_vectors(folder: Path, part: dict) -> dict[str, Tensor]:
 
 def check_comparable(a: Path, b: Path, first: dict, second: dict) -> None:
     """ValueError if the same part of two evaluations differs in `MUST_AGREE` or in its clips."""
+    # the number first, because a flag can remedy it
     clips = [list(part["clips"]) for part in (first, second)]
     if len(clips[0]) != len(clips[1]):
         numbers = f"{len(clips[0])} and {len(clips[1])}"
@@ -89,7 +98,8 @@ def check_comparable(a: Path, b: Path, first: dict, second: dict) -> None:
 
 
 def protocol_differences(a: dict, b: dict) -> dict[str, list]:
-    """Entries that differ between two protocols: name -> [value of a, value of b]; None for an entry one lacks."""
+    """Entries that differ between two protocols: name -> [value of a, value of b];
+    None for an entry one lacks."""
 
     def flat(protocol: dict) -> dict:
         # the evaluator's text is left out: its hash says which one it is
@@ -104,7 +114,8 @@ def protocol_differences(a: dict, b: dict) -> dict[str, list]:
 
 
 def difference_row(a: float, b: float, offsets: Sequence[float] | None = None) -> dict[str, float | bool | None]:
-    """A row of the comparison; the interval ends at `offsets` from the difference, None: there is no interval."""
+    """A row of the comparison; the interval ends at `offsets` from the difference, None:
+    there is no interval."""
     row = {"a": float(a), "b": float(b), "difference": float(b - a), "low": None, "high": None, "zero_inside": None}
     if offsets is None:
         return row
@@ -123,7 +134,8 @@ def _clip_values(part: dict, names: Sequence[str]) -> np.ndarray:
 
 
 def _clip_weights(part: dict) -> np.ndarray:
-    """(N,) how much a clip counts: a reconstruction's means are over frames, other means over clips."""
+    """(N,) how much a clip counts: a reconstruction's means are over frames,
+    other means over clips."""
     return np.array([clip["frames"] if "metrics" in part else 1 for clip in part["clips"].values()], dtype=float)
 
 
@@ -146,11 +158,13 @@ def bootstrap_rows(first: dict, second: dict, rng: np.random.Generator, resample
     # 2) Means and their draws. An RMSE is the root of a mean: squares are averaged, and every mean gets its root.
     roots = np.array([name.endswith("_rmse") for name in names], dtype=bool)
     values = np.where(common, np.where(roots, values**2, values), 0.0)
+    # a value that one of the two lacks has weight 0 in both
     weights = common * np.stack([_clip_weights(part) for part in parts])[..., None]
     means = (values * weights).sum(1) / weights.sum(1)  # (2, K)
     draws = bootstrap(values, weights, rng, resamples)  # (resamples, 2, K)
     means = np.where(roots, np.sqrt(means), means)
     draws = np.where(roots, np.sqrt(draws), draws)
+    # where the percentiles of the resampled differences lie, seen from the measured difference
     offsets = np.nanpercentile(draws[:, 1] - draws[:, 0], PERCENTILES, axis=0) - (means[1] - means[0])  # (2, K)
 
     # 3) Rows: the reports' values if they are of the same clips.
@@ -165,7 +179,8 @@ def bootstrap_rows(first: dict, second: dict, rng: np.random.Generator, resample
 
 
 def whole_set_rows(first: dict, second: dict, done: Mapping[str, dict]) -> tuple[dict[str, dict], dict[str, str]]:
-    """Rows of metrics without values per clip, and why a metric has no row or no interval (name -> reason).
+    """Rows of metrics without values per clip, and why a metric has no row or no interval (name ->
+    reason).
 
     `done` are the rows with intervals; FID is left to `fid_row`.
     """
@@ -187,7 +202,8 @@ def whole_set_rows(first: dict, second: dict, done: Mapping[str, dict]) -> tuple
 
 
 def fid_row(a: Path, b: Path, first: dict, second: dict, rng: np.random.Generator) -> tuple[dict | None, str | None]:
-    """The row of FID, or the reason why there is none; both are None if an evaluation has no FID."""
+    """The row of FID, or the reason why there is none;
+    both are None if an evaluation has no FID."""
     vectors_a = _real_and_written(read_vectors(a, first))
     vectors_b = _real_and_written(read_vectors(b, second))
     policies = {part["protocol"].get("length_policy") for part in (first, second)}
@@ -210,9 +226,9 @@ def _real_and_written(vectors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
 def compare(a: Path, b: Path, seed: int = 0, resamples: int = RESAMPLES) -> dict:
     """B minus A of two evaluation folders, the content of comparison.json.
 
-    `rows`: metric -> a, b, difference, low and high of the interval, and whether 0 is inside; None without an interval.
-    Two tokenizers are compared by reconstruction, and by their evaluator if both have one. FID is left out between the
-    length policy "cut" and another.
+    `rows`: metric -> a, b, difference, low and high of the interval, and whether 0 is inside; None
+    without an interval. Two tokenizers are compared by reconstruction, and by their evaluator if
+    both have one. FID is left out between the length policy "cut" and another.
 
     Raises ValueError if the two cannot be compared: they differ in `MUST_AGREE` or in their clips.
     """
@@ -220,6 +236,7 @@ def compare(a: Path, b: Path, seed: int = 0, resamples: int = RESAMPLES) -> dict
         raise ValueError(f"--compare takes two evaluations, got {a} twice")
     if seed < 0:
         raise ValueError(f"--seed must be 0 or more, got {seed}")
+    # 1) the parts that both have, measured by the same rules
     parts_a, parts_b = read_parts(a), read_parts(b)
     names = [name for name in parts_a if name in parts_b]
     if not names:
@@ -231,6 +248,7 @@ def compare(a: Path, b: Path, seed: int = 0, resamples: int = RESAMPLES) -> dict
     for pair in pairs.values():
         check_comparable(a, b, *pair)
 
+    # 2) the rows; all parts draw from one generator, in this order
     rng = np.random.default_rng(seed)
     rows: dict[str, dict] = {}
     left_out: dict[str, str] = {}
@@ -244,6 +262,7 @@ def compare(a: Path, b: Path, seed: int = 0, resamples: int = RESAMPLES) -> dict
         rows |= {"fid": row} if row else {}
         left_out |= {"fid": reason} if reason else {}
 
+    # 3) what was measured, and how the two differ
     protocols = {name: [part["protocol"] for part in pair] for name, pair in pairs.items()}
     last = protocols[names[-1]]  # "matching" if there is one: it names the same weights, and how they were measured
     return {
@@ -279,6 +298,7 @@ def comparison_markdown(comparison: dict) -> str:
     for name, row in rows.items():
         if "clips" in row:
             lines += [f"{ALL_LABELS[name]}: over the {row['clips']} clips that have a value in both.", ""]
+    # one sentence per reason, with all metrics it applies to
     for reason in dict.fromkeys(left_out.values()):
         names = [name for name, why in left_out.items() if why == reason]
         what = "No interval for" if names[0] in rows else "No"
@@ -299,10 +319,12 @@ def comparison_markdown(comparison: dict) -> str:
 def report_comparison(
     a: Path, b: Path, out: Path | str | None = None, seed: int = 0, resamples: int = RESAMPLES
 ) -> str:
-    """`comparison_markdown` of `compare`; `out` names a folder for comparison.md and comparison.json."""
+    """`comparison_markdown` of `compare`; `out` names a folder for comparison.md and
+    comparison.json."""
     if out is None:
         return comparison_markdown(compare(a, b, seed, resamples))
     folder = output_path(out, "--out", folder=True)
+    # before the bootstrap, so that a wrong folder costs no time
     check_report_folder(folder)
     comparison = compare(a, b, seed, resamples)
     text = comparison_markdown(comparison)

@@ -1,8 +1,8 @@
 """Training an evaluator on a dataset folder: any skeleton, any representation.
 
-A training pair is a clip, or the piece that a caption with times is about, with its captions. Each time a pair enters
-a batch, one of its captions is drawn, and a piece is cut as Guo et al. 2022 cut it. The model is chosen by R-precision
-on the validation split; the test split is not opened.
+A training pair is a clip, or the piece that a caption with times is about, with its captions. Each
+time a pair enters a batch, one of its captions is drawn, and a piece is cut as Guo et al. 2022 cut
+it. The model is chosen by R-precision on the validation split; the test split is not opened.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,7 +32,8 @@ SHUFFLES = 10  # groupings: the R-precision of a small split depends on who is g
 
 
 def read_pairs(data: MotionDataset, split: str, say: Callable[[str], None] = print) -> list[Item]:
-    """The pieces of a split with a caption and at least 4 frames; says which clips were dropped, and why.
+    """The pieces of a split with a caption and at least 4 frames;
+    says which clips were dropped, and why.
 
     Raises ValueError if nothing is left, and see `check_tokens`.
     """
@@ -47,6 +48,7 @@ def read_pairs(data: MotionDataset, split: str, say: Callable[[str], None] = pri
         mute += not pieces
         for captions in pieces.values():
             check_tokens(data, clip, captions)
+            # all captions of a piece share its times
             piece = captions[0].cut(features, data.fps)
             short += len(piece) < UNIT
             if len(piece) >= UNIT:
@@ -59,7 +61,8 @@ def read_pairs(data: MotionDataset, split: str, say: Callable[[str], None] = pri
 
 
 def random_piece(frames: int, max_frames: int, rng: np.random.Generator) -> slice:
-    """The frames of a clip that a training step sees, from a random start (Text2MotionDatasetV2 of Guo et al. 2022).
+    """The frames of a clip that a training step sees,
+    from a random start (Text2MotionDatasetV2 of Guo et al. 2022).
 
     As many as fit, in units of 4 frames; every third time one unit less.
     """
@@ -81,7 +84,8 @@ class Collate:
         self.word_dropout = word_dropout
 
     def tokens(self, caption: Caption, rng: np.random.Generator) -> list[str]:
-        """The tokens of a caption, at times without parts of speech, some words replaced by an unknown one."""
+        """The tokens of a caption, at times without parts of speech,
+        some words replaced by an unknown one."""
         plain = rng.random() < self.config.plain_captions
         tokens = plain_tokens(caption.text) if plain else caption_tokens(caption)
         lost = rng.random(len(tokens)) < self.word_dropout  # this also trains the vector of unknown words
@@ -94,6 +98,7 @@ class Collate:
         for pair in (self.pairs[i] for i in indices):
             piece = random_piece(len(pair.features), self.config.max_frames, rng)
             clips.append(self.normalise(pair.features[piece]))
+            # one of several captions, another one in another epoch
             caption = pair.captions[rng.integers(len(pair.captions))]
             captions.append(self.vocabulary.encode(self.tokens(caption, rng)))
             texts.append({other.text for other in pair.captions})
@@ -101,6 +106,7 @@ class Collate:
         words, parts, lengths = pad_captions(captions)
         # pieces that share a caption cannot be told apart: the loss must not ask for it
         same = torch.tensor([[not a.isdisjoint(b) for b in texts] for a in texts])
+        # 1 to B - 1; with 0 the loss would push right pairs apart
         shift = int(rng.integers(1, max(2, len(indices))))
         return {
             "motion": motion,
@@ -125,15 +131,17 @@ def matching_loss(network: MatchingNetwork, batch: dict) -> torch.Tensor:
 
 
 def validation_scores(evaluator: Evaluator, pairs: Sequence[Item], seed: int = 0) -> dict[str, float]:
-    """R-precision top 1 to 3 and MM-Dist of validation pairs, each from its first frame, with one caption drawn.
+    """R-precision top 1 to 3 and MM-Dist of validation pairs, each from its first frame,
+    with one caption drawn.
 
-    Groups have 32 pairs, or all if there are fewer; numbers are means of SHUFFLES groupings. `loss`, by which the best
-    model is chosen, is 1 - the mean of the three R-precisions.
+    Groups have 32 pairs, or all if there are fewer; numbers are means of SHUFFLES groupings.
+    `loss`, by which the best model is chosen, is 1 - the mean of the three R-precisions.
     """
     rng = np.random.default_rng(seed)
     captions = [caption_tokens(pair.captions[rng.integers(len(pair.captions))]) for pair in pairs]
     text = evaluator.embed_text(captions)
     motion = evaluator.embed_motion([pair.features for pair in pairs])
+    # in smaller groups the right motion is easier to find: compare within one split only
     group = min(GROUP, len(pairs))
     precision = np.mean([r_precision(text, motion, rng, group, TOP) for _ in range(SHUFFLES)], axis=0).tolist()
     scores = {f"r_precision_{k}": value for k, value in enumerate(precision, 1)}
@@ -150,14 +158,16 @@ def new_evaluator(
 ) -> Evaluator:
     """Untrained networks for a data set, with weights drawn from `seed`.
 
-    Word vectors are those of `glove`, which stay fixed, or are trained for the words of the training captions.
-    `movement` is a decomposed checkpoint whose encoder stays fixed too, as in Guo et al.
+    Word vectors are those of `glove`, which stay fixed, or are trained for the words of the
+    training captions. `movement` is a decomposed checkpoint whose encoder stays fixed too, as in
+    Guo et al.
 
-    Raises ValueError if the movement encoder does not fit the data, or if the data's mean and deviation belong to
-    another network; see also `read_glove`.
+    Raises ValueError if the movement encoder does not fit the data, or if the data's mean and
+    deviation belong to another network; see also `read_glove`.
     """
     data.normalizer.check_pair(data.representation, 1.0, data.folder / "Std.npy")
     contacts = data.representation.contacts
+    # foot contacts are columns of the data that the networks do not see
     config = replace(config, feature_dim=data.feature_dim, contacts=contacts.stop - contacts.start if contacts else 0)
     facts = {"data": data.hash(), "train": items_hash(pairs), "seed": seed, "glove": None, "movement": None}
 
@@ -215,20 +225,22 @@ def train_evaluator(
 ) -> Result:
     """Train an evaluator on the train split and write it to `out`.
 
-    An unfinished training in `out` is resumed; `fresh` starts over. `out` gets the evaluator with the best validation
-    R-precision so far. `patience` validations in a row without a better one end the training; 0: never.
-    `config.caption_dropout` is the share of words that become unknown.
+    An unfinished training in `out` is resumed; `fresh` starts over. `out` gets the evaluator with
+    the best validation R-precision so far. `patience` validations in a row without a better one end
+    the training; 0: never. `config.caption_dropout` is the share of words that become unknown.
 
     Raises:
-        ValueError: gradients are accumulated, no clip is usable, a clip is in two splits, `out` is a data set or an
-            evaluation; see also `new_evaluator`.
+        ValueError: gradients are accumulated, no clip is usable, a clip is in two splits, `out` is
+            a data set or an evaluation; see also `new_evaluator`.
         FileNotFoundError: there is no validation split.
-        FileExistsError: `out` holds an evaluator without a state to resume, and `fresh` is not given.
+        FileExistsError: `out` holds an evaluator without a state to resume, and `fresh` is not
+            given.
     """
     if config.grad_accum != 1:  # pairs are told apart within a batch: several small batches are not one large one
         raise ValueError(f"an evaluator cannot accumulate gradients: --grad-accum must be 1, got {config.grad_accum}")
     if config.batch_size < 2:
         raise ValueError(f"--batch-size must be at least 2 to tell pairs apart, got {config.batch_size}")
+    # 1) the data, and everything that may fail
     check_training_folder(out, "an evaluator", fresh)
     data.check_apart()
     pairs = read_pairs(data, "train", say)
@@ -237,8 +249,10 @@ def train_evaluator(
         raise ValueError(f"{data.folder}/val.txt has one usable clip; R-precision needs at least 2")
     evaluator = new_evaluator(data, pairs, model_config, config.seed, glove, movement)
     evaluator.facts["val"] = items_hash(val)  # the model is chosen by it
+    # the old training goes only now, after everything that could refuse the new one
     if fresh:
         clear_stage(out)
+    # 2) the parts of the loop
     network = evaluator.network.to(device)
     collate = Collate(pairs, evaluator, config.caption_dropout)
     # random batches, as in validation: in a batch of equal lengths, length would not help to find the caption
@@ -257,6 +271,7 @@ def train_evaluator(
         return losses.sum(), {}
 
     def validate():
+        # in fp32 as in an evaluation, whatever training runs in
         with torch.autocast(device.type, enabled=False):
             return validation_scores(evaluator, val, config.seed)
 
@@ -272,5 +287,6 @@ def train_evaluator(
         export=evaluator.save,
         unit="pairs",
         patience=patience,
+        # what a resumed training must share with the one before
         fingerprint={"model": evaluator.config.to_dict(), **evaluator.facts, **config.run_identity()},
     )

@@ -1,4 +1,5 @@
-"""Evaluators: matching networks with normalisation and words, the field's way to measure text to motion.
+"""Evaluators: matching networks with normalisation and words,
+the field's way to measure text to motion.
 
 An evaluator is a folder, of one of two kinds:
 
@@ -40,7 +41,8 @@ from motiongpt.files.store import read_json, read_tensors, tensors_hash, write_j
 from motiongpt.weights.checks import Unfilled
 
 HASHED_FILES = ("model.safetensors", "words.json", "Mean.npy", "Std.npy", SKELETON_FILE)
-"""What our config.json remembers by a hash, so that a damaged or replaced file shows when it is loaded."""
+"""What our config.json remembers by a hash, so that a damaged or replaced file shows when it is
+loaded."""
 
 PACKINGS = {
     "guo": "each clip at its own length, as Guo et al. and most papers",
@@ -49,9 +51,11 @@ PACKINGS = {
 
 
 class Evaluator:
-    """The matching networks with their normalisation and words: clips and captions in, embeddings (N, E) out.
+    """The matching networks with their normalisation and words:
+    clips and captions in, embeddings (N, E) out.
 
-    `facts` is what config.json says about the training (data hash, seed ...). `hash` is `identity` once loaded.
+    `facts` is what config.json says about the training (data hash, seed ...).
+    `hash` is `identity` once loaded.
     """
 
     def __init__(
@@ -89,8 +93,9 @@ class Evaluator:
         return self.network.words.weight.device
 
     def identity(self) -> str:
-        """16 hex digits of all that decides an embedding except the packing: weights, word vectors, words, mean,
-        deviation, config. A published evaluator and the folder that `save` makes of it have the same."""
+        """16 hex digits of all that decides an embedding except the packing: weights, word vectors,
+        words, mean, deviation, config. A published evaluator and the folder that `save` makes of it
+        have the same."""
         stats = {"mean": torch.from_numpy(self.normalizer.mean), "std": torch.from_numpy(self.normalizer.std)}
         rest = json.dumps([self.config.to_dict(), self.vocabulary.words], sort_keys=True)
         return short_hash([tensors_hash(self.network.state_dict() | stats).encode(), rest.encode()])
@@ -119,8 +124,8 @@ class Evaluator:
             packing: a key of PACKINGS; default: what the folder says, guo for a published one.
             stats: folder of mean.npy and std.npy, for a published one whose meta/ is elsewhere.
 
-        Raises FileNotFoundError, or ValueError naming the file. Mean and deviation must be the pair that the networks
-        were trained with.
+        Raises FileNotFoundError, or ValueError naming the file. Mean and deviation must be the pair
+        that the networks were trained with.
         """
         folder = Path(folder)
         if (folder / PUBLISHED_FILE).is_file():
@@ -148,6 +153,7 @@ class Evaluator:
         if skeleton is None:
             raise ValueError(f"{path} reads {config.feature_dim - 4} columns: neither HumanML3D (259) nor KIT-ML (247)")
         representation = get_representation("humanml3d", skeleton)
+        # its own mean and deviation: with another pair every embedding is wrong
         found = [Path(stats)] if stats is not None else sorted(folder.glob(PUBLISHED_STATS))
         if len(found) != 1:
             raise ValueError(
@@ -167,6 +173,7 @@ class Evaluator:
                 f"{folder} holds no evaluator: neither {PUBLISHED_FILE} nor model.safetensors with words.json; "
                 "scripts/train_evaluator.py makes one"
             )
+        # 1) what config.json says, and the statistics that go with it
         source = folder / "config.json"
         content = read_json(source)
         missing = [key for key in ("EvaluatorConfig", "skeleton", "representation", "fps") if key not in content]
@@ -182,10 +189,12 @@ class Evaluator:
         representation = get_representation(content["representation"], skeleton)
         normalizer = Normalizer.load(folder)
         normalizer.check_pair(representation, config.feature_bias, folder / "Std.npy")
+        # 2) the words and the weights
         words = folder / "words.json"
         try:
             vocabulary = Vocabulary(read_json(words, list))
         except ValueError as error:
+            # the file is named once
             raise ValueError(str(error) if str(words) in str(error) else f"{words}: {error}") from error
         path = folder / "model.safetensors"
         network = _fill(config, read_tensors(path), path)
@@ -216,15 +225,19 @@ class Evaluator:
     def embed_motion(
         self, clips: Sequence[np.ndarray | Tensor], lengths: Sequence[int] | None = None, batch_size: int = 32
     ) -> Tensor:
-        """Clips (F_i, D) in their own units, or a padded batch (N, F, D) and its lengths -> (N, E) on the CPU.
+        """Clips (F_i, D) in their own units, or a padded batch (N, F, D) and its lengths
+        -> (N, E) on the CPU.
 
-        The first `usable_frames` of a clip count. Rows are in the order of the clips. With the packing `guo` a row does
-        not depend on the others; `openmotionlab` pads every batch_size clips in a row to the longest of them.
-        Raises ValueError for a clip that is shorter than 4 frames, has another width, or has NaN.
+        The first `usable_frames` of a clip count. Rows are in the order of the clips. With the
+        packing `guo` a row does not depend on the others; `openmotionlab` pads every batch_size
+        clips in a row to the longest of them. Raises ValueError for a clip that is shorter than 4
+        frames, has another width, or has NaN.
         """
+        # 1) each clip by itself: checked, cut, normalised
         arrays = []
         for i, clip in enumerate(clips):
             clip = clip.detach().cpu().float().numpy() if isinstance(clip, Tensor) else np.asarray(clip, np.float32)
+            # in a padded batch only the given lengths count
             length = len(clip) if lengths is None else int(lengths[i])
             size = usable_frames(length, self.config.max_frames)
             if clip.ndim != 2 or clip.shape[1] != self.config.feature_dim or not UNIT <= size <= len(clip):
@@ -233,6 +246,7 @@ class Evaluator:
             if not np.isfinite(clip[:size]).all():
                 raise ValueError(f"clip {i} has NaN or infinite features; drop it and say so")
             arrays.append(self.normalizer.normalise(clip[:size]))
+        # 2) in batches
         guo = self.packing == "guo"
         # guo: batches of similar length need less padding; openmotionlab depends on the order, so it is kept
         sizes = [len(clip) for clip in arrays] if guo else [0] * len(arrays)
@@ -246,9 +260,11 @@ class Evaluator:
 
     @torch.inference_mode()
     def embed_text(self, captions: Sequence[str | Sequence[str]], batch_size: int = 256) -> Tensor:
-        """Captions, each a sentence or its tokens `word/POS` -> (N, E) on the CPU; no row depends on another.
+        """Captions, each a sentence or its tokens `word/POS` -> (N, E) on the CPU;
+        no row depends on another.
 
-        Give tokens if there are any: the published text encoder was trained on lemmas with parts of speech.
+        Give tokens if there are any: the published text encoder was trained on lemmas with parts of
+        speech.
         """
         encoded = [self.vocabulary.encode(caption) for caption in captions]
 
@@ -261,6 +277,7 @@ class Evaluator:
     def _in_batches(self, sizes: list[int], batch_size: int, embed: Callable[[list[int]], Tensor]) -> Tensor:
         """Call `embed` on batches of similar size, in eval mode; the rows come back in order."""
         out = torch.zeros(len(sizes), self.config.embedding_dim)
+        # validation comes in the middle of training, which must go on in its own mode
         training = self.network.training
         self.network.eval()
         for batch in by_length(sizes, batch_size):
@@ -271,7 +288,8 @@ class Evaluator:
 
 
 def _fill(config: EvaluatorConfig, tensors: dict[str, Tensor], path: Path) -> MatchingNetwork:
-    """The networks with these weights, in eval mode; ValueError naming the file and the tensor that does not fit."""
+    """The networks with these weights, in eval mode;
+    ValueError naming the file and the tensor that does not fit."""
     if getattr(tensors.get("words.weight"), "ndim", 0) != 2:
         raise ValueError(f"{path}: words.weight is missing or no matrix")
     width = tensors["words.weight"].shape[1]

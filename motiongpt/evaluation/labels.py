@@ -65,7 +65,8 @@ TOKENS = {
     "code_violations": "with a code not allowed (share)",
     "cut_off": "cut off at the longest length (share)",
 }
-"""Written motions of a token data set; edit distances and lengths against training are those of `MOTION`."""
+"""Written motions of a token data set; edit distances and lengths against training are those of
+`MOTION`."""
 
 CAPTIONS = {
     "bleu_1": "BLEU-1",
@@ -83,5 +84,6 @@ ALL_LABELS = MATCHING | MOTION | TOKENS | CAPTIONS | ERRORS | PARAMETERS
 
 
 def ranking(metrics: dict) -> str:
-    """The metric that ranks clips of a reconstruction: MPJPE, or without joints the error of all parameters."""
+    """The metric that ranks clips of a reconstruction:
+    MPJPE, or without joints the error of all parameters."""
     return "mpjpe_mm" if "mpjpe_mm" in metrics else "feature_rmse"

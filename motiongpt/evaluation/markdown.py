@@ -1,8 +1,9 @@
 """What all reports share: numbers, tables, and the protocol line that says what was measured.
 
-A report of `reconstruction` has one value per metric. A report of `text`, the part "matching", has rows with intervals,
-and so has one of `token_writing`, without an evaluator. A tokenizer measured with an evaluator has two parts.
-`report_parts` and `protocol_line` tell the kinds apart, and nothing else does.
+A report of `reconstruction` has one value per metric. A report of `text`, the part "matching", has
+rows with intervals, and so has one of `token_writing`, without an evaluator. A tokenizer measured
+with an evaluator has two parts. `report_parts` and `protocol_line` tell the kinds apart, and
+nothing else does.
 """
 
 from motiongpt.config import SampleConfig
@@ -23,6 +24,7 @@ def report_parts(report: dict) -> dict[str, dict]:
     """The measured parts of report.json by name, "reconstruction" before "matching"."""
     if report.get("what") == "tokens":
         return {"tokens": report}
+    # t2m and m2t have one part; a tokenizer has its own and maybe that of an evaluator
     if report.get("what") != "vqvae":
         return {"matching": report}
     matching = {"matching": report["matching"]} if "matching" in report else {}
@@ -30,7 +32,8 @@ def report_parts(report: dict) -> dict[str, dict]:
 
 
 def protocol_line(protocol: dict) -> str:
-    """One line that says what was measured on what; numbers with different lines are not comparable."""
+    """One line that says what was measured on what; numbers with different lines are not
+    comparable."""
     if protocol.get("what") == "tokens":
         return tokens_line(protocol)
     return matching_line(protocol) if "evaluator" in protocol else reconstruction_line(protocol)
@@ -81,6 +84,7 @@ def sampled(p: dict) -> list[str]:
         line.append(f"length policy {p['length_policy']} ({LENGTH_POLICIES[p['length_policy']]})")
     usual = SampleConfig().to_dict()
     for name, value in p.get("sampling", {}).items():
+        # these two always, the others only if they are not the default
         if name in ("temperature", "top_p") or value != usual[name]:
             line.append(f"{name} {value}")
     return line
@@ -116,12 +120,14 @@ def matching_line(protocol: dict) -> str:
 
 
 def printed(report: dict, markdown: str) -> str:
-    """What a script prints: dropped clips, the tables and bold lines of `markdown`, a protocol line for each part."""
+    """What a script prints: dropped clips, the tables and bold lines of `markdown`,
+    a protocol line for each part."""
     parts = report_parts(report)
     names = {part: " for the evaluator" if part == "matching" and len(parts) > 1 else "" for part in parts}
     lines = []
     for name, part in parts.items():
         lines += [f"dropped{names[name]} {clip}: {reason}" for clip, reason in part["dropped"].items()]
+    # tables and warnings; the explanations stay in report.md
     lines += [line for line in markdown.splitlines() if line.startswith(("|", "**"))]
     lines += [f"protocol{names[name]}: {protocol_line(part['protocol'])}" for name, part in parts.items()]
     return "\n".join(lines)

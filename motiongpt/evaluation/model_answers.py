@@ -45,8 +45,8 @@ class T2MOptions:
 
 @dataclass(frozen=True)
 class M2TOptions:
-    """How the model describes motions; greedy by default. `bert_model` names the model of BERTScore; None leaves
-    BERTScore out."""
+    """How the model describes motions; greedy by default. `bert_model` names the model of
+    BERTScore; None leaves BERTScore out."""
 
     sampling: SampleConfig = DESCRIBE
     bert_model: str | None = None
@@ -73,11 +73,14 @@ def write_motions(
     batch_size: int,
     participants: Sequence[str | None] | None = None,
 ) -> list[list[int]]:
-    """Codes of a motion for each text; row i has the seed first_seed + i. `lengths`, in codes, are kept exactly.
+    """Codes of a motion for each text; row i has the seed first_seed + i.
+    `lengths`, in codes, are kept exactly.
 
     `participants`: whose style each motion has; None: nobody's.
     """
+    # the sampler is asked in seconds
     seconds_per_code = generator.run.config.frames_per_code / generator.run.config.fps
+    # only to batch motions of similar length; the model decides how long they are
     sizes = lengths or [generator.run.prompts.expected_length(text) for text in texts]
 
     def write(indices: list[int]) -> list[list[int]]:
@@ -107,7 +110,8 @@ def describe_motions(
 
 
 def run_hash(run: LoadedRun) -> str:
-    """16 hex digits of the weights a stage samples with: its own, and the base an adapter sits on."""
+    """16 hex digits of the weights a stage samples with:
+    its own, and the base an adapter sits on."""
     stage = weights_hash(stage_folder(run.folder, run.stage))
     return short_hash([f"{stage}/{run.meta.get('base_hash', '')}".encode()])
 

@@ -17,7 +17,8 @@ from motiongpt.tasks.collate import collate, lm_loss
 
 @torch.inference_mode()
 def language_perplexity(run: LoadedRun, entries: Sequence[Entry], task: str, batch_size: int) -> float:
-    """exp(mean cross-entropy in nats per token) of the right answers to a task, given everything before them."""
+    """exp(mean cross-entropy in nats per token) of the right answers to a task,
+    given everything before them."""
     rng = np.random.default_rng(0)  # the task denoise draws masks: the same ones every time
     device = next(run.llm.parameters()).device
     examples = [run.renderer.render(task, entry, rng) for entry in entries]
@@ -26,6 +27,7 @@ def language_perplexity(run: LoadedRun, entries: Sequence[Entry], task: str, bat
         batch = collate(examples[first : first + batch_size])
         count += batch["count"]
         batch = {name: x.to(device) for name, x in batch.items() if isinstance(x, Tensor)}
+        # sums, because batches have different numbers of tokens
         total += float(lm_loss(run.llm, batch))
     return math.exp(total / count)
 
@@ -43,14 +45,15 @@ def stage_perplexities(
 ) -> dict[str, dict[str, float]]:
     """Stage -> task -> `language_perplexity` for each task the stage was trained on.
 
-    `which` is "all" finished stages of the run, the generator's own "stage", or "none". Other stages are loaded one
-    after the other; the generator's own waits on the CPU meanwhile.
+    `which` is "all" finished stages of the run, the generator's own "stage", or "none". Other
+    stages are loaded one after the other; the generator's own waits on the CPU meanwhile.
     """
     own = generator.run
     stages = {"all": finished_stages(own.folder), "stage": {own.stage: own.meta}, "none": {}}[which]
     dtype = own.llm.embed_tokens.weight.dtype
     found = {}
     for stage, meta in stages.items():
+        # two models at once may not fit on the device
         own.llm.to(generator.device if stage == own.stage else "cpu")
         run = own if stage == own.stage else load_run(own.folder, stage, generator.device, dtype)
         found[str(stage)] = {task: language_perplexity(run, entries, task, batch_size) for task in meta["tasks"]}

@@ -1,13 +1,15 @@
 """The field's protocol (Guo et al. 2022): what a repeat draws, and the rows of the table.
 
-Everything is measured `repeats` times with other draws: one of a clip's captions, the groups of R-precision, the seed
-of each motion. A table shows the mean over repeats and 1.96 standard deviations (ddof 0) / sqrt(repeats).
+Everything is measured `repeats` times with other draws: one of a clip's captions, the groups of
+R-precision, the seed of each motion. A table shows the mean over repeats and 1.96 standard
+deviations (ddof 0) / sqrt(repeats).
 
-A clip is always measured from its first frame (see `clips`), so the real row's FID is 0; with the field's random pieces
-it is some thousandths. A report holds no time, no path and no unrounded number: the same input gives the same bytes.
+A clip is always measured from its first frame (see `clips`), so the real row's FID is 0; with the
+field's random pieces it is some thousandths. A report holds no time, no path and no unrounded
+number: the same input gives the same bytes.
 
-The evaluator is `evaluators.Evaluator` or anything with its `embed_motion`, `embed_text`, `hash`, `packing`,
-`describe()`, `config.max_frames`, `skeleton`, `representation` and `fps`.
+The evaluator is `evaluators.Evaluator` or anything with its `embed_motion`, `embed_text`, `hash`,
+`packing`, `describe()`, `config.max_frames`, `skeleton`, `representation` and `fps`.
 """
 
 import math
@@ -40,8 +42,8 @@ SHOWN = ("best", "median", "worst")  # ranks of the clips that a report shows
 class ProtocolConfig:
     """Which clips are measured and how often: the flags of the same names.
 
-    `clips`: only the first N usable clips; None: all. `min_frames`: shorter clips are dropped; None:
-    `shortest_clip`.
+    `clips`: only the first N usable clips; None: all. `min_frames`: shorter clips are dropped;
+    None: `shortest_clip`.
     """
 
     split: str = "test"
@@ -71,7 +73,8 @@ class Evaluation:
 
 
 def interval(values: Sequence[float | None]) -> dict[str, float | None] | None:
-    """Mean over repeats and half of its 95 % interval: 1.96 std (ddof 0) / sqrt(repeats), as in Guo et al.'s code.
+    """Mean over repeats and half of its 95 % interval:
+    1.96 std (ddof 0) / sqrt(repeats), as in Guo et al.'s code.
 
     One repeat has no interval. None when a repeat has no value.
     """
@@ -84,7 +87,8 @@ def interval(values: Sequence[float | None]) -> dict[str, float | None] | None:
 
 
 def rounded(value: object) -> object:
-    """A report as it is written: every float to `DIGITS` significant digits, NaN as None, keys as strings."""
+    """A report as it is written: every float to `DIGITS` significant digits, NaN as None,
+    keys as strings."""
     if isinstance(value, dict):
         return {str(key): rounded(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -95,12 +99,14 @@ def rounded(value: object) -> object:
 
 
 class RepeatDraws:
-    """Everything that a repeat draws, as a pure function of (seed, repeat): every row of the table gets the same.
+    """Everything that a repeat draws, as a pure function of (seed, repeat):
+    every row of the table gets the same.
 
     All captions are embedded once, at the start.
     """
 
     def __init__(self, evaluator: "Evaluator", items: Sequence[Item], seed: int) -> None:
+        # each caption once, in a fixed order
         tokens = dict.fromkeys(tuple(caption_tokens(caption)) for item in items for caption in item.captions)
         self.row_of = {caption: row for row, caption in enumerate(tokens)}
         self.embeddings = evaluator.embed_text([list(caption) for caption in tokens])
@@ -118,15 +124,17 @@ class RepeatDraws:
         return np.random.default_rng([self.seed, repeat, 1])
 
     def chance(self, repeat: int) -> Tensor:
-        """(N,) which motion each text gets in the row of chance: a shuffle, so about one text keeps its own."""
+        """(N,) which motion each text gets in the row of chance:
+        a shuffle, so about one text keeps its own."""
         return torch.from_numpy(np.random.default_rng([self.seed, repeat, 2]).permutation(len(self.items)))
 
 
 class TableRow:
-    """The numbers of one row of the table (real, reconstruction, model, chance), collected repeat by repeat.
+    """The numbers of one row of the table (real, reconstruction, model, chance),
+    collected repeat by repeat.
 
-    `values` has one number per repeat and metric, `clips` an array (N,) per repeat for metrics that each clip has,
-    `curves` R-precision for top 1 ... `CURVE`.
+    `values` has one number per repeat and metric, `clips` an array (N,) per repeat for metrics that
+    each clip has, `curves` R-precision for top 1 ... `CURVE`.
     """
 
     def __init__(self) -> None:
@@ -135,7 +143,9 @@ class TableRow:
         self.curves: list[tuple[float, ...]] = []
 
     def add(self, per_clip: dict[str, np.ndarray], **whole_set: float | None) -> None:
-        """One repeat: metrics with a value per clip (NaN: none), whose mean is the set's, and metrics of the set."""
+        """One repeat: metrics with a value per clip (NaN: none), whose mean is the set's,
+        and metrics of the set."""
+        # a metric is NaN for a clip that has none, and None if no clip has one
         for name, value in per_clip.items():
             self.clips[name].append(value)
             whole_set[name] = float(np.nanmean(value)) if np.isfinite(value).any() else None
@@ -143,12 +153,14 @@ class TableRow:
             self.values[name].append(value)
 
     def add_matching(self, text: Tensor, motion: Tensor, rng: np.random.Generator) -> None:
-        """One repeat of R-precision, MM-Dist and Diversity, from embeddings (N, E) of texts and motions.
+        """One repeat of R-precision, MM-Dist and Diversity,
+        from embeddings (N, E) of texts and motions.
 
         Fewer clips than a group of R-precision have none.
         """
         per_clip = {}
         if len(text) >= GROUP:
+            # groups first, pairs of Diversity after them: both draw from `rng`
             ranks = retrieval_ranks(text, motion, rng, GROUP)
             self.curves.append(top_shares(ranks, CURVE))
             hits = (ranks[:, None] <= torch.tensor([1, 2, 3])).double()
@@ -171,7 +183,8 @@ class TableRow:
 
 
 class EvaluationSet:
-    """The clips of one evaluation, their embeddings and draws, and the `protocol` entry of its report.
+    """The clips of one evaluation, their embeddings and draws,
+    and the `protocol` entry of its report.
 
     `what` is "t2m", "m2t" or "vqvae"; `facts` are further entries of the protocol, about the model.
     """
@@ -239,8 +252,10 @@ class EvaluationSet:
         return sum(item.name in train or item.name.rpartition("@")[0] in train for item in self.items)
 
     def embed(self, motions: Sequence[np.ndarray | Tensor]) -> Tensor:
-        """`embed_motion`, with the last frame of a motion repeated if it is shorter than a movement (UNIT frames)."""
+        """`embed_motion`, with the last frame of a motion repeated if it is shorter than a movement
+        (UNIT frames)."""
         rows = [torch.as_tensor(x) for x in motions]
+        # a model may end a motion before its first movement is full
         held = [torch.cat([x, x[-1:].expand(UNIT - len(x), -1)]) if len(x) < UNIT else x for x in rows]
         return self.evaluator.embed_motion(held)
 
@@ -255,10 +270,11 @@ class EvaluationSet:
     def report(
         self, rows: dict[str, TableRow], sentences: dict[str, Sequence[str]], more: dict
     ) -> tuple[dict, dict[str, int]]:
-        """The content of report.json, and rank -> index of the clips it shows (by MM-Dist of the first repeat).
+        """The content of report.json, and rank -> index of the clips it shows (by MM-Dist of the
+        first repeat).
 
-        Values of clips are those of the row "model", else "reconstruction". `sentences` are texts of each clip: what
-        was "asked" or "written". `more` are further entries of the report.
+        Values of clips are those of the row "model", else "reconstruction". `sentences` are texts
+        of each clip: what was "asked" or "written". `more` are further entries of the report.
         """
         evaluated = rows["model" if "model" in rows else "reconstruction"]
         clips = {}
@@ -266,6 +282,7 @@ class EvaluationSet:
             entry = {"frames": len(item.features), "captions": [caption.text for caption in item.captions]}
             entry |= {kind: texts[i] for kind, texts in sentences.items()}
             clips[item.name] = entry | evaluated.of_clip(i)
+        # best, median and worst of the first repeat; the name decides between equals
         distances = evaluated.clips["mm_dist"][0]
         ranked = sorted(range(self.N), key=lambda i: (float(distances[i]), self.items[i].name))
         shown = dict(zip(SHOWN, (ranked[0], ranked[self.N // 2], ranked[-1]), strict=True))

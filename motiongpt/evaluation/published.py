@@ -1,6 +1,8 @@
-"""The files of the published evaluators (Guo et al. 2022): finest.tar, meta/{mean,std}.npy, a decomposed checkpoint.
+"""The files of the published evaluators (Guo et al. 2022):
+finest.tar, meta/{mean,std}.npy, a decomposed checkpoint.
 
-Every tensor of a file is accounted for: one that is missing, unknown or of another shape is an error.
+Every tensor of a file is accounted for: one that is missing,
+unknown or of another shape is an error.
 """
 
 from pathlib import Path
@@ -24,7 +26,8 @@ NOT_NEEDED = {"epoch", "iter", "opt_text_encoder", "opt_motion_encoder"}  # trai
 
 
 def check_tensors(expected: nn.Module, tensors: dict[str, Any], source: Path | str) -> dict[str, Tensor]:
-    """The tensors in float32, if they are exactly those of the module; else ValueError naming the ones that differ."""
+    """The tensors in float32, if they are exactly those of the module;
+    else ValueError naming the ones that differ."""
     for name, value in tensors.items():
         if not isinstance(value, Tensor) or not value.is_floating_point():
             raise ValueError(f"{source}: {name} is not a tensor of floating-point numbers")
@@ -42,7 +45,8 @@ def _part(content: Any, name: str, path: Path) -> dict[str, Tensor]:
 
 
 def _sizes(tensors: dict[str, Any], path: Path, **keys: str) -> dict[str, Any]:
-    """Shapes of some tensors, given as name = key in the file; ValueError naming a key that is missing."""
+    """Shapes of some tensors, given as name = key in the file;
+    ValueError naming a key that is missing."""
     for key in keys.values():
         if getattr(tensors.get(key), "ndim", 0) < 2:
             raise ValueError(f"{path}: {key} is missing or no matrix")
@@ -50,21 +54,24 @@ def _sizes(tensors: dict[str, Any], path: Path, **keys: str) -> dict[str, Any]:
 
 
 def load_movement_encoder(path: Path | str) -> MovementConvEncoder:
-    """The encoder of a decomposed checkpoint (Decomp_SP001_SM001_H512/model/latest.tar), for training to start from.
+    """The encoder of a decomposed checkpoint (Decomp_SP001_SM001_H512/model/latest.tar),
+    for training to start from.
 
-    The file's decoder, discriminator and optimiser states are not used. Raises as `load_pickle`, and ValueError naming
-    tensors that do not fit.
+    The file's decoder, discriminator and optimiser states are not used. Raises as `load_pickle`,
+    and ValueError naming tensors that do not fit.
     """
     path = Path(path)
     tensors = _part(load_pickle(path), "movement_enc", path)
     sizes = _sizes(tensors, path, first="main.0.weight", out="out_net.weight")
+    # a convolution's weight is (out, in, kernel)
     encoder = MovementConvEncoder(sizes["first"][1], sizes["first"][0], sizes["out"][0])
     encoder.load_state_dict(check_tensors(encoder, tensors, path))
     return encoder
 
 
 def read_published(path: Path) -> tuple[EvaluatorConfig, dict[str, Tensor]]:
-    """Config and tensors of a finest.tar, under the names of `MatchingNetwork`. ValueError for any unknown part."""
+    """Config and tensors of a finest.tar, under the names of `MatchingNetwork`.
+    ValueError for any unknown part."""
     content = load_pickle(path)
     parts = {name: _part(content, name, path) for name in PARTS}
     if unknown := sorted(set(content) - set(PARTS) - NOT_NEEDED):
@@ -95,6 +102,7 @@ def read_published(path: Path) -> tuple[EvaluatorConfig, dict[str, Tensor]]:
 
 
 def published_stats(folder: Path) -> Normalizer:
+    # in lower case as published, else as data sets have them
     for mean, std in (("mean.npy", "std.npy"), ("Mean.npy", "Std.npy")):
         if (folder / mean).is_file() and (folder / std).is_file():
             return Normalizer(load_array(folder / mean, 1), load_array(folder / std, 1))

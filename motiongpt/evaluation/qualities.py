@@ -1,7 +1,8 @@
-"""Values of one clip: reconstruction errors, physical qualities, SMPL-X parameter errors, codes in use.
+"""Values of one clip: reconstruction errors, physical qualities, SMPL-X parameter errors,
+codes in use.
 
-The formulas are in `metrics/`. Here they get their units (millimetres, m/s), and clips are averaged. `labels` says what
-each name means.
+The formulas are in `metrics/`. Here they get their units (millimetres, m/s), and clips are
+averaged. `labels` says what each name means.
 """
 
 from collections import defaultdict
@@ -48,12 +49,14 @@ def frame_errors(joints: Tensor, target: Tensor, fps: float) -> dict[str, Tensor
 
 
 def frame_qualities(joints: Tensor, skeleton: Skeleton, fps: float, floor: float) -> dict[str, Tensor]:
-    """`QUALITIES` of clips (..., F, J, 3) in metres: a value per frame or step; bone drift has one per clip.
+    """`QUALITIES` of clips (..., F, J, 3) in metres: a value per frame or step;
+    bone drift has one per clip.
 
     A skeleton whose offsets are directions only has no bone limits.
     """
     toes = (skeleton.feet_left[1], skeleton.feet_right[1])
     lengths = bone_lengths(joints, skeleton.parents)
+    # no limits: no values, so no mean either
     outside = torch.empty(0, dtype=torch.bool)
     if skeleton.has_lengths:
         own = torch.tensor(skeleton.offsets[1:], dtype=lengths.dtype).norm(dim=-1) * skeleton.metres_per_unit
@@ -70,7 +73,8 @@ def frame_qualities(joints: Tensor, skeleton: Skeleton, fps: float, floor: float
 def clip_qualities(
     features: Sequence[np.ndarray | Tensor], representation: Representation, fps: float
 ) -> dict[str, np.ndarray]:
-    """`QUALITIES` of clips (F_i, D): the mean of each clip, (N,), NaN where it is too short. The floor is y = 0.
+    """`QUALITIES` of clips (F_i, D): the mean of each clip, (N,), NaN where it is too short.
+    The floor is y = 0.
 
     Empty for features without joints (SMPL-X).
     """
@@ -78,12 +82,13 @@ def clip_qualities(
         return {}
     means = defaultdict(lambda: np.full(len(features), np.nan))
     by_length = defaultdict(list)
+    # clips of one length stack without padding, which would count in the means
     for i, clip in enumerate(features):
         by_length[len(clip)].append(i)
     for same_length in by_length.values():
         for first in range(0, len(same_length), AT_ONCE):
             rows = same_length[first : first + AT_ONCE]
-            stacked = torch.stack([torch.as_tensor(features[i]) for i in rows])
+            stacked = torch.stack([torch.as_tensor(features[i]) for i in rows])  # (B, F, D)
             joints = representation.decode(stacked) * representation.metres_per_unit  # (B, F, J, 3)
             for name, value in frame_qualities(joints, representation.skeleton, fps, 0.0).items():
                 means[name][rows] = value.double().mean(-1).numpy()
@@ -95,7 +100,8 @@ def parameter_errors(
 ) -> dict[str, Tensor]:
     """`PARAMETERS` of one clip (F, D), a value per frame.
 
-    `*_rmse` are still squares: `average` takes the root of their mean. An angle is the mean over the group's joints.
+    `*_rmse` are still squares: `average` takes the root of their mean.
+    An angle is the mean over the group's joints.
     """
     features, target = features.double(), target.double()
     normalised = normalizer.normalise(features) - normalizer.normalise(target)
@@ -110,7 +116,8 @@ def parameter_errors(
 
 
 def average(clips: list[dict[str, Tensor]]) -> dict[str, float | None]:
-    """The mean over all frames of all clips, by name; for `*_rmse`, which arrive as squares, its root.
+    """The mean over all frames of all clips, by name;
+    for `*_rmse`, which arrive as squares, its root.
 
     None for a name without any value: clips of one or two frames have no acceleration.
     """

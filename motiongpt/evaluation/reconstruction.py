@@ -1,8 +1,9 @@
 """What a motion tokenizer makes of every clip, at its own length.
 
-Every frame counts once, so long clips count more, as in the field's code. A report holds no time, no path and no random
-number: the same input gives the same bytes. Joints are measured in metres; features without joints (SMPL-X) are
-compared as parameters. This file only measures; `report.write_reconstruction` writes.
+Every frame counts once, so long clips count more, as in the field's code. A report holds no time,
+no path and no random number: the same input gives the same bytes. Joints are measured in metres;
+features without joints (SMPL-X) are compared as parameters. This file only measures;
+`report.write_reconstruction` writes.
 """
 
 import sys
@@ -31,11 +32,13 @@ def reconstruct(
 
     Yields name, codes (S, Q), and features (4 S, D) decoded from the first 1, 2, ... Q layers.
     """
+    # by name: the batches do not depend on the order of the split
     ordered = sorted(clips)
     layers = range(1, motion_tokenizer.vqvae.quantizer.num_layers + 1)
     for batch in by_length([len(clips[name]) for name in ordered], batch_size):
         names = [ordered[i] for i in batch]
         codes = motion_tokenizer.encode_all([clips[name] for name in names])
+        # by the first q layers, to see what each further one adds
         decoded = [motion_tokenizer.decode_features([row[:, :q] for row in codes]) for q in layers]
         for name, row, *features in zip(names, codes, *decoded, strict=True):
             yield name, row, features
@@ -44,7 +47,8 @@ def reconstruct(
 def measure_clip(
     motion_tokenizer: MotionTokenizer, original: np.ndarray, decoded: list[Tensor]
 ) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
-    """Errors and qualities of a clip (F, D) decoded from 1, 2, ... layers, and the qualities of the original.
+    """Errors and qualities of a clip (F, D) decoded from 1, 2, ...
+    layers, and the qualities of the original.
 
     Frames past the last whole code are left out of both.
     """
@@ -68,7 +72,8 @@ def measure_clip(
 def _usable(
     motion_tokenizer: MotionTokenizer, data: MotionDataset, split: str
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Clips of at least one code, and those dropped: name -> reason. ValueError if no clip is left."""
+    """Clips of at least one code, and those dropped: name -> reason.
+    ValueError if no clip is left."""
     unit = motion_tokenizer.config.frames_per_code
     clips, dropped = load_clips(data, split)
     dropped |= {name: f"{len(x)} frames, shorter than one code" for name, x in clips.items() if len(x) < unit}
@@ -86,10 +91,11 @@ def evaluate_vqvae(
     clips: int | None = None,
     batch_size: int = 32,
 ) -> dict:
-    """Measure reconstruction on a split, or on its first `clips` usable ones; returns the content of report.json.
+    """Measure reconstruction on a split, or on its first `clips` usable ones;
+    returns the content of report.json.
 
-    Raises ValueError if tokenizer and data have different skeletons, representations or frame rates, or no clip is
-    usable; FileNotFoundError if there is no such split.
+    Raises ValueError if tokenizer and data have different skeletons, representations or frame
+    rates, or no clip is usable; FileNotFoundError if there is no such split.
     """
     check_same_motion(motion_tokenizer, data)
     usable, dropped = _usable(motion_tokenizer, data, split)
@@ -112,6 +118,7 @@ def evaluate_vqvae(
     # 2) Means: of each clip with all layers, and over all frames.
     unit = motion_tokenizer.config.frames_per_code
     rows = {name: {"frames": unit * len(codes[name])} | average([layers[-1][name]]) for name in chosen}
+    # the name decides between equals
     ranked = sorted(rows, key=lambda name: (rows[name][ranking(rows[name])], name))
     size = motion_tokenizer.config.codes
     histograms = [code_counts(torch.cat([codes[name][:, q] for name in chosen]), size) for q in range(Q)]

@@ -1,4 +1,5 @@
-"""Evaluations as files: report.json for programs, report.md and pictures for people, embeddings for comparisons."""
+"""Evaluations as files: report.json for programs, report.md and pictures for people,
+embeddings for comparisons."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,7 +49,8 @@ WRITTEN = (
 
 
 def clear_report(out: Path) -> None:
-    """Remove the files of an earlier evaluation from `out`: none may stay beside a report it does not belong to."""
+    """Remove the files of an earlier evaluation from `out`:
+    none may stay beside a report it does not belong to."""
     check_report_folder(out)
     for name in WRITTEN:
         (out / name).unlink(missing_ok=True)
@@ -64,6 +66,7 @@ def write_report(evaluation: Evaluation, data: MotionDataset, out: Path) -> tupl
     clear_report(out)
     pictures = write_pictures(evaluation, data, out)
     embeddings = pictures[0]
+    # the hash ties the embeddings to this report, for a later comparison
     write_json(out / "report.json", evaluation.report | {"embeddings_hash": file_hash(embeddings)})
     write_text(out / "report.md", report_markdown(evaluation.report, {path.name for path in pictures}))
     text = printed(evaluation.report, matching_markdown(evaluation.report))
@@ -73,7 +76,8 @@ def write_report(evaluation: Evaluation, data: MotionDataset, out: Path) -> tupl
 def write_reconstruction(
     report: dict, matching: Evaluation | None, motion_tokenizer: MotionTokenizer, data: MotionDataset, out: Path
 ) -> tuple[str, list[Path]]:
-    """Write the report of `evaluate_vqvae`, and with an evaluator what `evaluate_t2m` measured beside it (`matching`).
+    """Write the report of `evaluate_vqvae`, and with an evaluator what `evaluate_t2m` measured
+    beside it (`matching`).
 
     Returns the text a script prints, and the paths.
     """
@@ -112,6 +116,7 @@ def _render_clip(report: dict, name: str, motion_tokenizer: MotionTokenizer, dat
     """A GIF of one clip, its original beside its reconstruction."""
     features = data.features(name)
     ((_, _, decoded),) = reconstruct(motion_tokenizer, {name: features}, 1)
+    # frames past the last whole code have no counterpart
     original = torch.as_tensor(features)[: len(decoded[-1])]
     render_pair(
         motion_tokenizer.joints(original).numpy(),
@@ -127,8 +132,8 @@ def _render_clip(report: dict, name: str, motion_tokenizer: MotionTokenizer, dat
 def write_pictures(evaluation: Evaluation, data: MotionDataset, out: Path) -> list[Path]:
     """Write embeddings.safetensors and PNG files; returns the paths, the embeddings first.
 
-    Plots show the metrics and R-precision, for t2m also codes and lengths. The shown clips are drawn if their features
-    are joints.
+    Plots show the metrics and R-precision, for t2m also codes and lengths. The shown clips are
+    drawn if their features are joints.
     """
     report = evaluation.report
     what = report["protocol"]["what"]
@@ -138,6 +143,7 @@ def write_pictures(evaluation: Evaluation, data: MotionDataset, out: Path) -> li
     paths.append(plot_bars(panels, out / "metrics.png", notes))
     if report["r_precision_curve"]:  # empty with fewer clips than a group
         paths.append(plot_r_precision(report["r_precision_curve"], out / "r_precision.png", GROUP))
+    # sentences have no codes, and `write_reconstruction` draws those of a tokenizer
     if what == "t2m":
         histograms = {name: x["histogram"] for name, x in report["codebook"].items()}
         paths.append(plot_code_usage(histograms, out / "codes.png"))
@@ -149,7 +155,8 @@ def write_pictures(evaluation: Evaluation, data: MotionDataset, out: Path) -> li
 
 
 def _bars(report: dict) -> tuple[dict[str, dict], dict[str, str]]:
-    """Panels of the bar plot, label -> row -> (mean, interval), and label -> which way is better."""
+    """Panels of the bar plot, label -> row -> (mean, interval),
+    and label -> which way is better."""
     panels, notes = {}, {}
     for name, label in (MATCHING | CAPTIONS).items():
         if report["protocol"]["what"] == "m2t" and name == "diversity":
@@ -162,7 +169,8 @@ def _bars(report: dict) -> tuple[dict[str, dict], dict[str, str]]:
 
 
 def _render_shown(report: dict, rank: str, features: Tensor, data: MotionDataset, path: Path) -> Path:
-    """A contact sheet of a shown motion (F, D), with the sentence that was written or asked for it."""
+    """A contact sheet of a shown motion (F, D), with the sentence that was written or asked for
+    it."""
     shown = report["shown"][rank]
     clip: Mapping = report["clips"][shown["clip"]]
     joints = data.representation.decode(features) * data.representation.metres_per_unit

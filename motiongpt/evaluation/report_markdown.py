@@ -54,6 +54,7 @@ def reconstruction_markdown(report: dict) -> str:
         "",
     ]
 
+    # a line per quantiser layer; a second table if there are several
     rows = [[str(q), *_usage(layer)] for q, layer in enumerate(report["codebook"], 1)]
     lines += ["## Codes", "", *table(["layer", "active", "of", "perplexity"], rows), ""]
     lines += ["![how often each code is used](codes.png)", ""]
@@ -61,6 +62,7 @@ def reconstruction_markdown(report: dict) -> str:
         rows = [[str(q), *(number(row[name]) for name in names)] for q, row in enumerate(report["layers"], 1)]
         lines += ["## Layers used", "", *table(["layers", *names.values()], rows), ""]
 
+    # best, median and worst clip; parameters without joints have no pictures
     by = ranking(metrics)
     side = "Original on the left, reconstruction on the right, ranked" if original else "Ranked"
     lines += ["## Clips", "", f"{side} by: {RECONSTRUCTION[by]}.", ""]
@@ -87,11 +89,13 @@ def _cell(value: dict | None) -> str:
 def _table(report: dict, names: Mapping[str, str], rows: list[str]) -> list[str]:
     """Some rows of the report as a table, and its protocol line.
 
-    Columns without a number in any of these rows are left out; without any column there is no table.
+    Columns without a number in any of these rows are left out;
+    without any column there is no table.
     """
     found = {name: label for name, label in names.items() if any(report["rows"][row].get(name) for row in rows)}
     if not found:
         return []
+    # its motions are written once: repeats draw other pairs of them only
     if "multimodality" in found and report["protocol"]["repeats"] > 1:
         found["multimodality"] = "MultiModality (± of pairs)"
     cells = [[row, *(_cell(report["rows"][row].get(name)) for name in found)] for row in rows]
@@ -119,7 +123,8 @@ def _warnings(protocol: dict) -> list[str]:
 
 
 def _pictures(drawn: Collection[str], **names: str) -> list[str]:
-    """Links to pictures, given as file stem = caption; only those that were `drawn` (file names)."""
+    """Links to pictures, given as file stem = caption;
+    only those that were `drawn` (file names)."""
     lines = []
     for name, caption in names.items():
         if f"{name}.png" in drawn:
@@ -137,7 +142,8 @@ def _repeats_note(protocol: dict) -> str:
 
 
 def matching_markdown(report: dict, drawn: Collection[str] = ()) -> str:
-    """The tables of a report and what they mean, with links to the pictures that were `drawn` (file names)."""
+    """The tables of a report and what they mean, with links to the pictures that were `drawn` (file
+    names)."""
     protocol = report["protocol"]
     m2t = protocol["what"] == "m2t"
     # the Diversity of m2t would be that of the real motions: the model wrote sentences
@@ -203,11 +209,13 @@ def _motion(report: dict) -> list[str]:
 
 def _perplexity(report: dict) -> list[str]:
     protocol, stages = report["protocol"], report["perplexity"]
+    # a column per task of any stage
     tasks = list(dict.fromkeys(task for values in stages.values() for task in values))
     cells = []
     for stage, row in stages.items():
         name = f"stage {stage}" + (", evaluated" if stage == str(protocol["stage"]) else "")
         cells.append([name, *(number(row.get(task)) for task in tasks)])
+    # a token data set has every motion measured, a set of clips only first captions
     line = f"of every motion, once; {protocol_line(protocol)}"
     if protocol["what"] != "tokens":
         line = ", ".join(["of each clip's first caption, once", *measured(protocol), versions(protocol)])
@@ -273,7 +281,8 @@ def clips_markdown(report: dict, drawn: Collection[str] = ()) -> str:
 
 
 def report_markdown(report: dict, drawn: Collection[str] = ()) -> str:
-    """The whole report.md of t2m or m2t, with links to the pictures that were `drawn` (file names)."""
+    """The whole report.md of t2m or m2t, with links to the pictures that were `drawn` (file
+    names)."""
     protocol = report["protocol"]
     title = {"t2m": "Text to motion", "m2t": "Motion to text"}[protocol["what"]]
     lines = [f"# {title}", "", matching_markdown(report, drawn)]

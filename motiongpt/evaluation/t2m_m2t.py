@@ -1,8 +1,8 @@
 """Text to motion and motion to text, measured by the rules of `protocol`.
 
-`evaluate_t2m` has a row for the real motions, for what the motion tokenizer makes of them, for the model's motions, and
-for chance: real motions shuffled among the texts. `evaluate_m2t` has rows for the captions of people, the model's
-sentences, and chance. Both only measure; `report` writes.
+`evaluate_t2m` has a row for the real motions, for what the motion tokenizer makes of them, for the
+model's motions, and for chance: real motions shuffled among the texts. `evaluate_m2t` has rows for
+the captions of people, the model's sentences, and chance. Both only measure; `report` writes.
 """
 
 from collections import defaultdict
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Written:
-    """One repeat of the model: for each clip the sentence asked, codes, features (F, D); embeddings (N, E) by name."""
+    """One repeat of the model: for each clip the sentence asked, codes, features (F, D);
+    embeddings (N, E) by name."""
 
     sentences: list[str]
     codes: list[list[int]]
@@ -53,9 +54,11 @@ class Written:
 
 
 class ModelRow:
-    """The model's row of the table: in every repeat it writes a motion for each clip's caption, and scores them.
+    """The model's row of the table: in every repeat it writes a motion for each clip's caption,
+    and scores them.
 
-    `real_codes` are the codes of the clips: reference for edit distances, and lengths for the policy "gt".
+    `real_codes` are the codes of the clips: reference for edit distances,
+    and lengths for the policy "gt".
     """
 
     def __init__(
@@ -75,15 +78,18 @@ class ModelRow:
         self.several: Tensor | None = None  # (texts, 30, E), for MultiModality
         self.references: dict[str, list] = defaultdict(list)  # sentence -> codes of all clips it is a caption of
         for item, codes in zip(evaluation_set.items, real_codes, strict=True):
+            # sentences that differ in spelling only are one sentence
             for sentence in {fold(caption.text) for caption in item.captions}:
                 self.references[sentence].append(codes)
 
     def write(
         self, sentences: list[str], first_seed: int, clips: Sequence[int]
     ) -> tuple[list[list[int]], list[Tensor]]:
-        """Codes and features of a motion for each sentence; `clips` has the index of the clip it describes.
+        """Codes and features of a motion for each sentence;
+        `clips` has the index of the clip it describes.
 
-        Features are cut to what is compared: max_frames, or with the policy "cut" the length of the clip.
+        Features are cut to what is compared: max_frames,
+        or with the policy "cut" the length of the clip.
         """
         policy = self.options.length_policy
         lengths = [len(self.real_codes[i]) for i in clips] if policy == "gt" else None
@@ -96,9 +102,11 @@ class ModelRow:
         return codes, [x[:size] for x, size in zip(features, most, strict=True)]
 
     def write_several(self, texts: int) -> None:
-        """For MultiModality, once: 30 motions each of the first caption of `texts` clips drawn at random."""
+        """For MultiModality, once: 30 motions each of the first caption of `texts` clips drawn at
+        random."""
         per_text = MULTIMODALITY[1]
         seed = self.set.config.seed
+        # 3: a stream beside those of `RepeatDraws`
         drawn = np.random.default_rng([seed, 0, 3]).permutation(self.set.N)[:texts]
         chosen = np.repeat(drawn, per_text)
         sentences = [self.set.items[i].captions[0].text.strip() for i in chosen]
@@ -107,16 +115,19 @@ class ModelRow:
         self.several = self.set.embed(motions).unflatten(0, (-1, per_text))
 
     def add_repeat(self, repeat: int, captions: Sequence[Caption], text: Tensor) -> Written:
-        """Write and score the motions of one repeat; `text` (N, E) are the embeddings of the captions."""
+        """Write and score the motions of one repeat; `text` (N, E) are the embeddings of the
+        captions."""
         s = self.set
         sentences = [caption.text.strip() for caption in captions]
         codes, motions = self.write(sentences, s.config.seed + repeat * s.N, range(s.N))
         embeddings = {"model": s.embed(motions)}
+        # the real motions at the written lengths, so that FID does not measure lengths
         if self.options.length_policy == "cut":
             embeddings["real_cut"] = s.embed([x[: len(y)] for x, y in zip(s.features, motions, strict=True)])
         spread = None
         if self.several is not None:
             spread = multimodality(self.several, s.draws.rng(repeat), MULTIMODALITY[2])
+        # the groups and pairs of the other rows in this repeat
         self.row.add_matching(text, embeddings["model"], s.draws.rng(repeat))
         fid = s.fid(embeddings["model"], embeddings.get("real_cut"))
         self.row.add(s.qualities(motions), fid=fid, multimodality=spread)
@@ -124,7 +135,8 @@ class ModelRow:
         return Written(sentences, codes, motions, embeddings)
 
     def _token_scores(self, sentences: Sequence[str], codes: Sequence[list[int]]) -> dict[str, np.ndarray]:
-        """Per clip: edit distances to the real codes of the same sentence, and length against training's median.
+        """Per clip: edit distances to the real codes of the same sentence,
+        and length against training's median.
 
         Sentences that training did not show have no length scores.
         """
@@ -155,10 +167,12 @@ def evaluate_t2m(
 ) -> Evaluation:
     """Measure text to motion by the protocol of Guo et al. 2022.
 
-    The table has the rows real, reconstruction, model and chance; without a `generator` there is no model, and the
-    other rows say how good the motion tokenizer is. `motion_tokenizer` reads and writes the generator's codes.
+    The table has the rows real, reconstruction, model and chance; without a `generator` there is no
+    model, and the other rows say how good the motion tokenizer is. `motion_tokenizer` reads and
+    writes the generator's codes.
 
-    Raises ValueError if data, tokenizer and evaluator do not fit together, or fewer than two clips are usable.
+    Raises ValueError if data, tokenizer and evaluator do not fit together,
+    or fewer than two clips are usable.
     """
     protocol = protocol or ProtocolConfig()
     options = options or T2MOptions()
@@ -169,7 +183,7 @@ def evaluate_t2m(
     s = EvaluationSet(what, data, evaluator, motion_tokenizer, protocol, facts)
 
     # 1) Once: what the tokenizer makes of the real motions, and what the model needs beside the repeats.
-    layers = motion_tokenizer.encode_all(s.features)
+    layers = motion_tokenizer.encode_all(s.features)  # (S, Q) each
     codes = [row[:, 0].tolist() for row in layers]  # the first quantiser layer: the language model's codes
     decoded = motion_tokenizer.decode_features(layers)
     more = {
@@ -187,6 +201,7 @@ def evaluate_t2m(
     # 2) The rows, repeat by repeat.
     rows = {"real": TableRow(), "reconstruction": TableRow()}
     rows |= {"model": model.row} if model else {}
+    # the last line of the table
     rows["chance"] = TableRow()
     embeddings = {"real": s.motion, "reconstruction": s.embed(decoded)}
     qualities = {"real": s.qualities(s.features), "reconstruction": s.qualities(decoded)}
@@ -236,20 +251,24 @@ def evaluate_m2t(
     protocol: ProtocolConfig | None = None,
     options: M2TOptions | None = None,
 ) -> Evaluation:
-    """Measure motion to text: the model's sentence against all captions of a clip, and against its motion.
+    """Measure motion to text: the model's sentence against all captions of a clip,
+    and against its motion.
 
-    The table has the rows real, model and chance, of sentences. A greedy model writes once, and repeats only draw
-    captions and groups. The model's sentences reach the evaluator without parts of speech. Raises as `evaluate_t2m`.
+    The table has the rows real, model and chance, of sentences. A greedy model writes once, and
+    repeats only draw captions and groups. The model's sentences reach the evaluator without parts
+    of speech. Raises as `evaluate_t2m`.
     """
     protocol = protocol or ProtocolConfig()
     options = options or M2TOptions()
     facts = run_facts(generator.describing_run, options.sampling)
     facts |= {"bert_model": options.bert_model} if options.bert_model else {}
     s = EvaluationSet("m2t", data, evaluator, motion_tokenizer, protocol, facts)
+    # 1) once: codes, all captions, perplexity
     codes = motion_tokenizer.encode(s.features)
     references = [[caption.text for caption in item.captions] for item in s.items]
     more = {"perplexity": perplexities(generator, s.items, codes, options.batch_size, options.perplexity)}
 
+    # 2) the rows, repeat by repeat
     rows = {name: TableRow() for name in ("real", "model", "chance")}
     embeddings = {"real": s.motion}
     first_sentences: list[str] = []
@@ -266,5 +285,6 @@ def evaluate_m2t(
         for name, row in texts.items():
             rows[name].add_matching(row, s.motion, s.draws.rng(repeat))
         rows["model"].add(per_clip, **together)
+    # 3) the report, with the sentences of the first repeat
     report, shown = s.report(rows, {"written": first_sentences}, more)
     return Evaluation(report, embeddings, {rank: torch.as_tensor(s.features[i]) for rank, i in shown.items()})

@@ -1,8 +1,10 @@
-"""What a language model writes for the captions of a token data set, against the codes that the set has for them.
+"""What a language model writes for the captions of a token data set,
+against the codes that the set has for them.
 
-It needs neither motions nor an evaluator: motions are compared as sequences of codes. The table has the row model, the
-row chance (motions of other captions) and, if captions have several motions, the row real: the first motion of such a
-caption against its others. A caption is asked once per participant and repeat, in the spelling of its first entry.
+It needs neither motions nor an evaluator: motions are compared as sequences of codes. The table has
+the row model, the row chance (motions of other captions) and, if captions have several motions, the
+row real: the first motion of such a caption against its others. A caption is asked once per
+participant and repeat, in the spelling of its first entry.
 """
 
 from collections import defaultdict
@@ -45,7 +47,8 @@ class Asked:
 
 
 def chosen_entries(entries: Sequence[Entry], split: str, path: Path) -> list[Entry]:
-    """The entries of a split, or of several joined by `+`. ValueError names the splits that have any."""
+    """The entries of a split, or of several joined by `+`.
+    ValueError names the splits that have any."""
     names = split.split("+")
     chosen = [entry for entry in entries if entry.split in names]
     if not chosen:
@@ -56,7 +59,8 @@ def chosen_entries(entries: Sequence[Entry], split: str, path: Path) -> list[Ent
 
 
 def asked_captions(entries: Sequence[Entry], participants: Sequence[str]) -> list[Asked]:
-    """One request per caption and participant, in the order of the data; who the run does not know is nobody."""
+    """One request per caption and participant, in the order of the data;
+    who the run does not know is nobody."""
     groups: dict[tuple[str, str | None], list[Entry]] = defaultdict(list)
     for entry in entries:
         who = entry.participant if entry.participant in participants else None
@@ -65,11 +69,13 @@ def asked_captions(entries: Sequence[Entry], participants: Sequence[str]) -> lis
 
 
 def check_same_codes(generator: MotionGenerator, entries: Sequence[Entry], path: Path) -> None:
-    """ValueError if the data has codes that the run cannot write, or was written by another tokenizer."""
+    """ValueError if the data has codes that the run cannot write,
+    or was written by another tokenizer."""
     run = generator.run
     largest = max(max(entry.codes) for entry in entries)
     if largest >= run.config.codes:
         raise ValueError(f"{path} has the code {largest}, {run.folder} writes {run.config.codes}: another tokenizer's")
+    # codes in range may still be those of another codebook: compare the hash, if both are known
     wrote = read_tokens_meta(path).get("vqvae")
     weights = run.folder / "vqvae" / "model.safetensors"
     if wrote and weights.is_file() and wrote != file_hash(weights):
@@ -91,7 +97,8 @@ class Scores:
         self.allowed = [frozenset(record["codes"]) if record else every for record in self.known]
 
     def distances(self, rows: Sequence[Sequence[int]], references: Sequence | None = None) -> dict[str, np.ndarray]:
-        """`token_distances` of a motion for each caption, by default to all of the caption's own."""
+        """`token_distances` of a motion for each caption,
+        by default to all of the caption's own."""
         references = [one.motions for one in self.asked] if references is None else references
         parts = []
         for first in range(0, len(rows), AT_ONCE):
@@ -99,21 +106,25 @@ class Scores:
         return {f"edit_{name}": np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def lengths(self, rows: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
-        """Lengths against the caption's median in this split, and in training; NaN if training lacks the caption."""
+        """Lengths against the caption's median in this split, and in training;
+        NaN if training lacks the caption."""
         found = defaultdict(list)
         for row, median, record in zip(rows, self.medians, self.known, strict=True):
             here = length_accuracy([len(row)], [median])
             found["split_length_within"].append(here["within_10_percent"])
             found["split_length_error"].append(here["error"])
+            # a caption that training lacks has no length to compare with
             there = length_accuracy([len(row)], [record["median"]]) if record else {}
             found["length_within"].append(there.get("within_10_percent", np.nan))
             found["length_error"].append(there.get("error", np.nan))
         return {name: np.array(values) for name, values in found.items()}
 
     def violations(self, rows: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
-        """Shares of motions outside the caption's limits of length, with a code it may not have, cut off at the limit.
+        """Shares of motions outside the caption's limits of length, with a code it may not have,
+        cut off at the limit.
 
-        Counted on what was written. The first two are promises of the sampler, so they are 0 unless it is broken.
+        Counted on what was written. The first two are promises of the sampler,
+        so they are 0 unless it is broken.
         """
         found = defaultdict(list)
         for row, limits, allowed in zip(rows, self.limits, self.allowed, strict=True):
@@ -123,12 +134,14 @@ class Scores:
         return {name: np.array(values, dtype=float) for name, values in found.items()}
 
     def real(self) -> dict[str, np.ndarray]:
-        """Distances of the first motion of each caption to its other ones; NaN for a caption with a single one."""
+        """Distances of the first motion of each caption to its other ones;
+        NaN for a caption with a single one."""
         several = [i for i, one in enumerate(self.asked) if len(one.motions) > 1]
         if not several:
             return {}
         rows = [self.asked[i].motions[0] for i in several]
         found = self.distances(rows, [self.asked[i].motions[1:] for i in several])
+        # NaN holds the place of captions with a single motion
         out = {name: np.full(len(self.asked), np.nan) for name in found}
         for name, values in found.items():
             out[name][several] = values
@@ -141,13 +154,16 @@ def evaluate_tokens(
     protocol: ProtocolConfig | None = None,
     options: T2MOptions | None = None,
 ) -> dict:
-    """The content of report.json: edit distances, lengths, violations of limits, codes in use, perplexity.
+    """The content of report.json: edit distances, lengths, violations of limits, codes in use,
+    perplexity.
 
-    `path` is a token data set; without splits it is split as the run was. `protocol.clips` counts captions, and
-    motions have no least length.
+    `path` is a token data set; without splits it is split as the run was. `protocol.clips` counts
+    captions, and motions have no least length.
 
-    Raises ValueError for a split without entries and for codes of another tokenizer, and as `load_tokens`.
+    Raises ValueError for a split without entries and for codes of another tokenizer,
+    and as `load_tokens`.
     """
+    # what is asked: every caption of the split once per participant
     entries = load_tokens(path, split_seed(generator.run.folder))
     protocol = protocol or ProtocolConfig(repeats=1)
     options = options or T2MOptions()
@@ -155,6 +171,7 @@ def evaluate_tokens(
     check_same_codes(generator, chosen, path)
     people = generator.run.config.participants
     every = asked_captions(chosen, people)
+    # punctuation alone asks for nothing, unless training had it
     mute = [one for one in every if not says_something(one.text) and not generator.knows(one.text)]
     every = [one for one in every if one not in mute]
     if not every:
@@ -175,8 +192,10 @@ def evaluate_tokens(
         seed = protocol.seed + repeat * N
         whose = [one.participant for one in asked]
         written = write_motions(generator, texts, seed, None, options.sampling, options.batch_size, whose)
+        # the report shows the first repeat
         first = first or written
         rows["model"].add(scores.distances(written) | scores.lengths(written) | scores.violations(written))
+        # the draw of `RepeatDraws.chance`: real motions shuffled among the captions
         order = np.random.default_rng([protocol.seed, repeat, 2]).permutation(N)
         others = [asked[i].motions[0] for i in order]
         rows["chance"].add(scores.distances(others) | scores.lengths(others))

@@ -1,12 +1,14 @@
-"""The text side of the evaluators: captions as words with parts of speech, and the word vectors of the field (GloVe).
+"""The text side of the evaluators: captions as words with parts of speech,
+and the word vectors of the field (GloVe).
 
     our_vab_data.npy     (V, 300) vectors
     our_vab_words.pkl    list of V words
     our_vab_idx.pkl      dict word -> row of the vectors
 
-The rules are those of Guo et al. 2022 (WordVectorizer and Text2MotionDatasetV2 of text-to-motion). A caption has at
-most 20 words, between sos and eos. A word without a vector is `unk` with part of speech OTHER. Some words about motion
-have parts of speech of their own (`VIP`), whatever the tagger said.
+The rules are those of Guo et al. 2022 (WordVectorizer and Text2MotionDatasetV2 of text-to-motion).
+A caption has at most 20 words, between sos and eos. A word without a vector is `unk` with part of
+speech OTHER. Some words about motion have parts of speech of their own (`VIP`), whatever the tagger
+said.
 """
 
 from collections.abc import Iterable, Sequence
@@ -44,17 +46,20 @@ GLOVE_FILES = ("our_vab_data.npy", "our_vab_words.pkl", "our_vab_idx.pkl")
 
 
 def plain_tokens(text: str) -> list[str]:
-    """A sentence as tokens: its words in lower case, each with part of speech OTHER. `walks` stays, not its lemma."""
+    """A sentence as tokens: its words in lower case, each with part of speech OTHER.
+    `walks` stays, not its lemma."""
     return [f"{word}/OTHER" for word in split_words(text)]
 
 
 def caption_tokens(caption: Caption) -> list[str]:
-    """The tokens `word/POS` of a caption as its line in texts/ gives them; without any, `plain_tokens`."""
+    """The tokens `word/POS` of a caption as its line in texts/ gives them;
+    without any, `plain_tokens`."""
     return caption.tokens.split() or plain_tokens(caption.text)
 
 
 class Vocabulary:
-    """The words of an evaluator in the order of their rows; `unk` must be among them, and no word twice."""
+    """The words of an evaluator in the order of their rows;
+    `unk` must be among them, and no word twice."""
 
     def __init__(self, words: Sequence[str]) -> None:
         if not all(isinstance(word, str) for word in words):
@@ -66,18 +71,22 @@ class Vocabulary:
 
     @classmethod
     def of(cls, captions: Iterable[Sequence[str]]) -> "Vocabulary":
-        """The words of captions given as tokens (`word/POS`): sos, eos and unk, then in order of first use."""
+        """The words of captions given as tokens (`word/POS`):
+        sos, eos and unk, then in order of first use."""
+        # from the right, because a word may have a slash in it
         used = (token.rpartition("/")[0] for tokens in captions for token in tokens)
         return cls(list(dict.fromkeys((START, END, UNKNOWN, *used))))
 
     def encode(self, caption: str | Sequence[str]) -> tuple[list[int], list[int]]:
-        """A sentence, or its tokens `word/POS`, as rows of the word table and of `POS`, both with sos and eos.
+        """A sentence, or its tokens `word/POS`, as rows of the word table and of `POS`,
+        both with sos and eos.
 
         Raises ValueError for a token without its `/POS`.
         """
         tokens = plain_tokens(caption) if isinstance(caption, str) else list(caption)
         words = []
         parts = []
+        # cut before eos, so that a long caption has both ends too
         for token in (f"{START}/OTHER", *tokens[:MAX_WORDS], f"{END}/OTHER"):
             word, slash, part = token.rpartition("/")
             if not slash:
@@ -91,7 +100,8 @@ class Vocabulary:
 def read_glove(folder: Path | str) -> tuple[Vocabulary, np.ndarray]:
     """Words and vectors (V, D) float32 of a published GloVe folder; row i of the vectors is word i.
 
-    Raises FileNotFoundError, or ValueError naming a file that is damaged or does not fit the others.
+    Raises FileNotFoundError, or ValueError naming a file that is damaged or does not fit the
+    others.
     """
     data, words, rows = (Path(folder) / name for name in GLOVE_FILES)
     for path in (data, words, rows):
@@ -105,6 +115,7 @@ def read_glove(folder: Path | str) -> tuple[Vocabulary, np.ndarray]:
     bad = next((name for name in names if not 0 <= int(row_of.get(name, -1)) < len(vectors)), None)
     if bad is not None:
         raise ValueError(f"{rows} has no row in {data.name} ({len(vectors)} rows) for the word {bad!r}")
+    # in the order of the words: the dict says which row is whose
     return Vocabulary(names), vectors[[int(row_of[name]) for name in names]]
 
 

@@ -1,4 +1,5 @@
-"""Conditions of jumping, sitting, kneeling, bending and kicking; `conditions.py` says what a condition is."""
+"""Conditions of jumping, sitting, kneeling, bending and kicking;
+`conditions.py` says what a condition is."""
 
 import numpy as np
 
@@ -7,7 +8,8 @@ from motiongpt.faithfulness.shared_conditions import ends_upright, in_place, sta
 
 
 def _leaps(m: Measures) -> bool:
-    """A crouch of more than 0.12 m, and a flight with both feet more than 0.1 m up, side by side, for 1 s at most.
+    """A crouch of more than 0.12 m, and a flight with both feet more than 0.1 m up, side by side,
+    for 1 s at most.
 
     Side by side: neither spread nor in stride. The clip neither starts nor ends in the air.
     """
@@ -32,13 +34,15 @@ def jump_forward(m: Measures) -> bool:
 
 
 def hop(m: Measures, side: int) -> bool:
-    """While the other foot stays more than 0.08 m up, this one rises and comes down by 0.03 m at least twice."""
+    """While the other foot stays more than 0.08 m up,
+    this one rises and comes down by 0.03 m at least twice."""
     held = runs(m.feet[:, 1 - side] > 0.08)  # each up and down of this foot is two swings
     return in_place(m) and any(swings(m.feet[a:b, side], 0.03) >= 4 for a, b in held)
 
 
 def squat(m: Measures) -> bool:
-    """Down by more than 0.22 m and up again, over feet that stay on the floor side by side; no hand or knee gets there.
+    """Down by more than 0.22 m and up again, over feet that stay on the floor side by side;
+    no hand or knee gets there.
 
     The hips are not as far back as on a chair: the balls of the feet are less than 0.39 m ahead.
     """
@@ -57,7 +61,8 @@ def squat(m: Measures) -> bool:
 
 
 def _seated(m: Measures, at: slice) -> bool:
-    """Pelvis more than 0.3 m down and 0.39 m behind the balls of the feet; feet side by side, knees up."""
+    """Pelvis more than 0.3 m down and 0.39 m behind the balls of the feet;
+    feet side by side, knees up."""
     return bool(
         m.drop[at].mean() > 0.3
         and m.toes[at, :, 2].mean() > 0.39
@@ -78,11 +83,13 @@ def stand_up(m: Measures) -> bool:
 
 def sit_and_stand(m: Measures) -> bool:
     """Upright at both ends, seated at the lowest point."""
+    # three frames about the lowest point
     return ends_upright(m) and _seated(m, slice(max(0, m.lowest - 1), m.lowest + 2))
 
 
 def bow(m: Measures) -> bool:
-    """Trunk more than 23 degrees forward and back up, on straight legs, feet on the floor, hands above 0.45 m."""
+    """Trunk more than 23 degrees forward and back up, on straight legs, feet on the floor,
+    hands above 0.45 m."""
     return bool(
         m.lean.max() > 23
         and max(m.lean[START].mean(), m.lean[END].mean()) < 15
@@ -96,7 +103,7 @@ def _kneels(m: Measures, side: int, at: slice) -> bool:
 
     Low: it is down by 0.285 m more than this knee is up, which no lunge reaches.
     """
-    knees = m.knee_height[at].mean(0)
+    knees = m.knee_height[at].mean(0)  # (2,)
     return bool(knees[side] < 0.16 and knees[1 - side] > 0.3 and m.drop[at].mean() - knees[side] > 0.285)
 
 
@@ -115,7 +122,7 @@ def pick_up(m: Measures, side: int | None = None) -> bool:
 
     With a side: that hand, and the other one stays more than 0.1 m higher. Without: any hand.
     """
-    low = m.hand_height.min(0)
+    low = m.hand_height.min(0)  # (2,) the lowest point of each hand
     hand = low.min() if side is None else low[side]
     return bool(
         hand < 0.3
@@ -130,13 +137,16 @@ def pick_up(m: Measures, side: int | None = None) -> bool:
 def kick(m: Measures, side: int) -> bool:
     """This foot more than 0.28 m up and 0.45 m ahead of the pelvis, while the other one stands."""
     out = (m.feet[:, side] > 0.28) & (m.toes[:, side, 2] > 0.45)
+    # two frames on end: one alone may be noise
     return bool(longest(out) >= 2 and m.feet[out, 1 - side].max() < 0.06 and in_place(m) and m.drop.max() < 0.16)
 
 
 def lunge(m: Measures, side: int) -> bool:
-    """At the lowest point this foot is more than 0.33 m ahead of the other one, and the pelvis 0.13 m down at least.
+    """At the lowest point this foot is more than 0.33 m ahead of the other one,
+    and the pelvis 0.13 m down at least.
 
-    It ends where it began. If the pelvis is down by 0.285 m more than the rear knee is up, it is kneeling instead.
+    It ends where it began. If the pelvis is down by 0.285 m more than the rear knee is up,
+    it is kneeling instead.
     """
     k, rear = m.lowest, 1 - side
     return bool(
@@ -149,14 +159,15 @@ def lunge(m: Measures, side: int) -> bool:
 
 
 def balance(m: Measures, side: int) -> bool:
-    """The other foot stays more than 0.18 m up for 0.6 s, less than 0.42 m ahead, while this one is on the floor.
+    """The other foot stays more than 0.18 m up for 0.6 s, less than 0.42 m ahead,
+    while this one is on the floor.
 
     Meanwhile the pelvis keeps its height within 0.08 m.
     """
     up = m.feet[:, 1 - side] > 0.18
     return bool(
-        longest(up) >= 12
-        and m.toes[up, 1 - side, 2].max() < 0.42
+        longest(up) >= 12  # frames, 0.6 s
+        and m.toes[up, 1 - side, 2].max() < 0.42  # farther ahead it kicks
         and m.feet[:, side].max() < 0.06
         and np.ptp(m.drop[up]) < 0.08
         and in_place(m)
@@ -164,7 +175,8 @@ def balance(m: Measures, side: int) -> bool:
 
 
 def jumping_jacks(m: Measures) -> bool:
-    """The feet go apart and together by 0.2 m at least once each, and both hands go above the head."""
+    """The feet go apart and together by 0.2 m at least once each,
+    and both hands go above the head."""
     return bool(
         in_place(m) and swings(m.spread, 0.2) >= 2 and m.hands[..., 1].min(1).max() > 0.33 and m.drop.max() < 0.2
     )

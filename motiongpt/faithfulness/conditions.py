@@ -1,15 +1,18 @@
 """One kinematic condition per action, which tells its motions from those of the other actions.
 
-Conditions and actions are pairs, on purpose. `procedural/actions.py` lists a function per action that makes the motion;
-`CHECKS` lists a function of the same name that recognises it, with exactly the names of `ACTIONS` (a test compares
-them). Nobody could judge an action without a condition, so add both together.
+Conditions and actions are pairs, on purpose. `procedural/actions.py` lists a function per action
+that makes the motion; `CHECKS` lists a function of the same name that recognises it, with exactly
+the names of `ACTIONS` (a test compares them). Nobody could judge an action without a condition, so
+add both together.
 
-A condition takes `Measures` (and a side, 0 left, 1 right) and says yes or no. Its docstring states it in words and
-units. It never looks at a sentence, at codes or at a probability. Thresholds lie about half-way to the neighbouring
-actions, so that a motion still passes after a tokenizer's round trip. They were set by hand, on motions of the
-generator that makes the training data and on their round trips; other data may need others.
+A condition takes `Measures` (and a side, 0 left, 1 right) and says yes or no. Its docstring states
+it in words and units. It never looks at a sentence, at codes or at a probability. Thresholds lie
+about half-way to the neighbouring actions, so that a motion still passes after a tokenizer's round
+trip. They were set by hand, on motions of the generator that makes the training data and on their
+round trips; other data may need others.
 
-What it does not know: style, naturalness, how often, how slowly. `judge.py` asks first whether there is a body at all.
+What it does not know: style, naturalness, how often, how slowly.
+`judge.py` asks first whether there is a body at all.
 """
 
 from collections.abc import Callable
@@ -73,4 +76,5 @@ INCLUDED = {
     ("pick_up", "pick_up_left"): "picking something up does not say with which hand",
     ("pick_up", "pick_up_right"): "picking something up does not say with which hand",
 }
-"""(condition, action) -> why motions of this action may also satisfy the condition of another one."""
+"""(condition, action) -> why motions of this action may also satisfy the condition of another
+one."""

@@ -3,10 +3,11 @@
     performs("wave_left", joints)                             one action
     performs_in_order("walk_forward", "turn_left", joints)    two actions, one after the other
 
-Joints are (F, 22, 3) in metres at 20 fps, y up, the floor at y = 0, any facing and place. Conditions are those of
-`conditions.py`: joints in, yes or no out. No model ever sees them. Most conditions look at a few joints only, so
-`is_body` asks first whether the joints are a body at all. `pass_matrix` tests the conditions themselves on motions of
-known actions: its diagonal shows what a condition recognises, the rest what fools it. This module loads nothing.
+Joints are (F, 22, 3) in metres at 20 fps, y up, the floor at y = 0, any facing and place.
+Conditions are those of `conditions.py`: joints in, yes or no out. No model ever sees them. Most
+conditions look at a few joints only, so `is_body` asks first whether the joints are a body at all.
+`pass_matrix` tests the conditions themselves on motions of known actions: its diagonal shows what a
+condition recognises, the rest what fools it. This module loads nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,20 +32,21 @@ OWN_SIDE = ("hip", "knee", "ankle", "foot", "shoulder", "elbow")  # wrists may c
 def is_body(m: Measures) -> bool:
     """Whether the joints are one body on the floor, whatever it does.
 
-    All of these must hold. Joints are finite. No joint is faster than 12 m/s, and the pelvis not faster than 6. Every
-    bone stays within 0.16 m of its median length, which is within 20 % of the skeleton's. Left joints are left of right
-    ones in the median frame. The lowest joint is within 0.15 m of y = 0 at some time, never lower, and never higher for
-    more than 1 s.
+    All of these must hold. Joints are finite. No joint is faster than 12 m/s, and the pelvis not
+    faster than 6. Every bone stays within 0.16 m of its median length, which is within 20 % of the
+    skeleton's. Left joints are left of right ones in the median frame. The lowest joint is within
+    0.15 m of y = 0 at some time, never lower, and never higher for more than 1 s.
     """
     joints = m.joints
     if not np.isfinite(joints).all():
         return False
     speed = np.linalg.norm(np.diff(joints, axis=0), axis=-1) * FPS  # (F - 1, J) m/s
     bones = np.linalg.norm(joints[:, 1:] - joints[:, list(HUMANML3D.parents[1:])], axis=-1)  # (F, J - 1) metres
-    lengths = np.linalg.norm(HUMANML3D.offsets[1:], axis=-1)
+    lengths = np.linalg.norm(HUMANML3D.offsets[1:], axis=-1)  # (J - 1,) of the skeleton
     median = np.median(bones, axis=0)
     pairs = [m.pair(name) for name in OWN_SIDE]  # (F, 2, 3) each
-    lowest = joints[..., 1].min(1)
+    lowest = joints[..., 1].min(1)  # (F,)
+    # plausible speeds, rigid bones, left on the left, near the floor
     return bool(
         speed.max() <= MAX_SPEED
         and speed[:, 0].max() <= MAX_ROOT_SPEED
@@ -58,7 +60,8 @@ def is_body(m: Measures) -> bool:
 
 
 def performs(action: str, joints: np.ndarray) -> bool:
-    """Whether joints (F, 22, 3) show this action. Raises ValueError for an unknown action or a wrong shape."""
+    """Whether joints (F, 22, 3) show this action. Raises ValueError for an unknown action or a
+    wrong shape."""
     if action not in CHECKS:
         raise ValueError(f"no condition for {action!r}; there are {', '.join(CHECKS)}")
     m = Measures(joints)
@@ -66,7 +69,9 @@ def performs(action: str, joints: np.ndarray) -> bool:
 
 
 def performs_in_order(first: str, second: str, joints: np.ndarray) -> bool:
-    """Whether some cut has `first` before it and `second` after it. Each part is measured from its own start."""
+    """Whether some cut has `first` before it and `second` after it.
+    Each part is measured from its own start."""
+    # the whole clip too: neither part shows a leap at the cut
     return is_body(Measures(joints)) and any(
         performs(second, joints[cut:]) and performs(first, joints[:cut])
         for cut in range(SHORTEST, len(joints) - SHORTEST + 1, CUT)
@@ -79,7 +84,8 @@ def does(actions: Sequence[str], joints: np.ndarray) -> bool:
 
 
 def pass_matrix(clips: Mapping[str, Sequence[np.ndarray]]) -> dict[str, dict[str, float]]:
-    """Clips by the action they show -> matrix[condition][action]: the share of them, in [0, 1], that passes."""
+    """Clips by the action they show -> matrix[condition][action]:
+    the share of them, in [0, 1], that passes."""
     # a clip is measured once and meets all conditions
     seen = {action: [(m, is_body(m)) for m in map(Measures, several)] for action, several in clips.items()}
     return {
@@ -100,6 +106,7 @@ def check_requests(records: object, where: object) -> list[tuple[str, tuple[str,
         raise ValueError(f"{where}: expected a list of sentences, got {type(records).__name__}")
     requests = []
     for number, record in enumerate(records):
+        # records come from a file that somebody typed, so nothing about them is sure
         known = isinstance(record, dict) and isinstance(record.get("sentence"), str)
         actions = record.get("actions") if known else None
         if not isinstance(actions, list) or len(actions) not in (1, 2) or not set(actions) <= set(CHECKS):

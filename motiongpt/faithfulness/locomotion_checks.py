@@ -1,4 +1,5 @@
-"""Conditions of walking, running, turning and stepping in place; `conditions.py` says what a condition is."""
+"""Conditions of walking, running, turning and stepping in place;
+`conditions.py` says what a condition is."""
 
 import numpy as np
 
@@ -15,43 +16,51 @@ def steps(m: Measures) -> bool:
 def walks(m: Measures) -> bool:
     """Steps, pelvis at most 0.25 m below the upright stand, and no run.
 
-    No run: both feet are off the floor at most once, or the elbows are bent by less than 45 degrees.
+    No run: both feet are off the floor at most once,
+    or the elbows are bent by less than 45 degrees.
     """
     return steps(m) and (flies(m) < 2 or m.bent_elbows < 45) and m.drop.max() < 0.25
 
 
 def walk_forward(m: Measures) -> bool:
     """More than 0.4 m ahead on stepping feet, and no run."""
+    # axis 2 is ahead, sign 1 forward
     return travels(m, 2, 1, 0.4) and walks(m)
 
 
 def walk_backward(m: Measures) -> bool:
     """More than 0.3 m backward without turning."""
+    # sign -1: against the way it faces
     return travels(m, 2, -1, 0.3) and walks(m)
 
 
 def walk_sideways(m: Measures, side: int) -> bool:
     """More than 0.3 m to the side without turning."""
+    # axis 0 is to the left, so the right side has sign -1
     return travels(m, 0, 1 - 2 * side, 0.3) and walks(m)
 
 
 def walk_circle(m: Measures, side: int) -> bool:
-    """More than 1.5 m of path, nearly all of it ahead, while the hips turn by more than 230 degrees to the side."""
+    """More than 1.5 m of path, nearly all of it ahead,
+    while the hips turn by more than 230 degrees to the side."""
     return (1 - 2 * side) * m.turned > 230 and m.path > 1.5 and m.ahead > 0.8 * m.path and walks(m)
 
 
 def run(m: Measures) -> bool:
-    """More than 1 m ahead in long strides, both feet off the floor at least twice, elbows bent by 55 degrees."""
+    """More than 1 m ahead in long strides, both feet off the floor at least twice,
+    elbows bent by 55 degrees."""
     return travels(m, 2, 1, 1.0) and flies(m) >= 2 and m.bent_elbows > 55 and m.strides.max() > 0.4
 
 
 def jog_in_place(m: Measures) -> bool:
-    """In place; the feet rise in turn, elbows bent by 60 degrees, knees not lifted (balls within 0.195 m ahead)."""
+    """In place; the feet rise in turn, elbows bent by 60 degrees,
+    knees not lifted (balls within 0.195 m ahead)."""
     return _steps_in_place(m) and m.bent_elbows > 60 and m.toes[..., 2].max() < 0.195
 
 
 def march_in_place(m: Measures) -> bool:
-    """In place; the feet rise in turn by more than 0.13 m, knees lifted (balls more than 0.195 m ahead)."""
+    """In place; the feet rise in turn by more than 0.13 m,
+    knees lifted (balls more than 0.195 m ahead)."""
     return _steps_in_place(m) and m.feet.max() > 0.13 and m.toes[..., 2].max() > 0.195
 
 
@@ -78,10 +87,13 @@ def turn_around(m: Measures) -> bool:
 
 
 def _on_spot(m: Measures) -> bool:
-    """Pelvis upright and within 0.4 m of the start, on feet that move under it by more than 0.02 m each.
+    """Pelvis upright and within 0.4 m of the start, on feet that move under it by more than 0.02 m
+    each.
 
-    So a statue on a turntable does not pass. More than 0.02 m is not asked for, because codes flatten small steps.
+    So a statue on a turntable does not pass. More than 0.02 m is not asked for,
+    because codes flatten small steps.
     """
+    # toes are seen from the pelvis: feet that turn along with it do not move
     if np.ptp(m.toes[..., [0, 2]], axis=0).max(-1).min() < 0.02:
         return False
     return float(np.hypot(m.travel[0], m.travel[2])) < 0.4 and m.path < 0.8 and m.drop.max() < 0.16

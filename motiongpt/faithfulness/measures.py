@@ -1,8 +1,9 @@
-"""What a clip of joints measures: facing, travel, heights, angles, hands; each computed once, when asked for.
+"""What a clip of joints measures: facing, travel, heights, angles, hands;
+each computed once, when asked for.
 
-`Measures(joints)` takes (F, 22, 3) metres at 20 fps, y up, any start and any facing; everything is relative to the
-first frames. A sign that means a side is +1 for left and -1 for right; left is +x of a body that faces +z.
-What it does not know: which action a clip should show (`conditions.py`).
+`Measures(joints)` takes (F, 22, 3) metres at 20 fps, y up, any start and any facing; everything is
+relative to the first frames. A sign that means a side is +1 for left and -1 for right; left is +x
+of a body that faces +z. What it does not know: which action a clip should show (`conditions.py`).
 """
 
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ START, END = slice(0, EDGE), slice(-EDGE, None)
 
 def runs(mask: np.ndarray) -> list[tuple[int, int]]:
     """The stretches [start, end) of True in a mask (F,), in order."""
+    # a zero at both ends closes stretches there; edges alternate between start and end
     edges = np.flatnonzero(np.diff(np.concatenate(([0], np.asarray(mask, int), [0]))))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
@@ -29,7 +31,8 @@ def longest(mask: np.ndarray) -> int:
 
 
 def swings(curve: np.ndarray, size: float) -> int:
-    """How often a curve (F,) goes from one turning point to the next by at least `size`. A full wave counts two."""
+    """How often a curve (F,) goes from one turning point to the next by at least `size`.
+    A full wave counts two."""
     count = 0
     way = 0  # 1 rising, -1 falling, 0 not known yet
     low = high = curve[0]  # the extremes since the last turn
@@ -49,7 +52,8 @@ def swings(curve: np.ndarray, size: float) -> int:
 
 @dataclass(frozen=True)
 class Measures:
-    """Measures of one clip. Arrays are (F,) or, for a pair of limbs, (F, 2) with the left one first.
+    """Measures of one clip. Arrays are (F,) or, for a pair of limbs,
+    (F, 2) with the left one first.
 
     Raises ValueError unless joints are (F, 22, 3) with F >= 2.
     """
@@ -60,6 +64,7 @@ class Measures:
         joints = np.asarray(self.joints, np.float64)
         if joints.ndim != 3 or joints.shape[1:] != (HUMANML3D.num_joints, 3) or len(joints) < 2:
             raise ValueError(f"joints must be (F, {HUMANML3D.num_joints}, 3) with F >= 2, got {joints.shape}")
+        # the dataclass is frozen
         object.__setattr__(self, "joints", joints)
 
     def joint(self, name: str) -> np.ndarray:
@@ -82,26 +87,32 @@ class Measures:
         return float(np.degrees(self.yaw[END].mean() - self.yaw[START].mean()))
 
     def seen(self, points: np.ndarray, yaw: np.ndarray) -> np.ndarray:
-        """Directions (F, ..., 3) of the room as (to the left, up, ahead) of a body with headings `yaw` (F,)."""
-        shape = (-1,) + (1,) * (points.ndim - 2)
+        """Directions (F, ..., 3) of the room as (to the left, up, ahead) of a body with headings
+        `yaw` (F,)."""
+        # one heading per frame, for all points of the frame
+        shape = (-1,) + (1,) * (points.ndim - 2)  # (F, 1, ...)
         sin, cos = np.sin(yaw).reshape(shape), np.cos(yaw).reshape(shape)
         x, y, z = np.moveaxis(points, -1, 0)
         return np.stack([cos * x - sin * z, y, sin * x + cos * z], axis=-1)
 
     @cached_property
     def travel(self) -> np.ndarray:
-        """(3,) metres, the total displacement of the root: to the left, up, ahead, as seen from the first frames."""
+        """(3,) metres, the total displacement of the root:
+        to the left, up, ahead, as seen from the first frames."""
+        # means of several frames: one noisy frame moves the result little
         moved = self.joint("pelvis")[END].mean(0) - self.joint("pelvis")[START].mean(0)
         return self.seen(moved[None], self.yaw[START].mean(keepdims=True))[0]
 
     @cached_property
     def steps(self) -> np.ndarray:
-        """(F - 1, 3) metres per frame of the root: to the left, up, ahead of the body at that moment."""
+        """(F - 1, 3) metres per frame of the root: to the left, up,
+        ahead of the body at that moment."""
         return self.seen(np.diff(self.joint("pelvis"), axis=0), self.yaw[:-1])
 
     @cached_property
     def path(self) -> float:
         """Metres the root went over the ground, with its sway smoothed away."""
+        # 10 frames are half a second, about one step
         ground = moving_mean(self.joint("pelvis")[:, [0, 2]], 10)
         return float(np.linalg.norm(np.diff(ground, axis=0), axis=-1).sum())
 
@@ -112,7 +123,9 @@ class Measures:
 
     @cached_property
     def feet(self) -> np.ndarray:
-        """(F, 2) metres the balls of the feet are above their height when they stand; never negative."""
+        """(F, 2) metres the balls of the feet are above their height when they stand;
+        never negative."""
+        # a low percentile, not the minimum: one frame below the floor would lift all others
         balls = self.pair("foot")[..., 1]
         return np.maximum(balls - np.percentile(balls, 10), 0.0)
 
@@ -162,7 +175,9 @@ class Measures:
 
     @cached_property
     def head(self) -> np.ndarray:
-        """(F, 2) degrees: how far the head is turned to the left of the chest, and how far it is pitched forward."""
+        """(F, 2) degrees: how far the head is turned to the left of the chest,
+        and how far it is pitched forward."""
+        # seen from the chest: a turned trunk is no turned head
         across = self.joint("left_shoulder") - self.joint("right_shoulder")
         chest_yaw = np.arctan2(-across[:, 2], across[:, 0])
         left, up, ahead = self.seen(self.joint("head") - self.joint("neck"), chest_yaw).T  # (F,) each
@@ -183,6 +198,7 @@ class Measures:
     def hands(self) -> np.ndarray:
         """(F, 2, 3) metres from each shoulder to its wrist: outward, up, ahead of the hips."""
         arm = self.seen(self.pair("wrist") - self.pair("shoulder"), self.yaw)
+        # outward is to the left for the left arm, to the right for the right one
         return arm * np.array([[1, 1, 1], [-1, 1, 1]])
 
     @cached_property
@@ -214,18 +230,23 @@ class Measures:
     @cached_property
     def spread(self) -> np.ndarray:
         """(F,) metres the feet are apart sideways."""
+        # sideways as the body faces in each frame, like `toes`
         return np.abs(self.toes[:, 0, 0] - self.toes[:, 1, 0])
 
 
 def moving_mean(curve: np.ndarray, frames: int) -> np.ndarray:
-    """Mean over `frames` neighbours of a curve (F, ...); the first and the last frame are repeated at the ends."""
+    """Mean over `frames` neighbours of a curve (F, ...);
+    the first and the last frame are repeated at the ends."""
     pad = [(frames // 2, frames - 1 - frames // 2)] + [(0, 0)] * (curve.ndim - 1)
+    # a mean is the difference of two running sums; the zero in front is the empty sum
     total = np.cumsum(np.pad(np.pad(curve, pad, mode="edge"), [(1, 0)] + pad[1:]), axis=0)
     return (total[frames:] - total[:-frames]) / frames
 
 
 def bend(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """Degrees (...) by which the bone b-c is bent from the line of the bone a-b; joints (..., 3)."""
+    """Degrees (...) by which the bone b-c is bent from the line of the bone a-b;
+    joints (..., 3)."""
     u, v = b - a, c - b
     cosine = (u * v).sum(-1) / np.maximum(np.linalg.norm(u, axis=-1) * np.linalg.norm(v, axis=-1), 1e-9)
+    # rounding may take the cosine past 1, where arccos is NaN
     return np.degrees(np.arccos(np.clip(cosine, -1, 1)))

@@ -1,6 +1,7 @@
 """The faithfulness of a run, row by row: how many of its motions do what was asked for.
 
-The model never sees a condition: it gets the sentence and the seed, and the condition gets the joints that come out.
+The model never sees a condition: it gets the sentence and the seed,
+and the condition gets the joints that come out.
 
     truth        fresh motions of the `NAMED` actions of the embedded dataset: what the conditions recognise
     roundtrip    the same motions through the run's motion tokenizer: what codes can carry
@@ -11,8 +12,9 @@ The model never sees a condition: it gets the sentence and the seed, and the con
     sequences    plain captions of two actions: both have to come, in that order
     lengths      seconds asked for, kept within one code, or exactly with `exact_length`
 
-A `MeasureRow` counts, and lists its failures. The report files are `markdown` and `MeasureRow.record`. The motions of
-`truth` come from a seed of their own, which training never uses.
+A `MeasureRow` counts, and lists its failures. The report files are `markdown` and
+`MeasureRow.record`. The motions of `truth` come from a seed of their own, which training never
+uses.
 """
 
 import zlib
@@ -57,7 +59,8 @@ PAIRS = (
     ("wave_left", "kneel_right"),
     ("walk_sideways_left", "bow"),
 )
-"""Pairs of clearly distinct actions, in an order the dataset has. Neither satisfies the other's condition."""
+"""Pairs of clearly distinct actions, in an order the dataset has.
+Neither satisfies the other's condition."""
 LENGTH_PROMPTS = ("a person walks forward", "a person waves the right hand", "a person runs forward", "a person claps")
 SECONDS = (2.0, 4.0, 6.0, 8.0)
 SPELLINGS: dict[str, Callable[[str], str]] = {
@@ -110,14 +113,18 @@ class MeasureRow:
 
 
 def fresh_clips(names: Sequence[str], count: int, seed: int = FRESH_SEED) -> list[np.ndarray]:
-    """`count` motions of these actions in a row, joints (F, 22, 3). Styles, tempos and sizes take turns."""
+    """`count` motions of these actions in a row, joints (F, 22, 3).
+    Styles, tempos and sizes take turns."""
     clips = []
     index = 0
+    # crc32 is the same everywhere; Python's own hash of a text differs from run to run
     key = zlib.crc32(" ".join(names).encode())
     while len(clips) < count:
         rng = np.random.default_rng([seed, key, index])  # a clip depends on these three alone
+        # tempos change with every clip, sizes with every third
         tempos = tuple(list(TEMPOS)[(index + k) % 3] for k in range(len(names)))
         sizes = tuple(list(SIZES)[(index // 3 + k) % 3] for k in range(len(names)))
+        # some actions have one size only
         sizes = tuple(size if family(name) in SIZED else "normal" for name, size in zip(names, sizes, strict=True))
         try:
             clips.append(make_clip(tuple(names), rng, STYLES[index % len(STYLES)], tempos, sizes=sizes).joints)
@@ -141,6 +148,7 @@ def plain_caption(names: Sequence[str]) -> str:
     """The plainest caption of these actions, "a person waves the left hand then sits down"."""
     parts = []
     for name in names:
+        # the last word of walk_forward is no side
         side = name.rsplit("_", 1)[-1]
         parts.append((name, {"tempo": "normal"} | ({"side": side} if side in SIDES else {})))
     return write_captions(parts, np.random.default_rng(0), 1)[0]
@@ -157,6 +165,7 @@ def clips_row(name: str, clips: dict[str, Sequence[np.ndarray]]) -> MeasureRow:
     for action, several in clips.items():
         for index, joints in enumerate(several):
             passed = performs(action, joints)
+            # a failure lists what it shows instead; that tries every condition, so not for the others
             row.add(action, passed, **({} if passed else {"clip": index, "shows": shown(joints)}))
     return row
 
@@ -164,7 +173,8 @@ def clips_row(name: str, clips: dict[str, Sequence[np.ndarray]]) -> MeasureRow:
 def model_row(name: str, requests: Iterable[tuple[str, Sequence[str], int]], generate: Callable) -> MeasureRow:
     """Generate a motion for every request (sentence, actions, seed) and judge it.
 
-    `generate(sentences, seed=seeds)` returns motions with joints, as `MotionGenerator.generate` does.
+    `generate(sentences, seed=seeds)` returns motions with joints,
+    as `MotionGenerator.generate` does.
     """
     row = MeasureRow(name)
     _add_requests(row, requests, generate)
@@ -174,7 +184,8 @@ def model_row(name: str, requests: Iterable[tuple[str, Sequence[str], int]], gen
 def spellings_row(
     captions: Sequence[tuple[str, Sequence[str]]], seeds: Sequence[int], generate: Callable
 ) -> MeasureRow:
-    """Every caption (sentence, actions) in every one of `SPELLINGS`, counted by spelling; else as `model_row`."""
+    """Every caption (sentence, actions) in every one of `SPELLINGS`, counted by spelling;
+    else as `model_row`."""
     row = MeasureRow("spellings")
     for spelling, spell in SPELLINGS.items():
         requests = [(spell(caption), actions, seed) for caption, actions in captions for seed in seeds]
@@ -185,20 +196,25 @@ def spellings_row(
 def _add_requests(
     row: MeasureRow, requests: Iterable[tuple[str, Sequence[str], int]], generate: Callable, group: str | None = None
 ) -> None:
-    """See `model_row`. Tries are counted by their actions unless `group` names one for all of them."""
+    """See `model_row`. Tries are counted by their actions unless `group` names one for all of
+    them."""
     requests = sorted(requests, key=lambda request: request[0])  # equal sentences share a batch
+    # a batch at a time: all motions at once might not fit on the device
     for start in range(0, len(requests), BATCH):
         some = requests[start : start + BATCH]
         motions = generate([sentence for sentence, _, _ in some], seed=[seed for _, _, seed in some])
         for (sentence, actions, seed), motion in zip(some, motions, strict=True):
             passed = does(actions, motion.joints)
+            # what a failed motion shows instead helps to find out why
             what = {} if passed else {"shows": shown(motion.joints), "frames": len(motion.joints)}
             row.add(group or " then ".join(actions), passed, sentence=sentence, seed=seed, **what)
 
 
 def lengths_row(generate: Callable, fps: float, frames_per_code: int, seed: int = 0) -> MeasureRow:
-    """Every prompt at every length, in seconds: the codes may be one off, or none off with `exact_length`."""
+    """Every prompt at every length, in seconds: the codes may be one off,
+    or none off with `exact_length`."""
     row = MeasureRow("lengths")
+    # exact lengths are promised, the others only asked for
     for exact in (False, True):
         for seconds in SECONDS:
             wanted = codes_for_seconds(seconds, fps, frames_per_code)
@@ -212,7 +228,8 @@ def lengths_row(generate: Callable, fps: float, frames_per_code: int, seed: int 
 
 
 def markdown(title: str, rows: Sequence[MeasureRow], matrix: dict[str, dict[str, float]] | None = None) -> str:
-    """The report as Markdown: a summary, a table per action or pair, the failures, and the matrix if there is one."""
+    """The report as Markdown: a summary, a table per action or pair, the failures,
+    and the matrix if there is one."""
     text = [f"# {title}", "", "The model never sees a condition: it gets the sentence and the seed, nothing else.", ""]
     text += summary(rows)
 
@@ -249,7 +266,8 @@ def summary(rows: Sequence[MeasureRow]) -> list[str]:
 
 
 def matrix_lines(matrix: dict[str, dict[str, float]]) -> list[str]:
-    """The lines of a Markdown table: per condition the share of its own action that passes, and of every other one."""
+    """The lines of a Markdown table: per condition the share of its own action that passes,
+    and of every other one."""
     lines = ["## Which condition passes on motions of which action", ""]
     lines += ["| condition | own action | other actions that pass |", "|---|---|---|"]
     for name, row in matrix.items():

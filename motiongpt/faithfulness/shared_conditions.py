@@ -11,7 +11,8 @@ def in_place(m: Measures) -> bool:
 
 
 def stands(m: Measures) -> bool:
-    """In place, pelvis never more than 0.16 m below the upright stand, no foot higher than 0.15 m."""
+    """In place, pelvis never more than 0.16 m below the upright stand,
+    no foot higher than 0.15 m."""
     return in_place(m) and m.drop.max() < 0.16 and m.feet.max() < 0.15
 
 
@@ -26,7 +27,8 @@ def flies(m: Measures) -> int:
 
 
 def travels(m: Measures, axis: int, sign: int, least: float) -> bool:
-    """More than `least` metres along an axis (0 left, 2 ahead; `sign` -1 the other way), hardly across or turned.
+    """More than `least` metres along an axis (0 left, 2 ahead; `sign` -1 the other way),
+    hardly across or turned.
 
     Hardly: less than half as far across, and less than 45 degrees.
     """

@@ -1,11 +1,12 @@
-"""The normalisation of motion features: one mean and one deviation per column, as Mean.npy and Std.npy.
+"""The normalisation of motion features: one mean and one deviation per column,
+as Mean.npy and Std.npy.
 
-It knows the columns by group, because HumanML3D averages the deviation within a group. What the numbers mean is the
-business of `representations.py`.
+It knows the columns by group, because HumanML3D averages the deviation within a group. What the
+numbers mean is the business of `representations.py`.
 
-Published HumanML3D and KIT-ML files come with three pairs that differ in the root and contact columns (`PAIRS`). They
-can be told apart: a contact is 0 or 1, so its mean p determines its deviation, sqrt(p (1 - p)). That deviation divided
-by the stored one is the pair's feature bias.
+Published HumanML3D and KIT-ML files come with three pairs that differ in the root and contact
+columns (`PAIRS`). They can be told apart: a contact is 0 or 1, so its mean p determines its
+deviation, sqrt(p (1 - p)). That deviation divided by the stored one is the pair's feature bias.
 """
 
 from collections.abc import Iterable
@@ -34,11 +35,13 @@ CONSTANT = 1e-6  # a deviation below this (metres, radians) is rounding, not mot
 
 
 class Normalizer:
-    """Mean and standard deviation of the features, (D,) each: `normalise` and its inverse, on arrays and tensors.
+    """Mean and standard deviation of the features, (D,) each:
+    `normalise` and its inverse, on arrays and tensors.
 
-    A deviation of zero (a column that never changes) counts as one. Raises ValueError if the two have different shapes
-    or hold NaN. Danger: published checkpoints come with their own pair, and the pairs differ by a factor of up to 25 in
-    the root and contact columns. So load the pair that the network was trained with.
+    A deviation of zero (a column that never changes) counts as one. Raises ValueError if the two
+    have different shapes or hold NaN. Danger: published checkpoints come with their own pair, and
+    the pairs differ by a factor of up to 25 in the root and contact columns. So load the pair that
+    the network was trained with.
     """
 
     def __init__(self, mean: Array, std: Array):
@@ -81,9 +84,10 @@ class Normalizer:
     def fit(cls, clips: Iterable[Array], representation: Representation | None = None) -> "Normalizer":
         """Statistics over all frames of the clips, (F, D) each, which are read once, one at a time.
 
-        If the representation is `averaged`, the deviation is averaged within each group, as HumanML3D's
-        `cal_mean_variance` does. Otherwise each column has its own, and that of a constant column is 1. Raises
-        ValueError for no frames, and for a clip with a wrong shape or NaN, which it names by its position.
+        If the representation is `averaged`, the deviation is averaged within each group, as
+        HumanML3D's `cal_mean_variance` does. Otherwise each column has its own, and that of a
+        constant column is 1. Raises ValueError for no frames, and for a clip with a wrong shape or
+        NaN, which it names by its position.
         """
         # running statistics, merged clip by clip (Chan et al. 1979): they never hold more than one clip in memory
         count = 0
@@ -103,6 +107,7 @@ class Normalizer:
                 continue
             total = count + len(clip)
             delta = clip.mean(axis=0) - mean
+            # within the clip, and between its mean and the mean so far
             squares = squares + clip.var(axis=0) * len(clip) + delta**2 * count * len(clip) / total
             mean = mean + delta * len(clip) / total
             count = total
@@ -110,16 +115,20 @@ class Normalizer:
             raise ValueError("no frames to take statistics of")
         std = np.sqrt(squares / count)
         if representation and representation.averaged:
+            # one deviation per group keeps the relative sizes of its columns
             for columns in representation.groups.values():
                 std[columns] = std[columns].mean()
+        # the constructor makes the deviation of a constant column 1
         std[std < CONSTANT] = 0
         return cls(mean, std)
 
     def with_feature_bias(self, bias: float, representation: Representation) -> "Normalizer":
-        """The same normalisation, but the representation's `biased` features come out `bias` times larger.
+        """The same normalisation, but the representation's `biased` features come out `bias` times
+        larger.
 
-        MoMask's feat_bias (t2m_dataset.py: 5). A yaw velocity is one number of 263, but its error adds up over the
-        clip and turns the whole body. So a tokenizer should give it more weight than one column in 263.
+        MoMask's feat_bias (t2m_dataset.py: 5). A yaw velocity is one number of 263, but its error
+        adds up over the clip and turns the whole body. So a tokenizer should give it more weight
+        than one column in 263.
         """
         std = self.std.copy()
         for name in representation.biased:
@@ -129,17 +138,20 @@ class Normalizer:
     def feature_bias(self, representation: Representation) -> float | None:
         """The feature bias this pair was made with, read off its contact columns.
 
-        None if they cannot tell: no contacts among the columns, or feet that always or never touch the ground.
+        None if they cannot tell: no contacts among the columns,
+        or feet that always or never touch the ground.
         """
         if representation.contacts is None or len(self.mean) != representation.dim:
             return None
         # the deviation of the contacts before any bias divided it
         p = np.clip(self.mean[representation.contacts].astype(np.float64), 0, 1)
         measured = np.sqrt(p * (1 - p)).mean()
+        # feet that always or never touch the ground have no deviation to divide by
         return float(measured / self.std[representation.contacts].mean()) if measured > 0.01 else None
 
     def check_pair(self, representation: Representation, expected: float, source: str | Path) -> None:
-        """Raise ValueError if this is not the pair of feature bias `expected`. `source` is the file in the message."""
+        """Raise ValueError if this is not the pair of feature bias `expected`.
+        `source` is the file in the message."""
         found = self.feature_bias(representation)
         if found is not None and not 1 / SAME_BIAS < found / expected < SAME_BIAS:
             raise ValueError(
@@ -156,9 +168,10 @@ class Normalizer:
     def load(cls, folder: str | Path) -> "Normalizer":
         """Inverse of `save`, which also reads what others publish.
 
-        In a folder the names may be in lower case, as in published checkpoints. In place of a folder it takes
-        SignMotionGPT's single file of torch.save or pickle with {"mean": ..., "std": ...}. Raises FileNotFoundError if
-        one of the two is missing, and ValueError if one is no array, or if both spellings of a name exist and differ.
+        In a folder the names may be in lower case, as in published checkpoints. In place of a
+        folder it takes SignMotionGPT's single file of torch.save or pickle with {"mean": ...,
+        "std": ...}. Raises FileNotFoundError if one of the two is missing, and ValueError if one is
+        no array, or if both spellings of a name exist and differ.
         """
         if Path(folder).is_file():
             return cls._load_file(Path(folder))
@@ -203,5 +216,6 @@ def pair_name(bias: float) -> str:
 
 
 def _float64(array: Array) -> np.ndarray:
-    """Any array as numpy float64, from whatever device and precision; it may share memory with `array`."""
+    """Any array as numpy float64, from whatever device and precision;
+    it may share memory with `array`."""
     return array.detach().cpu().double().numpy() if isinstance(array, Tensor) else np.asarray(array, np.float64)

@@ -158,10 +158,13 @@ class SMPLXParameters(Representation):
         return joints
 
     def decode(self, features: Array) -> Array:
-        """Always raises ValueError: it takes a body model to get joints, and only the user can download one."""
+        """Always raises ValueError: it takes a body model to get joints, and only the user can download one.
+
+        `features.smplx.stand_in_joints` gives joints for pictures.
+        """
         raise ValueError(
-            "SMPL-X parameters become joints only through the SMPL-X body model: give its folder with --smplx-dir, or "
-            "save parameters (.npz)"
+            "SMPL-X parameters become the body's joints only through the SMPL-X body model: give prepare.py its folder "
+            "with --smplx-dir, or save the motion: .npz has the parameters, pictures a stand-in skeleton"
         )
 
 

@@ -6,7 +6,11 @@ eyes at the end and no root. The numbers alone cannot tell the two apart, so a c
 """
 
 import numpy as np
+import torch
 
+from motiongpt.body.body_model import stand_in_body
+from motiongpt.body.kinematics import posed_joints, turned_upright
+from motiongpt.body.rotations import axis_angle_to_quaternion
 from motiongpt.features.columns import named_columns
 
 SMPLX_WIDTHS = {
@@ -50,6 +54,25 @@ def from_layout(array: np.ndarray, layout: str | None) -> np.ndarray:
         if name in SMPLX_COLUMNS:
             ours[:, SMPLX_COLUMNS[name]] = array[:, columns]
     return ours
+
+
+def body_turns(parameters: np.ndarray) -> np.ndarray:
+    """Parameters (F, 182) -> quaternions (F, 22, 4) float64 of the pelvis and the 21 body joints."""
+    columns = [parameters[:, SMPLX_COLUMNS[name]] for name in ("global_orient", "body_pose")]
+    axis_angles = np.concatenate(columns, axis=1).astype(np.float64).reshape(-1, 22, 3)
+    return axis_angle_to_quaternion(torch.from_numpy(axis_angles)).numpy()
+
+
+def stand_in_joints(parameters: np.ndarray) -> np.ndarray:
+    """Parameters (F, 182) -> joints (F, 22, 3) float32 of `stand_in_body`, upright, the clip's lowest joint on y = 0.
+
+    Betas, hands and the face do not count. Bone lengths are not the person's, so feet may slide.
+    """
+    trans = parameters[:, SMPLX_COLUMNS["transl"]].astype(np.float64)
+    rest = stand_in_body().rest_joints(np.zeros(0))
+    joints, _ = turned_upright(posed_joints(rest, body_turns(parameters), trans))
+    joints[..., 1] -= joints[..., 1].min()
+    return joints.astype(np.float32)
 
 
 def missing_in(layout: str) -> list[str]:

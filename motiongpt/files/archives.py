@@ -1,7 +1,8 @@
 """Unpack .zip and .tar archives from the web.
 
-The dangers are a member that leads out of the folder, a link that does so later, and a small archive that fills the
-disk or the memory. Such an archive is refused, and nothing of it stays; a good one appears as a whole folder.
+The dangers are a member that leads out of the folder, a link that does so later, and a small
+archive that fills the disk or the memory. Such an archive is refused, and nothing of it stays; a
+good one appears as a whole folder.
 """
 
 import os
@@ -32,13 +33,14 @@ def is_archive(name: str) -> bool:
 def unpack_archive(archive: Path, folder: Path) -> int:
     """Unpack .zip, .tar or .tar.gz into a new folder; returns how many files.
 
-    Raises FileExistsError if the folder holds something, ValueError naming the member that is refused. Then nothing is
-    left behind.
+    Raises FileExistsError if the folder holds something, ValueError naming the member that is
+    refused. Then nothing is left behind.
     """
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise FileExistsError(f"{folder} exists already; delete it or name another")
     temporary = temporary_path(folder)
     remove_leftovers(folder.parent)
+    # a small archive that fills the disk is refused before it does
     limit = min(MAX_DISK_BYTES, growth_limit(archive.stat().st_size))
     count = 0
     total = 0
@@ -51,6 +53,7 @@ def unpack_archive(archive: Path, folder: Path) -> int:
                 raise ValueError(f"{archive}: unpacks to more than {limit} bytes or {MAX_MEMBERS} files")
             path = temporary / _inner_path(name, archive)
             path.parent.mkdir(parents=True, exist_ok=True)
+            # x: a second member of one name is an error and overwrites nothing
             with source() as stream, open(path, "xb") as file:
                 _copy_exactly(stream, file, size, f"{archive}: {name[:80]}")
         if folder.is_dir():
@@ -66,7 +69,8 @@ def unpack_archive(archive: Path, folder: Path) -> int:
 
 
 def _copy_exactly(stream: BinaryIO, file: BinaryIO, size: int, what: str) -> None:
-    """Copy a member that claims `size` bytes; ValueError if it has fewer or more: the limit counted what it claims."""
+    """Copy a member that claims `size` bytes; ValueError if it has fewer or more:
+    the limit counted what it claims."""
     left = size
     while left and (block := stream.read(min(BLOCK_BYTES, left))):
         file.write(block)
@@ -77,6 +81,7 @@ def _copy_exactly(stream: BinaryIO, file: BinaryIO, size: int, what: str) -> Non
 
 def _inner_path(name: str, archive: Path) -> PurePosixPath:
     """A member's path below the folder; ValueError for one that leads out, on any system."""
+    # both readings, because the archive may come from another system
     path, windows = PurePosixPath(name), PureWindowsPath(name)
     absolute = path.is_absolute() or windows.drive or windows.root
     if absolute or "\\" in name or ".." in path.parts or not path.parts:
@@ -96,10 +101,12 @@ class _Member(tarfile.TarInfo):
 
 
 def _members(archive: Path) -> Iterator[tuple[str, int, Callable[[], BinaryIO]]]:
-    """(name, size, opener) of every file; folders are made for the files in them. ValueError for links and devices."""
+    """(name, size, opener) of every file; folders are made for the files in them.
+    ValueError for links and devices."""
     if archive.name.lower().endswith(".zip"):
         with zipfile.ZipFile(archive) as content:
             for info in content.infolist():
+                # the upper 16 bits are the Unix mode, 0 if the archive comes from another system
                 kind = stat.S_IFMT(info.external_attr >> 16)
                 if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                     raise ValueError(f"{archive}: the member {info.filename[:80]!r} is a link or a device")

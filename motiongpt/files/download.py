@@ -1,7 +1,8 @@
 """Download one file over http or https.
 
-The dangers are half a file, the wrong file, and a web page in place of a file (from a dead link or a login). A download
-resumes where it stopped, its SHA-256 is checked, and nothing is put in place before all of that is right.
+The dangers are half a file, the wrong file, and a web page in place of a file (from a dead link or
+a login). A download resumes where it stopped, its SHA-256 is checked, and nothing is put in place
+before all of that is right.
 """
 
 import hashlib
@@ -26,10 +27,11 @@ Progress = Callable[[int, int | None], None]
 def fetch(url: str, to: Path, sha256: str | None, progress: Progress = lambda done, total: None) -> str:
     """Download to the file `to` and return its SHA-256.
 
-    An unfinished download stays as <to>.part and resumes from there. Without a hash to check the result it starts over:
-    the server's file may be another one by then.
+    An unfinished download stays as <to>.part and resumes from there. Without a hash to check the
+    result it starts over: the server's file may be another one by then.
 
-    Raises FileExistsError, or ValueError in one line: the address, the server's answer, a web page, the hash.
+    Raises FileExistsError, or ValueError in one line:
+    the address, the server's answer, a web page, the hash.
     """
     if not url.lower().startswith(("http://", "https://")):
         raise ValueError(f"{url[:80]} is no http or https address")
@@ -47,10 +49,12 @@ def fetch(url: str, to: Path, sha256: str | None, progress: Progress = lambda do
     except (OSError, HTTPException) as error:
         raise ValueError(f"{url}: {error}; run the same command again") from error
     finally:
+        # an empty part is nothing to resume from
         if part.is_file() and not part.stat().st_size:
             part.unlink()
     if not part.is_file():
         raise ValueError(f"{url} gives nothing, a file of 0 bytes")
+    # of the whole file, the resumed part included
     found = _sha256(part)
     if sha256 is not None and found != sha256.lower():
         part.unlink()
@@ -64,6 +68,7 @@ def fetch(url: str, to: Path, sha256: str | None, progress: Progress = lambda do
 def _download(url: str, part: Path, progress: Progress) -> None:
     """Append to `part` what it lacks."""
     start = part.stat().st_size if part.is_file() else 0
+    # identity: the bytes of a compressed answer cannot be continued or counted
     request = urllib.request.Request(url, headers={"User-Agent": "motiongpt", "Accept-Encoding": "identity"})
     if start:
         request.add_header("Range", f"bytes={start}-")
@@ -92,6 +97,7 @@ def _copy_response(
     response: HTTPResponse, url: str, file: BinaryIO, done: int, total: int | None, progress: Progress
 ) -> int:
     """Append the response to the `done` bytes already there; returns the new number of bytes."""
+    # a resumed file had its first bytes checked when it began
     first = done == 0
     while block := response.read(BLOCK_BYTES):
         if first and _is_page(response, block):
@@ -106,12 +112,14 @@ def _copy_response(
 
 
 def _is_page(response: HTTPResponse, block: bytes) -> bool:
-    """Whether a response is a web page, by its type or by its first bytes: some servers lie about the type."""
+    """Whether a response is a web page, by its type or by its first bytes:
+    some servers lie about the type."""
     return "html" in response.headers.get_content_type() or block.lstrip()[:20].lower().startswith(PAGE_STARTS)
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """http and https alone: the standard opener would follow a redirect to ftp, and knows file: and data:."""
+    """http and https alone: the standard opener would follow a redirect to ftp, and knows file:
+    and data:."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler,

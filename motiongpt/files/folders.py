@@ -15,7 +15,10 @@ TAKEN = {
 }  # fmt: skip
 """File -> the kind of folder it marks; a report must not be written there."""
 
-NO_TRAINING = {"dataset.json": "a data set", "new_joint_vecs": "a data set", "report.json": "an evaluation"}
+NO_TRAINING = {
+    "dataset.json": "a data set", "new_joint_vecs": "a data set", "report.json": "an evaluation",
+    "__init__.py": "a Python package",
+}  # fmt: skip
 """File -> the kind of folder it marks; the Mean.npy and Std.npy of a training would replace its own."""
 
 

@@ -1,12 +1,14 @@
-"""Pickles of other projects, read without running them: checkpoints, statistics, GloVe tables, SMPL models.
+"""Pickles of other projects, read without running them:
+checkpoints, statistics, GloVe tables, SMPL models.
 
-The danger: a pickle is a program, and `pickle.load` runs whatever it names. `load_pickle` runs it with a short table of
-what it may name (`stand_ins.py`): numpy arrays and scalars, builtin containers, torch tensors (in zip and legacy
-`torch.save` files, and inside plain pickles), scipy.sparse matrices and `chumpy.Ch` (both given as arrays). Anything
-else is named and refused. Neither scipy nor chumpy need be installed.
+The danger: a pickle is a program, and `pickle.load` runs whatever it names. `load_pickle` runs it
+with a short table of what it may name (`stand_ins.py`): numpy arrays and scalars, builtin
+containers, torch tensors (in zip and legacy `torch.save` files, and inside plain pickles),
+scipy.sparse matrices and `chumpy.Ch` (both given as arrays). Anything else is named and refused.
+Neither scipy nor chumpy need be installed.
 
-Sizes are checked against the bytes that are there before memory is taken. A file made to waste time (say, nested tuples
-as dict keys) can still do so; it cannot run code.
+Sizes are checked against the bytes that are there before memory is taken. A file made to waste time
+(say, nested tuples as dict keys) can still do so; it cannot run code.
 """
 
 import io
@@ -39,10 +41,11 @@ _OPCODES = {op.code.encode("latin1"): (op.name, op.arg.n if op.arg else 0) for o
 def load_pickle(path: str | Path):
     """The value of a pickle or torch.save file (.pth .pt .ckpt .tar .pkl), without running it.
 
-    Values are dict, list, tuple, set, numpy arrays and scalars, CPU tensors, numbers, text (Python 2's as latin1), and
-    `Inert` for what training frameworks left.
+    Values are dict, list, tuple, set, numpy arrays and scalars, CPU tensors, numbers, text (Python
+    2's as latin1), and `Inert` for what training frameworks left.
 
-    Raises FileNotFoundError, or ValueError in one line: what the file names that is refused, or that it is damaged.
+    Raises FileNotFoundError, or ValueError in one line:
+    what the file names that is refused, or that it is damaged.
     """
     path = Path(path)
     if not path.is_file():
@@ -68,6 +71,7 @@ def _read(file: BinaryIO):
     file.seek(0)
     start = file.read(16)
     file.seek(0)
+    # a zip file begins with PK; a link to a web page often gives its HTML
     if start[:2] == b"PK":
         return _read_zip(file, size)
     if start.lstrip()[:1] == b"<":
@@ -80,7 +84,8 @@ def _read(file: BinaryIO):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Finds classes in our table only; `storage` makes the storage of a torch file's persistent id."""
+    """Finds classes in our table only; `storage` makes the storage of a torch file's persistent
+    id."""
 
     def __init__(self, file: BinaryIO, storage):
         super().__init__(file, encoding="latin1")  # Python 2 wrote arrays as text
@@ -91,6 +96,7 @@ class _Unpickler(pickle.Unpickler):
         full = f"{module}.{name}"
         if full == "torch.storage._load_from_bytes":
             return _LOAD_FROM_BYTES
+        # everything that pickle would call goes through here
         found = ALLOWED.get(full) or inert(module, name, self.inert)
         if found is None:
             raise Refused(full)
@@ -103,7 +109,8 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _check_lengths(file: BinaryIO) -> None:
-    """Check the lengths in one pickle against the bytes that are left, and its memo: index 2 ** 31 would take 32 GiB.
+    """Check the lengths in one pickle against the bytes that are left, and its memo:
+    index 2 ** 31 would take 32 GiB.
 
     By hand: `pickletools.genops` of Python 3.11 fails on the byte strings of Python 2's protocol 0.
     """
@@ -113,6 +120,7 @@ def _check_lengths(file: BinaryIO) -> None:
     steps = 0
     name = ""
     while name != "STOP":
+        # an unknown opcode is a KeyError, one of DAMAGE
         name, width = _OPCODES[file.read(1)]
         if width == -1:  # arguments end with their line
             argument = file.readline()
@@ -173,7 +181,8 @@ def _read_zip(file: BinaryIO, size: int):
 
 
 def _read_legacy(file: BinaryIO, size: int):
-    """After the magic number: protocol, system, object, storage keys, then each storage as a count and its bytes."""
+    """After the magic number: protocol, system, object, storage keys,
+    then each storage as a count and its bytes."""
     version = _unpickle(file)
     system = _unpickle(file)
     if version != 1001 or not system.get("little_endian", True):
@@ -193,6 +202,7 @@ def _read_legacy(file: BinaryIO, size: int):
             storages[key] = Storage(torch.empty(numel, dtype=kind))
         return storages[key]
 
+    # the object comes first, with storages still to be filled; their bytes follow
     value = _unpickle(file, storage)
     for key in _unpickle(file):
         numbers = storages[str(key)].numbers

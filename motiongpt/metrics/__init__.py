@@ -1,1 +1,2 @@
-"""Formulas on arrays: joint errors, embedding distances, token statistics, caption scores. No networks, no files."""
+"""Formulas on arrays: joint errors, embedding distances, token statistics, caption scores.
+No networks, no files."""

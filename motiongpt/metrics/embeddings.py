@@ -1,7 +1,9 @@
-"""Metrics on embeddings (N, D) of motions and texts: FID, R-precision, MM-Dist, Diversity, MultiModality.
+"""Metrics on embeddings (N, D) of motions and texts:
+FID, R-precision, MM-Dist, Diversity, MultiModality.
 
-The field's protocol: Guo et al. 2022, "Generating Diverse and Natural 3D Human Motions from Text", and utils/metrics.py
-of its code, text-to-motion. Random draws come from the numpy Generator that is passed in.
+The field's protocol: Guo et al. 2022, "Generating Diverse and Natural 3D Human Motions from Text",
+and utils/metrics.py of its code, text-to-motion. Random draws come from the numpy Generator that is
+passed in.
 """
 
 import numpy as np
@@ -14,9 +16,11 @@ GROUP = 32  # R-precision: a text looks for its own motion among so many
 
 
 def spread(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (D,) and a root R of the covariance C of the rows of x (N, D): R^T R = C, divided by N - 1; float64.
+    """Mean (D,) and a root R of the covariance C of the rows of x (N, D):
+    R^T R = C, divided by N - 1; float64.
 
-    R is the smaller of two roots: the centred rows / sqrt(N - 1), (N, D), or for N > D the symmetric root, (D, D).
+    R is the smaller of two roots: the centred rows / sqrt(N - 1), (N, D),
+    or for N > D the symmetric root, (D, D).
     """
     x = x.double()
     mean = x.mean(0)
@@ -24,31 +28,36 @@ def spread(x: Tensor) -> tuple[Tensor, Tensor]:
     if len(x) <= x.shape[1]:
         return mean, centred
     values, vectors = torch.linalg.eigh(centred.T @ centred)
+    # rounding may make the zeros of a singular covariance negative
     return mean, (vectors * values.clamp(min=0).sqrt()) @ vectors.T
 
 
 def frechet(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> float:
-    """Frechet distance of two Gaussians given by their `spread`: |mu_a - mu_b|^2 + Tr(A + B - 2 (A B)^(1/2)).
+    """Frechet distance of two Gaussians given by their `spread`:
+    |mu_a - mu_b|^2 + Tr(A + B - 2 (A B)^(1/2)).
 
-    Dowson & Landau 1982, "The Frechet distance between multivariate normal distributions". For any roots A = R^T R and
-    B = S^T S, the trace of (A B)^(1/2) is the sum of the singular values of R S^T: their squares are the eigenvalues
-    of R B R^T, and A B = R^T R B has the same ones except for zeros.
+    Dowson & Landau 1982, "The Frechet distance between multivariate normal distributions". For any
+    roots A = R^T R and B = S^T S, the trace of (A B)^(1/2) is the sum of the singular values of R
+    S^T: their squares are the eigenvalues of R B R^T, and A B = R^T R B has the same ones except
+    for zeros.
     """
     mean_a, root_a = a
     mean_b, root_b = b
     cross = torch.linalg.svdvals(root_a @ root_b.T).sum()
+    # the squared entries of a root sum up to the trace of its covariance
     return float((mean_a - mean_b).square().sum() + root_a.square().sum() + root_b.square().sum() - 2 * cross)
 
 
 def fid(a: Tensor, b: Tensor, allow_few: bool = False) -> float:
-    """Frechet distance of two sets of embeddings (N, D) and (M, D), taken as Gaussians (Heusel et al. 2017, eq. 6).
+    """Frechet distance of two sets of embeddings (N, D) and (M, D),
+    taken as Gaussians (Heusel et al. 2017, eq. 6).
 
-    In float64, without complex numbers or an offset on the diagonal. It equals the field's scipy.linalg.sqrtm whenever
-    that is accurate.
+    In float64, without complex numbers or an offset on the diagonal. It equals the field's
+    scipy.linalg.sqrtm whenever that is accurate.
 
-    Raises ValueError for shapes that do not fit, for NaN, and for fewer than D + 1 rows: the covariance is then
-    singular, and the number says more about N than about the sets. `allow_few` computes it anyway, from two rows on;
-    never compare it with a number from another N.
+    Raises ValueError for shapes that do not fit, for NaN, and for fewer than D + 1 rows: the
+    covariance is then singular, and the number says more about N than about the sets. `allow_few`
+    computes it anyway, from two rows on; never compare it with a number from another N.
     """
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
         raise ValueError(f"fid compares (N, D) and (M, D), got {tuple(a.shape)} and {tuple(b.shape)}")
@@ -62,25 +71,29 @@ def fid(a: Tensor, b: Tensor, allow_few: bool = False) -> float:
 
 
 def retrieval_ranks(text: Tensor, motion: Tensor, rng: np.random.Generator, group: int = GROUP) -> Tensor:
-    """The rank of each text's own motion among the motions of its group, 1 is nearest: (N, D) twice -> (N,) int64.
+    """The rank of each text's own motion among the motions of its group, 1 is nearest:
+    (N, D) twice -> (N,) int64.
 
-    Row i of `text` belongs to row i of `motion`. As in Guo et al., pairs are shuffled and cut into groups of 32, and
-    each text ranks the 32 motions of its group by Euclidean distance. Pairs left over get rank 0. A tie counts as the
-    worse rank: embeddings that are all equal are all last.
+    Row i of `text` belongs to row i of `motion`. As in Guo et al., pairs are shuffled and cut into
+    groups of 32, and each text ranks the 32 motions of its group by Euclidean distance. Pairs left
+    over get rank 0. A tie counts as the worse rank: embeddings that are all equal are all last.
 
     Raises ValueError for unequal shapes and for fewer than one group.
     """
     check_same_shape("r_precision", text, motion)
     if len(text) < group:
         raise ValueError(f"R-precision needs at least one group of {group} pairs, got {len(text)}")
+    # pairs past the last full group keep rank 0
     order = torch.from_numpy(rng.permutation(len(text))[: len(text) // group * group])
     text = text.double()
     motion = motion.double()
     ranks = torch.zeros(len(text), dtype=torch.int64)
     for rows in order.split(64 * group):  # bounds the memory
         a, b = (x[rows].unflatten(0, (-1, group)) for x in (text, motion))  # (groups, 32, D)
+        # computed through a matrix product, small distances would lose their digits
         distance = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
-        own = distance.diagonal(dim1=-2, dim2=-1)[..., None]
+        own = distance.diagonal(dim1=-2, dim2=-1)[..., None]  # (groups, 32, 1)
+        # <= counts the own motion as 1, and every tie against it
         ranks[rows] = (distance <= own).sum(-1).flatten()
     return ranks
 
@@ -88,7 +101,8 @@ def retrieval_ranks(text: Tensor, motion: Tensor, rng: np.random.Generator, grou
 def r_precision(
     text: Tensor, motion: Tensor, rng: np.random.Generator, group: int = GROUP, top: int = 3
 ) -> tuple[float, ...]:
-    """R-precision top 1 ... `top`: how often a text's own motion is among the k nearest, see `retrieval_ranks`."""
+    """R-precision top 1 ... `top`: how often a text's own motion is among the k nearest,
+    see `retrieval_ranks`."""
     return top_shares(retrieval_ranks(text, motion, rng, group), top)
 
 
@@ -105,15 +119,17 @@ def pair_distances(text: Tensor, motion: Tensor) -> Tensor:
 
 
 def mm_dist(text: Tensor, motion: Tensor) -> float:
-    """MM-Dist, the matching score of Guo et al.: the mean Euclidean distance of pairs of text and motion (..., D)."""
+    """MM-Dist, the matching score of Guo et al.: the mean Euclidean distance of pairs of text and
+    motion (..., D)."""
     return float(pair_distances(text, motion).mean())
 
 
 def diversity(motion: Tensor, rng: np.random.Generator, pairs: int | None = None) -> float:
-    """Mean Euclidean distance of random pairs of motions (N, D): 300 pairs, or N // 2 if that is fewer.
+    """Mean Euclidean distance of random pairs of motions (N, D):
+    300 pairs, or N // 2 if that is fewer.
 
-    calculate_diversity of Guo et al., after Action2Motion (Guo et al. 2020). Each side is drawn on its own, without
-    repetition, so a motion may meet itself.
+    calculate_diversity of Guo et al., after Action2Motion (Guo et al. 2020). Each side is drawn on
+    its own, without repetition, so a motion may meet itself.
     """
     pairs = min(300, len(motion) // 2) if pairs is None else pairs
     if not 1 <= pairs <= len(motion):
@@ -123,10 +139,11 @@ def diversity(motion: Tensor, rng: np.random.Generator, pairs: int | None = None
 
 
 def multimodality(motion: Tensor, rng: np.random.Generator, pairs: int = 10) -> float:
-    """Mean distance of motions of the same text, (texts, repeats, D), over `pairs` random pairs of its repeats.
+    """Mean distance of motions of the same text, (texts, repeats, D),
+    over `pairs` random pairs of its repeats.
 
-    calculate_multimodality of Guo et al.: 100 texts, 30 repeats, 10 pairs. All texts share one draw, made as in
-    `diversity`.
+    calculate_multimodality of Guo et al.: 100 texts, 30 repeats, 10 pairs. All texts share one
+    draw, made as in `diversity`.
     """
     if motion.ndim != 3 or not 1 <= pairs <= motion.shape[1]:
         raise ValueError(f"multimodality takes (texts, repeats >= {pairs}, D), got {tuple(motion.shape)}")

@@ -1,12 +1,15 @@
-"""Sitting, kneeling, bending, kicking and balancing, and `ACTIONS`: every action of the embedded dataset by name.
+"""Sitting, kneeling, bending, kicking and balancing, and `ACTIONS`:
+every action of the embedded dataset by name.
 
-Every action starts in the style's relaxed stand and returns to it, so that any two can be joined. There are three
-exceptions: sitting down and kneeling stay where they end, and standing up starts on the chair. Durations come from
-`Director.frames`, which applies the tempo of the clip and of the body style.
+Every action starts in the style's relaxed stand and returns to it, so that any two can be joined.
+There are three exceptions: sitting down and kneeling stay where they end, and standing up starts on
+the chair. Durations come from `Director.frames`, which applies the tempo of the clip and of the
+body style.
 
-The usual shape of an action: draw its durations (frames) and its count, take `d.stand(n)`, and add weights in 0..1
-(`w`, one number per frame) times a pose to the channels of that track. Every name in `ACTIONS` has a condition of the
-same name in `faithfulness/conditions.py`, which says whether joints show it.
+The usual shape of an action: draw its durations (frames) and its count, take `d.stand(n)`, and add
+weights in 0..1 (`w`, one number per frame) times a pose to the channels of that track. Every name
+in `ACTIONS` has a condition of the same name in `faithfulness/conditions.py`, which says whether
+joints show it.
 """
 
 from collections.abc import Callable
@@ -32,13 +35,15 @@ def squat(d: Director) -> Track:
     track.head[:, 0] -= deep * w
     track.knee_out += 0.25 * w[:, None]
     for side in (0, 1):
+        # arms ahead, against the weight of the hips behind
         track.blend("arms", w, reach((-0.05, 0.05, 0.47)), side)
         track.blend("hang", w, 1.0, side)
     return track
 
 
 def _sit(d: Director, track: Track, w: np.ndarray, lean: np.ndarray) -> Track:
-    """Put the body on a chair by weight `w` (n,), the trunk forward by `lean` (n,) on the way down or up."""
+    """Put the body on a chair by weight `w` (n,), the trunk forward by `lean` (n,) on the way down
+    or up."""
     track.lift -= 0.43 * w
     track.root[:, 1] -= 0.4 * w
     track.pelvis[:, 0] += 0.55 * lean - 0.08 * w
@@ -60,6 +65,7 @@ def stand_up(d: Director) -> Track:
     before, move = d.frames(d.uniform(0.4, 1.0)), d.frames(1.2)
     track = d.stand(max(40, before + move + d.pause() + 6))
     n = len(track)
+    # the pelvis rises after the trunk has begun to lean, as in `sit_and_stand`
     w = 1.0 - ease((np.arange(n) - before - 0.15 * move) / (0.85 * move))
     return _sit(d, track, w, pulse(n, before, 0.5 * move, 0, 0.6 * move))
 
@@ -143,11 +149,13 @@ def pick_up(d: Director, side: str | None) -> Track:
     # the hand takes the thing along as the body rises, and lets the arm sink afterwards
     carry = ease((t - before - down - hold) / up) - ease((t - before - down - hold - up - show) / back)
     for hand in hands:
+        # the arm hangs straight down while the trunk leans
         track.blend("hang", ease((t - before) / (0.6 * down)) - ease((t - before - down - hold) / up), 1.0, hand)
         out = -0.1 if side is None else -0.06
         track.blend("arms", w, reach((out, -0.49, 0.14)), hand)
         track.blend("arms", carry, reach((out, -0.2, 0.32)), hand)
     if side is not None:
+        # the free hand rests in front of the body
         track.blend("arms", w, reach((0.0, -0.32, 0.3), (1.0, -0.2, -0.5)), 1 - hands[0])
     return track
 
@@ -218,7 +226,7 @@ def lunge(d: Director, side: str) -> Track:
         w = pulse(n, start + 2, out + 2, hold - 2, back - 2)
         track.root[:, 1] += 0.3 * d.size * w
         track.lift -= 0.24 * d.size * w
-        track.foot_pitch[:, 1 - foot] += 0.6 * w
+        track.foot_pitch[:, 1 - foot] += 0.6 * w  # the rear heel comes up
         for arm in (0, 1):
             track.blend("arms", w, reach((0.16, -0.38, 0.05), (0.8, 0.0, -1.0)), arm)
     return track
@@ -286,4 +294,5 @@ ACTIONS: dict[str, Action] = {
     "pick_up": partial(pick_up, side=None),
     **{f"{name}_{side}": partial(function, side=side) for name, function in _SIDED_ACTIONS.items() for side in SIDES},
 }
-"""Name -> function from a `Director` to a `Track`. The names of one-sided actions end in `_left` or `_right`."""
+"""Name -> function from a `Director` to a `Track`.
+The names of one-sided actions end in `_left` or `_right`."""

@@ -1,13 +1,15 @@
-"""The embedded dataset: captioned motions computed from kinematics, so that everything runs without a download.
+"""The embedded dataset: captioned motions computed from kinematics,
+so that everything runs without a download.
 
-`generate_clips(4000, seed=0)` yields clips of a 22-joint HumanML3D body at 20 fps. About 72 % show one action
-(`ACTIONS`), 28 % two in a row, in eight body styles, slowly, normally or quickly, with small, normal or large
-movements. Clip i depends on (seed, i) alone. Motions are made of planted footsteps, pelvis and arm curves and inverse
-kinematics; nothing is captured and nothing is learned.
+`generate_clips(4000, seed=0)` yields clips of a 22-joint HumanML3D body at 20 fps. About 72 % show
+one action (`ACTIONS`), 28 % two in a row, in eight body styles, slowly, normally or quickly, with
+small, normal or large movements. Clip i depends on (seed, i) alone. Motions are made of planted
+footsteps, pelvis and arm curves and inverse kinematics; nothing is captured and nothing is learned.
 
-What it does not know: physics beyond ballistic jumps, hands and faces, objects, other people. It teaches a model the
-difference between actions, sides, counts and speeds, not the richness of captured motion. Captions come from a small
-grammar (`sentences.py`), so scores on this dataset say nothing about free language.
+What it does not know: physics beyond ballistic jumps, hands and faces, objects, other people. It
+teaches a model the difference between actions, sides, counts and speeds, not the richness of
+captured motion. Captions come from a small grammar (`sentences.py`), so scores on this dataset say
+nothing about free language.
 """
 
 from collections.abc import Iterator
@@ -39,7 +41,8 @@ SEQUENCES = 0.28  # share of clips with two actions
 
 @dataclass(frozen=True)
 class Performed:
-    """One action of a clip: its name in `ACTIONS`, its frames [start, end), and the facts the captions rely on."""
+    """One action of a clip: its name in `ACTIONS`, its frames [start, end),
+    and the facts the captions rely on."""
 
     name: str
     start: int
@@ -49,7 +52,8 @@ class Performed:
 
 @dataclass(frozen=True)
 class Clip:
-    """A captioned motion: joints (F, 22, 3) float32 metres at 20 fps, 40 <= F <= 196, facing +z at the first frame."""
+    """A captioned motion: joints (F, 22, 3) float32 metres at 20 fps, 40 <= F <= 196,
+    facing +z at the first frame."""
 
     id: str
     joints: np.ndarray
@@ -63,13 +67,15 @@ class Clip:
 
 def _choose(rng: np.random.Generator, names: list[str], by_family: dict[str, float]) -> str:
     """Draw an action by the weight of its family, divided evenly among its sides."""
+    # both sides share the weight of their family
     families = [family(name) for name in names]
     weights = np.array([by_family.get(f, 1.0) / families.count(f) for f in families])
     return names[int(rng.choice(len(names), p=weights / weights.sum()))]
 
 
 def _perform(actions, tempos, sizes, rng: np.random.Generator, style: Style) -> tuple[Track, tuple[Performed, ...]]:
-    """The actions one after another. The time of a clip is shared evenly, but the result may still be too long."""
+    """The actions one after another. The time of a clip is shared evenly,
+    but the result may still be too long."""
     seconds = MAX_FRAMES / FPS * (0.995 if len(actions) == 1 else 0.9 / len(actions))
     tracks = []
     performed = []
@@ -92,6 +98,7 @@ def _finish(track: Track, performed: tuple[Performed, ...], rng: np.random.Gener
     track.arms[:, :, 0] += 0.006 * breath[:, None]
     track.arms = smooth(track.arms, 0.7)  # rounds the corners where two movements of an arm meet
     joints = solve(track)
+    # every clip starts at the origin, whatever the pelvis did in the first frame
     joints[..., [0, 2]] -= joints[0, 0, [0, 2]]
     captions = write_captions([(p.name, p.facts) for p in performed], rng)
     actions = tuple(p.name for p in performed)
@@ -109,9 +116,9 @@ def make_clip(
 ) -> Clip:
     """Perform `actions` (names in `ACTIONS`) one after another.
 
-    `tempos` has "slow", "normal" or "quick" for each action, `sizes` has "small", "normal" or "large". Some actions,
-    such as sitting down, have one size only. Raises ValueError for an unknown action, tempo or size, and for actions
-    that do not fit into 196 frames.
+    `tempos` has "slow", "normal" or "quick" for each action, `sizes` has "small", "normal" or
+    "large". Some actions, such as sitting down, have one size only. Raises ValueError for an
+    unknown action, tempo or size, and for actions that do not fit into 196 frames.
     """
     unknown = [name for name in actions if name not in ACTIONS]
     if unknown or not actions:
@@ -125,6 +132,7 @@ def make_clip(
     for name, size in zip(actions, sizes, strict=True):
         if size != "normal" and family(name) not in SIZED:
             raise ValueError(f"{name} has one size only, got {size}; use normal")
+    # the length is known only after the performance, as durations are drawn
     track, performed = _perform(actions, tempos, sizes, rng, style)
     if len(track) > MAX_FRAMES:
         raise ValueError(f"{' + '.join(actions)} took {len(track)} frames, a clip has at most {MAX_FRAMES}")
@@ -139,7 +147,8 @@ def clip_name(index: int, seed: int = 0) -> str:
 def generate_clip(index: int, seed: int = 0) -> Clip:
     """Clip `index` of `generate_clips(..., seed)`.
 
-    Danger: the order of the draws is part of the dataset. A draw more, or one earlier, changes every clip.
+    Danger: the order of the draws is part of the dataset.
+    A draw more, or one earlier, changes every clip.
     """
     names = list(ACTIONS)
     firsts = [name for name in names if family(name) not in ONLY_LAST + ONLY_ALONE]
@@ -169,7 +178,8 @@ def generate_clip(index: int, seed: int = 0) -> Clip:
 def generate_clips(count: int, seed: int = 0) -> Iterator[Clip]:
     """Yield `count` clips. Clip i is a function of (seed, i), whatever `count` is.
 
-    A hash of the index decides the split: about 90 % train, 5 % val, 5 % test. Raises ValueError for a negative count.
+    A hash of the index decides the split: about 90 % train, 5 % val, 5 % test.
+    Raises ValueError for a negative count.
     """
     if count < 0:
         raise ValueError(f"count must be 0 or more, got {count}")

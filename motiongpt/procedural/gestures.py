@@ -1,7 +1,9 @@
-"""Actions of the arms and the head; the feet stay where they are. Each goes from a `Director` to a `Track`.
+"""Actions of the arms and the head; the feet stay where they are.
+Each goes from a `Director` to a `Track`.
 
-A side is 0 for left and 1 for right, so `2 * arm - 1` is the sign of a yaw that takes that arm's shoulder forward
-(turning left, positive, brings the right shoulder forward) and `1 - 2 * arm` the sign of one towards that arm.
+A side is 0 for left and 1 for right, so `2 * arm - 1` is the sign of a yaw that takes that arm's
+shoulder forward (turning left, positive, brings the right shoulder forward) and `1 - 2 * arm` the
+sign of one towards that arm.
 """
 
 import numpy as np
@@ -17,6 +19,7 @@ def wave(d: Director, side: str) -> Track:
     down = d.frames(0.6)
     before, after = d.pause(), d.pause()
     most = (d.limit() - before - after - up - down) // period
+    # three to eight waves, no more than there is time for
     cycles = int(d.rng.integers(3, max(4, min(most, 8) + 1)))
     n = before + up + cycles * period + down + after
     track = d.stand(max(40, n))
@@ -26,8 +29,8 @@ def wave(d: Director, side: str) -> Track:
     # the forearm swings about the raised elbow, a full wave per period
     swing = 0.5 * d.size**1.5 * np.sin(2 * np.pi * (t - before - up) / period)
     lift = d.uniform(-0.1, 0.2) + 0.8 * (d.size - 1)  # a large wave is a high one
-    upper = np.stack([np.full(n, 0.85), np.full(n, lift), np.full(n, 0.45)], axis=-1)
-    fore = np.stack([0.15 + np.sin(swing), np.cos(swing), np.full(n, 0.25)], axis=-1)
+    upper = np.stack([np.full(n, 0.85), np.full(n, lift), np.full(n, 0.45)], axis=-1)  # (n, 3) out, up, forward
+    fore = np.stack([0.15 + np.sin(swing), np.cos(swing), np.full(n, 0.25)], axis=-1)  # (n, 3)
     track.blend("arms", w, arm_pose(upper, fore), arm)
     track.head[:, 1] += (1 - 2 * arm) * 0.12 * w
     track.spine[:, 2] += (2 * arm - 1) * -0.04 * w
@@ -55,6 +58,7 @@ def punch(d: Director, side: str) -> Track:
     track.blend("arms", hit, reach(fist, (0.6, -0.8, 0.0)), arm)
     track.spine[:, 1] += (2 * arm - 1) * 0.42 * d.size * hit - (2 * arm - 1) * 0.1 * ready
     track.pelvis[:, 1] += (2 * arm - 1) * 0.14 * d.size * hit
+    # the head turns against the trunk, so that it keeps facing the target
     track.head[:, 1] -= (2 * arm - 1) * 0.35 * d.size * hit
     track.lift -= 0.05 * ready
     track.root[:, 1] += 0.05 * d.size**2 * hit
@@ -80,7 +84,7 @@ def clap(d: Director) -> Track:
     n = max(40, before + up + count * period + down + after)
     track = d.stand(n)
     w = pulse(n, before, up, count * period, down)
-    phase = np.clip((np.arange(n) - before - up) / period, 0, count)
+    phase = np.clip((np.arange(n) - before - up) / period, 0, count)  # claps so far
     apart = 0.5 + 0.5 * np.cos(2 * np.pi * phase)  # (n,) 1 apart, 0 together: `count` times together
     high = d.uniform(-0.16, -0.02)
     for side in (0, 1):
@@ -137,6 +141,7 @@ def throw(d: Director, side: str) -> Track:
         twist = through(n, keys, [0.0, -0.6, 0.25, 0.45, 0.0]) * away * size
         track.spine[:, 1] += 0.8 * twist
         track.pelvis[:, 1] += 0.3 * twist
+        # the head stays on the target while the trunk turns under it
         track.head[:, 1] -= 0.7 * twist
         track.spine[:, 0] += size * through(n, keys, [0.0, -0.12, 0.15, 0.32, 0.0])
         track.root[:, 1] += size * through(n, keys, [0.0, -0.06, 0.04, 0.08, 0.0])
@@ -149,7 +154,7 @@ def throw(d: Director, side: str) -> Track:
 def point(d: Director, side: str) -> Track:
     arm = d.side(side)
     track, w = repeated(d, (1,), 0.6, d.uniform(0.7, 1.8), 0.7)
-    del d.facts["count"]
+    del d.facts["count"]  # nobody says that somebody points once
     track.blend("arms", w, arm_pose((-0.05, d.uniform(-0.1, 0.12), 1.0), (-0.1, 0.02, 1.0)), arm)
     track.spine[:, 1] += (2 * arm - 1) * 0.15 * w
     track.head[:, 1] -= (2 * arm - 1) * 0.12 * w
@@ -158,7 +163,7 @@ def point(d: Director, side: str) -> Track:
 
 def hands_on_hips(d: Director) -> Track:
     track, w = repeated(d, (1,), 0.7, d.uniform(0.9, 2.4), 0.7)
-    del d.facts["count"]
+    del d.facts["count"]  # nor that the hands are there once
     for side in (0, 1):
         track.blend("arms", w, reach((-0.03, -0.4, 0.07), (1.0, 0.1, -0.45)), side)
     return track

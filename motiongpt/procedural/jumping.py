@@ -1,4 +1,5 @@
-"""Jumps, hops and jumping jacks: crouch, take-off, ballistic flight, landing. From a `Director` to a `Track`.
+"""Jumps, hops and jumping jacks: crouch, take-off, ballistic flight, landing.
+From a `Director` to a `Track`.
 
 The only physics of the dataset is in `jumps`: in the air, pelvis and feet follow a parabola.
 """
@@ -15,9 +16,11 @@ UPTURN = 45.0  # m/s^2, the sharpest change from sinking to rising at the bottom
 def jumps(
     d: Director, count: int, height: float, crouch: float, distance: float = 0.0, foot: int | None = None
 ) -> Track:
-    """`count` jumps: crouch, take-off, free flight, landing. With a `foot`, hops on it, the other one held up.
+    """`count` jumps: crouch, take-off, free flight, landing.
+    With a `foot`, hops on it, the other one held up.
 
-    `height` is how far the feet rise, `crouch` how far the pelvis sinks, `distance` the way ahead; metres per jump.
+    `height` is how far the feet rise, `crouch` how far the pelvis sinks, `distance` the way ahead;
+    metres per jump.
     """
     # 1) timing: a flight of T seconds rises g T^2 / 8; whole frames for T decide the height that is really reached
     air = max(4, round(FPS * np.sqrt(8 * height / GRAVITY)))
@@ -122,6 +125,7 @@ def jumping_jacks(d: Director) -> Track:
         for half in (0, 1):  # apart, together
             start = before + index * cycle + half * (out + hold)
             way, arc, airborne = flight(n, start, start + out)
+            # out in the first half, and the same way back in the second
             wide = way * (1 - 2 * half)
             for side in (0, 1):
                 track.toes[:, side, 0] += 0.24 * d.size * wide * (1 - 2 * side)

@@ -1,14 +1,16 @@
-"""From a choreography to joints: a `Track` says what the body parts do, `solve` finds the 22 joints that do it.
+"""From a choreography to joints: a `Track` says what the body parts do,
+`solve` finds the 22 joints that do it.
 
-A track holds the quantities a choreographer thinks in, one row per frame: where the pelvis is, where the toes are and
-whether they are planted, how the trunk leans, where the arms point. Legs are solved by analytic two-bone inverse
-kinematics from the toes upwards, so a planted toe cannot slide. The pelvis sinks when a planted leg would otherwise
-have to be longer than its bones. Arms are two directions (upper arm, forearm), stored in the tangent plane of the
-direction "out and forward". So the way between any two poses passes in front of the body, never through it.
+A track holds the quantities a choreographer thinks in, one row per frame: where the pelvis is,
+where the toes are and whether they are planted, how the trunk leans, where the arms point. Legs are
+solved by analytic two-bone inverse kinematics from the toes upwards, so a planted toe cannot slide.
+The pelvis sinks when a planted leg would otherwise have to be longer than its bones. Arms are two
+directions (upper arm, forearm), stored in the tangent plane of the direction "out and forward". So
+the way between any two poses passes in front of the body, never through it.
 
-All lengths are those of HUMANML3D; the rest directions below (SMPL's, rounded) only shape the trunk. Sides are
-0 = left, 1 = right; `out` is away from the body's middle; y is up, and yaw turns +z (0) towards +x (left). What this
-does not know: balance, muscles, collisions between body parts.
+All lengths are those of HUMANML3D; the rest directions below (SMPL's, rounded) only shape the
+trunk. Sides are 0 = left, 1 = right; `out` is away from the body's middle; y is up, and yaw turns
++z (0) towards +x (left). What this does not know: balance, muscles, collisions between body parts.
 """
 
 import dataclasses
@@ -55,16 +57,19 @@ def ease(x: np.ndarray) -> np.ndarray:
 
 
 def pulse(n: int, start: float, rise: float, hold: float, fall: float) -> np.ndarray:
-    """(n,) weights: 0, up to 1 over `rise` frames from `start`, held, and back to 0. An infinite `fall` stays up."""
+    """(n,) weights: 0, up to 1 over `rise` frames from `start`, held, and back to 0.
+    An infinite `fall` stays up."""
     t = np.arange(n)
     up = ease((t - start) / max(rise, 1e-6))
     return up if np.isinf(fall) else up - ease((t - start - rise - hold) / max(fall, 1e-6))
 
 
 def flight(n: int, lift: int, land: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A foot's way through the air between two frames: progress (n,) 0..1, height (n,) 0..1, off the floor (n,) bool.
+    """A foot's way through the air between two frames:
+    progress (n,) 0..1, height (n,) 0..1, off the floor (n,) bool.
 
-    The foot rises before it goes forward, and stops going forward before it sinks: a low foot hardly moves.
+    The foot rises before it goes forward, and stops going forward before it sinks:
+    a low foot hardly moves.
     """
     # 0.06 + 0.88 + 0.06 = 1: forward motion starts late and ends early; the power 0.7 makes the arc rise steeply
     s = np.clip((np.arange(n) - lift) / (land - lift), 0.0, 1.0)
@@ -72,10 +77,11 @@ def flight(n: int, lift: int, land: int) -> tuple[np.ndarray, np.ndarray, np.nda
 
 
 def through(n: int, frames, values, slopes=None) -> np.ndarray:
-    """A smooth curve (n, ...) through `values` at `frames`: cubic Hermite, no overshoot, at rest at both ends.
+    """A smooth curve (n, ...) through `values` at `frames`:
+    cubic Hermite, no overshoot, at rest at both ends.
 
-    `slopes` pins derivatives, in units per frame, for take-off and landing speeds: same shape as `values`, NaN where
-    the curve chooses by itself.
+    `slopes` pins derivatives, in units per frame, for take-off and landing speeds: same shape as
+    `values`, NaN where the curve chooses by itself.
     """
     x, y = np.asarray(frames, float), np.asarray(values, float)
     width = np.diff(x).reshape((-1,) + (1,) * (y.ndim - 1))
@@ -111,10 +117,12 @@ def sideways(yaw: np.ndarray) -> np.ndarray:
 
 
 def rotation(pitch: np.ndarray, yaw: np.ndarray, roll: np.ndarray) -> np.ndarray:
-    """(F, 3, 3) Ry(yaw) Rx(pitch) Rz(roll): positive pitch leans forward, yaw turns left, roll tips to the right."""
+    """(F, 3, 3) Ry(yaw) Rx(pitch) Rz(roll): positive pitch leans forward, yaw turns left,
+    roll tips to the right."""
     cp, sp = np.cos(pitch), np.sin(pitch)
     cy, sy = np.cos(yaw), np.sin(yaw)
     cr, sr = np.cos(roll), np.sin(roll)
+    # the product of the three matrices, multiplied out
     rows = [
         [cy * cr + sy * sp * sr, -cy * sr + sy * sp * cr, sy * cp],
         [cp * sr, cp * cr, -sp],
@@ -134,13 +142,15 @@ def _tangent_basis(reference: np.ndarray) -> np.ndarray:
 
 
 def arm_pose(upper, fore) -> np.ndarray:
-    """Two directions (..., 3), (out, up, forward) of the chest, as tangent coordinates (..., 4) that can be blended.
+    """Two directions (..., 3), (out, up, forward) of the chest,
+    as tangent coordinates (..., 4) that can be blended.
 
-    Each direction becomes the way to it on the sphere: its angle from the reference times its direction there (the
-    logarithm map). `arm_directions` is the inverse.
+    Each direction becomes the way to it on the sphere: its angle from the reference times its
+    direction there (the logarithm map). `arm_directions` is the inverse.
     """
     parts = []
     for name, direction in (("upper", upper), ("fore", fore)):
+        # the part of d across the reference says which way, the angle says how far
         reference, d = _ARM_REST[name], unit(np.asarray(direction, float))
         cosine = np.clip(d @ reference, -1.0, 1.0)
         tangent = d - cosine[..., None] * reference
@@ -160,10 +170,11 @@ def arm_directions(pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def reach(hand, elbow=(0.5, -1.0, -0.3)) -> np.ndarray:
-    """The arm pose (..., 4) whose hand is at `hand` (..., 3) = (out, up, forward) metres from the shoulder.
+    """The arm pose (..., 4) whose hand is at `hand` (..., 3) = (out, up, forward) metres from the
+    shoulder.
 
-    `elbow` is the direction in which the elbow leaves the line from shoulder to hand. A hand too near or too far to
-    reach is put at the nearest distance that can be reached.
+    `elbow` is the direction in which the elbow leaves the line from shoulder to hand. A hand too
+    near or too far to reach is put at the nearest distance that can be reached.
     """
     hand = np.asarray(hand, float)
     a, b = UPPER.mean(), FORE.mean()  # metres; one pose serves both arms
@@ -180,7 +191,8 @@ def reach(hand, elbow=(0.5, -1.0, -0.3)) -> np.ndarray:
 
 @dataclass
 class Track:
-    """What the body does in F frames, in coordinates that start at the origin facing +z. Radians and metres."""
+    """What the body does in F frames, in coordinates that start at the origin facing +z.
+    Radians and metres."""
 
     root: np.ndarray  # (F, 2) pelvis x, z on the floor
     yaw: np.ndarray  # (F,) heading
@@ -200,7 +212,8 @@ class Track:
         return len(self.yaw)
 
     def blend(self, channel: str, weight: np.ndarray, target, side: int | None = None) -> None:
-        """Move the channel of that name towards `target` by `weight` (F,) in 0..1, in place; `side` picks one limb."""
+        """Move the channel of that name towards `target` by `weight` (F,) in 0..1, in place;
+        `side` picks one limb."""
         values = getattr(self, channel)
         values = values if side is None else values[:, side]
         weight = np.asarray(weight).reshape((-1,) + (1,) * (values.ndim - 1))
@@ -213,7 +226,8 @@ def resting(n: int, stand: Track) -> Track:
 
 
 def join(tracks: list[Track]) -> Track:
-    """Put tracks one after another: each starts at the place and with the heading at which the one before ended."""
+    """Put tracks one after another: each starts at the place and with the heading at which the one
+    before ended."""
     placed = []
     position = np.zeros(2)  # x, z
     turn = 0.0
@@ -222,6 +236,7 @@ def join(tracks: list[Track]) -> Track:
         spin = np.array([[cosine, sine], [-sine, cosine]])  # acts on (x, z)
         toes = track.toes.copy()
         toes[..., [0, 2]] = toes[..., [0, 2]] @ spin.T + position
+        # only what has a place or a heading in the room is moved
         placed.append(
             dataclasses.replace(
                 track,
@@ -236,7 +251,8 @@ def join(tracks: list[Track]) -> Track:
 
 
 def _bone(name: str, side: int | None = None) -> np.ndarray:
-    """(3,) rest vector of the bone that ends in a joint, metres; the right one is the left one mirrored."""
+    """(3,) rest vector of the bone that ends in a joint, metres;
+    the right one is the left one mirrored."""
     direction = unit(np.array(REST[name]))
     if side is None:
         return direction * LENGTH[JOINT[name]]
@@ -244,7 +260,8 @@ def _bone(name: str, side: int | None = None) -> np.ndarray:
 
 
 def solve(track: Track) -> np.ndarray:
-    """Joints (F, 22, 3) float32 metres of a track; bone lengths are HUMANML3D's, first frame at x = z = 0."""
+    """Joints (F, 22, 3) float32 metres of a track; bone lengths are HUMANML3D's,
+    first frame at x = z = 0."""
     F = len(track)
     at = {}  # joint -> (F, 3), from the inside outwards
     pelvis_turn = rotation(track.pelvis[:, 0], track.yaw + track.pelvis[:, 1], track.pelvis[:, 2])  # (F, 3, 3)

@@ -1,8 +1,9 @@
-"""Walking, running, turning and stepping in place: footsteps are planned first, in the world, and the legs follow.
+"""Walking, running, turning and stepping in place:
+footsteps are planned first, in the world, and the legs follow.
 
-A walk is a path of the pelvis plus a rhythm (`Gait`). A stance is the time a foot stands, a swing its way through the
-air. Each foot is planted beside the place where the pelvis is in the middle of the stance, so feet never slide,
-whatever the path. Each action goes from a `Director` to a `Track`.
+A walk is a path of the pelvis plus a rhythm (`Gait`). A stance is the time a foot stands, a swing
+its way through the air. Each foot is planted beside the place where the pelvis is in the middle of
+the stance, so feet never slide, whatever the path. Each action goes from a `Director` to a `Track`.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ FASTEST_GAIT = 2.6  # m/s at swing = step: at this speed the feet swing at almos
 
 @dataclass(frozen=True)
 class Gait:
-    """How the feet alternate. `step` is the time from the lift of one foot to the lift of the other."""
+    """How the feet alternate. `step` is the time from the lift of one foot to the lift of the
+    other."""
 
     step: int  # frames
     swing: int  # frames a foot is in the air; more than `step` is a run
@@ -36,10 +38,12 @@ class Gait:
 
 
 def footsteps(d: Director, n: int, gait: Gait) -> tuple[list[tuple[int, int, int]], int]:
-    """(side, lift frame, landing frame) of every step that fits into n frames, and the frame of the last landing."""
+    """(side, lift frame, landing frame) of every step that fits into n frames,
+    and the frame of the last landing."""
     first = d.pause()
     side = int(d.rng.integers(2))  # the foot that starts
     steps = []
+    # the last six frames are left for standing still
     while first + len(steps) * gait.step + gait.swing <= n - 6:
         lift = first + len(steps) * gait.step
         steps.append(((side + len(steps)) % 2, lift, lift + gait.swing))
@@ -47,10 +51,12 @@ def footsteps(d: Director, n: int, gait: Gait) -> tuple[list[tuple[int, int, int
 
 
 def walk(d: Director, track: Track, steps: list[tuple[int, int, int]], gait: Gait) -> Track:
-    """Put feet under a pelvis whose `root` and `yaw` are given: stances are planted, swings fly between them.
+    """Put feet under a pelvis whose `root` and `yaw` are given:
+    stances are planted, swings fly between them.
 
-    A foot is planted beside the place of the pelvis in the middle of the stance; the first and the last stances are
-    under the standing body. The distance of the feet drives arms and pelvis. Changes `track` and returns it.
+    A foot is planted beside the place of the pelvis in the middle of the stance; the first and the
+    last stances are under the standing body. The distance of the feet drives arms and pelvis.
+    Changes `track` and returns it.
     """
     n = len(track)
     path = track.root.copy()  # (n, 2): where the pelvis goes before it sways
@@ -96,10 +102,11 @@ def _beat(n: int, steps: list[tuple[int, int, int]], gait: Gait) -> np.ndarray:
 def _stances(
     track: Track, side: int, swings: list[tuple[int, int]], path: np.ndarray, stance: float, width: float
 ) -> np.ndarray:
-    """Where a foot stands before each of its swings and after the last: (stances, 3) toe x, toe z, foot yaw.
+    """Where a foot stands before each of its swings and after the last:
+    (stances, 3) toe x, toe z, foot yaw.
 
-    `path` (n, 2) is the way of the pelvis, `stance` half the distance of the toes in the stand, `width` the share of it
-    while walking.
+    `path` (n, 2) is the way of the pelvis, `stance` half the distance of the toes in the stand,
+    `width` the share of it while walking.
     """
     n = len(track)
     spots = []
@@ -120,7 +127,8 @@ def _stances(
 
 
 def _swing(track: Track, side: int, lift: int, land: int, start: np.ndarray, goal: np.ndarray, gait: Gait) -> None:
-    """Fly a foot from one stance to the next, `start` and `goal` being rows of `_stances`; it then stays there."""
+    """Fly a foot from one stance to the next, `start` and `goal` being rows of `_stances`;
+    it then stays there."""
     n = len(track)
     track.toes[land:, side, [0, 2]] = goal[:2]
     track.foot_yaw[land:, side] = goal[2]
@@ -153,8 +161,8 @@ def _swing(track: Track, side: int, lift: int, land: int, start: np.ndarray, goa
 def travel(d: Director, seconds: tuple[float, float], gait: Gait, speed: float) -> tuple[Track, list, np.ndarray]:
     """A standing track (n frames), its footsteps, and the metres gone by every frame (n,).
 
-    The speed (m/s) rises over the first steps, is steady, and falls over the last ones. `seconds` is the range that
-    the duration is drawn from.
+    The speed (m/s) rises over the first steps, is steady, and falls over the last ones. `seconds`
+    is the range that the duration is drawn from.
     """
     n = min(round(FPS * d.uniform(*seconds)), d.limit())
     speed = min(speed, FASTEST_GAIT * gait.swing / gait.step)
@@ -163,6 +171,7 @@ def travel(d: Director, seconds: tuple[float, float], gait: Gait, speed: float) 
     begin = steps[0][1]
     ramp = max(2.0, min(1.6 * gait.step, 0.45 * (end - begin)))  # frames; the two ramps may not overlap
     t = np.arange(n)
+    # the share of the speed, (n,) 0..1; its running sum is the distance
     pace = ease((t - begin) / ramp) - ease((t - end + ramp) / ramp)
     return track, steps, np.cumsum(pace) * speed / FPS
 
@@ -224,13 +233,15 @@ def run(d: Director) -> Track:
 
 
 def _in_place(d: Director, gait: Gait, knee: float, elbow_swing: float, seconds: tuple[float, float]) -> Track:
-    """Steps on the spot. No foot is ahead of the other to drive the arms, so the height of the lifted foot does.
+    """Steps on the spot. No foot is ahead of the other to drive the arms,
+    so the height of the lifted foot does.
 
     `knee` is how far in metres the lifted foot goes ahead, `elbow_swing` the arm swing in radians.
     """
     track = d.stand(min(round(FPS * d.uniform(*seconds)), d.limit()))
     steps, _ = footsteps(d, len(track), gait)
     track = walk(d, track, steps, gait)
+    # a lifted foot goes a little ahead in a march, a little back in a jog
     for side, lift, land in steps:
         t = np.arange(lift, land + 1)
         up = np.sin(np.pi * (t - lift) / (land - lift)) ** 2

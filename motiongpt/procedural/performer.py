@@ -1,7 +1,9 @@
-"""Who performs: body styles (the `participant` of a clip), and the `Director` that gives an action what it needs.
+"""Who performs: body styles (the `participant` of a clip),
+and the `Director` that gives an action what it needs.
 
-A style changes how one and the same action looks: tempo, size, posture. The director draws the clip's own variation
-on top, keeps durations inside their limit, and writes down the facts (`side`, `count`, ...) that captions may mention.
+A style changes how one and the same action looks: tempo, size, posture. The director draws the
+clip's own variation on top, keeps durations inside their limit, and writes down the facts (`side`,
+`count`, ...) that captions may mention.
 """
 
 from dataclasses import dataclass, field
@@ -18,7 +20,8 @@ SIZES = {"small": 0.7, "normal": 1.0, "large": 1.3}  # factors of amplitudes
 
 @dataclass(frozen=True)
 class Style:
-    """A body style, the `participant` of a clip: how one and the same action differs between people."""
+    """A body style, the `participant` of a clip: how one and the same action differs between
+    people."""
 
     name: str
     tempo: float = 1.0  # factor of durations
@@ -44,20 +47,24 @@ STYLES = (
 
 
 def hanging(abduction: float, elbow: float, swing=0.0) -> np.ndarray:
-    """The `arm_pose` (..., 4) of a hanging arm: away from the body, bent at the elbow, swung forward; radians."""
+    """The `arm_pose` (..., 4) of a hanging arm: away from the body, bent at the elbow,
+    swung forward; radians."""
     swing = np.asarray(swing, float)
     out = np.sin(abduction) * np.ones_like(swing)
     bent = swing + elbow
-    upper = np.stack([out, -np.cos(swing), np.sin(swing)], axis=-1)
+    upper = np.stack([out, -np.cos(swing), np.sin(swing)], axis=-1)  # (..., 3) out, up, forward
+    # the more the elbow bends, the further the hand comes in front of the body
     fore = np.stack([0.4 * out - 0.25 * np.sin(elbow), -np.cos(bent), np.sin(bent)], axis=-1)
     return arm_pose(upper, fore)
 
 
 @dataclass
 class Director:
-    """What an action needs to know: random numbers, the body style, the tempo, the size, how long it may take.
+    """What an action needs to know: random numbers, the body style, the tempo, the size,
+    how long it may take.
 
-    Danger: clips of a seed stay the same only if every action draws its random numbers in the same order.
+    Danger: clips of a seed stay the same only if every action draws its random numbers in the same
+    order.
     """
 
     rng: np.random.Generator
@@ -78,7 +85,8 @@ class Director:
         return float(self.rng.uniform(low, high))
 
     def frames(self, seconds: float) -> int:
-        """How many frames something takes at this tempo that normally takes `seconds`; at least two."""
+        """How many frames something takes at this tempo that normally takes `seconds`;
+        at least two."""
         return max(2, round(FPS * seconds * self.rate))
 
     def limit(self) -> int:
@@ -86,7 +94,9 @@ class Director:
         return round(FPS * self.seconds)
 
     def count(self, options: tuple[int, ...], cycle: int, rest: int) -> int:
-        """Draw how often to repeat a `cycle` (frames) with `rest` frames around it, from the options that fit."""
+        """Draw how often to repeat a `cycle` (frames) with `rest` frames around it,
+        from the options that fit."""
+        # the smallest count if none fits; the clip may then be too long, which the caller checks
         fitting = [c for c in options if c * cycle + rest <= self.limit()] or [min(options)]
         self.facts["count"] = int(self.rng.choice(fitting))
         return self.facts["count"]
@@ -126,7 +136,8 @@ class Director:
 def repeated(
     d: Director, options: tuple[int, ...], rise: float, hold: float, fall: float, gap: float = 0.15
 ) -> tuple[Track, np.ndarray]:
-    """A standing track and the weight (F,) in 0..1 of a movement made several times; durations in seconds.
+    """A standing track and the weight (F,) in 0..1 of a movement made several times;
+    durations in seconds.
 
     `options` are the possible counts; an option listed twice is twice as likely.
     """
@@ -135,6 +146,7 @@ def repeated(
     fall = d.frames(fall)
     gap = d.frames(gap)
     cycle = rise + hold + fall + gap
+    # drawn before the count, which has to fit into what they leave
     before, after = d.pause(), d.pause()
     count = d.count(options, cycle, before + after)
     n = max(40, before + after + count * cycle)

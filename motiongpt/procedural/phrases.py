@@ -1,8 +1,10 @@
-"""What the sentences of the embedded dataset say: the verb phrases of every family of actions, in the third person.
+"""What the sentences of the embedded dataset say:
+the verb phrases of every family of actions, in the third person.
 
-`PHRASES` are true of every performance of a family, whatever its tempo, count and size. `SIZED` are true of a large or
-a small one only. The first phrase of a list is the plain one. {the} stands for an article or a possessive, {side} for
-the clip's side and {other} for the other one, {wise} for counterclockwise (to the left, seen from above) or clockwise.
+`PHRASES` are true of every performance of a family, whatever its tempo, count and size. `SIZED` are
+true of a large or a small one only. The first phrase of a list is the plain one. {the} stands for
+an article or a possessive, {side} for the clip's side and {other} for the other one, {wise} for
+counterclockwise (to the left, seen from above) or clockwise.
 """
 
 PHRASES = {

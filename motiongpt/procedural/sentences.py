@@ -1,12 +1,14 @@
-"""Sentences for the embedded dataset: a small grammar from actions and their facts to English captions.
+"""Sentences for the embedded dataset: a small grammar from actions and their facts to English
+captions.
 
     caption = one template around one or two verb phrases, such as "{subject} {finite} before {gerund}"
     verb phrase = phrase [count] [manner], as finite verb ("walks"), base form ("walk") or gerund ("walking")
 
-The first caption of a clip is always the plainest one ("a person waves the right hand"). The others vary subject,
-phrase, template and the place of the adverb. A caption only says what is true of the clip: the side is the clip's side,
-a count is the clip's count, and only clips made slow, quick, large or small are called so. Not everything true is said.
-What it does not know: grammar beyond these sentences.
+The first caption of a clip is always the plainest one ("a person waves the right hand"). The others
+vary subject, phrase, template and the place of the adverb. A caption only says what is true of the
+clip: the side is the clip's side, a count is the clip's count, and only clips made slow, quick,
+large or small are called so. Not everything true is said. What it does not know: grammar beyond
+these sentences.
 """
 
 import re
@@ -87,7 +89,8 @@ def gerund(verb: str) -> str:
 
 
 def inflect(phrase: str, form: str) -> str:
-    """A third-person phrase with its verbs in a form: finite, base or ing. Verbs: the first word, one after "and"."""
+    """A third-person phrase with its verbs in a form: finite, base or ing.
+    Verbs: the first word, one after "and"."""
     if form == "finite":
         return phrase
     change = base_form if form == "base" else gerund
@@ -96,16 +99,19 @@ def inflect(phrase: str, form: str) -> str:
 
 
 def family(action: str) -> str:
-    """The name of an action's phrase list: the action without its side. `pick_up` with both hands has its own list."""
+    """The name of an action's phrase list: the action without its side.
+    `pick_up` with both hands has its own list."""
     if action == "pick_up":
         return "pick_up_both"
     return action.removesuffix("_left").removesuffix("_right")
 
 
 def _phrase(name: str, size: str, rng: np.random.Generator | None) -> str:
-    """Draw a phrase of a family: the plain one is twice as likely as another, "clockwise" much less likely."""
+    """Draw a phrase of a family: the plain one is twice as likely as another,
+    "clockwise" much less likely."""
     said = size != "normal" and (rng is None or rng.random() >= _UNSAID)
     phrases = SIZED[name][size] if said else PHRASES[name]
+    # without draws: the plain one
     if rng is None:
         return phrases[0]
     weights = np.array([0.3 if "{wise}" in phrase else 1.0 for phrase in phrases])
@@ -121,13 +127,16 @@ def verb_phrase(
     form: str = "finite",
     tempo: str | None = None,
 ) -> str:
-    """One verb phrase for an action: 'waves the right hand', 'jumps up twice quickly'. Without `rng`, the plain one.
+    """One verb phrase for an action: 'waves the right hand', 'jumps up twice quickly'.
+    Without `rng`, the plain one.
 
-    `facts` may have `side` ("left", "right"), `count` (repetitions), `tempo` ("slow", "normal", "quick") and `size`
-    ("small", "normal", "large"). `form` is one of `inflect`. Pass `tempo="normal"` if the template says the tempo.
+    `facts` may have `side` ("left", "right"), `count` (repetitions), `tempo` ("slow", "normal",
+    "quick") and `size` ("small", "normal", "large"). `form` is one of `inflect`. Pass
+    `tempo="normal"` if the template says the tempo.
     """
     name = family(action)
     side = facts.get("side", "")
+    # plain captions say the; others also their, his, her, its or your
     article = "the" if rng is None or rng.random() < 0.4 else possessive
     wise = "counterclockwise" if side == "left" else "clockwise"
     other = "right" if side == "left" else "left"
@@ -157,6 +166,7 @@ def verb_phrase(
 def _write(template: str, parts: list[tuple[str, dict]], rng: np.random.Generator) -> str:
     """One caption: a template filled with a subject and the verb phrases of its fields."""
     fields = re.findall(r"{(\w+)}", template)
+    # nobody says: there is the person who walks
     names = [name for name in SUBJECTS if "there is" not in template or name.startswith("a ")]
     weights = np.array([SUBJECTS[name][0] for name in names])
     subject = names[int(rng.choice(len(names), p=weights / weights.sum()))]
@@ -179,9 +189,12 @@ def write_captions(parts: list[tuple[str, dict]], rng: np.random.Generator, coun
 
     One and two actions have templates; three or more are joined by "then".
     """
+    # the plainest caption comes first and draws nothing
     captions = ["a person " + " then ".join(verb_phrase(action, facts, None) for action, facts in parts)]
+    # the template of three or more actions
     chain = {"{s} " + " then ".join(f"{{{letter}}}" for letter in _LETTERS[: len(parts)]): 1.0}
     weights = dict({1: ONE, 2: TWO}.get(len(parts), chain))
+    # no tempo, nothing to begin the sentence with
     if parts[0][1].get("tempo", "normal") == "normal":
         weights.pop("{manner}, {s} {a}", None)
     total = sum(weights.values())

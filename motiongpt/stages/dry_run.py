@@ -37,7 +37,7 @@ def try_one_batch(
     module.zero_grad(set_to_none=True)
     seconds = time.monotonic() - began
     shapes = ", ".join(f"{k} {tuple(v.shape)}" for k, v in batch.items() if isinstance(v, torch.Tensor))
-    say(f"one batch: {shapes}; loss {float(mean):.4g}, forward and backward in {seconds:.1f} s")
+    say(f"one batch: {shapes}; loss {float(mean.detach()):.4g}, forward and backward in {seconds:.1f} s")
 
     total = total_steps(config, batches.per_epoch)
     state = folder / "state" / "last" / "state.json"

@@ -32,6 +32,7 @@ from motiongpt.stages.origin import Origin, read_origin
 from motiongpt.stages.recipes import RECIPES, first_language_stage
 from motiongpt.stages.run_folder import (
     RunConfig,
+    check_place,
     check_recipe,
     check_tokenizer_saved,
     finished_stages,
@@ -154,9 +155,7 @@ def read_plan(job: Job, say: Callable[[str], None]) -> Plan:
 def _finished_stages(job: Job, folder: Path) -> dict[int, dict]:
     """The run's finished stages; refuses to overwrite one silently and to mix in anything of another recipe."""
     check_recipe(job.out, job.recipe)
-    others = [name for name in ("prompts.json", "tokenizer.json") if (job.out / name).exists()]
-    if others and not (job.out / "config.json").is_file():
-        raise FileExistsError(f"--out {job.out} is no run (no config.json) and holds {', '.join(others)}; give another")
+    check_place(job.out)
     finished = finished_stages(job.out)
     if job.number in finished and not job.fresh:
         raise FileExistsError(f"{folder} is finished; --fresh trains it again, --out starts another run")
@@ -179,15 +178,17 @@ def _source(job: Job, backbone: Path | None, finished: dict[int, dict]) -> tuple
         unlearnt = finished[job.number - 1].get("debug") and not job.debug
         advice = f"--stage {job.number - 1} --fresh trains it in full"
         return before, str(before), f"warning: {before} is of a --debug run; {advice}" if unlearnt else None
-    return backbone, start, f"warning: {before} is not finished; this stage starts from the backbone without it"
+    fault = f"{before} is not finished" if before.is_dir() else f"there is no {before}"
+    return backbone, start, f"warning: {fault}; this stage starts from the backbone without it"
 
 
 def _entries(job: Job, say: Callable[[str], None]) -> list[Entry]:
     """The token dataset of --data, without repeated captions if --dedup asks for that."""
     if job.data.is_dir() and not is_token_folder(job.data):
         raise ValueError(
-            f"--data {job.data} is a folder: this stage reads a JSON file of tokens, or a folder of codes, "
-            "such as scripts/tokenize_motions.py writes"
+            f"--data {job.data} is a folder: this stage reads a JSON file of tokens, or a folder of codes, such as "
+            "scripts/tokenize_motions.py writes; to train a tokenizer and all stages on a dataset folder: "
+            f"scripts/finetune.py --recipe {job.recipe} --stage all --data {job.data}"
         )
     entries = load_tokens(job.data, job.config.seed, say)
     if not job.dedup:

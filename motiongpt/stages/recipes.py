@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from motiongpt.config import VQVAE_TRAINING
 from motiongpt.tasks.sequences import TASKS
 
 
@@ -67,6 +68,9 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
               "batch_size": 32, "max_seq_len": 256}, _SHORT, missing=("predict", "inbetween")),
     ),
 }  # fmt: skip
+
+TOKENIZER_FIRST = Stage("tokenizer", {}, VQVAE_TRAINING)
+"""What --stage all trains first on a dataset folder, as number 0 of a recipe without such a stage."""
 
 ALIASES = {"motiongpt": "zhang"}
 

@@ -30,6 +30,9 @@ from motiongpt.hub import resolve_backbone
 HASHED_FILES = ("tokenizer.json", "prompts.json")
 """What config.json remembers by a hash: a change in them would give other motions, unnoticed."""
 
+NO_RUN = ("prompts.json", "tokenizer.json", "dataset.json", "new_joint_vecs", "__init__.py", ".git")
+"""What marks a folder as something else, unless it has the config.json of a run: part of one, a data set, a program."""
+
 WEIGHTS = {"lora": ("adapter_model.safetensors", "adapter_config.json"), "full": ("model.safetensors", "config.json")}
 """What each --train mode writes. A stage folder with files of both would be read as the wrong one."""
 
@@ -191,6 +194,13 @@ def read_meta(folder: Path) -> dict:
         raise ValueError(f"{path}: train must be one of {', '.join(WEIGHTS)}, got {meta['train']!r:.60}")
     hashes_in(meta, path)
     return meta
+
+
+def check_place(out: Path) -> None:
+    """FileExistsError if `out` is something else than a run or a folder for one, such as a data set."""
+    others = [name for name in NO_RUN if (out / name).exists()]
+    if others and not (out / "config.json").is_file():
+        raise FileExistsError(f"--out {out} is no run (no config.json) and holds {', '.join(others)}; give another")
 
 
 def check_recipe(run: Path, recipe: str) -> None:

@@ -19,7 +19,6 @@ from motiongpt.data.batches import WindowBatches, pad_motions
 from motiongpt.data.motions import SPLITS, MotionDataset
 from motiongpt.data.tokens import MAX_CAPTION, Entry, meta_path, read_tokens_meta, save_tokens
 from motiongpt.files.folders import check_training_folder
-from motiongpt.files.hashes import file_hash
 from motiongpt.files.store import read_json
 from motiongpt.loops import Result, seeded, total_steps, train
 from motiongpt.metrics.joints import mpjpe
@@ -218,15 +217,15 @@ def tokenise_dataset(
     say(f"wrote {out}: {len(entries)} entries, {used} of {motion_tokenizer.config.codes} codes in use")
 
 
-def is_tokenised(out: Path, vqvae: Path, data: MotionDataset) -> bool:
-    """Whether `out` already holds this dataset in the tokens of this tokenizer."""
+def is_tokenised(out: Path, tokenizer_hash: str, data: MotionDataset) -> bool:
+    """Whether `out` already holds this dataset in the tokens of the tokenizer with this hash."""
     if not out.is_file() or not meta_path(out).is_file():
         return False
     try:
         known = read_tokens_meta(out)
     except ValueError:  # a killed run left two files that do not belong together
         return False
-    return (known.get("vqvae"), known.get("data")) == (file_hash(vqvae / "model.safetensors"), data.hash())
+    return (known.get("vqvae"), known.get("data")) == (tokenizer_hash, data.hash())
 
 
 def reconstruction_errors(motion_tokenizer: MotionTokenizer, clips: Sequence[np.ndarray]) -> dict[str, float]:

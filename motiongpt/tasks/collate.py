@@ -1,7 +1,7 @@
 """Token entries to batches of ids and targets, and the loss on them.
 
-Training batches are right-padded. A padded position has no target, so it never trains, and causality keeps real tokens
-from seeing it.
+Training batches are right-padded. A padded position has no target, so it never trains, and
+causality keeps real tokens from seeing it.
 """
 
 import math
@@ -18,7 +18,8 @@ from motiongpt.tasks.sequences import TASKS, Renderer
 
 
 class TaskCollate:
-    """Turns entries into a batch. Every entry gets a task, drawn with the probability of its share."""
+    """Turns entries into a batch. Every entry gets a task,
+    drawn with the probability of its share."""
 
     def __init__(self, entries: Sequence[Entry], tasks: dict[str, float], renderer: Renderer) -> None:
         unknown = sorted(set(tasks) - set(TASKS))
@@ -29,7 +30,8 @@ class TaskCollate:
         self.shares = np.array(list(tasks.values())) / sum(tasks.values())
 
     def __call__(self, indices: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
-        """A batch as `collate` makes it, with `task` (B,), numbers of `names`, and `task_labels`: name -> labels."""
+        """A batch as `collate` makes it, with `task` (B,), numbers of `names`, and `task_labels`:
+        name -> labels."""
         # `rng` is a function of the step, so a resumed run draws the same tasks
         drawn = rng.choice(len(self.names), size=len(indices), p=self.shares)
         pairs = zip(drawn, indices, strict=True)
@@ -42,24 +44,28 @@ class TaskCollate:
         }
 
     def split_by_task(self, losses: Tensor, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Task -> sum () of its share of `losses` (n,), one for each labelled position; for the tasks in the batch."""
+        """Task -> sum () of its share of `losses` (n,), one for each labelled position;
+        for the tasks in the batch."""
         task = batch["task"][:, None].expand_as(batch["targets"])[batch["targets"] >= 0]  # (n,)
         sums = losses.new_zeros(len(self.names)).index_add_(0, task, losses)
         return {name: sums[self.names.index(name)] for name in batch["task_labels"]}
 
     def lengths(self) -> np.ndarray:
-        """Rough length of each entry's sequence, for bucketing: four characters of caption count as one token."""
+        """Rough length of each entry's sequence, for bucketing:
+        four characters of caption count as one token."""
         return np.array([len(entry.codes) + len(entry.text) // 4 for entry in self.entries])
 
 
 def collate(examples: Sequence[tuple[list[int], list[bool]]]) -> dict[str, Tensor | int]:
-    """Examples (ids, labels) -> ids (B, T) and targets (B, T): the next id if it is labelled, else -1.
+    """Examples (ids, labels) -> ids (B, T) and targets (B, T):
+    the next id if it is labelled, else -1.
 
-    ids [5, 6, 7], labels [F, F, T] -> ids [[5, 6]], targets [[-1, 7]]. `count` is the number of targets, `units` the
-    number of real ids.
+    ids [5, 6, 7], labels [F, F, T] -> ids [[5, 6]], targets [[-1, 7]]. `count` is the number of
+    targets, `units` the number of real ids.
     """
     inputs, targets = [], []
     for ids, labels in examples:
+        # position t predicts id t + 1: the last id is no input, the first no target
         inputs.append(ids[:-1])
         targets.append([i if labelled else -1 for i, labelled in zip(ids[1:], labels[1:], strict=True)])
     padded = pad(targets, -1)
@@ -72,18 +78,21 @@ def collate(examples: Sequence[tuple[list[int], list[bool]]]) -> dict[str, Tenso
 
 
 def lm_losses(llm: torch.nn.Module, batch: dict, label_smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Cross-entropy in fp32: the sum () over the labelled positions of a batch, and the value (n,) of each of them.
+    """Cross-entropy in fp32: the sum () over the labelled positions of a batch,
+    and the value (n,) of each of them.
 
-    Only the sum has a gradient and is smoothed. It equals torch's `cross_entropy` bit for bit; computed in its two
-    steps, it shares the log-probabilities with the single values. Hidden states are gathered before the product with
-    the vocabulary, the most expensive one of a step.
+    Only the sum has a gradient and is smoothed. It equals torch's `cross_entropy` bit for bit;
+    computed in its two steps, it shares the log-probabilities with the single values. Hidden states
+    are gathered before the product with the vocabulary, the most expensive one of a step.
     """
     labelled = batch["targets"] >= 0  # (B, T)
     targets = batch["targets"][labelled]  # (n,)
     logits = llm.logits(llm.hidden(batch["ids"])[labelled])  # (n, V)
+    # a sum over the whole vocabulary loses its small terms in half precision
     with torch.autocast(logits.device.type, enabled=False):
         log_p = torch.nn.functional.log_softmax(logits.float(), -1)
         total = torch.nn.functional.nll_loss(log_p, targets, reduction="sum")
+        # as torch does it: this share of the probability is spread evenly over the vocabulary
         if label_smoothing:
             uniform = (-log_p.sum(-1)).sum()
             total = total * (1 - label_smoothing) + uniform * (label_smoothing / log_p.shape[-1])

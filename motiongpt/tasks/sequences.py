@@ -1,6 +1,7 @@
 """Tasks rendered to token ids and labels: what the language model is asked to do.
 
-A task is rendered by adding pieces, each with its label bit, so a label can never drift from its token:
+A task is rendered by adding pieces, each with its label bit,
+so a label can never drift from its token:
 
     t2m      user(<T2M><PID>\n\ncaption)                            -> [<MOT_BEGIN> codes <MOT_END>]
     m2t      user(<M2T><PID>\n\n<MOT_BEGIN> codes <MOT_END>)        -> [caption <|im_end|>]
@@ -8,17 +9,19 @@ A task is rendered by adding pieces, each with its label bit, so a label can nev
     motion   [<MOT_BEGIN> codes <MOT_END>]                          without text
     caption  [caption <|im_end|>]                                   without motion
 
-The loss is on what stands in [...]. The frame user(...) is SignMotionGPT's text inside Qwen's chat turn. With a Qwen3
-tokenizer the assistant's turn opens with the empty think block, which Qwen3's own template writes if thinking is off.
-A backbone without chat markers gets the same pieces with a newline between them. A sequence that does not fit is an
-error before training; its end marker is never silently cut.
+The loss is on what stands in [...]. The frame user(...) is SignMotionGPT's text inside Qwen's chat
+turn. With a Qwen3 tokenizer the assistant's turn opens with the empty think block, which Qwen3's
+own template writes if thinking is off. A backbone without chat markers gets the same pieces with a
+newline between them. A sequence that does not fit is an error before training; its end marker is
+never silently cut.
 
-<PID> is the participant's word, or <PID_NULL> if the entry names none. 30 % of the examples that name one
-(`NULL_SHARE`) are rendered with <PID_NULL> anyway: most prompts at sampling name no participant, so <PID_NULL> must be
-a trained word.
+<PID> is the participant's word, or <PID_NULL> if the entry names none. 30 % of the examples that
+name one (`NULL_SHARE`) are rendered with <PID_NULL> anyway: most prompts at sampling name no
+participant, so <PID_NULL> must be a trained word.
 
-The sentence of t2m is read in one spelling (`data/spelling.py`), in training and at sampling: captions in capitals or
-with a full stop are the same ids. Sentences that the model has to write keep their own spelling.
+The sentence of t2m is read in one spelling (`data/spelling.py`), in training and at sampling:
+captions in capitals or with a full stop are the same ids. Sentences that the model has to write
+keep their own spelling.
 """
 
 from collections.abc import Sequence
@@ -51,12 +54,14 @@ class Frame:
                 raise ValueError("the tokenizer has neither chat markers nor an end-of-text token we know")
             self.before, self.after = [], text_tokenizer.encode("\n")
             return
+        # chat markers: the whole turn of the user, and the opened turn of the assistant
         self.stop_id = end
         self.before = [start, *text_tokenizer.encode("user\n")]
         self.after = [end, *text_tokenizer.encode("\n"), start, *text_tokenizer.encode("assistant\n")]
         opened, closed = text_tokenizer.token_id("<think>"), text_tokenizer.token_id("</think>")
         if think == "empty" and (opened is None or closed is None):
             raise ValueError("--think empty needs a tokenizer with <think> and </think>; this one has none")
+        # auto writes the empty block if the tokenizer has its markers
         if think != "none" and opened is not None and closed is not None:
             blank = text_tokenizer.encode("\n\n")
             self.after += [opened, *blank, closed, *blank]
@@ -65,7 +70,8 @@ class Frame:
 class Renderer:
     """Entries to (ids, labels), and requests to prompts, for one vocabulary.
 
-    `fold_captions` is the run's own (`RunConfig`): without it, as in older runs, the sentence of t2m is read as it is.
+    `fold_captions` is the run's own (`RunConfig`):
+    without it, as in older runs, the sentence of t2m is read as it is.
     """
 
     def __init__(
@@ -83,7 +89,8 @@ class Renderer:
         self._captions: dict[str, list[int]] = {}  # a cache: every epoch asks for the same captions
 
     def prompt(self, task: str, content: Sequence[int], participant: str | None = None) -> list[int]:
-        """A framed request: sampling starts from these ids, and a training example has them without labels."""
+        """A framed request: sampling starts from these ids,
+        and a training example has them without labels."""
         head = [self.vocab.id(f"<{task.upper()}>"), self.vocab.participant_id(participant)]
         return [*self.frame.before, *head, *self._blank, *content, *self.frame.after]
 
@@ -109,13 +116,16 @@ class Renderer:
             ids.extend(piece)
             labels.extend([label] * len(piece))
 
+        # 1) the pieces: who, the sentence, the motion
         who = None if entry.participant is not None and rng.random() < NULL_SHARE else entry.participant
         caption: list[int] = []
         if task in ("t2m", "m2t", "caption"):
             caption = self._caption(self._read(entry.text) if task == "t2m" else entry.text)
         motion = self.vocab.motion_ids(entry.codes) if task != "caption" else []
+        # 2) the prompt, which is read and not learnt
         if task == "t2m":
             if self.caption_dropout:  # so that no single word of a caption carries the answer
+                # if every word is dropped, all of them stay: an empty prompt asks for nothing
                 kept = rng.random(len(caption)) >= self.caption_dropout
                 caption = [token for token, keep in zip(caption, kept, strict=True) if keep] or caption
             add(self.prompt(task, caption, who), False)
@@ -123,6 +133,7 @@ class Renderer:
             add(self.prompt(task, motion, who), False)
         elif task == "denoise":
             add(self.prompt(task, self.corrupt(motion, rng), who), False)
+        # 3) the answer, which is learnt
         answer = [*caption, self.frame.stop_id] if task in ("m2t", "caption") else motion
         add(answer, True)
         if len(ids) > self.max_seq_len:
@@ -142,8 +153,9 @@ class Renderer:
         return self._captions[text]
 
     def corrupt(self, motion: Sequence[int], rng: np.random.Generator) -> list[int]:
-        """<MOT_BEGIN> codes <MOT_END> with 15 % of the codes, at least one, replaced by <MOTION_MASK>."""
-        S = len(motion) - 2
+        """<MOT_BEGIN> codes <MOT_END> with 15 % of the codes, at least one,
+        replaced by <MOTION_MASK>."""
+        S = len(motion) - 2  # without the two markers
         hidden = rng.choice(S, size=max(1, round(MASKED_SHARE * S)), replace=False) + 1  # + 1 for <MOT_BEGIN>
         masked = list(motion)
         for position in hidden:

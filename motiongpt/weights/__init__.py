@@ -1,4 +1,5 @@
-"""Weights on disk to our modules and back: language models, adapters, and VQ-VAEs of ours and of other projects."""
+"""Weights on disk to our modules and back: language models, adapters,
+and VQ-VAEs of ours and of other projects."""
 
 from motiongpt.weights.adapters import load_adapter, save_adapter
 from motiongpt.weights.llm import load_llm, save_llm

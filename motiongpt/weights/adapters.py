@@ -1,8 +1,8 @@
 """LoRA adapters and the rows of new words on disk, in the layout and with the key names of PEFT.
 
-A folder holds adapter_config.json and adapter_model.safetensors. PEFT loads what we write, and we load plain LoRA
-adapters of PEFT; anything it can do beyond that is refused by name. A load changes the model only after everything
-has been checked.
+A folder holds adapter_config.json and adapter_model.safetensors. PEFT loads what we write, and we
+load plain LoRA adapters of PEFT; anything it can do beyond that is refused by name. A load changes
+the model only after everything has been checked.
 """
 
 from pathlib import Path
@@ -25,7 +25,8 @@ PEFT_ROWS = {
     "new_in": "base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta",
     "new_out": "base_model.model.lm_head.token_adapter.trainable_tokens_delta",
 }
-"""Where PEFT keeps trained rows of the two tables. Despite "delta" they are the rows themselves, not differences."""
+"""Where PEFT keeps trained rows of the two tables.
+Despite "delta" they are the rows themselves, not differences."""
 
 PEFT_PLAIN = {"peft_type": "LORA", "bias": "none"}
 """Fields of adapter_config.json that must have this value if they are there."""
@@ -34,7 +35,8 @@ PEFT_UNUSED = (
     *("use_rslora", "use_dora", "fan_in_fan_out", "rank_pattern", "alpha_pattern", "modules_to_save", "lora_bias"),
     *("exclude_modules", "layers_to_transform", "layer_replication", "target_parameters", "alora_invocation_tokens"),
 )
-"""Fields of adapter_config.json that must be absent or empty: each makes another kind of adapter."""
+"""Fields of adapter_config.json that must be absent or empty:
+each makes another kind of adapter."""
 
 
 def row_tables(llm: LLM) -> dict[str, str]:
@@ -43,9 +45,11 @@ def row_tables(llm: LLM) -> dict[str, str]:
 
 
 def save_adapter(llm: LLM, folder: Path | str, config: LoRAConfig, base_name: str) -> None:
-    """Write adapters and new rows as PEFT does. `base_name` is the repo id or folder of the unchanged base.
+    """Write adapters and new rows as PEFT does. `base_name` is the repo id or folder of the
+    unchanged base.
 
-    PEFT's `PeftModel.from_pretrained` loads the folder onto the base after `base.resize_token_embeddings(V)`.
+    PEFT's `PeftModel.from_pretrained` loads the folder onto the base after
+    `base.resize_token_embeddings(V)`.
     """
     tensors = {rename(name, PEFT_KEYS) + ".weight": tensor for name, tensor in lora.adapter_state(llm).items()}
     indices: list[int] | dict[str, list[int]] | None = None
@@ -53,6 +57,7 @@ def save_adapter(llm: LLM, folder: Path | str, config: LoRAConfig, base_name: st
         tables = row_tables(llm)
         tensors |= {PEFT_ROWS[name]: getattr(llm, name) for name in tables}
         ids = list(range(llm.first_id, llm.vocab_size))
+        # PEFT takes a plain list if there is one table
         indices = ids if len(tables) == 1 else {module: ids for module in tables.values()}
     values = {
         **PEFT_PLAIN,
@@ -72,12 +77,14 @@ def save_adapter(llm: LLM, folder: Path | str, config: LoRAConfig, base_name: st
 def adapter_config(path: Path) -> tuple[LoRAConfig, list[list[int]]]:
     """Our settings and the ids of the new rows, once per table, from an adapter_config.json.
 
-    Raises ValueError for a file that does not describe a plain LoRA with one unbroken range of new rows.
+    Raises ValueError for a file that does not describe a plain LoRA with one unbroken range of new
+    rows.
     """
     values = read_json(path)
     for name, value in PEFT_PLAIN.items():
         if values.get(name, value) != value:
             raise ValueError(f"{path}: {name} {values[name]!r} is not supported; supported: {value!r}")
+    # what changes the arithmetic is refused: ignored, it would give another model
     used = [name for name in PEFT_UNUSED if values.get(name)]
     targets = values.get("target_modules")
     if used or not isinstance(targets, list) or not is_kind(values.get("r"), int):
@@ -85,6 +92,7 @@ def adapter_config(path: Path) -> tuple[LoRAConfig, list[list[int]]]:
             f"{path}: not a plain LoRA with a list of target_modules and a rank r (in use: {used or 'none'})"
         )
     indices = values.get("trainable_token_indices") or {}
+    # PEFT writes a list, or a dict from module to list
     tables = list(indices.values()) if isinstance(indices, dict) else [indices]
     if not all(_is_range(ids) and ids == tables[0] for ids in tables):
         raise ValueError(f"{path}: trainable_token_indices must be one unbroken range of ids, the same in every table")
@@ -102,10 +110,11 @@ def _is_range(ids: object) -> bool:
 
 
 def load_adapter(llm: LLM, folder: Path | str) -> LoRAConfig:
-    """Load a PEFT folder into a model and return its settings. A model without adapters or new rows gets them first.
+    """Load a PEFT folder into a model and return its settings.
+    A model without adapters or new rows gets them first.
 
-    Raises ValueError, before anything changes, if rank, targets, layers or the range of new rows do not fit the model.
-    The message names the file.
+    Raises ValueError, before anything changes, if rank, targets, layers or the range of new rows do
+    not fit the model. The message names the file.
     """
     folder = Path(folder)
     source, path = folder / "adapter_config.json", folder / "adapter_model.safetensors"
@@ -114,6 +123,7 @@ def load_adapter(llm: LLM, folder: Path | str) -> LoRAConfig:
 
     # 1) The tensors of the file against the model's layers.
     linear = {name: module for name, module in llm.named_modules() if isinstance(module, nn.Linear)}
+    # every layer has all targets; an adapter of some layers is refused by `check_total`
     linear = {name: module for name, module in linear.items() if name.rpartition(".")[2] in config.lora_targets}
     shapes = {f"{name}.lora_A": (config.lora_r, module.in_features) for name, module in linear.items()}
     shapes |= {f"{name}.lora_B": (module.out_features, config.lora_r) for name, module in linear.items()}

@@ -1,11 +1,13 @@
-"""Language models on disk to our `LLM` and back, in the layout of Hugging Face: config.json and safetensors.
+"""Language models on disk to our `LLM` and back, in the layout of Hugging Face:
+config.json and safetensors.
 
-Every load is total and loud. Each key of the file is used exactly once, each shape is checked, and an error names the
-file, what is missing and what is left over. Key tables go from our names to theirs; the way back is the inverted table.
-A tied model may carry a redundant `lm_head.weight`: it is accepted if it equals the embedding, else refused.
+Every load is total and loud. Each key of the file is used exactly once, each shape is checked, and
+an error names the file, what is missing and what is left over. Key tables go from our names to
+theirs; the way back is the inverted table. A tied model may carry a redundant `lm_head.weight`: it
+is accepted if it equals the embedding, else refused.
 
-Files may be fp16 or bf16. Tensors are copied into the requested dtype, so a file may be replaced while its model is in
-use. This file knows no text tokenizer, no training and no sampling.
+Files may be fp16 or bf16. Tensors are copied into the requested dtype, so a file may be replaced
+while its model is in use. This file knows no text tokenizer, no training and no sampling.
 """
 
 from dataclasses import replace
@@ -48,17 +50,21 @@ ONLY = {
     "quantization_config": (),
     "partial_rotary_factor": (1,),
 }
-"""Fields of config.json that change the arithmetic -> the values this decoder computes. Absent or null is fine."""
+"""Fields of config.json that change the arithmetic -> the values this decoder computes.
+Absent or null is fine."""
 
 LLM_KEYS = {start: f"model.{start}" for start in ("embed_tokens.", "layers.", "norm.")} | {"lm_head.": "lm_head."}
-"""Start of our parameter names -> start of theirs, for Qwen2 and Qwen3. Inside a layer the names are the same."""
+"""Start of our parameter names -> start of theirs, for Qwen2 and Qwen3.
+Inside a layer the names are the same."""
 
 
 def llm_config_from_hf(values: dict) -> LLMConfig:
-    """The config.json of a Qwen2, Qwen2.5 or Qwen3 model as ours. ValueError names a field this decoder cannot compute.
+    """The config.json of a Qwen2, Qwen2.5 or Qwen3 model as ours.
+    ValueError names a field this decoder cannot compute.
 
     Both `rope_parameters` (transformers 5) and plain `rope_theta` are read.
     """
+    # 1) whether this decoder computes such a model
     family = values.get("model_type")
     if not isinstance(family, str) or family not in FAMILIES:
         raise ValueError(f"model_type {family!r} is not supported; supported: {', '.join(FAMILIES)}")
@@ -73,12 +79,14 @@ def llm_config_from_hf(values: dict) -> LLMConfig:
         if not isinstance(values.get(name) or {}, dict):
             raise ValueError(f"{name} must be an object, got {str(values[name])[:60]}")
         rope |= values.get(name) or {}
+        # older files call the kind `type`
         kind = rope.get("rope_type", rope.get("type", "default"))
         partial = rope.get("partial_rotary_factor", 1) != 1
         per_layer_type = any(isinstance(value, dict) for value in rope.values())
         if kind != "default" or partial or per_layer_type:
             raise ValueError(f"{name} {values[name]} is not supported; supported: the default rotary embedding")
 
+    # 2) sizes, with defaults for the fields that a file may lack
     required = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
     missing = [name for name in required if not is_kind(values.get(name), int)]
     if missing:
@@ -114,6 +122,7 @@ def llm_config_to_hf(config: LLMConfig) -> dict:
         "model_type": family,
         "hidden_act": "silu",
         **{hf: getattr(config, ours) for ours, hf in LLM_FIELDS.items()},
+        # in both places, for transformers 5 and for older ones
         "rope_theta": config.rope_theta,
         "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
         "use_sliding_window": False,
@@ -123,8 +132,9 @@ def llm_config_to_hf(config: LLMConfig) -> dict:
 def weight_files(folder: Path) -> list[Path]:
     """model.safetensors of a Hugging Face folder, or without it the shards of its index.
 
-    The order is that of `transformers`: a save in one file leaves an older index, and its shards, beside it. Raises
-    FileNotFoundError if a file is absent, ValueError if the index names one outside its folder.
+    The order is that of `transformers`: a save in one file leaves an older index, and its shards,
+    beside it. Raises FileNotFoundError if a file is absent, ValueError if the index names one
+    outside its folder.
     """
     single = folder / "model.safetensors"
     index = folder / "model.safetensors.index.json"
@@ -143,13 +153,15 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def is_adapter(folder: Path) -> bool:
-    """Whether a folder holds an adapter: adapter_config.json says so, as for `transformers`, or nothing else does."""
+    """Whether a folder holds an adapter: adapter_config.json says so, as for `transformers`,
+    or nothing else does."""
     has = {name: (folder / name).is_file() for name in ("adapter_config.json", "adapter_model.safetensors")}
     return has["adapter_config.json"] or (has["adapter_model.safetensors"] and not (folder / "config.json").is_file())
 
 
 def weights_hash(folder: Path | str) -> str:
-    """16 hex digits that identify the weights in a folder: its adapter, or else its model in one or more files.
+    """16 hex digits that identify the weights in a folder:
+    its adapter, or else its model in one or more files.
 
     Raises FileNotFoundError if it has neither.
     """
@@ -161,8 +173,8 @@ def weights_hash(folder: Path | str) -> str:
 def load_llm(folder: Path | str, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> LLM:
     """The language model of a Hugging Face folder, in `dtype` on `device` and in eval mode.
 
-    Raises FileNotFoundError or ValueError, in one line, for files that are missing, truncated or contradict each other,
-    and for unsupported configs.
+    Raises FileNotFoundError or ValueError, in one line, for files that are missing, truncated or
+    contradict each other, and for unsupported configs.
     """
     folder = Path(folder)
     values = read_json(folder / "config.json")
@@ -182,6 +194,7 @@ def load_llm(folder: Path | str, dtype: torch.dtype = torch.float32, device: tor
             if key in tensors:
                 raise ValueError(f"{path} holds {key}, which an earlier shard holds too")
             tensors[key] = tensor
+    # a tied table may be in the file twice, if both are equal
     if config.tie_embeddings and "lm_head.weight" in tensors:
         head, table = tensors.pop("lm_head.weight"), tensors.get("model.embed_tokens.weight")
         if table is not None and not torch.equal(head, table):
@@ -197,11 +210,13 @@ def load_llm(folder: Path | str, dtype: torch.dtype = torch.float32, device: tor
 def save_llm(llm: LLM, folder: Path | str, dtype: torch.dtype = torch.float32, merge_rows: bool = True) -> None:
     """Write a Hugging Face folder (config.json, model.safetensors) that `transformers` loads.
 
-    New rows become rows first_id .. V - 1 of one table. With merge_rows=False they are left out and the base table
-    keeps its size. Raises ValueError if adapters are not merged (`lora.merge`), as the file would lack them.
+    New rows become rows first_id .. V - 1 of one table. With merge_rows=False they are left out and
+    the base table keeps its size. Raises ValueError if adapters are not merged (`lora.merge`), as
+    the file would lack them.
     """
     if any(not layer.merged for layer in lora.lora_layers(llm).values()):
         raise ValueError("the adapters are not merged into the weights: call lora.merge first, or use save_adapter")
+    # adapters are merged, and new rows become rows of the tables
     extra = {"new_in", "new_out", *lora.adapter_state(llm)}
     state = {name: tensor for name, tensor in llm.state_dict().items() if name not in extra}
     vocab_size = llm.config.vocab_size

@@ -5,14 +5,16 @@
     SignMotionGPT                          {"model_state_dict": "vqvae." + key, and a buffer loss_weights}
     MoMask                                 {"vq_model": key}
 
-These networks are one network (`encdec.py` and `resnet.py` of T2M-GPT, and copies of them): with the same numbers,
-our `VQVAE` computes the same function. Sizes are read off keys and shapes. Some settings leave no trace in a file:
-`dilation_growth`, `activation`, and what only training uses. `load_vqvae` takes the published values (3 and relu)
-unless it is given others. Normalisation inside the residual blocks is refused, and so is T2M-GPT's quantiser "orig".
-No file carries a mean and a deviation; the caller must know which pair belongs to it.
+These networks are one network (`encdec.py` and `resnet.py` of T2M-GPT, and copies of them): with
+the same numbers, our `VQVAE` computes the same function. Sizes are read off keys and shapes. Some
+settings leave no trace in a file: `dilation_growth`, `activation`, and what only training uses.
+`load_vqvae` takes the published values (3 and relu) unless it is given others. Normalisation inside
+the residual blocks is refused, and so is T2M-GPT's quantiser "orig". No file carries a mean and a
+deviation; the caller must know which pair belongs to it.
 
-These projects do not save the state of the moving averages, and draw a new codebook when training continues. Here
-every row is credited with COUNT latents equal to itself, so that training continues from the loaded codebook.
+These projects do not save the state of the moving averages, and draw a new codebook when training
+continues. Here every row is credited with COUNT latents equal to itself, so that training continues
+from the loaded codebook.
 """
 
 from pathlib import Path
@@ -34,15 +36,16 @@ PREFIXES = ("motion_vae.", "vae.", "vqvae.", "")
 FIRST_KEY = "encoder.model.0.weight"
 JOINT_DIMS = {263: 63, 251: 60}  # HumanML3D and KIT-ML have joint positions from index 4 on; other widths are unknown
 COUNT = 4.0
-"""Moving count given to a row whose own is unknown. T2M-GPT's batch has 4 latents per row (128 windows of 16 codes, 512
-rows). With a count of 1, `dead_below` 1 would replace every row that the first batch happens not to use."""
+"""Moving count given to a row whose own is unknown. T2M-GPT's batch has 4 latents per row (128
+windows of 16 codes, 512 rows). With a count of 1, `dead_below` 1 would replace every row that the
+first batch happens not to use."""
 
 
 def key_table(config: VQVAEConfig) -> dict[str, str]:
     """Start of our names -> start of theirs.
 
-    Their encoder and decoder are one nn.Sequential each: a convolution, a relu, `down` stages, and the rest. A relu
-    has no weights but takes up an index.
+    Their encoder and decoder are one nn.Sequential each: a convolution, a relu, `down` stages, and
+    the rest. A relu has no weights but takes up an index.
     """
     down = config.down
     table = {
@@ -62,24 +65,29 @@ def key_table(config: VQVAEConfig) -> dict[str, str]:
 
 
 def rename_known(key: str, table: dict[str, str]) -> str:
-    """Replace the start of a key. A key that no entry fits stays as it is, for the caller to refuse."""
+    """Replace the start of a key. A key that no entry fits stays as it is,
+    for the caller to refuse."""
     return rename(key, table) if key.startswith(tuple(table)) else key
 
 
 def find_state(content: Any, path: Path) -> dict[str, Tensor]:
     """The motion tokenizer's tensors of a file's content, without container and prefix.
 
-    Raises ValueError if there is none or more than one, and for tensors that belong to something else.
+    Raises ValueError if there is none or more than one,
+    and for tensors that belong to something else.
     """
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}, expected a dict of tensors")
+    # 1) the container that training code put around the tensors
     state = next((content[name] for name in CONTAINERS if isinstance(content.get(name), dict)), content)
+    # 2) the prefix, told by the first convolution
     found = [prefix for prefix in PREFIXES if prefix + FIRST_KEY in state]
     if len(found) != 1:
         what = "more than one motion tokenizer" if found else "no motion tokenizer"
         here = ", ".join(map(str, list(state)[:3]))
         wanted = ", ".join(prefix + FIRST_KEY for prefix in PREFIXES)
         raise ValueError(f"{path} holds {what}: expected one of {wanted}; keys: {here}")
+    # 3) what belongs to the tokenizer, and what else is in the file
     prefix = found[0]
     tensors = {key[len(prefix) :]: value for key, value in state.items() if str(key).startswith(prefix)}
     for key, value in tensors.items():
@@ -112,12 +120,14 @@ def infer_config(tensors: dict[str, Tensor], path: Path, settings: dict[str, Any
             number += 1
         return number
 
+    # 1) sizes from keys and shapes; a convolution's weight is (out, in, kernel)
     width, feature_dim, _ = shape(FIRST_KEY, 3)
     down = count("encoder.model.{}.0.weight", 2)
     layers = count("quantizer.layers.{}.codebook")
     codes, code_dim = shape("quantizer.layers.0.codebook" if layers else "quantizer.codebook", 2)
     known = {"feature_dim": feature_dim, "codes": codes, "code_dim": code_dim, "width": width, "down": down}
     known |= {"depth": count("encoder.model.2.1.model.{}.conv1.weight")}
+    # 2) what the file cannot show: the published values, unless `settings` has others
     defaults = {"joint_dim": JOINT_DIMS.get(feature_dim, 0), "quantizer": "ema_reset"}
     if layers:  # MoMask's; its dropout in the residual blocks is a constant of its code
         books = [tensors[f"quantizer.layers.{k}.codebook"] for k in range(layers)]
@@ -129,18 +139,21 @@ def infer_config(tensors: dict[str, Tensor], path: Path, settings: dict[str, Any
         if name in fixed and value != fixed[name]:
             raise ValueError(f"{path}: {name} is {fixed[name]} in the file, {value} was asked for")
     try:
+        # later ones win: the file over `settings`, `settings` over the published values
         return VQVAEConfig.from_dict(defaults | settings | known)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
 def read_vqvae(path: Path, settings: dict[str, Any]) -> tuple[VQVAEConfig, dict[str, Tensor], dict[str, str], Path]:
-    """(config, tensors by our names, our names -> the file's, the file) of a foreign file or a tokenizer folder.
+    """(config, tensors by our names, our names -> the file's, the file) of a foreign file or a
+    tokenizer folder.
 
-    A tensor without a name of ours keeps its own, for the caller to refuse. Raises FileNotFoundError, or ValueError
-    for a file that is damaged, refused or no motion tokenizer. `settings` for a folder are a ValueError too, since its
-    config.json has them.
+    A tensor without a name of ours keeps its own, for the caller to refuse. Raises
+    FileNotFoundError, or ValueError for a file that is damaged, refused or no motion tokenizer.
+    `settings` for a folder are a ValueError too, since its config.json has them.
     """
+    # a folder of ours
     if not path.is_file():
         content = read_json(path / "config.json", object)
         if not isinstance(content, dict) or not isinstance(content.get("VQVAEConfig"), dict):
@@ -174,7 +187,8 @@ def read_vqvae(path: Path, settings: dict[str, Any]) -> tuple[VQVAEConfig, dict[
 
 
 def exported_facts(path: Path) -> dict[str, Any]:
-    """What `save_t2m_gpt` wrote beside the tensors; empty for other people's files. Raises what `read_vqvae` raises."""
+    """What `save_t2m_gpt` wrote beside the tensors; empty for other people's files.
+    Raises what `read_vqvae` raises."""
     return {} if path.suffix == ".safetensors" else _about(load_pickle(path))
 
 
@@ -184,17 +198,20 @@ def _about(content: Any) -> dict[str, Any]:
 
 
 def own_names(config: VQVAEConfig) -> dict[str, str]:
-    """Every tensor of our model -> its name in their layout; state of the moving averages keeps our name."""
+    """Every tensor of our model -> its name in their layout;
+    state of the moving averages keeps our name."""
+    # only the names are wanted: no memory, no draws
     with torch.device("meta"):
         names = list(VQVAE(config).state_dict())
     return {name: rename_known(name, key_table(config)) for name in names}
 
 
 def save_t2m_gpt(vqvae: VQVAE, path: Path, facts: dict[str, Any] | None = None) -> None:
-    """Write {"net": state dict}, which T2M-GPT's HumanVQVAE loads. The layout has no place for moving averages.
+    """Write {"net": state dict}, which T2M-GPT's HumanVQVAE loads.
+    The layout has no place for moving averages.
 
-    If there are `facts`, they and our config go under a key of their own, which T2M-GPT does not read. Without them our
-    own reader would take the file for one of the published tokenizers.
+    If there are `facts`, they and our config go under a key of their own, which T2M-GPT does not
+    read. Without them our own reader would take the file for one of the published tokenizers.
 
     Raises ValueError for any quantiser but ema_reset.
     """
@@ -202,6 +219,7 @@ def save_t2m_gpt(vqvae: VQVAE, path: Path, facts: dict[str, Any] | None = None) 
         raise ValueError(f"T2M-GPT's layout has one codebook; this tokenizer's quantizer is {vqvae.config.quantizer}")
     names = own_names(vqvae.config)
     state = vqvae.state_dict()
+    # of the quantiser only the codebook has a place in their layout
     kept = [name for name in state if not name.startswith("quantizer.") or name == "quantizer.codebook"]
     net = {"vqvae." + names[name]: state[name].detach().cpu().clone() for name in kept}
     about = {} if facts is None else {ABOUT: {"VQVAEConfig": vqvae.config.to_dict(), **facts}}
@@ -209,10 +227,12 @@ def save_t2m_gpt(vqvae: VQVAE, path: Path, facts: dict[str, Any] | None = None) 
 
 
 def load_vqvae(path: Path | str, **settings: Any) -> VQVAE:
-    """The VQ-VAE of a tokenizer folder (config.json + model.safetensors) or of another project's file.
+    """The VQ-VAE of a tokenizer folder (config.json + model.safetensors) or of another project's
+    file.
 
-    It is fp32 and in eval mode. `settings` are fields of VQVAEConfig that another project's file does not tell. Raises
-    FileNotFoundError, or ValueError naming the file, for damaged, missing, unexpected or misshapen tensors.
+    It is fp32 and in eval mode. `settings` are fields of VQVAEConfig that another project's file
+    does not tell. Raises FileNotFoundError, or ValueError naming the file, for damaged, missing,
+    unexpected or misshapen tensors.
     """
     config, tensors, names, source = read_vqvae(Path(path), settings)
     with Unfilled():

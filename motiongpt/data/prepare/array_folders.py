@@ -1,7 +1,8 @@
-"""Folders of arrays as sources: joints of your own, and the features of a downloaded HumanML3D or KIT-ML.
+"""Folders of arrays as sources: joints of your own,
+and the features of a downloaded HumanML3D or KIT-ML.
 
-Both have texts/ID.txt beside the arrays, and train.txt, val.txt and test.txt with one clip id a line. Nothing is loaded
-here: a record says which file to load, and a worker does it.
+Both have texts/ID.txt beside the arrays, and train.txt, val.txt and test.txt with one clip id a
+line. Nothing is loaded here: a record says which file to load, and a worker does it.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +26,8 @@ MEASURED = 5  # clips whose width is compared with the skeleton's
 
 
 def read_splits(folder: Path) -> dict[str, str]:
-    """Clip id -> split from train.txt, val.txt and test.txt. Raises FileNotFoundError, or ValueError on overlap."""
+    """Clip id -> split from train.txt, val.txt and test.txt.
+    Raises FileNotFoundError, or ValueError on overlap."""
     if not (folder / "train.txt").is_file():
         raise FileNotFoundError(f"{folder / 'train.txt'} is missing: the splits list one clip id a line")
     split_of: dict[str, str] = {}
@@ -43,7 +45,8 @@ def load_raw_joints(
 ) -> np.ndarray:
     """Load a .npy of joints as (F, J, 3) in metres, y up, at the skeleton's rate.
 
-    `fps` is the rate of the file (default the skeleton's), `unit` its metres per unit, `up` its y or z axis.
+    `fps` is the rate of the file (default the skeleton's), `unit` its metres per unit,
+    `up` its y or z axis.
     """
     joints = load_array(path, 3, 3)
     if joints.shape[1] != skeleton.num_joints:
@@ -54,13 +57,15 @@ def load_raw_joints(
 def joint_records(
     folder: Path, skeleton: Skeleton, fps: float, unit: float | None = None, up: str | None = None
 ) -> Iterator[Record]:
-    """Records of a folder of joints: {raw_joints,joints,new_joints}/ID.npy (F, J, 3), texts/ID.txt, splits."""
+    """Records of a folder of joints: {raw_joints,joints,new_joints}/ID.npy (F, J, 3), texts/ID.txt,
+    splits."""
     place = next((folder / name for name in JOINT_FOLDERS if (folder / name).is_dir()), None)
     if place is None:
         names = ", ".join(f"{name}/" for name in JOINT_FOLDERS)
         raise FileNotFoundError(f"{folder} has none of {names} with (F, J, 3) .npy files")
     for clip, split in read_splits(folder).items():
         path = place / f"{clip}.npy"
+        # nothing is read yet: a worker calls `load`
         load, captions = captioned(folder, clip, partial(load_raw_joints, path, skeleton, fps, unit, up))
         yield Record(clip, split, captions, load, files=(path, text_path(folder, clip)))
 
@@ -85,6 +90,7 @@ def _check_width(folder: Path, paths: list[Path], skeleton: Skeleton) -> None:
             widths += read_array(path).shape[1:]
         if len(widths) == MEASURED:
             break
+    # all alike and all wrong: a flag is wrong, not a clip
     if widths and len(set(widths)) == 1 and widths[0] != skeleton.feature_dim:
         known = {"humanml3d-22": "--from humanml3d", "kit-21": "--from kit-ml"}
         other = skeleton_of_width(widths[0])
@@ -103,7 +109,8 @@ def captioned(folder: Path, clip: str, load: Callable) -> tuple[Callable, list[C
 
 
 def with_captions(path: Path, load: Callable) -> tuple[Callable, list[Caption]]:
-    """`load` with the captions of a text file. If the file is malformed, loading raises and the record is skipped."""
+    """`load` with the captions of a text file. If the file is malformed,
+    loading raises and the record is skipped."""
     try:
         return load, parse_captions(path)
     except ValueError as error:

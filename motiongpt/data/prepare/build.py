@@ -1,12 +1,13 @@
 """Builds a dataset folder (layout in `data/motions.py`) from the records of a source.
 
-Worker processes make the clips (`clip_files.py`), and the bytes do not depend on how many workers there are. A record
-that cannot be used is skipped, counted and explained in `report.json`. If more than 5 % are skipped the build fails,
-because then the reader or a flag is probably wrong, not the data.
+Worker processes make the clips (`clip_files.py`), and the bytes do not depend on how many workers
+there are. A record that cannot be used is skipped, counted and explained in `report.json`. If more
+than 5 % are skipped the build fails, because then the reader or a flag is probably wrong, not the
+data.
 
-A journal names the finished records, so a killed build continues where it was; a record whose source has changed is
-made again. Statistics, splits and dataset.json, which make the folder a data set, come last. While the journal exists,
-the folder cannot be opened as a data set.
+A journal names the finished records, so a killed build continues where it was; a record whose
+source has changed is made again. Statistics, splits and dataset.json, which make the folder a data
+set, come last. While the journal exists, the folder cannot be opened as a data set.
 """
 
 import json
@@ -56,12 +57,13 @@ def build(
 ) -> Report:
     """Write the dataset folder `out` and return what was kept.
 
-    A record is written whole, with its mirror image, or skipped whole. Records of features are taken as they are. An
-    unfinished build of the same settings continues. If no record can be used, `out` is left as it was.
+    A record is written whole, with its mirror image, or skipped whole. Records of features are
+    taken as they are. An unfinished build of the same settings continues. If no record can be used,
+    `out` is left as it was.
 
     Args:
-        mirror: write every clip of joints a second time with left and right exchanged, in motion and caption, as
-            `M` + id (HumanML3D's own augmentation).
+        mirror: write every clip of joints a second time with left and right exchanged, in motion
+            and caption, as `M` + id (HumanML3D's own augmentation).
         representation: humanml3d unless given.
         fps: the skeleton's unless given.
         given: the flags of the command; an unfinished build with other flags is refused.
@@ -69,11 +71,13 @@ def build(
         flags: the flags of the source, which warnings may advise.
 
     Raises:
-        FileExistsError: `out` is not empty. BlockingIOError: another process builds it. OSError: it cannot be made.
+        FileExistsError: `out` is not empty. BlockingIOError: another process builds it. OSError: it
+            cannot be made.
         TooManySkipped: more than 5 % of the records were unusable. ValueError: no training clip.
     """
     representation = representation or get_representation("humanml3d", skeleton)
     target = Target(out, representation, fps or skeleton.fps, mirror, joint_map)
+    # a folder made by this call goes again if the build fails before it writes
     is_new = not out.exists()
     try:
         with hold(out, "written"):
@@ -143,7 +147,8 @@ def _build_locked(
 def _resume(out: Path, settings: dict) -> dict[str, dict]:
     """Record id -> outcome of what an unfinished build of the same settings has finished.
 
-    Raises FileExistsError for an unfinished build of other settings, and for a folder of something else.
+    Raises FileExistsError for an unfinished build of other settings,
+    and for a folder of something else.
     """
     journal = out / JOURNAL
     if not journal.is_file():
@@ -166,7 +171,8 @@ def _resume(out: Path, settings: dict) -> dict[str, dict]:
 
 
 def _open(target: Target, settings: dict, done: dict[str, dict]) -> None:
-    """The journal with what is finished, then the folders: a folder without a journal is somebody else's."""
+    """The journal with what is finished, then the folders:
+    a folder without a journal is somebody else's."""
     text = "".join(json.dumps(line) + "\n" for line in (settings, *done.values()))
     write_atomic(target.out / JOURNAL, lambda path: path.write_text(text, encoding="utf-8"))
     for name in target.folders:
@@ -178,7 +184,8 @@ def _open(target: Target, settings: dict, done: dict[str, dict]) -> None:
 
 @dataclass
 class Plan:
-    """Which records are still to make, and what is known of the others. `todo` fills it while records come in."""
+    """Which records are still to make, and what is known of the others.
+    `todo` fills it while records come in."""
 
     target: Target
     done: dict[str, dict]  # record id -> outcome, of an earlier build
@@ -211,14 +218,17 @@ class Plan:
 
 
 def _make(records: Iterable[Record], plan: Plan, workers: int) -> list[dict]:
-    """The outcome of every record, in the order of the records; each new one goes into the journal at once."""
+    """The outcome of every record, in the order of the records;
+    each new one goes into the journal at once."""
     made = []
     path = plan.target.out / JOURNAL
     with naming(path), open(path, "a", encoding="utf-8") as journal:
         for outcome in map_in_order(partial(make_clips, target=plan.target), plan.todo(records), workers):
             journal.write(json.dumps(outcome | {"fingerprint": plan.fingerprints[outcome["id"]]}) + "\n")
+            # at once, so that a kill loses only the records still being made
             journal.flush()
             made.append(outcome)
+    # None stands for a record that was made, and those come in order
     new = iter(made)
     return [outcome or next(new) for outcome in plan.known]
 
@@ -237,6 +247,7 @@ def _fill_splits(outcomes: list[dict], report: Report) -> None:
     for split in SPLITS[1:]:
         training = [outcome for outcome in free if outcome["split"] == "train"]
         if len(training) > 2 and not any(outcome["split"] == split for outcome in outcomes):
+            # by a hash of the id: the choice does not depend on the order of the records
             moved = min(training, key=lambda outcome: zlib.crc32(outcome["id"].encode()))
             moved["split"] = split
             report.add_notes([f"{split}: the hash chose no clip, {moved['id']} was taken"])

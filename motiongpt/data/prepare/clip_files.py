@@ -1,8 +1,9 @@
-"""One record becomes the files of one clip, or of two with its mirror image; a worker process does this.
+"""One record becomes the files of one clip, or of two with its mirror image;
+a worker process does this.
 
-A clip is new_joint_vecs/ID.npy, texts/ID.txt and, unless it is SMPL-X parameters, new_joints/ID.npy. A record is
-written whole or skipped whole, and a skipped one says why. Which records there are and what becomes of the folder is
-`build.py`.
+A clip is new_joint_vecs/ID.npy, texts/ID.txt and, unless it is SMPL-X parameters,
+new_joints/ID.npy. A record is written whole or skipped whole, and a skipped one says why. Which
+records there are and what becomes of the folder is `build.py`.
 """
 
 import glob
@@ -56,11 +57,12 @@ class Target:
 def make_clips(record: Record, target: Target) -> dict:
     """Write the clips of a record and say what was written, or why it is skipped.
 
-    Returns a line of the build's journal: {"id", "skipped"}, or {"id", "clips": [[id, frames, captions], ...], "split",
-    "participant", "guessed", "notes", "posture", "jump"}.
+    Returns a line of the build's journal: {"id", "skipped"}, or {"id", "clips": [[id, frames,
+    captions], ...], "split", "participant", "guessed", "notes", "posture", "jump"}.
     """
     notes: list[str] = []
     try:
+        # 1) everything that may refuse the record, before the first file
         _check_name(record.id)
         record, array = _load(record, target, notes)
         guessed = not record.captions and bool(record.guess)
@@ -68,15 +70,18 @@ def make_clips(record: Record, target: Target) -> dict:
             record = replace(record, captions=[Caption(record.guess)])
         record = _usable_captions(record, notes)
         _check(record, array, target)
+        # (id, features, captions, joints) of the clip and, if wanted, its mirror image
         versions = [(*version, _joints(version[1], target)) for version in _versions(record, array, target)]
         # measured on the clip's own body, because retargeting would hide a wrong unit
         is_joints = target.representation.has_joints and not record.is_features
         posture = measure_posture(array, target.skeleton) if is_joints else []
         jump = _jump(record, array, versions[0][3], target)
+        # what is stored must be finite too, not only what was read
         for _, features, _, _ in versions:
             _check_finite(features)
     except (ValueError, OSError) as error:
         return {"id": record.id, "skipped": " ".join(str(error).split())}
+    # 2) the files
     for version in versions:
         with naming(target.out / "new_joint_vecs" / f"{version[0]}.npy"):
             _write(*version, target)
@@ -93,8 +98,10 @@ def make_clips(record: Record, target: Target) -> dict:
 
 
 def is_whole(out: Path, clip: str, frames: int, _captions: int) -> bool:
-    """Whether the arrays of a clip of the journal are on the disk in full; after a power cut they may not be."""
+    """Whether the arrays of a clip of the journal are on the disk in full;
+    after a power cut they may not be."""
     try:
+        # escaped, as an id may hold [ or *
         found = [read_array(path) for path in sorted(out.glob(f"new_joint*/{glob.escape(clip)}.npy"))]
         return bool(found) and all(len(array) == frames for array in found)
     except (ValueError, OSError):
@@ -118,7 +125,8 @@ def _check_name(name: str) -> None:
 
 
 def _load(record: Record, target: Target, notes: list[str]) -> tuple[Record, np.ndarray]:
-    """The record's array at the target's rate. What the clip itself says (captions, split, participant) goes first."""
+    """The record's array at the target's rate. What the clip itself says (captions, split,
+    participant) goes first."""
     loaded = record.load()
     if not isinstance(loaded, RawClip):
         return record, loaded
@@ -148,7 +156,8 @@ def _to_target(clip: RawClip, target: Target, notes: list[str]) -> np.ndarray:
 
 
 def _usable_captions(record: Record, notes: list[str]) -> Record:
-    """Leave out the captions that cannot be written or trained on, and note it. ValueError if none is left."""
+    """Leave out the captions that cannot be written or trained on, and note it.
+    ValueError if none is left."""
     broken = [c for c in record.captions if not (is_text(c.text) and is_text(c.tokens))]
     long = [c for c in record.captions if len(c.text) > MAX_CAPTION and c not in broken]
     found = []
@@ -185,7 +194,8 @@ def _check_finite(array: np.ndarray) -> None:
 
 
 def _versions(record: Record, array: np.ndarray, target: Target) -> list[tuple[str, np.ndarray, list[Caption]]]:
-    """(id, features, captions) of each clip that a record becomes: itself and, if asked for, its mirror image."""
+    """(id, features, captions) of each clip that a record becomes:
+    itself and, if asked for, its mirror image."""
     if record.is_features:
         return [(record.id, array, record.captions)]
     versions = [(record.id, target.representation.encode(array), record.captions)]
@@ -205,7 +215,8 @@ def _joints(features: np.ndarray, target: Target) -> np.ndarray | None:
 
 
 def _jump(record: Record, array: np.ndarray, decoded: np.ndarray | None, target: Target) -> Jump | None:
-    """Whether the clip jumps from one frame to the next: its own joints, or those that its features stand for."""
+    """Whether the clip jumps from one frame to the next:
+    its own joints, or those that its features stand for."""
     if decoded is None:
         return find_jump(turned_points(array), SIZE)
     return find_jump(decoded if record.is_features else array)

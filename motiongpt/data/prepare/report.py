@@ -56,7 +56,8 @@ class Report:
         self.lengths[frames // BIN * BIN] += 1
 
     def add_notes(self, notes: list[str]) -> None:
-        """Count notes. Those that differ only in their numbers count as one, and the first wording is kept."""
+        """Count notes. Those that differ only in their numbers count as one,
+        and the first wording is kept."""
         for note in notes:
             entry = self.notes.setdefault(re.sub(r"\d+(\.\d+)?", "#", note), [note, 0])
             entry[1] += 1
@@ -109,6 +110,7 @@ class Report:
 
     def save_histogram(self, path: Path) -> None:
         """The length of the clips in seconds, as a picture."""
+        # without pyplot: no display is needed and no global state touched
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 

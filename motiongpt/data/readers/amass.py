@@ -23,15 +23,14 @@ from motiongpt.body.body_model import (
     GENDERS,
     LICENCE,
     MODEL_JOINTS,
-    BodyModel,
     find_body_model,
     is_body_file,
     load_body_model,
 )
+from motiongpt.body.kinematics import posed_joints
 from motiongpt.body.rotations import axis_angle_to_quaternion
 from motiongpt.body.skeletons import HUMANML3D
 from motiongpt.data.raw import RawClip
-from motiongpt.data.readers.bvh import forward_kinematics
 from motiongpt.data.resample import cubic_spline, new_length, slerp
 from motiongpt.files.arrays import read_npz
 from motiongpt.files.listing import visible
@@ -262,7 +261,7 @@ def _to_clip(
     if len(turns) <= cut:
         raise ValueError(f"{path}: {len(turns)} frames at {fps:g} fps, and the first {cut} are cut: nothing is left")
 
-    x, y, z = np.moveaxis(posed_joints(body, turns[cut:], betas, trans[cut:]), -1, 0)
+    x, y, z = np.moveaxis(posed_joints(body.rest_joints(betas), turns[cut:], trans[cut:]), -1, 0)
     joints = np.stack([-x, z, y], axis=-1).astype(np.float32)  # z up to y up
     if not np.isfinite(joints).all():
         raise ValueError(f"{path}: joints too large for numbers")
@@ -271,19 +270,6 @@ def _to_clip(
         # person 3 of KIT is not person 3 of EKUT; a clip directly in its data set's folder has no person
         participant = None if participant in _DATASETS else f"{dataset}-{participant}"
     return RawClip(joints, HUMANML3D.joints, fps, participant=participant, notes=tuple(notes))
-
-
-def posed_joints(body: BodyModel, turns: np.ndarray, betas: np.ndarray, trans: np.ndarray) -> np.ndarray:
-    """Joints (F, 22, 3) float64 of quaternions (F, 22, 4), one body's betas (N,) and translations (F, 3).
-
-    The axes are the translations'. Equals the joints of smplx's `lbs`: the pelvis turns about itself, not about the
-    origin.
-    """
-    rest = body.rest_joints(betas)
-    local = rest - rest[list(HUMANML3D.parents)]
-    local = np.tile(local, (len(turns), 1, 1))
-    local[:, 0] = rest[0] + trans
-    return forward_kinematics(turns, local, HUMANML3D.parents)
 
 
 def _at_rate(

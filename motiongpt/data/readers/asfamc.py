@@ -20,10 +20,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from motiongpt.body.kinematics import forward_kinematics
 from motiongpt.body.rotations import quaternion_conjugate, quaternion_multiply, quaternion_to_matrix
 from motiongpt.data.raw import RawClip, z_up_to_y_up
 from motiongpt.data.readers.asf_text import Amc, Asf, parse_amc, parse_asf
-from motiongpt.data.readers.bvh import MAX_POSITIONS, explain_clip, explain_map, forward_kinematics
+from motiongpt.data.readers.bvh import MAX_POSITIONS, explain_clip, explain_map
 from motiongpt.data.resample import cubic_spline, new_length, slerp
 from motiongpt.files.listing import visible
 

@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from motiongpt.body.rotations import quaternion_multiply, quaternion_to_matrix
+from motiongpt.body.kinematics import forward_kinematics
+from motiongpt.body.rotations import quaternion_multiply
 from motiongpt.data.joint_maps import ankles_without_toes, match_map, missing_thorax
 from motiongpt.data.jumps import rest_ends
 from motiongpt.data.raw import RawClip, z_up_to_y_up
@@ -247,17 +248,6 @@ def local_transforms(bvh: Bvh) -> tuple[np.ndarray, np.ndarray]:
         turn[:, range(len(joints)), [axis + 1 for axis in axes]] = np.sin(half)
         total[:, joints] = quaternion_multiply(total[:, joints], torch.from_numpy(turn))
     return total.numpy(), positions
-
-
-def forward_kinematics(quaternions: np.ndarray, positions: np.ndarray, parents: Sequence[int]) -> np.ndarray:
-    """Local quaternions (F, J, 4) and positions (F, J, 3) -> positions in the world (F, J, 3)."""
-    turns = quaternion_to_matrix(torch.from_numpy(quaternions)).numpy()
-    world = positions.copy()
-    for j, parent in enumerate(parents):  # a parent comes before its children
-        if parent >= 0:
-            world[:, j] = world[:, parent] + np.einsum("fab,fb->fa", turns[:, parent], positions[:, j])
-            turns[:, j] = turns[:, parent] @ turns[:, j]
-    return world
 
 
 def _body(parents: Sequence[int]) -> list[int]:

@@ -13,14 +13,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from motiongpt.body.body_model import find_body_model, is_body_file, load_body_model
-from motiongpt.body.rotations import axis_angle_to_quaternion
+from motiongpt.body.kinematics import posed_joints, turned_upright
 from motiongpt.body.skeletons import HUMANML3D
 from motiongpt.data.raw import RawClip
-from motiongpt.data.readers.amass import posed_joints
-from motiongpt.features.smplx import SMPLX_COLUMNS, SMPLX_WIDTH, from_layout, missing_in
+from motiongpt.features.smplx import SMPLX_COLUMNS, SMPLX_WIDTH, body_turns, from_layout, missing_in
 from motiongpt.files.arrays import copy_array, read_npz
 from motiongpt.files.listing import visible
 from motiongpt.files.unpickle import load_pickle
@@ -130,26 +128,14 @@ def read(
 
 
 def _joints(parameters: np.ndarray, body_models: Path | str, notes: list[str]) -> np.ndarray:
-    """(F, 182) -> the 22 joints (F, 22, 3) float32 of the neutral body, turned so that heads are up.
-
-    Nothing in a file says which axis is up.
-    """
+    """(F, 182) -> the 22 joints (F, 22, 3) float32 of the neutral body, turned so that heads are up."""
     body = load_body_model(find_body_model(body_models, "smplx", "neutral"), "smplx")
-    parts = {name: parameters[:, columns].astype(np.float64) for name, columns in SMPLX_COLUMNS.items()}
-    turns = np.concatenate((parts["global_orient"], parts["body_pose"]), axis=1).reshape(-1, 22, 3)
-    turns = axis_angle_to_quaternion(torch.from_numpy(turns)).numpy()
-    betas = parts["betas"][0][: body.directions.shape[-1]]
-    x, y, z = np.moveaxis(posed_joints(body, turns, betas, parts["transl"]), -1, 0)
-    # the up axis is the one along which spines are longest
-    head, pelvis = HUMANML3D.index("head"), HUMANML3D.index("pelvis")
-    spine = np.array([np.median(axis[:, head] - axis[:, pelvis]) for axis in (y, z)])
-    axis = int(np.abs(spine).argmax())
-    up, to_z = ((y, z), (z, -y))[axis]  # quarter and half turns about x
-    if spine[axis] < 0:
-        up, to_z = -up, -to_z
-    if axis or spine[axis] < 0:
-        notes.append(f"up axis: {'-' if spine[axis] < 0 else ''}{'yz'[axis]} (guessed from the heads)")
-    return np.stack((x, up, to_z), axis=-1).astype(np.float32)
+    betas = parameters[0, SMPLX_COLUMNS["betas"]].astype(np.float64)[: body.directions.shape[-1]]
+    trans = parameters[:, SMPLX_COLUMNS["transl"]].astype(np.float64)
+    joints, up = turned_upright(posed_joints(body.rest_joints(betas), body_turns(parameters), trans))
+    if up != "y":
+        notes.append(f"up axis: {up} (guessed from the heads)")
+    return joints.astype(np.float32)
 
 
 def explain(
