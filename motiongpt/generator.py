@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from motiongpt.config import SampleConfig
-from motiongpt.data.spelling import says_something, visible
+from motiongpt.data.spelling import says_something, visible_text
 from motiongpt.data.tokens import load_tokens
 from motiongpt.data.training_captions import Prompts, prompt_table
 from motiongpt.hub import resolve_folder
@@ -320,7 +320,7 @@ class MotionGenerator:
                 raise ValueError(f"a prompt is a sentence, a str, got {type(text).__name__}: {text!r:.60}")
             if len(text) > MAX_PROMPT:
                 raise ValueError(f"the prompt has {len(text)} characters, at most {MAX_PROMPT} are read")
-            if not visible(text).strip():
+            if not visible_text(text).strip():
                 raise ValueError(f"the prompt is empty{_shown(text)}: {REMEDY}")
             # a caption of training is a prompt whatever it consists of
             if not says_something(text) and not self.knows(text):

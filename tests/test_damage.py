@@ -23,7 +23,7 @@ from motiongpt.data.motions import MotionDataset
 from motiongpt.evaluation.evaluators import Evaluator
 from motiongpt.features.normalizer import Normalizer
 from motiongpt.files.fields import get_field
-from motiongpt.files.hashes import file_hash
+from motiongpt.files.hashes import known_hash
 from motiongpt.files.store import read_json, write_json
 from motiongpt.generator import MotionGenerator
 from motiongpt.loops import check_saved
@@ -421,14 +421,19 @@ def test_an_evaluator_with_a_flipped_bit(tmp_path):
     config = EvaluatorConfig(
         movement_width=8, movement_dim=8, motion_width=8, text_width=8, embedding_dim=8, word_dim=8
     )
-    vocabulary = Vocabulary(["unk", "a", "walk"])
-    network = MatchingNetwork(config, len(vocabulary.words)).eval()
+    words = ["unk", "a", "walk"]
+    vocabulary = Vocabulary(words)
+    network = MatchingNetwork(config, len(words)).eval()
     normalizer = Normalizer(np.zeros(263), np.ones(263))
     representation = get_representation("humanml3d", HUMANML3D)
     Evaluator(network, vocabulary, normalizer, HUMANML3D, 20.0, representation).save(tmp_path)
     for name in ("model.safetensors", "Mean.npy", "Std.npy", "words.json"):
         copies = bit_flips((tmp_path / name).read_bytes(), 10)
-        try_all(tmp_path / name, copies, lambda: Evaluator.load(tmp_path), lambda _: False)
+        # the last copy of the JSON lacks its line end, which says nothing
+        counts = try_all(
+            tmp_path / name, copies, lambda: Evaluator.load(tmp_path), lambda x: x.vocabulary.words == words
+        )
+        assert counts["refused"] == (13 if name == "words.json" else 14)
     Evaluator.load(tmp_path)
 
 
@@ -441,7 +446,7 @@ def test_what_is_shipped_has_hashes_of_its_own(tiny, world):
         ("stage1/meta.json", "adapter_model.safetensors"),
     ):
         path = world / "demo" / source
-        assert read_json(path)["hashes"][name] == file_hash(path.parent / name)
+        assert read_json(path)["hashes"][name] == known_hash(path.parent / name)
     shutil.rmtree(world / "run")
     shutil.copytree(world / "demo", world / "run")
     assert len(sample(world))
@@ -460,13 +465,27 @@ def test_the_shipped_checkpoint_remembers_its_files():
     demo = Path(__file__).resolve().parents[1] / "checkpoints" / "demo"
     for source, names in (
         ("config.json", {"tokenizer.json", "prompts.json", "RunConfig"}),
-        ("backbone/meta.json", {"model.safetensors"}),
+        ("backbone/meta.json", {"model.safetensors", "config.json"}),
         ("vqvae/config.json", {"model.safetensors", "Mean.npy", "Std.npy", "VQVAEConfig"}),
-        *((f"stage{number}/meta.json", {"adapter_model.safetensors"}) for number in (1, 2, 3)),
+        *((f"stage{number}/meta.json", {"adapter_model.safetensors", "adapter_config.json"}) for number in (1, 2, 3)),
     ):
         assert set(read_json(demo / source)["hashes"]) == names
     for stage in (1, 2, 3):
         assert MotionGenerator.load(demo, stage=stage).run.stage == stage
+
+
+def test_a_rewrite_that_changes_no_value_is_no_damage(world):
+    """Line ends of another system, indentation, 20 for 20.0, and the place of the base, which people edit."""
+    before = sample(world)
+    for path in (world / "run").rglob("*.json"):
+        text = json.dumps(read_json(path, object), indent=3, sort_keys=True)
+        path.write_bytes(re.sub(r"(?<=: )(\d+)\.0\b", r"\1", text).replace("\n", "\r\n").encode())
+    adapter = world / "run" / "stage1" / "adapter_config.json"
+    write_json(adapter, read_json(adapter) | {"base_model_name_or_path": "elsewhere/backbone"})
+    assert np.array_equal(sample(world), before)
+    write_json(adapter, read_json(adapter) | {"lora_alpha": 320})
+    with pytest.raises(ValueError, match="adapter_config.json is damaged or replaced"):
+        sample(world)
 
 
 # 3) The helpers.

@@ -18,7 +18,7 @@ from cases import for_each
 
 from motiongpt.files import lock as lock_module
 from motiongpt.files.hashes import file_hash
-from motiongpt.files.leftovers import remove_leftovers
+from motiongpt.files.leftovers import remove_leftovers, this_host
 from motiongpt.files.lock import _lock, hold
 from motiongpt.files.store import naming, read_json, read_tensors, write_atomic, write_json, write_tensors
 
@@ -292,9 +292,15 @@ def test_leftovers_of_killed_processes_go_and_no_others(tmp_path, through):
     folder = tmp_path / "run"
     (folder / "sub").mkdir(parents=True)
     dead, own = dead_pid(), os.getpid()
-    gone = [f".model.safetensors.{dead}.tmp", f".tokens.{dead}.tmp/codes", f"..lock.{dead}.tmp", f".old.{own}.tmp"]
+    gone = [
+        f".model.safetensors.{dead}.tmp",
+        f".tokens.{dead}.tmp/codes",
+        f"..lock.{dead}.tmp",
+        f".old.{own}.tmp",
+        f".e.{this_host()}-{dead}.tmp",
+    ]
     kept = [f".a.json.{own}.tmp", f".b.json.{os.getppid()}.tmp", f"c.{dead}.tmp", f".c.{dead}.txt", ".hidden",
-            f"sub/.d.{dead}.tmp"]  # fmt: skip
+            f"sub/.d.{dead}.tmp", f".f.{this_host()}-{own}.tmp", f".g.0123abcd-{dead}.tmp"]  # fmt: skip
     for name in (*gone, *kept):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("x")

@@ -394,12 +394,13 @@ def test_a_line_of_a_prompt_file_may_name_its_length(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "p.txt").write_text(
         "a person walks#60\n\u200b\nhe sits #NA\nhe jumps# 8 \nshe waves#\nnan#nan\nwe are #1 today\n#winning\n"
-        "a man kicks.#a/DET man/NOUN kick/VERB#0.0#2.5\nhe turns\n",
+        "exercise #3\na man kicks.#a/DET man/NOUN kick/VERB#0.0#2.5\nhe turns\n",
         encoding="utf-8",
     )
     assert read_prompts(["p.txt"]) == [
         ("a person walks", 60), ("he sits", None), ("he jumps", 8), ("she waves", None), ("nan", None),
-        ("we are #1 today", None), ("#winning", None), ("a man kicks.", None), ("he turns", None),
+        ("we are #1 today", None), ("#winning", None), ("exercise #3", None),
+        ("a man kicks.", None), ("he turns", None),
     ]  # fmt: skip
     for line, said in (("he sits#0", "got 'he sits#0'"), ("he sits#-4", "whole number"), ("he sits#3.5", "or NA"),
                        ("#40", "no sentence before '#40'"), ("#NA", "no sentence before")):  # fmt: skip

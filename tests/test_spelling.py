@@ -10,7 +10,8 @@ from cases import for_each
 
 import motiongpt.generator as generator_module
 from motiongpt import MotionGenerator
-from motiongpt.data.spelling import fold, says_something, visible
+from motiongpt.config import TrainConfig
+from motiongpt.data.spelling import fold, says_something, visible_text
 from motiongpt.data.tokens import Entry, load_tokens, save_tokens
 from motiongpt.data.training_captions import Prompts, prompt_table
 from motiongpt.stages.run_folder import RunConfig
@@ -77,10 +78,10 @@ def test_a_character_says_something_if_it_can_be_read():
 
 
 def test_only_what_nobody_sees_is_taken_out():
-    assert visible("a\x00b\u200b \u202ec\ufeff\t\n") == "ab c\t\n"
+    assert visible_text("a\x00b\u200b \u202ec\ufeff\t\n") == "ab c\t\n"
     kept = "é 👩\u200d🦰 می\u200cرود <MOT_END> %s"
-    assert visible(kept) == kept
-    assert all(visible(chr(i)) == "" for i in range(0x20) if not chr(i).isspace())
+    assert visible_text(kept) == kept
+    assert all(visible_text(chr(i)) == "" for i in range(0x20) if not chr(i).isspace())
 
 
 # 2) The shipped demo.
@@ -201,6 +202,11 @@ def older(folder: Path) -> Path:
     assert config["RunConfig"].pop("fold_captions") is True
     config.pop("hashes", None)
     (folder / "run" / "config.json").write_text(json.dumps(config))
+    for path in (folder / "run").glob("stage*/state/*/state.json"):
+        state = json.loads(path.read_text())
+        del state["hashes"]
+        assert state["fingerprint"].pop("fold_captions") is True
+        path.write_text(json.dumps(state))
     table = prompt_table(load_tokens(folder / "tokens.json"))
     (folder / "run" / "prompts.json").write_text(json.dumps(table))
     return folder / "run"
@@ -256,8 +262,6 @@ def test_a_run_is_trained_on_as_it_was_begun(mixed, tiny, tmp_path):
 def test_a_killed_stage_goes_on_in_its_own_spelling(mixed, tiny, tmp_path):
     shutil.copyfile(mixed / "tokens.json", tmp_path / "tokens.json")
     shutil.copyfile(mixed / "tokens.meta.json", tmp_path / "tokens.meta.json")
-    from motiongpt.config import TrainConfig
-
     config = TrainConfig(lr=1e-2, max_steps=4, batch_size=8, eval_every=1, save_every=1, warmup=0.0)
     flags = {"data": tmp_path / "tokens.json", "config": config}
     with pytest.raises(KeyboardInterrupt):
@@ -267,6 +271,23 @@ def test_a_killed_stage_goes_on_in_its_own_spelling(mixed, tiny, tmp_path):
     assert not RunConfig.read(tmp_path / "run").fold_captions
     tiny.finetune(tmp_path / "run", fresh=True, **flags)  # begun anew, it is a run of today
     assert RunConfig.read(tmp_path / "run").fold_captions
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_a_stage_killed_before_its_first_export_goes_on_in_its_own_spelling(mixed, tiny, tmp_path, old):
+    """It has a state and no config.json yet: the state says how captions were read."""
+    for name in ("tokens.json", "tokens.meta.json"):
+        shutil.copyfile(mixed / name, tmp_path / name)
+    config = TrainConfig(lr=1e-2, max_steps=4, batch_size=8, eval_every=1, save_every=1, warmup=0.0)
+    flags = {"data": tmp_path / "tokens.json", "config": config}
+    with pytest.raises(KeyboardInterrupt):
+        tiny.finetune(tmp_path / "run", killed_after=2, **flags)
+    if old:
+        older(tmp_path)
+    for name in ("config.json", "prompts.json", "tokenizer.json"):
+        (tmp_path / "run" / name).unlink()
+    tiny.finetune(tmp_path / "run", **flags)
+    assert RunConfig.read(tmp_path / "run").fold_captions is not old
 
 
 # 4) What is no prompt.

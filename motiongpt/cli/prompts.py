@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from motiongpt.cli.environment import outputs_folder
-from motiongpt.data.spelling import visible
+from motiongpt.data.spelling import visible_text
 
 NO_LENGTH = ("", "na", "nan")  # after the # of a line, in any case
 
@@ -56,7 +56,7 @@ def _lines(path: str) -> list[Request]:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"--prompt {path} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
-    filled = [(number, line.strip()) for number, line in enumerate(lines, 1) if visible(line).strip()]
+    filled = [(number, line.strip()) for number, line in enumerate(lines, 1) if visible_text(line).strip()]
     if not filled:
         raise ValueError(f"--prompt {path} holds no sentence")
     return [_request(line, f"--prompt {path}, line {number}") for number, line in filled]
@@ -65,13 +65,14 @@ def _lines(path: str) -> list[Request]:
 def _request(line: str, where: str) -> Request:
     """The sentence of a line, and its length: `sentence`, `sentence#frames`, or a line of HumanML3D's texts/ID.txt.
 
-    A # that no length follows is a part of the sentence.
+    A # that no length follows is a part of the sentence, and so is a number's # after a blank: "exercise #3".
     """
     caption = line.rsplit("#", 3)
     if len(caption) == 4 and _is_number(caption[2]) and _is_number(caption[3]):
         return Request(caption[0].strip())  # its numbers are times in a clip of the data set, no length to write
     text, mark, length = (part.strip() for part in line.rpartition("#"))
-    if not mark or not (length.lower() in NO_LENGTH or _is_number(length)):
+    names_frames = _is_number(length) and not line.rpartition("#")[0][-1:].isspace()
+    if not mark or not (length.lower() in NO_LENGTH or names_frames):
         return Request(line)
     if not text:
         raise ValueError(f"{where}: no sentence before {line!r}; expected sentence#frames")

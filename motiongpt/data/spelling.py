@@ -21,7 +21,7 @@ STRAIGHT = str.maketrans(
 """Quotes and hyphens as a typewriter has them."""
 
 
-def visible(text: str) -> str:
+def visible_text(text: str) -> str:
     """The text without characters that nobody sees: NUL and other controls, zero-width spaces, marks of direction.
 
     White space and `JOINERS` stay.
@@ -47,7 +47,7 @@ def fold(text: str) -> str:
     its end. A text of nothing but punctuation keeps it. `fold(fold(text)) == fold(text)`.
     """
     # composed letters first and last: some marks compose to one of STRAIGHT's, and lower case may take a letter apart
-    straight = unicodedata.normalize("NFC", visible(text)).translate(STRAIGHT)
+    straight = unicodedata.normalize("NFC", visible_text(text)).translate(STRAIGHT)
     plain = " ".join(unicodedata.normalize("NFC", straight.lower()).split())
     bare = plain
     while True:  # quotes and full stops may be in any order: "she walks." or "she walks".

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from motiongpt.data.motions import SPLITS
-from motiongpt.data.spelling import visible
+from motiongpt.data.spelling import visible_text
 from motiongpt.data.texts import is_text
 from motiongpt.data.token_formats import (
     CODE_FOLDERS,
@@ -123,7 +123,7 @@ def _to_entry(item: dict, where: str) -> Entry:
         raise ValueError(f"{where}: expected an object with text_query and motion_tokens, got {type(item).__name__}")
     # 1) the sentence
     text = item.get("text_query", item.get("word"))
-    if not isinstance(text, str) or not visible(text).strip():
+    if not isinstance(text, str) or not visible_text(text).strip():
         raise ValueError(f"{where}: text_query is missing or empty")
     for key in ("text_query", "word", "participant_id", "id"):
         if not is_text(str(item.get(key, ""))):

@@ -16,7 +16,7 @@ from operator import itemgetter
 
 import numpy as np
 
-from motiongpt.data.spelling import fold, visible
+from motiongpt.data.spelling import fold, visible_text
 from motiongpt.data.tokens import Entry
 from motiongpt.data.words import content_words, stem, words
 
@@ -104,7 +104,7 @@ class Prompts:
         caption = self.caption(text)
         if caption is not None:
             return caption
-        return fold(text) if self.are_folded else visible(text).strip()
+        return fold(text) if self.are_folded else visible_text(text).strip()
 
     @cached_property
     def _index(self) -> tuple[dict[str, np.ndarray], dict[str, float], np.ndarray, np.ndarray]:

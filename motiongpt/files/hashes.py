@@ -6,10 +6,12 @@ are no protection against a file made to collide.
 
 import hashlib
 import json
+import time
 import zlib
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from motiongpt.files.fields import get_field
 
@@ -39,30 +41,48 @@ def split_by_hash(key: str) -> str:
 # What a JSON file remembers about the files beside it, so that damage shows: {"hashes": {NAME: HASH}}.
 
 HASHES = "hashes"
+SETTLED_SECONDS = 2.0
+PLACES = ("base_model_name_or_path",)  # keys that people change when they move a folder
 
 
 @lru_cache(maxsize=256)
 def _hash_of_version(path: Path, size: int, changed: int) -> str:
-    return file_hash(path)
+    if path.suffix != ".json":
+        return file_hash(path)
+    try:
+        return values_hash(json.loads(path.read_bytes()))
+    except (ValueError, RecursionError):  # not JSON: its reader says so
+        return file_hash(path)
 
 
 def known_hash(path: Path) -> str:
-    """`file_hash`, computed once per version of a file: gigabytes are asked for several times.
+    """The hash of a file, computed once per version of it: gigabytes are asked for several times.
 
-    Size and modification time reveal a replaced file.
+    Size and modification time reveal a replaced file, unless it was written a moment ago: clocks of
+    files are coarse. JSON is hashed by `values_hash`: other line ends or indentation change nothing.
     """
     status = path.stat()
+    if time.time() - status.st_mtime < SETTLED_SECONDS:
+        return _hash_of_version.__wrapped__(path, status.st_size, status.st_mtime_ns)
     return _hash_of_version(path, status.st_size, status.st_mtime_ns)
 
 
-def values_hash(values: dict) -> str:
-    """The hash of a JSON object, whatever the order of its keys."""
-    return short_hash([json.dumps(values, sort_keys=True).encode()])
+def values_hash(values: Any) -> str:
+    """The hash of JSON values, whatever the order of keys and the spelling of whole numbers, without `PLACES`."""
+    return short_hash([json.dumps(_canonical(values), sort_keys=True).encode()])
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _canonical(item) for key, item in value.items() if key not in PLACES}
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value  # 20.0 and 20 are one number
 
 
 def file_hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:
     """Name -> hash of those `names` that are in `folder`: what `check_hashes` compares with."""
-    return {name: file_hash(folder / name) for name in names if (folder / name).is_file()}
+    return {name: known_hash(folder / name) for name in names if (folder / name).is_file()}
 
 
 def hashes_in(content: dict, source: Path) -> dict[str, str]:

@@ -256,6 +256,7 @@ class Prepared:
         plan, job = self.plan, self.plan.job
         values = {"data": plan.data_hash, "tasks": job.tasks, "train": job.train_mode, "recipe": job.recipe}
         values |= {"codes": plan.codes, "think": job.think, **self.start.identity, **job.config.run_identity()}
+        values |= {"fold_captions": True} if plan.run_config.fold_captions else {}  # older states have no such key
         return values | (job.lora.to_dict() if job.train_mode == "lora" else {})
 
     @property

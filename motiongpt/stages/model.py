@@ -37,7 +37,7 @@ from motiongpt.weights.adapters import load_adapter, save_adapter
 from motiongpt.weights.llm import is_adapter, load_llm, save_llm, weight_files, weights_hash
 
 TRAIN_MODES = ("lora", "full")
-WEIGHT_FILES = ("adapter_model.safetensors", "model.safetensors")
+WEIGHT_FILES = ("adapter_model.safetensors", "adapter_config.json", "model.safetensors", "config.json")
 """What meta.json remembers by a hash, so that a damaged or replaced file shows when it is loaded."""
 
 

@@ -26,6 +26,7 @@ from motiongpt.data.tokens import (
 )
 from motiongpt.files.fields import get_field
 from motiongpt.files.hashes import file_hash
+from motiongpt.files.store import read_json
 from motiongpt.hub import resolve_backbone
 from motiongpt.motion_tokenizer import MotionTokenizer, own_folder
 from motiongpt.stages.origin import Origin, read_origin
@@ -284,7 +285,14 @@ def _folds_captions(job: Job) -> bool:
     cleared = stage_folder(job.out, job.number) if job.fresh else None
     folders = [folder for folder in job.out.glob("stage*") if folder != cleared]
     begun = any(has_weights(folder) or (folder / "state").is_dir() for folder in folders)
-    return RunConfig.read(job.out).fold_captions if begun and (job.out / "config.json").is_file() else True
+    if not begun:
+        return True
+    if (job.out / "config.json").is_file():
+        return RunConfig.read(job.out).fold_captions
+    # stopped before its first export: only the state tells how captions were read so far
+    state = stage_folder(job.out, job.number) / "state" / "last" / "state.json"
+    known = get_field(read_json(state), "fingerprint", dict, state) if state.is_file() else {"fold_captions": True}
+    return known.get("fold_captions", False)
 
 
 def _tokenizer_codes(job: Job, motion_tokenizer: Path | MotionTokenizer | None) -> tuple[int | None, str]:
