@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from invocations import WRONG
 
+pytestmark = pytest.mark.slow  # many small cases: together they take long
+
 
 def check(done, message: str) -> None:
     assert done.code == 2, (done.code, done.out, done.err)

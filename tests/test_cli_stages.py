@@ -11,6 +11,8 @@ from motiongpt.files.hashes import file_hash
 from motiongpt.files.store import read_json, write_json
 from motiongpt.stages.run_folder import finished_stages
 
+pytestmark = pytest.mark.slow  # many small cases and processes: together they take long
+
 FEW = ("--max-steps", 2, "--eval-every", 2, "--batch-size", 8, "--lora-r", 4, "--lora-alpha", 4)
 
 

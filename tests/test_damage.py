@@ -32,6 +32,8 @@ from motiongpt.motion_tokenizer import MotionTokenizer
 from motiongpt.stages.run_folder import RunConfig, split_seed
 from motiongpt.stages.ship import ship_run
 
+pytestmark = pytest.mark.slow  # many small cases and processes: together they take long
+
 DEEP = 100_000  # brackets in brackets
 WIDE = 12  # of an object with more keys (a vocabulary, captions), the first ones stand for all
 

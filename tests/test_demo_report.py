@@ -19,6 +19,8 @@ from motiongpt.faithfulness.report import (
     model_row,
 )
 
+pytestmark = pytest.mark.slow  # many small cases and processes: together they take long
+
 
 @pytest.fixture(scope="module")
 def motions():

@@ -8,6 +8,8 @@ import pytest
 from motiongpt.data.tokens import load_tokens
 from motiongpt.files.store import write_json
 
+pytestmark = pytest.mark.slow  # many small cases and processes: together they take long
+
 SMALL = ("--width", 8, "--code-dim", 8, "--codes", 8, "--depth", 1, "--batch-size", 2, "--max-steps", 3)
 
 

@@ -13,6 +13,8 @@ from motiongpt.data.readers import h5_files, h5_probe, myoskeleton
 from motiongpt.files import limits
 from motiongpt.motion_files import Reading, read_joints
 
+pytestmark = pytest.mark.slow  # many small cases and processes: together they take long
+
 h5py = pytest.importorskip("h5py")
 MB = 1 << 20
 

@@ -17,6 +17,8 @@ from motiongpt.motion import Motion
 from motiongpt.motion_files import Reading, read_joints
 from motiongpt.procedural.clips import generate_clip
 
+pytestmark = pytest.mark.slow  # many small cases: together they take long
+
 F = 24
 
 

@@ -26,6 +26,8 @@ from motiongpt.files.store import read_json
 from motiongpt.files.unpickle import load_pickle
 from motiongpt.motion import Motion
 
+pytestmark = pytest.mark.slow  # many small cases and processes: together they take long
+
 CAP = 4 << 20
 BOMB = 64 << 20
 

@@ -17,6 +17,8 @@ from motiongpt.evaluation.token_writing import Scores, asked_captions, evaluate_
 from motiongpt.files.store import read_json
 from motiongpt.metrics.tokens import edit_distances
 
+pytestmark = pytest.mark.slow  # many small cases and processes: together they take long
+
 RECORDS = [
     {"text_query": "A person walks forward.", "motion_tokens": [1, 2, 3, 4, 5, 6], "split": "test"},
     {"text_query": "a person walks forward", "motion_tokens": [1, 2, 3, 4], "split": "test"},

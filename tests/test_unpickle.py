@@ -17,6 +17,8 @@ from mutations import check_mutations
 from motiongpt.files.stand_ins import Inert
 from motiongpt.files.unpickle import load_pickle
 
+pytestmark = pytest.mark.slow  # many small cases: together they take long
+
 
 def save(path, value, protocol=2):
     path.write_bytes(pickle.dumps(value, protocol=protocol))
