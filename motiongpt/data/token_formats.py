@@ -14,8 +14,6 @@ and by us (`write_code_folder`):
     tokens.meta.json  participants.json    only if we wrote it: the tokenizer, and who moved
 """
 
-import os
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,9 +24,8 @@ from motiongpt.data.motions import SPLITS, check_id, read_ids
 from motiongpt.data.texts import Caption, parse_captions
 from motiongpt.features.humanml3d import skeleton_of_width
 from motiongpt.files.arrays import load_array, read_array
-from motiongpt.files.leftovers import remove_leftovers, temporary_path
 from motiongpt.files.listing import visible
-from motiongpt.files.store import naming, read_json, write_json
+from motiongpt.files.store import naming, new_folder, read_json, write_json
 
 CODE_FOLDERS = ("codes", "VQVAE")
 META = "tokens.meta.json"
@@ -178,17 +175,10 @@ def write_code_folder(folder: Path, records: list[dict], meta: dict) -> None:
     for i, record in enumerate(records):
         key = (record["id"] or str(i), record["motion_tokens"], record.get("participant_id"), record["split"])
         clips[key].append(" ".join(record["text_query"].split()))
-    temporary = temporary_path(folder)
-    remove_leftovers(folder.parent)
-    try:
+    with new_folder(folder) as temporary:
         with naming(folder):
             _write_clips(temporary, clips)
         write_json(temporary / META, meta)
-        if folder.is_dir():
-            folder.rmdir()  # Windows replaces no folder, not even an empty one
-        os.replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_instructions(folder: Path, records: list[dict], meta: dict, seed: int = 42) -> dict[str, int]:
@@ -227,28 +217,18 @@ def write_instructions(folder: Path, records: list[dict], meta: dict, seed: int 
             hint = f"{MARKERS[0]}{tokens}{MARKERS[1]}" if tokens else ""
             row = {"instruction": INSTRUCTION + end, "input": text + hint}
             rows.setdefault(record["split"], []).append(row | common)
-    # written aside and moved whole: a kill leaves no half data set
-    temporary = temporary_path(folder)
-    remove_leftovers(folder.parent)
-    try:
-        with naming(folder):
-            temporary.mkdir(parents=True)
+    with new_folder(folder) as temporary:
         for split, content in rows.items():
             write_json(temporary / f"{split}.json", content, indent=None)
         if meta:
             write_json(temporary / META, meta)
-        if folder.is_dir():
-            folder.rmdir()  # Windows replaces no folder, not even an empty one
-        os.replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return {split: len(content) for split, content in rows.items()}
 
 
 def _write_clips(folder: Path, clips: dict[tuple, list[str]]) -> None:
     """Write codes, texts, splits and participants of (id, codes, participant, split)
     -> captions."""
-    (folder / "codes").mkdir(parents=True)
+    (folder / "codes").mkdir()
     ids: dict[str, list[str]] = defaultdict(list)
     people: dict[str, str] = {}
     known = {clip for clip, *_ in clips}

@@ -229,9 +229,11 @@ def _content_hash(path: Path) -> str:
         return short_hash(iter(lambda: file.read(READ_BYTES), b""))
 
 
-def codebook_size(entries: Sequence[Entry], path: Path, given: int | None, giver: str = "--codes") -> tuple[int, str]:
+def codebook_size(
+    entries: Sequence[Entry], path: Path, given: int | None, giver: str = "--codes", known: dict | None = None
+) -> tuple[int, str]:
     """How many codes there are, and who says so: `given` by `giver`, else the meta file,
-    else the largest code + 1.
+    else the largest code + 1. `known` is the content of the meta file, if it has been read already.
 
     Raises ValueError naming the entry if a code of the data lies outside.
     """
@@ -241,7 +243,8 @@ def codebook_size(entries: Sequence[Entry], path: Path, given: int | None, giver
     if given is not None:
         size, origin = given, giver
     elif meta.is_file():
-        size, origin = read_tokens_meta(path).get("codes"), meta.name
+        known = read_tokens_meta(path) if known is None else known
+        size, origin = known.get("codes"), meta.name
         if not isinstance(size, int):
             raise ValueError(f"{meta}: codes must be the size of the codebook, got {size!r}; or say it with --codes")
     else:

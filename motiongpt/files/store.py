@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from motiongpt.files.hashes import short_hash
-from motiongpt.files.leftovers import remove_leftovers_once, temporary_path
+from motiongpt.files.leftovers import remove_leftovers, remove_leftovers_once, temporary_path
 from motiongpt.files.limits import Capped, check_declared, largest
 
 if TYPE_CHECKING:
@@ -72,6 +72,25 @@ def naming(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise _named(error, path) from error
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder to fill, which becomes `folder` when the block ends; on any failure nothing of it stays.
+
+    `folder` must be absent or empty.
+    """
+    temporary = temporary_path(folder)
+    remove_leftovers(folder.parent)
+    try:
+        with naming(folder):
+            temporary.mkdir(parents=True)
+        yield temporary
+        if folder.is_dir():
+            folder.rmdir()  # Windows replaces no folder, not even an empty one
+        os.replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _named(error: OSError, path: Path) -> WriteError:

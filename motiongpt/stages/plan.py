@@ -127,7 +127,7 @@ def read_plan(job: Job, say: Callable[[str], None]) -> Plan:
     given, giver = job.codes, "--codes"
     if given is None and "codes" not in meta:  # data that does not say it has the codes of the run, or of its tokenizer
         given, giver = (first.codes, owner) if first is not None else _tokenizer_codes(job, motion_tokenizer)
-    codes, teller = codebook_size(entries, job.data, given, giver)
+    codes, teller = codebook_size(entries, job.data, given, giver, meta)
     say(f"{job.data}: {len(entries)} entries, codebook of {codes} ({teller})")
     if origin is not None:
         _check_codes(job, origin, codes, meta)

@@ -12,14 +12,12 @@ import math
 import re
 from array import array
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 
-from motiongpt.data.readers.bvh_text import MAX_FILE_BYTES, MAX_JOINTS, MAX_NAME, Fail, read_numbers, text_rows
+from motiongpt.data.readers.bvh_text import MAX_FILE_BYTES, MAX_JOINTS, MAX_NAME, Fail, opened_text, read_numbers
 
 MAX_SKELETON_BYTES = 4 << 20
 ROOT = "root"
@@ -60,7 +58,7 @@ class Amc:
 def parse_asf(path: str | Path) -> Asf:
     """Read a skeleton. Raises FileNotFoundError, or ValueError naming file and line."""
     path = Path(path)
-    with _opened(path, MAX_SKELETON_BYTES) as (rows, fail):
+    with opened_text(path, MAX_SKELETON_BYTES) as (rows, fail):
         sections = _sections(rows, fail)
         units = _fields(sections[":units"], ("mass", "length", "angle"), fail)
         unit_length, in_degrees = _units(units, sections[":units"][0][0], fail)
@@ -88,21 +86,6 @@ class _Bone:
     axis: np.ndarray  # (3,)
     order: str
     channels: tuple[str, ...]
-
-
-@contextmanager
-def _opened(path: Path, most: int) -> Iterator[tuple[Rows, Fail]]:
-    """The rows of a text file, and what refuses one of them."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist")
-    if path.stat().st_size > most:
-        raise ValueError(f"{path}: larger than {most >> 20} MB; split it into clips")
-
-    def fail(line: int, message: str) -> NoReturn:
-        raise ValueError(f"{path}, line {line}: {message}")
-
-    with open(path, encoding="utf-8-sig", errors="backslashreplace") as file:
-        yield text_rows(file, fail), fail
 
 
 def _sections(rows: Rows, fail: Fail) -> dict[str, list[tuple[int, list[str]]]]:
@@ -275,7 +258,7 @@ def _hierarchy(rows: list[tuple[int, list[str]]], names: list[str], fail: Fail) 
 def parse_amc(path: str | Path, asf: Asf) -> Amc:
     """Read the motion of a skeleton. Raises FileNotFoundError, or ValueError naming file and line."""
     path = Path(path)
-    with _opened(path, MAX_FILE_BYTES) as (rows, fail):
+    with opened_text(path, MAX_FILE_BYTES) as (rows, fail):
         # 1) Headlines up to the first frame.
         is_full = False  # every bone that moves has three angles, whatever the skeleton says
         in_degrees = asf.in_degrees

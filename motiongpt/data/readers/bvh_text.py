@@ -10,6 +10,7 @@ import math
 import re
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import islice
@@ -48,18 +49,7 @@ class Bvh:
 
 def parse(path: str | Path) -> Bvh:
     """Read a file without any interpretation. Raises FileNotFoundError, or ValueError naming file and line."""
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist")
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise ValueError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MB; split it into clips")
-
-    def fail(line: int, message: str) -> NoReturn:
-        raise ValueError(f"{path}, line {line}: {message}")
-
-    # A name in an old encoding keeps its bytes as \xfc. Line by line, because a hostile file may be words without end.
-    with open(path, encoding="utf-8-sig", errors="backslashreplace") as file:
-        rows = text_rows(file, fail)
+    with opened_text(Path(path), MAX_FILE_BYTES) as (rows, fail):
         number, words = next(rows, (1, ["nothing"]))
         if words[0].upper() != "HIERARCHY":
             fail(number, f"a BVH file begins with HIERARCHY, found {words[0][:60]!r}")
@@ -87,6 +77,25 @@ def parse(path: str | Path) -> Bvh:
         tuple(tree.renamed),
         frames,
     )
+
+
+@contextmanager
+def opened_text(path: Path, most: int) -> Iterator[tuple[Iterator[tuple[int, list[str]]], Fail]]:
+    """The rows of a text file of at most `most` bytes, and what refuses one of them.
+
+    Raises FileNotFoundError, or ValueError naming a file that is too large.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    if path.stat().st_size > most:
+        raise ValueError(f"{path}: larger than {most >> 20} MB; split it into clips")
+
+    def fail(line: int, message: str) -> NoReturn:
+        raise ValueError(f"{path}, line {line}: {message}")
+
+    # A name in an old encoding keeps its bytes as \xfc. Line by line, because a hostile file may be words without end.
+    with open(path, encoding="utf-8-sig", errors="backslashreplace") as file:
+        yield text_rows(file, fail), fail
 
 
 def text_rows(file: TextIO, fail: Fail) -> Iterator[tuple[int, list[str]]]:
