@@ -33,6 +33,7 @@ setup(
     extras_require={
         "viz": ["plotly>=5.20", "imageio-ffmpeg>=0.5"],
         "eval": ["bert-score>=0.3.13"],
+        "gguf": ["gguf>=0.16"],
         "log": ["tensorboard>=2.16"],
         "test": [
             "pytest>=8",

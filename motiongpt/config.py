@@ -94,6 +94,9 @@ class JSONConfig:
 # 1) The language model and its adapters.
 
 
+LAYER_TYPES = ("full_attention", "sliding_attention")
+
+
 @dataclass(frozen=True)
 class LLMConfig(JSONConfig):
     """The shape of a decoder language model. Families are flags, never names: Qwen2 = qkv_bias, Qwen3 = qk_norm.
@@ -102,8 +105,7 @@ class LLMConfig(JSONConfig):
     keys     |   |   |   |          num_kv_heads = 4: grouped-query attention; 8 is multi-head, 1 multi-query
     """
 
-    vocab_size: int = 1024
-    """Rows of the base embedding table; a padded table has more rows than the text tokenizer has tokens."""
+    vocab_size: int = 1024  # rows of the base table; a padded one has more than the text tokenizer has tokens
     hidden_size: int = 256
     intermediate_size: int = 768
     num_layers: int = 4
@@ -114,10 +116,23 @@ class LLMConfig(JSONConfig):
     rope_theta: float = 1_000_000.0
     norm_eps: float = 1e-6
     tie_embeddings: bool = True
-    qkv_bias: bool = False
-    """Qwen2 and Qwen2.5 add a bias to the query, key and value projections."""
-    qk_norm: bool = True
-    """Qwen3 normalises queries and keys per head, before the rotary embedding."""
+    qkv_bias: bool = False  # Qwen2, some Llamas: a bias on the query, key and value projections
+    o_bias: bool = False  # some Llamas: a bias on the output projection
+    mlp_bias: bool = False  # some Llamas: biases in the MLP
+    qk_norm: bool = True  # Qwen3, Gemma 3: queries and keys are normalised per head, before the rotary embedding
+    activation: str = "silu"  # of the gated MLP; Gemma has gelu_tanh
+    rope_scaling: str = "none"  # or linear (large Gemma 3), llama3 (Llama 3.1): see `layers.scale_frequencies`
+    rope_factor: float = 1.0
+    rope_low_freq: float = 1.0
+    rope_high_freq: float = 4.0
+    rope_original_positions: int = 8192
+    post_norms: bool = False  # Gemma 3, like all below: norms after attention and MLP too, before the sums
+    unit_offset_norms: bool = False  # norms multiply by 1 + weight
+    scale_embeddings: bool = False  # embeddings are multiplied by sqrt(hidden_size), new rows too
+    query_scalar: float = 0.0  # attention scores are divided by its square root; 0 means head_dim
+    layer_types: tuple[str, ...] = ()  # one of LAYER_TYPES per layer; empty = full_attention everywhere
+    window: int = 0  # how many positions a sliding_attention layer sees, its own included
+    local_rope_theta: float = 10_000.0  # the rotary base of those layers; rope_scaling does not apply to them
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "hidden_size", "intermediate_size", "num_layers", "num_heads", "num_kv_heads"):
@@ -125,6 +140,18 @@ class LLMConfig(JSONConfig):
         divides = self.num_heads % self.num_kv_heads == 0
         require(divides, "num_kv_heads", self.num_kv_heads, f"a divisor of {self.num_heads}")
         require(self.head_dim % 2 == 0, "head_dim", self.head_dim, "even, for the rotary embedding")
+        for name, known in (("rope_scaling", ("none", "linear", "llama3")), ("activation", ("silu", "gelu_tanh"))):
+            require(getattr(self, name) in known, name, getattr(self, name), f"one of {', '.join(known)}")
+        for name in ("rope_factor", "rope_low_freq", "rope_original_positions"):
+            require(getattr(self, name) > 0, name, getattr(self, name), "positive")
+        require(self.rope_high_freq > self.rope_low_freq, "rope_high_freq", self.rope_high_freq, "above rope_low_freq")
+        given = len(self.layer_types) in (0, self.num_layers) and set(self.layer_types) <= set(LAYER_TYPES)
+        require(given, "layer_types", self.layer_types, f"{self.num_layers} of {', '.join(LAYER_TYPES)}, or none")
+        require(self.window >= 1 or "sliding_attention" not in self.layer_types, "window", self.window, "at least 1")
+
+    def is_local(self, layer: int) -> bool:
+        """Whether a layer sees only the last `window` positions."""
+        return bool(self.layer_types) and self.layer_types[layer] == "sliding_attention"
 
 
 LLM_PRESETS = {
@@ -142,7 +169,7 @@ class LoRAConfig(JSONConfig):
     lora_r: int = flag(16, "rank r of the adapter matrices A and B")
     lora_alpha: float = flag(16.0, "scale of the adapters: they add (alpha / r) B A x to a layer's output")
     lora_dropout: float = flag(0.0, "dropout rate of the adapters' input, 0 to below 1")
-    lora_targets: tuple[str, ...] = flag(PROJECTIONS, "names of the linear layers that get an adapter")
+    lora_targets: tuple[str, ...] = flag(PROJECTIONS, "linear layers with an adapter (in a T5: q k v o wi_0 wi_1 wo)")
 
     def __post_init__(self) -> None:
         require(self.lora_r >= 1, "lora_r", self.lora_r, "at least 1")
@@ -206,11 +233,9 @@ class VQVAEConfig(JSONConfig):
     dropout: float = flag(0.0, "dropout rate at the end of the residual blocks, 0 to below 1 (MoMask: 0.2)")
 
     def __post_init__(self) -> None:
-        sizes = ("feature_dim", "codes", "code_dim", "width", "depth", "dilation_growth", "down", "rvq_layers")
-        for name in sizes:
+        for name in ("feature_dim", "codes", "code_dim", "width", "depth", "dilation_growth", "down", "rvq_layers"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        named = {"quantizer": QUANTIZERS, "rvq_codebooks": CODEBOOKS, "activation": ACTIVATIONS}
-        for name, known in named.items():
+        for name, known in (("quantizer", QUANTIZERS), ("rvq_codebooks", CODEBOOKS), ("activation", ACTIVATIONS)):
             require(getattr(self, name) in known, name, getattr(self, name), f"one of {', '.join(known)}")
         require(0 <= self.rvq_dropout <= 1, "rvq_dropout", self.rvq_dropout, "in [0, 1]")
         require(0 <= self.dropout < 1, "dropout", self.dropout, "in [0, 1)")
@@ -294,10 +319,8 @@ class TrainConfig(JSONConfig):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("clip", "weight_decay", "seed"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
-        for name in ("beta1", "beta2"):
+        for name in ("beta1", "beta2", "label_smoothing", "caption_dropout"):
             require(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
-        require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "in [0, 1)")
-        require(0 <= self.caption_dropout < 1, "caption_dropout", self.caption_dropout, "in [0, 1)")
         require(self.precision in PRECISIONS, "precision", self.precision, f"one of {', '.join(PRECISIONS)}")
         require(self.max_minutes >= 0, "max_minutes", self.max_minutes, "0 or more")
 
@@ -319,8 +342,7 @@ class EvaluatorConfig(JSONConfig):
     """An evaluator: the matching networks of text and motion, and the loss they are trained with."""
 
     feature_dim: int = 263
-    contacts: int = 4
-    """Columns at the end that the networks do not see: HumanML3D's foot contacts."""
+    contacts: int = 4  # columns at the end that the networks do not see: HumanML3D's foot contacts
     movement_width: int = flag(512, "channels of the movement convolutions")
     movement_dim: int = flag(512, "width of a movement, which is 4 frames")
     motion_width: int = flag(1024, "width of the motion GRU")
@@ -340,8 +362,7 @@ class EvaluatorConfig(JSONConfig):
         for name in ("feature_bias", "margin", "temperature"):
             require(getattr(self, name) > 0, name, getattr(self, name), "positive")
         require(0 <= self.contacts < self.feature_dim, "contacts", self.contacts, "fewer than feature_dim")
-        frames = self.max_frames
-        require(frames >= 4 and frames % 4 == 0, "max_frames", frames, "a multiple of 4")
+        require(self.max_frames >= 4 and self.max_frames % 4 == 0, "max_frames", self.max_frames, "a multiple of 4")
         require(self.objective in OBJECTIVES, "objective", self.objective, f"one of {', '.join(OBJECTIVES)}")
         require(0 <= self.plain_captions <= 1, "plain_captions", self.plain_captions, "in [0, 1]")
 

@@ -1,17 +1,21 @@
 """A local folder, or a repo id of the Hugging Face Hub, to a folder on this machine.
 
-Only a name of the form USER/NAME can reach the network, and only if no local path fits. Nothing here knows which
-repositories exist, or what is in them.
+Only a name of the form USER/NAME can reach the network, and only if no local path fits. A bare NAME is a folder of the
+checkout's checkpoints/. Nothing here knows which repositories exist, or what is in them.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
 BACKBONE_FILES = (
-    *("config.json", "*.safetensors", "*.safetensors.index.json"),
-    *("tokenizer*", "*.model", "vocab.json", "merges.txt", "special_tokens_map.json"),
+    *("config.json", "*.safetensors", "*.safetensors.index.json", "meta.json"),
+    *("tokenizer*", "*.model", "vocab.json", "merges.txt", "special_tokens_map.json", "chat_template.jinja"),
+    "generation_config.json",
 )
 """The files fetched for a backbone. Many repositories also hold the same weights in other formats."""
+
+CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoints"
+"""Of the checkout: where `scripts/assets.py --fetch NAME` puts a backbone."""
 
 
 def resolve_folder(
@@ -44,7 +48,25 @@ def resolve_folder(
         ) from error
 
 
+def is_bare(name: str) -> bool:
+    """Whether a name is one word, such as `smollm2`: no path and no repo id."""
+    return bool(name) and Path(name).name == name and "\\" not in name and not name.startswith((".", "~"))
+
+
+def named_backbone(name: str) -> str:
+    """A bare name as the path of CHECKOUT/checkpoints/NAME, if a model lies there and no local folder has that name.
+
+    Any other name is returned as it is.
+    """
+    folder = CHECKPOINTS / name
+    known = is_bare(name) and not Path(name).is_dir() and (folder / "config.json").is_file()
+    return str(folder) if known else name
+
+
 def resolve_backbone(name_or_path: str | Path) -> Path:
-    """The folder of a backbone, by path or repo id. Raises what `resolve_folder` raises."""
+    """The folder of a backbone, by path, repo id, or bare name. Raises what `resolve_folder` raises."""
+    name = str(name_or_path)
     advice = "expected one with config.json and model.safetensors, or a Hub repo id"
-    return resolve_folder(name_or_path, "backbone", advice, allow=BACKBONE_FILES)
+    if is_bare(name):
+        advice += f", or a name known to: python scripts/assets.py --fetch {name}"
+    return resolve_folder(named_backbone(name), "backbone", advice, allow=BACKBONE_FILES)

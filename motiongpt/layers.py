@@ -10,6 +10,8 @@ spoil them. This file knows no vocabulary and no files. How a batch was padded r
               -- v_proj -> (B, K, T, d) ------------------'   H / K queries share one key
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,27 +20,55 @@ from motiongpt.config import LLMConfig
 
 
 class RMSNorm(nn.Module):
-    """x / sqrt(mean(x^2) + eps) * weight over the last dimension (Zhang and Sennrich 2019, eq. 4)."""
+    """x / sqrt(mean(x^2) + eps) * weight over the last dimension (Zhang and Sennrich 2019, eq. 4).
 
-    def __init__(self, width: int, eps: float) -> None:
+    With `unit_offset` it multiplies by 1 + weight, as Gemma does; the sum is taken in fp32.
+    """
+
+    def __init__(self, width: int, eps: float, unit_offset: bool = False) -> None:
         super().__init__()
-        self.eps = eps
-        self.weight = nn.Parameter(torch.ones(width))
+        self.eps, self.unit_offset = eps, unit_offset
+        self.weight = nn.Parameter(torch.zeros(width) if unit_offset else torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.unit_offset:
+            return F.rms_norm(x.float(), self.weight.shape, 1.0 + self.weight.float(), self.eps).to(x.dtype)
         if x.dtype == self.weight.dtype:
             return F.rms_norm(x, self.weight.shape, self.weight, self.eps)  # one kernel; it reduces in fp32
         return F.rms_norm(x.float(), self.weight.shape, self.weight.float(), self.eps).to(x.dtype)  # under autocast
 
 
-def rotary(positions: Tensor, head_dim: int, theta: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def scale_frequencies(frequencies: Tensor, config: LLMConfig) -> Tensor:
+    """Slow the rotary frequencies (d/2,), in radians per position, so that a model reads longer texts.
+
+    linear   every frequency / factor (Chen et al. 2023): position t turns as t / factor did
+    llama3   by the number of turns that a channel makes within the original length, as Llama 3.1 defines it:
+             fewer than low_freq turns: / factor;  more than high_freq: unchanged;  between: a blend, linear in turns
+    """
+    if config.rope_scaling == "none":
+        return frequencies
+    slow = frequencies / config.rope_factor
+    if config.rope_scaling == "linear":
+        return slow
+    turns = config.rope_original_positions * frequencies / (2 * math.pi)
+    share = ((turns - config.rope_low_freq) / (config.rope_high_freq - config.rope_low_freq)).clamp(0, 1)
+    return torch.lerp(slow, frequencies, share)
+
+
+def rotary(
+    positions: Tensor, head_dim: int, theta: float, dtype: torch.dtype, scaling: LLMConfig | None = None
+) -> tuple[Tensor, Tensor]:
     """Cosine and signed sine of every position: positions (..., T) -> two tables (..., T, d).
 
-    Channel pair (i, i + d/2) at position t turns by t * theta^(-2i/d) radians (Su et al. 2021, eq. 15). The first
-    half of the sine carries the minus sign of the rotation, so that `rotate` needs only two products and a roll.
+    Channel pair (i, i + d/2) at position t turns by t * theta^(-2i/d) radians (Su et al. 2021, eq. 15), or more slowly
+    with the rope scaling of a config. The first half of the sine carries the minus sign of the rotation, so that
+    `rotate` needs only two products and a roll.
     """
     steps = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32) / head_dim  # (d/2,)
-    angles = positions[..., None].float() * (1.0 / theta**steps)  # (..., T, d/2), fp32: bf16 loses whole turns
+    frequencies = 1.0 / theta**steps
+    if scaling is not None:
+        frequencies = scale_frequencies(frequencies, scaling)
+    angles = positions[..., None].float() * frequencies  # (..., T, d/2), fp32: bf16 loses whole turns
     cos, sin = angles.cos(), angles.sin()
     return torch.cat((cos, cos), -1).to(dtype), torch.cat((-sin, sin), -1).to(dtype)
 
@@ -71,36 +101,43 @@ class KVCache:
         return keys[:, :, :end], values[:, :, :end]
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-    """Softmax attention: q (B, H, T, d), k and v (B, K, U, d), mask (B or 1, 1, T, U) bool or None -> (B, H, T, d)."""
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale: float | None = None) -> Tensor:
+    """Softmax attention: q (B, H, T, d), k and v (B, K, U, d), mask (B or 1, 1, T, U) bool or None -> (B, H, T, d).
+
+    Scores are multiplied by `scale`, 1 / sqrt(d) if it is None.
+    """
     B, H, T, d = q.shape
     K = k.shape[1]
     if H == K:
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, scale=scale)
     if q.is_cuda and (mask is not None or q.dtype == torch.float32):
         # CUDA's one fused kernel for shared keys takes neither a mask nor fp32, and the fallback builds all scores,
         # (B, H, T, U). Without sharing, other fused kernels apply.
         if T == 1:  # queries that share a key become rows of one product: the cache is not copied for every head
-            return F.scaled_dot_product_attention(q.reshape(B, K, H // K, d), k, v, attn_mask=mask).reshape(B, H, 1, d)
+            rows = q.reshape(B, K, H // K, d)
+            return F.scaled_dot_product_attention(rows, k, v, attn_mask=mask, scale=scale).reshape(B, H, 1, d)
         k, v = k.repeat_interleave(H // K, 1), v.repeat_interleave(H // K, 1)
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=True)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, scale=scale)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, scale=scale, enable_gqa=True)
 
 
 class Attention(nn.Module):
-    """Grouped-query attention (Ainslie et al. 2023) with optional q/k/v biases (Qwen2) or per-head norms (Qwen3)."""
+    """Grouped-query attention (Ainslie et al. 2023). Flags add biases (Qwen2), norms of queries and keys per head
+    (Qwen3, Gemma 3), and a window of the last positions (Gemma 3's local layers)."""
 
     def __init__(self, config: LLMConfig, layer: int) -> None:
         super().__init__()
         C, d = config.hidden_size, config.head_dim
         H, K = config.num_heads, config.num_kv_heads
         self.layer, self.head_dim = layer, d
+        self.window = config.window if config.is_local(layer) else None
+        self.scale = config.query_scalar**-0.5 if config.query_scalar else None
         self.q_proj = nn.Linear(C, H * d, bias=config.qkv_bias)
         self.k_proj = nn.Linear(C, K * d, bias=config.qkv_bias)
         self.v_proj = nn.Linear(C, K * d, bias=config.qkv_bias)
-        self.o_proj = nn.Linear(H * d, C, bias=False)
-        self.q_norm = RMSNorm(d, config.norm_eps) if config.qk_norm else None
-        self.k_norm = RMSNorm(d, config.norm_eps) if config.qk_norm else None
+        self.o_proj = nn.Linear(H * d, C, bias=config.o_bias)
+        self.q_norm = RMSNorm(d, config.norm_eps, config.unit_offset_norms) if config.qk_norm else None
+        self.k_norm = RMSNorm(d, config.norm_eps, config.unit_offset_norms) if config.qk_norm else None
 
     def forward(
         self,
@@ -122,21 +159,26 @@ class Attention(nn.Module):
         k = rotate(k.transpose(1, 2), cos, sin)  # (B, K, T, d)
         if cache is not None:
             k, v = cache.append(self.layer, k, v)
-        out = attend(q, k, v, mask, causal)  # (B, H, T, d)
+        if self.window is not None:  # drop keys that none of the T queries sees, as `attention_mask` does
+            k, v = k[:, :, -(self.window + T - 1) :], v[:, :, -(self.window + T - 1) :]
+        out = attend(q, k, v, mask, causal, self.scale)  # (B, H, T, d)
         return self.o_proj(out.transpose(1, 2).reshape(B, T, -1))
 
 
 class MLP(nn.Module):
-    """down(silu(gate(x)) * up(x)), the SwiGLU of Shazeer 2020."""
+    """down(act(gate(x)) * up(x)), Shazeer 2020: SwiGLU with silu, GeGLU with gelu_tanh."""
 
     def __init__(self, config: LLMConfig) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+        self.activation = config.activation
+        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=config.mlp_bias)
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=config.mlp_bias)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=config.mlp_bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        gate = self.gate_proj(x)
+        gate = F.silu(gate) if self.activation == "silu" else F.gelu(gate, approximate="tanh")
+        return self.down_proj(gate * self.up_proj(x))
 
 
 class Block(nn.Module):
@@ -144,14 +186,25 @@ class Block(nn.Module):
 
     x --+-- norm -- attention --(+)--+-- norm -- MLP --(+)-->
         '------------------------'   '------------------'
+
+    With `post_norms` another norm follows attention and MLP. The names of the norms are those of the public
+    checkpoints, in which `post_attention_layernorm` then comes right after attention instead of before the MLP.
     """
 
     def __init__(self, config: LLMConfig, layer: int) -> None:
         super().__init__()
-        self.input_layernorm = RMSNorm(config.hidden_size, config.norm_eps)
+
+        def norm() -> RMSNorm:
+            return RMSNorm(config.hidden_size, config.norm_eps, config.unit_offset_norms)
+
+        self.is_local, self.post_norms = config.is_local(layer), config.post_norms
+        self.input_layernorm = norm()
         self.self_attn = Attention(config, layer)
-        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.norm_eps)
+        self.post_attention_layernorm = norm()
         self.mlp = MLP(config)
+        if config.post_norms:
+            self.pre_feedforward_layernorm = norm()
+            self.post_feedforward_layernorm = norm()
 
     def forward(
         self,
@@ -162,5 +215,9 @@ class Block(nn.Module):
         cache: KVCache | None = None,
         causal: bool = True,
     ) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), cos, sin, mask, cache, causal)
-        return x + self.mlp(self.post_attention_layernorm(x))
+        attended = self.self_attn(self.input_layernorm(x), cos, sin, mask, cache, causal)
+        if not self.post_norms:
+            x = x + attended
+            return x + self.mlp(self.post_attention_layernorm(x))
+        x = x + self.post_attention_layernorm(attended)
+        return x + self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(x)))

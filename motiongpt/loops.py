@@ -304,6 +304,8 @@ def train(
                 state.worse = 0 if improved else state.worse + 1
                 record({f"val_{name}": value for name, value in scores.items()})
                 if export is not None and improved:
+                    # tells a training killed before its first save from weights that nothing can resume
+                    (folder / "state").mkdir(exist_ok=True)
                     export(folder)
             early = 0 < patience <= state.worse
             stopping = stopping or early

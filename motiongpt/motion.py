@@ -17,7 +17,7 @@ import numpy as np
 from motiongpt.body.skeletons import HUMANML3D, MYOSKELETON, Skeleton, guess_skeleton
 from motiongpt.features.smplx import SMPLX_COLUMNS, SMPLX_WIDTH, stand_in_joints
 from motiongpt.files.arrays import array_fault, copy_array, read_npz
-from motiongpt.files.store import write_atomic
+from motiongpt.files.store import naming, write_atomic
 from motiongpt.render.stick_figure import render_gif, render_png
 from motiongpt.vocab import format_motion
 
@@ -99,9 +99,10 @@ class Motion:
         """Write the format of the suffix and return the paths written. Parent folders are made.
 
         A path without a suffix, or an existing folder, becomes a folder with motion.npy, motion.gif and motion.txt
-        (SMPL-X: motion.npz, motion.gif and motion.txt; tokens only: motion.txt). `title` and `size` (pixels) are for
-        pictures. SMPL-X parameters are drawn, and become the joints of a `.npy`, on a stand-in skeleton (see
-        `on_stand_in`), which the title of a picture names. Each file appears whole or not at all.
+        (SMPL-X: motion.npz, motion.gif and motion.txt; tokens only: motion.txt). Those of an earlier motion are
+        removed first. `title` and `size` (pixels) are for pictures. SMPL-X parameters are drawn, and become the joints
+        of a `.npy`, on a stand-in skeleton (see `on_stand_in`), which the title of a picture names. Each file appears
+        whole or not at all.
 
         Raises ValueError for an unknown suffix, for a `size` outside 64 to 4096, for a format that needs joints if
         there are none, and for a motion that `check_plausible` refuses.
@@ -112,6 +113,10 @@ class Motion:
             suffixes = (".txt",) if self.joints is None else (".npy", ".gif", ".txt")
             if self.parameters is not None:
                 suffixes = (".npz", ".gif", ".txt")
+            check_size(size)
+            for end in suffixes:  # no file of an earlier motion may stay beside the first ones of this motion
+                with naming(path):
+                    (path / f"motion{end}").unlink(missing_ok=True)
             return [out for end in suffixes for out in self.save(path / f"motion{end}", title=title, size=size)]
         check_suffix(path, self.joints is not None, self.parameters is not None)
         check_size(size)

@@ -40,7 +40,7 @@ class Model(Protocol):
         """Room for T positions of B rows."""
 
     def hidden(self, ids: Tensor, cache: Any, start: Tensor | None) -> Tensor:
-        """ids (B, T) that follow the cache -> (B, T, C); row b is padding before index start[b] (None = no padding)."""
+        """ids (B, T) after the cache -> (B, .., C), the last one of the last id; row b is padding before start[b]."""
 
     def logits(self, hidden: Tensor, span: tuple[int, int]) -> Tensor:
         """hidden (B, C), span (first, last) -> (B, last - first), the logits of ids first .. last - 1."""

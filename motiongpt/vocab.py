@@ -6,7 +6,8 @@
          + 2 ... + 1 + N      <motion_0> ... <motion_{N-1}>
          + 2 + N ...          <T2M> <M2T> <DENOISE> <MOTION_MASK> <PID_NULL> <PID_x> ...
 
-first_id is the text tokenizer's largest id + 1 (Qwen3: 151,669), not the number of rows of its padded embedding table.
+first_id is the text tokenizer's largest id + 1 (Qwen3: 151,669; Gemma 3: 262,145; T5: 32,100), not the number of rows
+of the embedding table, which is often padded.
 Only `MotionVocab` knows these ids, and only `format_motion` and `parse_motion` know how codes are written as text.
 Text itself is the business of `text_tokenizer.py`.
 """
@@ -21,6 +22,12 @@ TASK_WORDS = ("<T2M>", "<M2T>", "<DENOISE>", "<MOTION_MASK>", "<PID_NULL>")
 # what other projects write is read too: <motion_id_42>, <M42>, <M_START>
 CODE_WORD = re.compile(r"<(?:motion_id_|motion_|M)(\d+)>")
 MARKERS = re.compile(r"<(?:MOT_BEGIN|MOT_END|M_START|M_END)>")
+
+
+def words_of(codes: int, participants: Sequence[str]) -> tuple[str, ...]:
+    """The words of motion in the order of their ids; `participants` in order too."""
+    people = (f"<PID_{name}>" for name in participants)
+    return (BEGIN, END, *(f"<motion_{i}>" for i in range(codes)), *TASK_WORDS, *people)
 
 
 def format_motion(codes: Sequence[int]) -> str:
@@ -54,15 +61,16 @@ class MotionVocab:
         self.first_id = self.begin_id = text_tokenizer.size
         self.end_id = self.first_id + 1
         self.first_motion = self.first_id + 2
-        tail = (*TASK_WORDS, *(f"<PID_{name}>" for name in self.participants))
-        self.words = (BEGIN, END, *(f"<motion_{i}>" for i in range(codes)), *tail)
+        self.words = words_of(codes, self.participants)
+        tail = self.words[2 + codes :]
         # a word with two meanings: two participants or a task of one name, or a word the text tokenizer has
         taken = [word for word in tail if tail.count(word) > 1]
         taken += [word for word in self.words if text_tokenizer.token_id(word) is not None]
         if taken:
             raise ValueError(
                 f"the word {taken[0]} exists already: a participant has a reserved name, or the backbone is a stage "
-                "that writes motion (give the backbone it was made from)"
+                "that writes motion (give the backbone it was made from, or what scripts/export.py --format hf makes "
+                "of the stage, with its meta.json)"
             )
         self._tail = {word: self.first_motion + codes + i for i, word in enumerate(tail)}
 

@@ -8,20 +8,22 @@ The model gets a sentence and a seed, as `scripts/sample.py` would give them; th
 Environment: WORK_DIR (the folder that outputs/ is in).
 """
 
+import signal
 import sys
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while modules are imported shows no traceback
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-# everything else is imported inside functions: --help and a mistyped flag must answer at once
 from motiongpt.cli.environment import default_output
 from motiongpt.cli.opening import add_tokenizer_flags, open_generator
 from motiongpt.cli.parser import Parser, run_script
 
 SPLIT = ("truth", "roundtrip", "model")  # each in two rows: the actions everybody expects, and all others
 ROWS = (*(row for name in SPLIT for row in (name, f"{name}-more")), "spellings", "sentences", "sequences", "lengths")
-SENTENCES = ROOT / "benchmarks" / "demo_sentences.json"
 
 
 def make_parser() -> Parser:
@@ -35,7 +37,7 @@ def make_parser() -> Parser:
     add("--sentence-seeds", type=int, default=1, help="motions per frozen sentence (default 1)")
     add("--first-seed", type=int, default=0, help="seeds count up from this one (default 0)")
     where = "benchmarks/demo_sentences.json"
-    add("--sentences", type=Path, default=SENTENCES, help=f"JSON of sentences and their actions (default: {where})")
+    add("--sentences", type=Path, default=ROOT / where, help=f"JSON of sentences and their actions (default: {where})")
     add("--data", type=Path, help="token file of the training: refuse sentences that are among its captions")
     add("--clips", type=int, default=20, help="fresh motions per action (default 20)")
     add("--data-seed", type=int, help="seed of the fresh motions; take one that training did not use")
@@ -51,7 +53,7 @@ def main(args) -> None:
     from motiongpt.faithfulness import report
     from motiongpt.faithfulness.conditions import CHECKS
     from motiongpt.faithfulness.judge import check_requests, pass_matrix
-    from motiongpt.files.store import read_json, write_atomic, write_json
+    from motiongpt.files.store import read_json, write_json, write_text
 
     # 1) everything that can be wrong, before anything is measured
     check_counts(args)
@@ -86,17 +88,16 @@ def main(args) -> None:
         "sentences_checked_against": checked,
         "rows": {row.name: row.record() for row in rows},
     }
+    (out / "report.md").unlink(missing_ok=True)  # of an earlier report.json
     write_json(out / "report.json", record | ({"matrix": matrix} if matrix else {}))
-    text = report.markdown(f"Faithfulness of {place}", rows, matrix)
-    write_atomic(out / "report.md", lambda path: path.write_text(text, encoding="utf-8"))
-    print(f"wrote {out / 'report.json'}", f"wrote {out / 'report.md'}", sep="\n")
+    write_text(out / "report.md", report.markdown(f"Faithfulness of {place}", rows, matrix))
+    print(f"wrote {out / 'report.json'}\nwrote {out / 'report.md'}")
 
 
 def check_counts(args) -> None:
-    for names, least in ((("seeds", "sentence_seeds", "clips"), 1), (("first_seed", "data_seed"), 0)):
-        for name in names:
-            if (value := getattr(args, name)) is not None and value < least:
-                raise ValueError(f"--{name.replace('_', '-')} must be {least} or more, got {value}")
+    for name, least in {"seeds": 1, "sentence_seeds": 1, "clips": 1, "first_seed": 0, "data_seed": 0}.items():
+        if (value := getattr(args, name)) is not None and value < least:
+            raise ValueError(f"--{name.replace('_', '-')} must be {least} or more, got {value}")
 
 
 def measure(name: str, args, generator, clips: dict, sentences: list):
@@ -108,8 +109,7 @@ def measure(name: str, args, generator, clips: dict, sentences: list):
     actions = [action for action in CHECKS if action not in report.NAMED] if name != kind else report.NAMED
     if kind in ("truth", "roundtrip"):
         some = {action: clips[action] for action in actions}
-        if kind == "roundtrip":
-            some = report.round_trip(generator.motion_tokenizer, some)
+        some = report.round_trip(generator.motion_tokenizer, some) if kind == "roundtrip" else some
         return report.clips_row(name, some)
     if kind == "lengths":
         config = generator.run.config

@@ -14,7 +14,11 @@ Environment variables, which flags override: VQVAE_CHECKPOINT (--vqvae), VQVAE_S
 folder that outputs/ is in).
 """
 
+import signal
 import sys
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while modules are imported shows no traceback
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,6 +30,7 @@ from motiongpt.cli.evaluate_flags import (
     add_evaluation_flags,
     check_needed_flags,
     check_sizes,
+    given,
     refuse_beside_compare,
 )
 from motiongpt.cli.opening import named_motion_tokenizer, open_generator
@@ -45,11 +50,6 @@ def open_evaluator(args, data):
         return None
     glove = (args.glove or ROOT / "glove") if published else args.glove
     return Evaluator.load(folder, glove, args.packing, args.evaluator_stats, pick_device(args.device))
-
-
-def given(args, **flags: str) -> dict:
-    """Field -> value of its flag (both named in `flags`), for the flags that were given; others keep their defaults."""
-    return {field: getattr(args, flag) for field, flag in flags.items() if getattr(args, flag) is not None}
 
 
 def protocol_of(args):
@@ -97,9 +97,8 @@ def evaluate_text(args, data):
         raise ValueError(f"{generator.run.folder} has no motion tokenizer; name its folder (--vqvae)")
     more = given(args, perplexity="perplexity", batch_size="batch_size")
     if args.what == "t2m":
-        sampling, _ = resolve_config(SampleConfig, args)
         more |= given(args, length_policy="length_policy", multimodality_texts="multimodality")
-        options = writing.T2MOptions(sampling, **more)
+        options = writing.T2MOptions(resolve_config(SampleConfig, args)[0], **more)
         evaluation = t2m_m2t.evaluate_t2m(data, evaluator, motion_tokenizer, generator, protocol_of(args), options)
     else:
         sampling, _ = resolve_config(SampleConfig, args, ("describe", DESCRIBE.to_dict()))
@@ -142,8 +141,7 @@ def main(args) -> None:
     check_report_folder(args.out)
     evaluate = {"vqvae": evaluate_vqvae, "tokens": evaluate_tokens}.get(args.what, evaluate_text)
     text, paths = evaluate(args, args.data if args.what == "tokens" else MotionDataset(args.data))
-    print(text)
-    print("wrote", *paths)
+    print(f"{text}\nwrote", *paths)
 
 
 if __name__ == "__main__":

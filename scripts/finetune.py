@@ -12,7 +12,11 @@ Environment variables, which flags override: DATA_JSON_PATH (--data), VQVAE_CHEC
 (--stats), WORK_DIR (the folder that outputs/ is in), HF_TOKEN or HUGGINGFACE_HUB_TOKEN (to download a backbone).
 """
 
+import signal
 import sys
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while modules are imported shows no traceback
 from functools import partial
 from pathlib import Path
 
@@ -67,13 +71,11 @@ def make_parser() -> Parser:
     )
     add(
         "--backbone",
-        help="Hugging Face folder, Hub repo id, or preset demo/tiny (default: the run's, else the demo's)",
+        help="Hugging Face folder, Hub repo id, smollm2 (python scripts/assets.py --fetch smollm2 makes it once), or "
+        "preset demo/tiny (default: the run's, else the demo's)",
     )
-    add(
-        "--recipe",
-        default="signmotiongpt",
-        help="signmotiongpt, captions, zhang (or motiongpt), myoskeleton (default: signmotiongpt)",
-    )
+    recipes = "signmotiongpt, signmotiongpt-paper (with its source's learning rate and batch), captions, zhang (or "
+    add("--recipe", default="signmotiongpt", help=f"{recipes}motiongpt), myoskeleton (default: signmotiongpt)")
     add(
         "--tasks",
         nargs="+",
@@ -83,7 +85,7 @@ def make_parser() -> Parser:
     add("--train", choices=("lora", "full"), help="adapters or all weights (default: lora)")
     add_tokenizer_flags(parser, "tokenizer folder, copied into the run so that it can draw")
     add("--out", type=Path, help="run folder (default: outputs/run)")
-    add("--from", type=Path, help="start from this stage folder instead of the stage before")
+    add("--from", type=Path, help="start from this stage folder, or a run's last stage, instead of the stage before")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--resume", action="store_true", help="insist on resuming: an error if nothing is unfinished")
     how.add_argument("--fresh", action="store_true", help="start the stage over, replacing what is there")
@@ -115,17 +117,16 @@ def main(args) -> int | None:
     args.recipe = recipe_name(args.recipe)
     every = args.stage == "all"
     stages = list(enumerate(RECIPES[args.recipe], 1)) if every else [find_stage(args.recipe, args.stage)]
-    # flags that have no effect here
-    if every:
-        refuse_flags(args, ["from"], "with --stage all, where each stage goes on from the one before")
     if not any(stage.trains_tokenizer for _, stage in stages):
         fill_from_environment(args, data="DATA_JSON_PATH")
         fill_tokenizer_from_environment(args)
-        if begins_with_motions(args):
-            stages.insert(0, (0, TOKENIZER_FIRST))
-        if args.vqvae is not None or stages[0] != (0, TOKENIZER_FIRST):
-            refuse_flags(args, TOKENIZER_ONLY, "here: no tokenizer is trained")
-    else:
+        stages = [(0, TOKENIZER_FIRST)] * begins_with_motions(args) + stages
+    # flags that have no effect here
+    if every:
+        refuse_flags(args, ["from"], "with --stage all, where each stage goes on from the one before")
+    if (every and args.vqvae is not None) or not stages[0][1].trains_tokenizer:
+        refuse_flags(args, TOKENIZER_ONLY, "here: no tokenizer is trained")
+    elif stages[0] != (0, TOKENIZER_FIRST):
         refuse_flags(args, TOKENIZER_FLAGS if every else LANGUAGE_ONLY, "for a stage that trains the tokenizer")
         say_unused_environment("DATA_JSON_PATH", "VQVAE_CHECKPOINT", "VQVAE_STATS_PATH")
     if args.train == "full":
@@ -143,7 +144,6 @@ def main(args) -> int | None:
             return code
     if args.resume:
         raise FileNotFoundError(f"--resume: {args.out} has nothing unfinished; every stage is finished")
-    return None
 
 
 if __name__ == "__main__":

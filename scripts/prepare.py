@@ -14,17 +14,27 @@ retargeted to the skeleton, except for --representation positions. After a kill,
 Environment variable: WORK_DIR (the folder that outputs/ is in).
 """
 
+import signal
+import sys
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while modules are imported shows no traceback
 import os
 import shlex
-import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 # everything else is imported inside functions: --help and a mistyped flag must not wait for NumPy or torch
-from motiongpt.cli.environment import default_output
 from motiongpt.cli.parser import Parser, run_script
-from motiongpt.cli.prepare_flags import DOWNLOADS, Inputs, check_source_flags, print_plan, source_options
+from motiongpt.cli.prepare_flags import (
+    DOWNLOADS,
+    Inputs,
+    check_in_place,
+    check_source_flags,
+    print_plan,
+    source_options,
+)
 from motiongpt.data.prepare.sources import SOURCES
 
 
@@ -75,7 +85,7 @@ def main(args) -> int | None:
     if args.dry_run:
         return print_plan(args, options, *found)
     if args.out is None and args.source in DOWNLOADS:
-        return check_in_place(args, options)
+        return check_in_place(args, options, progress)
     try:
         if args.out:
             build_dataset(args, options, *found)
@@ -92,19 +102,6 @@ def progress(clips, total: int | None = None):
     from tqdm import tqdm
 
     return tqdm(clips, total=total, unit="clip", disable=None)
-
-
-def check_in_place(args, options) -> int:
-    """Look through a download where it is; returns the exit code, 1 if it has problems."""
-    from motiongpt.data.prepare.check_download import check_download, summary_lines
-    from motiongpt.files.store import write_json
-
-    facts = check_download(args.input, options.skeleton, progress)
-    print("\n".join(summary_lines(facts)))
-    report = default_output(f"{args.source}.json")
-    write_json(report, facts)
-    print(f"wrote {report}")
-    return 1 if facts["problems"] else 0
 
 
 def build_dataset(args, options, clips, total: int | None, fps: float | None) -> None:

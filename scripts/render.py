@@ -13,7 +13,11 @@ Environment variables, which flags override: VQVAE_CHECKPOINT (--vqvae), VQVAE_S
 folder that outputs/ is in), HF_TOKEN or HUGGINGFACE_HUB_TOKEN (to download a run from the Hub).
 """
 
+import signal
 import sys
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while modules are imported shows no traceback
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]

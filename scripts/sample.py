@@ -12,8 +12,12 @@ Environment variables, which flags override: VQVAE_CHECKPOINT (--vqvae), VQVAE_S
 folder that outputs/ is in), HF_TOKEN or HUGGINGFACE_HUB_TOKEN (to download a run from the Hub).
 """
 
-import os
+import signal
 import sys
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while modules are imported shows no traceback
+import os
 from functools import partial
 from pathlib import Path
 
@@ -55,12 +59,8 @@ def make_parser() -> Parser:
     add("--output", nargs="+", help="files (.npy .npz .gif .png .txt .json), or folders for .npy, .gif and .txt")
     add("--config", help="JSON file of any of these flags by name; flags override it")
     add("--device", default=None, help="cpu, cuda, cuda:1, mps (default: cuda if there is one)")
-    add(
-        "--precision",
-        choices=("fp32", "bf16"),
-        help="precision of the model's weights; a seed's motion depends on it (default: bf16 on CUDA GPUs of "
-        "compute capability 8.0 or newer, else fp32)",
-    )
+    precision = "precision of the model's weights; a seed's motion depends on it (default: bf16 on CUDA GPUs of "
+    add("--precision", choices=("fp32", "bf16"), help=f"{precision}compute capability 8.0 or newer, else fp32)")
     add("--info", action="store_true", help="print what this run knows (actions, lengths ...) and stop")
     add("--dry-run", action="store_true", help="load the run, sample 4 codes, say what would be written, write nothing")
     add("--trace", action="store_true", help="print a line per code: ids allowed, logit of the end, code drawn")
@@ -72,7 +72,7 @@ def main(args) -> None:
     check(args)
     from motiongpt.cli.prompts import format_trace, output_places, read_prompts, save_or_say
     from motiongpt.cli.run_info import drawing_note, prompt_notes, run_info
-    from motiongpt.files.store import write_atomic
+    from motiongpt.files.store import write_text
     from motiongpt.generator import DESCRIBE
     from motiongpt.motion_files import read_codes
 
@@ -93,9 +93,8 @@ def main(args) -> None:
         codes = read_codes(args.input, generator.motion_tokenizer, how)
         text = generator.describe(codes, args.pid, seed=args.seed, config=config, first=first)
         print(text)
-        save = partial(write_atomic, write=partial(Path.write_text, data=text + "\n", encoding="utf-8"))
         for path in args.output or []:
-            save_or_say(path, save, args.dry_run)
+            save_or_say(path, partial(write_text, text=f"{text}\n"), args.dry_run)
         return
     for path in args.output or []:
         generator.check_output(path)  # before anything is sampled

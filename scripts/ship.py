@@ -4,10 +4,14 @@
 
 The folder holds every finished stage, which must be adapters on one base; that base as the backbone; the motion
 tokenizer, prompts and tokens. It samples alone, and stages can be trained from it. Weights are rounded to fp16. OUT
-appears when it is whole; until then it is OUT.partial.
+appears when it is whole.
 """
 
+import signal
 import sys
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while modules are imported shows no traceback
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

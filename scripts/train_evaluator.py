@@ -8,7 +8,11 @@ Writes OUT/{config.json, model.safetensors, words.json, Mean.npy, Std.npy}, loss
 training in OUT is resumed.
 """
 
+import signal
 import sys
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while modules are imported shows no traceback
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

@@ -7,8 +7,12 @@ Writes OUT/{config.json, model.safetensors, Mean.npy, Std.npy}: the model with t
 unfinished training resumes by itself; --fresh starts it over.
 """
 
-import shlex
+import signal
 import sys
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while modules are imported shows no traceback
+import shlex
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

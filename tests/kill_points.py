@@ -1,23 +1,29 @@
 """Short lives of scripts, killed at their n-th write, rename or remove, and then run again. A program of its own:
 
-    PYTHONPATH=. python tests/kill_points.py FOLDER
+    PYTHONPATH=. python tests/kill_points.py FOLDER [LIFE ...]
 
 It prints JSON: life -> how many points were tried, and what went wrong where.
 
 A life is killed in a fork, so imports are paid for once. `os._exit` stands for kill -9: no `finally` block runs.
 """
 
+import builtins
+import functools
 import importlib.util
 import io
 import json
 import os
 import shutil
 import sys
+import threading
 import traceback
+import zipfile
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -31,21 +37,61 @@ from motiongpt.stages.model import StageModel, new_backbone
 from motiongpt.vocab import MotionVocab
 
 ROOT = Path(__file__).resolve().parents[1]
-POINTS = ((os, "fsync"), (os, "replace"), (os, "unlink"), (os, "rmdir"), (shutil, "rmtree"))
-KILLED, FINISHED = 137, ("is finished", "exists already")
+POINTS = ((os, "fsync"), (os, "replace"), (os, "rename"), (os, "unlink"), (os, "rmdir"), (shutil, "rmtree"))
+OPENERS = ((builtins, "open"), (io, "open"))  # to write: a file that is not there yet, or empty
+KILLED, FINISHED = 137, ("is finished", "exists already", "is there already", "is not empty")
 TINY = "--width 8 --code-dim 8 --codes 8 --depth 1 --window 16 --batch-size 2 --max-steps 3 --eval-every 2"
 TINY += " --save-every 1"
 SHORT = "--max-steps 2 --eval-every 1 --save-every 1 --batch-size 4 --lora-r 2 --lora-alpha 2 --backbone backbone"
+SAY = "sample --run run --prompt walks --seed 1"
+EVALUATE = "evaluate --out report --seed 1"
+
+
+class Life(NamedTuple):
+    """Commands, what they make, and how many of their points are tried, evenly spaced (0: all)."""
+
+    commands: list[str]
+    made: list[str]
+    most: int = 0
+    opens: bool = True  # whether opening a file to write is a point, too
+
+
 LIVES = {
-    "tokenize again": ["tokenize_motions --data data --vqvae new --out t.json"],
-    "tokenize a folder": ["tokenize_motions --data data --vqvae new --out t --format npy"],
-    "train_vqvae": [f"train_vqvae --data data --out vq --log-every 2 {TINY}"],
-    "finetune": [f"finetune --stage {n} --data tokens.json --vqvae new --out run {SHORT}" for n in (1, 2)],
+    "tokenize again": Life(
+        ["tokenize_motions --data data --vqvae new --out t.json"], ["t.json", "t.meta.json"], opens=False
+    ),
+    "tokenize a folder": Life(["tokenize_motions --data data --vqvae new --out t --format npy"], ["t"], opens=False),
+    "train_vqvae": Life([f"train_vqvae --data data --out vq --log-every 2 {TINY}"], ["vq"], 30, opens=False),
+    "finetune": Life(
+        [f"finetune --stage {n} --data tokens.json --vqvae new --out run2 {SHORT}" for n in (1, 2)],
+        ["run2"],
+        40,
+        opens=False,
+    ),
+    "train_evaluator": Life(
+        ["train_evaluator --data data --out judge --max-steps 2 --eval-every 1 --save-every 1 --batch-size 2"],
+        ["judge"],
+        12,
+    ),
+    "prepare procedural": Life(["prepare --from procedural --count 4 --out set --workers 1"], ["set"], 12),
+    "prepare joints": Life(["prepare --from joints --input made --out set --mirror --workers 1"], ["set"], 10),
+    "sample": Life([f"{SAY} --output a.gif"], ["a.gif"]),
+    "sample several": Life([f"{SAY} --output a.npy a.png a.txt a.json folder"], ["a.npy", "a.json", "folder"], 8),
+    "sample by default": Life([f"{SAY} --prompt walks runs"], ["outputs"], 10),
+    "describe": Life(["sample --run run --task m2t --input codes.txt --output said.txt"], ["said.txt"]),
+    "render": Life(["render --input made/new_joints --output drawn"], ["drawn"], 8),
+    "export a file": Life(["export --format t2m-gpt --vqvae new --out their.pth"], ["their.pth"]),
+    "export a folder": Life(["export --format motiongpt --vqvae new --out own"], ["own"], 9),
+    "export instructions": Life(["export --format instructions --data tokens.json --out zhang"], ["zhang"], 8),
+    "evaluate a tokenizer": Life([f"{EVALUATE} --what vqvae --data data --vqvae new --split val"], ["report"], 10),
+    "evaluate tokens": Life([f"{EVALUATE} --what tokens --data tokens.json --run run --split val"], ["report"], 10),
+    "ship": Life(["ship --run run --data tokens.json --out shipped"], ["shipped"], 12),
+    "assets": Life(
+        [f"assets --fetch http://127.0.0.1:PORT/{name} --to {to}" for name, to in (("a.zip", "deps/a"), ("b", "b"))],
+        ["deps", "b"],
+    ),
 }
-MADE = {
-    "tokenize again": ["t.json", "t.meta.json"], "tokenize a folder": ["t"], "train_vqvae": ["vq"], "finetune": ["run"],
-}  # fmt: skip
-MOST = {"train_vqvae": 40, "finetune": 55}  # points of a life that are tried, evenly spaced; all of the others
+"""A new format of export.py, or a new script: one row here, and its name in `test_kills.GROUPS`."""
 
 
 def script(line: str) -> tuple[int, str]:
@@ -74,7 +120,7 @@ def in_a_fork(work: Callable[[], object]) -> int:
     os._exit(1)
 
 
-def live(commands: list[str], kill_at: int | None, counted: Path) -> None:
+def live(life: Life, kill_at: int | None, counted: Path) -> None:
     """Run the commands; at point `kill_at` the process ends. Without, `counted` gets the number of points."""
     seen = 0
 
@@ -88,9 +134,21 @@ def live(commands: list[str], kill_at: int | None, counted: Path) -> None:
 
         return wrapped
 
+    def opening(function: Callable) -> Callable:
+        counting = dying(function)
+
+        @functools.wraps(function)
+        def wrapped(file, mode="r", *args, **kwargs):
+            writes = set(mode) & set("wxa+") and str(file) != os.devnull
+            return (counting if writes else function)(file, mode, *args, **kwargs)
+
+        return wrapped
+
     for module, name in POINTS:
         setattr(module, name, dying(getattr(module, name)))
-    for command in commands:
+    for module, name in OPENERS if life.opens else ():
+        setattr(module, name, opening(getattr(module, name)))
+    for command in life.commands:
         code, err = script(command)
         if code and not any(word in err for word in FINISHED):
             raise AssertionError(f"{command}: {code} {err}")
@@ -102,7 +160,7 @@ def content(folder: Path, names: list[str]) -> dict[str, object]:
     found = {}
     for name in names:
         place = folder / name
-        for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
+        for path in sorted(place.rglob("*")) if place.is_dir() else [place] * place.exists():
             key = path.relative_to(folder).as_posix()
             if path.is_dir() or "/state/previous/" in key:
                 continue
@@ -120,9 +178,15 @@ def without_speeds(value: object) -> object:
     return value
 
 
-def leftovers(folder: Path) -> list[str]:
-    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
-    return [name for name in names if name.rpartition("/")[2].startswith(".") or "damaged" in name]
+def names_in(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
+def torn(before: dict, killed: dict, after: dict) -> list[str]:
+    """The killed life's files of an earlier life, if there are some of the new one beside them."""
+    old = [key for key in killed if killed[key] == before.get(key) != after.get(key)]
+    new = [key for key in killed if killed[key] == after.get(key) != before.get(key)]
+    return old if new else []
 
 
 def mixed(folder: Path, hashes: dict[str, str]) -> str:
@@ -157,49 +221,86 @@ def make_world(folder: Path) -> None:
     llm, words = new_backbone("tiny", [f"walks {i}" for i in range(6)], 0)
     StageModel(llm, words, MotionVocab(words, 8), None, "full", None).save(folder / "backbone", {})
     (folder / "backbone" / "meta.json").unlink()
+    # what the later scripts read, and earlier files that they replace
+    (folder / "codes.txt").write_text("1 2 3 4")
+    for command in (
+        "prepare --from procedural --count 4 --seed 1 --out made --workers 1",
+        f"finetune --stage all --data tokens.json --vqvae new --out run {SHORT}",
+        f"{EVALUATE} --what tokens --data tokens.json --run run --split train",
+        f"{SAY} --prompt walks runs --seed 2",
+    ):
+        assert script(command)[0] == 0, script(command)
 
 
-def try_life(name: str, world: Path, place: Path) -> dict:
+def try_life(name: str, world: Path, place: Path, port: int) -> dict:
     """Kill a life at its points, run it again, and compare with the uninterrupted one."""
+    life = LIVES[name]
+    life = life._replace(commands=[command.replace("PORT", str(port)) for command in life.commands])
     counted = place / "counted"
     whole = shutil.copytree(world, place / "whole")
     os.chdir(whole)
-    assert in_a_fork(partial(live, LIVES[name], None, counted)) == 0
+    assert in_a_fork(partial(live, life, None, counted)) == 0, name
     points = int(counted.read_text())
-    expected = content(whole, MADE[name])
+    expected = content(whole, life.made)
     hashes = {file_hash(folder / "t.json"): file_hash(world / vqvae / "model.safetensors")
               for folder, vqvae in ((world, "old"), (whole, "new"))}  # fmt: skip
-    tried = np.unique(np.linspace(1, points, min(points, MOST.get(name, points))).astype(int)).tolist()
-    wrong = [f"uninterrupted: {leftovers(whole)}"] if leftovers(whole) else []
+    tried = np.unique(np.linspace(1, points, min(points, life.most or points)).astype(int)).tolist()
+    hidden = [key for key in names_in(whole) if key.rpartition("/")[2].startswith(".")]
+    wrong = [f"{name}, uninterrupted: {key} is left" for key in hidden]
     for point in tried:
         folder = shutil.copytree(world, place / "killed")
         os.chdir(folder)
-        assert in_a_fork(partial(live, LIVES[name], point, counted)) == KILLED
-        problems = [mixed(folder, hashes)] if name == "tokenize again" else []
-        if in_a_fork(partial(live, LIVES[name], None, counted)):
+        assert in_a_fork(partial(live, life, point, counted)) == KILLED
+        if name == "tokenize again":
+            problems = [mixed(folder, hashes)]
+        else:
+            old = torn(content(world, life.made), content(folder, life.made), expected)
+            problems = [f"{key} is of an earlier life" for key in old]
+        if in_a_fork(partial(live, life, None, counted)):
             problems.append("the second run failed")
-        again = content(folder, MADE[name])
+        again = content(folder, life.made)
         problems += [f"{key} differs" for key in expected.keys() | again if expected.get(key) != again.get(key)]
-        problems += [f"{key} is left" for key in leftovers(folder)]
+        problems += [f"{key} is left" for key in names_in(folder) - names_in(whole)]
         wrong += [f"{name}, point {point} of {points}: {problem}" for problem in problems if problem]
         os.chdir(place)
         shutil.rmtree(folder)
     return {"points": len(tried), "wrong": wrong}
 
 
-def main(place: Path) -> None:
+def serve(folder: Path) -> int:
+    """Serve a file and an archive over http; returns the port."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *args) -> None:
+            pass
+
+    folder.mkdir()
+    (folder / "b").write_bytes(bytes(range(256)))
+    with zipfile.ZipFile(folder / "a.zip", "w") as archive:
+        archive.writestr("in/one.txt", "one")
+        archive.writestr("two.txt", "two")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server.server_address[1]
+
+
+def main(place: Path, names: list[str]) -> None:
     torch.set_num_threads(1)
     loops.plot_losses = lambda _metrics, path: write_atomic(path, lambda temporary: temporary.write_bytes(b"png"))
     world = place / "world"
     make_world(world)
-    for command in LIVES["finetune"]:  # here and not in a fork: whatever is imported late is imported once
-        assert script(command.replace("--out run", f"--out {place / 'warm'}"))[0] == 0
+    port = serve(place / "served")
+    # here and not in a fork: whatever is imported late is imported once
+    os.chdir(shutil.copytree(world, place / "warm"))
+    for command in (command for name in names or LIVES for command in LIVES[name].commands):
+        code, err = script(command.replace("PORT", str(port)))
+        assert not code or any(word in err for word in FINISHED), (command, err)
     report = {}
-    for name in LIVES:
+    for name in names or LIVES:
         (place / name).mkdir()
-        report[name] = try_life(name, world, place / name)
+        report[name] = try_life(name, world, place / name, port)
     print(json.dumps(report))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).resolve())
+    main(Path(sys.argv[1]).resolve(), sys.argv[2:])

@@ -333,6 +333,13 @@ def test_the_same_command_for_another_stage(monkeypatch):
     assert command_for_stage(2, "--data") == "python scripts/finetune.py --stage 2 --lr 1 --out 'my dir'"
     monkeypatch.setattr(sys, "argv", ["finetune.py", "--stage=1", "--lr=2"])
     assert command_for_stage(3) == "python scripts/finetune.py --stage 3 --lr=2"
+    # a variable may have been set for this command alone; --data stands above it, and is said anew where it is dropped
+    monkeypatch.setenv("DATA_JSON_PATH", "my data.json")
+    monkeypatch.setenv("WORK_DIR", "w")
+    assert command_for_stage(3) == (
+        "DATA_JSON_PATH='my data.json' WORK_DIR=w python scripts/finetune.py --stage 3 --lr=2"
+    )
+    assert command_for_stage(3, "--data") == "WORK_DIR=w python scripts/finetune.py --stage 3 --lr=2"
 
 
 @for_each(

@@ -1,14 +1,17 @@
 """From flags to stages: fresh folders, a recipe with a tokenizer stage, --debug runs, and what is said about them."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from motiongpt.config import TrainConfig
 from motiongpt.files.hashes import file_hash
 from motiongpt.files.store import read_json, write_json
+from motiongpt.stages.recipes import RECIPES
 from motiongpt.stages.run_folder import finished_stages
 
 pytestmark = pytest.mark.slow  # many small cases and processes: together they take long
@@ -114,6 +117,49 @@ def test_a_bad_value_in_somebodys_file_names_the_file(script, tiny, tmp_path):
         assert one_line(done, "--end-logit-slope must be ", f"{float(slope)}"), done.err
 
 
+def test_a_stage_that_stays_worse_than_chance_says_so(script, tiny, tmp_path):
+    """Chance is known for motion only: ln(codes). One that learns, one that writes text, and --debug are silent."""
+    train = ("finetune", "--data", tiny.data, "--backbone", tiny.backbone, "--batch-size", 8, "--grad-accum", 1)
+    still = (*train, "--lr", 1e-7, "--max-steps", 2)
+    done = script(*still, "--stage", 2, "--out", tmp_path / "still")
+    assert done.code == 0 and "a uniform guess over the 32 codes costs 3.47 nats per code" in done.out, done.err
+    warning = done.err.splitlines()[-1]
+    assert warning.startswith("warning: stage 2 has not learnt to write motion: validation ") and "m2t" not in warning
+    assert "over 32 codes costs 3.47" in warning and "a higher --lr" in warning
+    losses = read_json(tmp_path / "still" / "stage2" / "meta.json")["losses"]
+    named = [task for task in ("t2m", "denoise") if f"{task} {losses.get(f'val_{task}', 0):.2f}" in warning]
+    assert named and all(losses[f"val_{task}"] > math.log(32) for task in named)
+
+    silent = {
+        "learns": (*train, "--stage", 3, "--lr", 0.03, "--max-steps", 30, "--eval-every", 10),
+        "text": (*still, "--stage", 2, "--tasks", "m2t"),
+        "debug": (*still, "--stage", 1, "--debug"),
+    }
+    for name, command in silent.items():
+        done = script(*command, "--out", tmp_path / name)
+        assert done.code == 0 and "has not learnt" not in done.err, (name, done.err)
+        assert ("uniform guess" in done.out) == (name != "text")
+
+
+def test_a_stage_begun_with_former_defaults_is_resumed_with_them(script, tiny, tmp_path):
+    """The command that began it, without the values that the recipe has changed since; a flag of today still wins."""
+    run, published = tmp_path / "run", RECIPES["signmotiongpt-paper"][0].values
+    short = {"max_steps": 3, "save_every": 1, "eval_every": 1}
+    with pytest.raises(KeyboardInterrupt):
+        tiny.finetune(run, killed_after=9, config=TrainConfig(**published | short))
+    again = ("finetune", "--stage", 1, "--data", tiny.data, "--backbone", tiny.backbone, "--out", run,
+             "--max-steps", 3, "--lora-r", 4, "--lora-alpha", 4)  # fmt: skip
+    done = script(*again, "--lr", 0.5)
+    assert one_line(done, "other settings (lr 1e-05 there, 0.5 here)"), done.err
+    done = script(*again, "--resume")
+    assert done.code == 0, done.err
+    assert f"lr 1e-05 (begun so in {run / 'stage1'})" in done.out and "resumed at step 1 of 3" in done.out
+    assert read_json(run / "config.json")["TrainConfig"]["lr"] == published["lr"]
+    done = script(*again, "--fresh", "--max-steps", 1)
+    assert done.code == 0 and "begun so" not in done.out, done.err
+    assert read_json(run / "config.json")["TrainConfig"]["lr"] == RECIPES["signmotiongpt"][0].values["lr"]
+
+
 SMALL = ("--width", 8, "--code-dim", 8, "--codes", 8, "--depth", 1, "--window", 16)
 
 
@@ -136,7 +182,10 @@ def test_all_stages_on_a_dataset_folder_train_the_tokenizer_first(script, tiny, 
     done = script(*first)
     assert done.code == 0, done.err
     assert "recipe signmotiongpt, before stage 1 of 3: tokenizer (VQ-VAE), into" in done.out
-    assert f"{run}/tokens.json: 6 entries, codebook of 8" in done.out and "warning" not in done.err
+    assert f"{run}/tokens.json: 6 entries, codebook of 8" in done.out
+    # one step a stage is too little to write motion, and nothing else is wrong
+    warnings = [line for line in done.err.splitlines() if "warning" in line]
+    assert all(" has not learnt to write motion: " in line for line in warnings), done.err
     meta = read_json(run / "vqvae" / "meta.json")
     assert (meta["recipe"], meta["name"], meta["stage"], meta["steps"]) == ("signmotiongpt", "tokenizer", 0, 2)
     assert tokens_of(run) == (8, file_hash(run / "vqvae" / "model.safetensors"))

@@ -106,7 +106,7 @@ assert not torch.empty(1).is_meta
     assert modules_after(code) & HEAVY == set()
 
 
-# 3) Ctrl-C while the libraries are imported, which takes seconds on a cold machine.
+# 3) Ctrl-C while modules are imported, which takes seconds on a cold machine.
 
 # script -> a command line that gets as far as the first library; assets.py needs none
 COMPLETE = {
@@ -130,10 +130,24 @@ except BaseException as error:  # as libraries do, in one way or another
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
 @pytest.mark.parametrize("script", sorted(COMPLETE))
 def test_ctrl_c_while_a_library_is_imported_is_quiet(script, tmp_path):
-    for name in ("torch", "numpy"):
+    assert interrupted(script, tmp_path, "torch", "numpy") == (130, "")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
+@pytest.mark.parametrize("script", [*sorted(COMPLETE), "assets"])
+@pytest.mark.parametrize("module", ["pathlib", "argparse"])
+def test_ctrl_c_before_the_command_line_is_read_is_quiet(script, module, tmp_path):
+    """The process dies of the signal, which a shell shows as 130; pathlib is what a script imports first."""
+    assert interrupted(script, tmp_path, module) == (-signal.SIGINT, "")
+
+
+def interrupted(script: str, tmp_path: Path, *modules: str) -> tuple[int, str]:
+    """Exit code and stderr of a script that is interrupted while it imports one of `modules`."""
+    for name in modules:
         (tmp_path / "slow" / name).mkdir(parents=True)
         (tmp_path / "slow" / name / "__init__.py").write_text(SLOW_LIBRARY)
-    words = COMPLETE[script].format(here=tmp_path).split()
+    words = COMPLETE.get(script, "").format(here=tmp_path).split()
     process = subprocess.Popen(
         [sys.executable, ROOT / "scripts" / f"{script}.py", *words],
         stdout=subprocess.PIPE,
@@ -147,4 +161,4 @@ def test_ctrl_c_while_a_library_is_imported_is_quiet(script, tmp_path):
         assert line, process.stderr.read()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
-    assert (process.returncode, err) == (130, "")
+    return process.returncode, err

@@ -235,15 +235,16 @@ def test_smplx_parameters_by_hand(tmp_path, monkeypatch):
 
 
 def test_smplx_through_the_script(script, tmp_path):
-    """The errors of training agree. Only codes are drawn, and only drawn pictures are linked."""
+    """The errors of training agree. Clips are drawn on a stand-in skeleton; all pictures are linked."""
     folder, tokenizer = make_smplx(tmp_path / "data", [40, 33, 21])
     tokenizer.save(tmp_path / "vqvae")
     done = script(
         "evaluate", "--data", folder, "--vqvae", tmp_path / "vqvae", "--split", "val", "--out", tmp_path / "o"
     )
     assert done.code == 0 and "| transl, RMSE (m) |" in done.out, done.err
-    assert {path.name for path in (tmp_path / "o").iterdir()} == {"report.json", "report.md", "codes.png"}
-    assert links_of(tmp_path / "o" / "report.md") == {"codes.png"}
+    pictures = {"codes.png", "best.gif", "median.gif", "worst.gif"}
+    assert {path.name for path in (tmp_path / "o").iterdir()} == {"report.json", "report.md"} | pictures
+    assert links_of(tmp_path / "o" / "report.md") == pictures
     report = json.loads((tmp_path / "o" / "report.json").read_text())
     assert "skeleton" not in done.out and report["protocol"]["skeleton"] is None  # parameters of a body, no joints
     theirs = reconstruction_errors(tokenizer, [MotionDataset(folder).features(f"c{i}") for i in range(3)])

@@ -1,4 +1,4 @@
-"""Frames that do not belong to their neighbours: a rest pose at the ends of a BVH, and jumps in clips of any kind."""
+"""Frames that do not belong to their neighbours: a rest pose at the ends, and jumps in clips of any kind."""
 
 import importlib.util
 import json
@@ -6,12 +6,14 @@ import json
 import numpy as np
 import pytest
 import test_explain
+import test_reader_amass
+import test_reader_asfamc
 from cases import for_each
 from test_reader_bvh import person
 
 from motiongpt.body.skeletons import HUMANML3D
 from motiongpt.data.jumps import SIZE, find_jump, jump_warnings, rest_ends, turned_points
-from motiongpt.data.readers import bvh
+from motiongpt.data.readers import amass, asfamc, bvh, smplx
 from motiongpt.features.smplx import SMPLX_COLUMNS, SMPLX_WIDTH
 from motiongpt.motion import Motion
 from motiongpt.motion_files import Reading, read_joints
@@ -86,6 +88,63 @@ def test_other_outliers_do_not_hide_a_rest_pose():
     keep, step, usual = rest_ends(is_rest, joints)
     assert keep == slice(1, 60) and step > 1 and usual < 0.1
     assert rest_ends(is_rest[:5], joints[:5])[0] == slice(0, 5)  # too short to tell
+
+
+def test_a_still_clip_with_one_twitch_keeps_its_rows(tmp_path):
+    """A small step is far above steps of nothing, and no rest pose's."""
+    rows = np.repeat(at_rest(moving_rows()[0])[None], F, axis=0)
+    rows[2:, 3:9] += 1.0  # degrees; above what counts as rest
+    clip = bvh.read(a_person(tmp_path / "a.bvh", rows), unit=1.0, up="y")
+    assert len(clip.joints) == F and not any("rest pose" in note for note in clip.notes)
+    rows[2:, 3:] = moving_rows()[0, 3:]  # but a still pose of its own after the rest pose is one
+    assert len(bvh.read(a_person(tmp_path / "b.bvh", rows), unit=1.0, up="y").joints) == F - 2
+
+
+def with_rest(rows, at=0):
+    """Rows (F, N) with two more of zeros before, those columns that are not rotations, up to `at`, as in the first."""
+    rest = np.zeros((2, rows.shape[1]))
+    rest[:, :at] = rows[0, :at]
+    return np.concatenate([rest, rows])
+
+
+def test_a_rest_pose_before_a_motion_of_cmu_is_left_out(tmp_path):
+    """Not for an index, which counts frames from the file's first."""
+    plain = test_reader_asfamc.write_walk(tmp_path / "plain" / "02_01.amc", frames=48)
+    lines = plain.read_text().splitlines()
+    words = [line.split() for line in lines[4 : lines.index("2")]]
+    zeros = [" ".join([name, *(["0"] * len(rest) if name != "root" else rest)]) for name, *rest in words]
+    rest = tmp_path / "rest" / "02_01.amc"
+    test_reader_asfamc.write_walk(rest, frames=4)  # its skeleton
+    later = [str(int(line) + 2) if line.isdigit() else line for line in lines[3:]]
+    rest.write_text("\n".join([*lines[:3], "1", *zeros, "2", *zeros, *later]) + "\n")
+    want, clip = (asfamc.read(path, recorded_fps=20) for path in (plain, rest))
+    np.testing.assert_array_equal(clip.joints, want.joints)
+    assert any(note.startswith("rest pose: the first 2 rows left out") for note in clip.notes)
+    assert len(asfamc.read(rest, recorded_fps=20, whole=True).joints) == len(want.joints) + 2
+
+
+def test_a_rest_pose_before_a_motion_of_amass_is_left_out(tmp_path):
+    models = test_reader_amass.write_models(tmp_path / "models", ("smplh",))
+    poses = 0.5 + test_reader_amass.smooth_poses(48, 156)
+    trans = np.zeros((48, 3))
+    plain = test_reader_amass.motion(frames=48, fps=20.0, poses=poses, trans=trans)
+    rest = plain | {"poses": with_rest(poses, 3), "trans": with_rest(trans)}
+    paths = [test_reader_amass.write(tmp_path / name / "a_poses.npz", x) for name, x in (("a", plain), ("b", rest))]
+    want, clip = (amass.read(path, models) for path in paths)
+    np.testing.assert_array_equal(clip.joints, want.joints)
+    assert any(note.startswith("rest pose: the first 2 rows left out") for note in clip.notes)
+    assert len(amass.read(paths[1], models, whole=True).joints) == 50
+
+
+def test_a_rest_pose_before_frames_of_smplx_is_left_out(tmp_path):
+    rows = np.zeros((48, SMPLX_WIDTH), np.float32)
+    turns = SMPLX_COLUMNS["body_pose"]
+    rows[:, turns] = 0.5 + test_reader_amass.smooth_poses(48, turns.stop - turns.start)
+    for name, values in (("plain", rows), ("rest", with_rest(rows))):
+        np.save(tmp_path / f"{name}.npy", values.astype(np.float32))
+    want, clip = (smplx.read(tmp_path / f"{name}.npy", fps=25, layout="train") for name in ("plain", "rest"))
+    np.testing.assert_array_equal(clip.parameters, want.parameters)
+    assert any(note.startswith("rest pose: the first 2 rows left out") for note in clip.notes)
 
 
 @pytest.fixture(scope="module")

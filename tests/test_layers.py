@@ -1,8 +1,9 @@
 """The bricks alone: norm, rotary embedding, grouped attention, cache."""
 
+from dataclasses import replace
+
 import pytest
 import torch
-import torch.nn.functional as F
 from cases import for_each
 
 from motiongpt.config import LLM_PRESETS
@@ -17,6 +18,22 @@ def test_norm_is_its_formula():
         norm.weight.normal_()
     x = torch.randn(3, 16)
     torch.testing.assert_close(norm(x), x / (x.pow(2).mean(-1, keepdim=True) + 1e-3).sqrt() * norm.weight)
+
+
+def test_norm_with_unit_offset():
+    """Gemma's: it multiplies by 1 + weight, and takes that sum in fp32 even if the weights are bf16."""
+    norm = RMSNorm(16, eps=1e-3, unit_offset=True)
+    assert not norm.weight.any()
+    with torch.no_grad():
+        norm.weight.normal_(std=0.01)
+    x = torch.randn(3, 16)
+    expected = x / (x.pow(2).mean(-1, keepdim=True) + 1e-3).sqrt()
+    torch.testing.assert_close(norm(x), expected * (1 + norm.weight))
+    norm.to(torch.bfloat16)
+    out = norm(x.to(torch.bfloat16))
+    x = x.to(torch.bfloat16).float()
+    expected = x / (x.pow(2).mean(-1, keepdim=True) + 1e-3).sqrt() * (1 + norm.weight.float())
+    assert out.dtype == torch.bfloat16 and torch.equal(out, expected.to(torch.bfloat16))
 
 
 @pytest.mark.parametrize("weight_dtype", [torch.float32, torch.bfloat16])
@@ -89,8 +106,12 @@ def test_cache_returns_what_was_appended():
     assert torch.equal(keys, torch.cat((k, k[:, :, :1]), 2))
 
 
-def test_mlp_is_swiglu():
-    mlp = MLP(LLM_PRESETS["tiny"])
+@pytest.mark.parametrize("activation", ["silu", "gelu_tanh"])
+def test_mlp_is_gated(activation):
+    mlp = MLP(replace(LLM_PRESETS["tiny"], activation=activation))
     x = torch.randn(3, 32)
-    expected = (F.silu(x @ mlp.gate_proj.weight.T) * (x @ mlp.up_proj.weight.T)) @ mlp.down_proj.weight.T
+    gate = x @ mlp.gate_proj.weight.T
+    tanh = torch.tanh((2 / torch.pi) ** 0.5 * (gate + 0.044715 * gate**3))  # Hendrycks and Gimpel 2016
+    gate = gate * gate.sigmoid() if activation == "silu" else gate * (1 + tanh) / 2
+    expected = (gate * (x @ mlp.up_proj.weight.T)) @ mlp.down_proj.weight.T
     torch.testing.assert_close(mlp(x), expected, **CLOSE)

@@ -18,8 +18,8 @@ PACKAGE, SCRIPTS = ROOT / "motiongpt", ROOT / "scripts"
 
 LEVELS = {
     0: "config lora files metrics hub signals",
-    1: "layers quantizers sampling checkpoint body text_tokenizer",
-    2: "llm vqvae vocab features render procedural",
+    1: "layers word_tables quantizers sampling checkpoint body text_tokenizer",
+    2: "llm backbones vqvae vocab features render procedural",
     3: "loops motion data weights faithfulness",
     4: "motion_tokenizer tasks",
     5: "motion_files stages",

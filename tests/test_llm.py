@@ -87,7 +87,7 @@ def test_extend_from_base_takes_rows_out_of_a_merged_table():
 @for_each(
     "arguments, message",
     [
-        ((301, 5), "first id 301"),
+        ((365, 5), "first id 365"),
         ((0, 5), "first id 0"),
         ((300, 0), "count 0"),
         ((290, 11, None, True), "290 to 300"),
@@ -96,6 +96,24 @@ def test_extend_from_base_takes_rows_out_of_a_merged_table():
 def test_extend_refuses_impossible_ranges(arguments, message):
     with pytest.raises(ValueError, match=message):
         make().extend(*arguments)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_tokens_without_a_base_row_get_new_rows(tied):
+    """A tokenizer with three tokens more than the table has rows; the words of motion keep the ids it leaves them."""
+    llm = make(tie_embeddings=tied)
+    base = llm.embed_tokens.weight.detach().clone()
+    llm.extend(303, 20, seeded(1))
+    assert (llm.first_id, llm.vocab_size, len(llm.new_in)) == (300, 323, 23)
+    ids = torch.cat((draw(0, 323, 2, 30), torch.tensor([[300, 302], [301, 303]])), 1)
+    logits = llm(ids)
+    assert logits.shape == (2, 32, 323) and logits.isfinite().all()
+    assert torch.equal(llm.embed_tokens.weight, base)
+    hidden = torch.randn(2, TINY.hidden_size)
+    torch.testing.assert_close(llm.logits(hidden, (303, 323)), llm.logits(hidden)[:, 303:], **CLOSE)
+    llm = make(tie_embeddings=tied)
+    llm.extend(364, 1)  # the largest gap
+    assert llm.vocab_size == 365
 
 
 def test_extend_once_only():
@@ -130,17 +148,52 @@ def test_ids_past_the_vocabulary_are_an_error():
 # Cache and padding
 
 
-@for_each("kind", ["qwen2", "qwen3"])
+KINDS = {
+    "qwen2": dict(qkv_bias=True, qk_norm=False),
+    "qwen3": dict(qk_norm=True),
+    "gemma3": dict(
+        **dict(post_norms=True, unit_offset_norms=True, scale_embeddings=True, activation="gelu_tanh", window=4),
+        layer_types=("sliding_attention", "full_attention"),
+    ),
+}
+
+
+@for_each("kind", KINDS)
 @for_each("chunks", [(9, 1, 1, 1), (1,) * 12, (5, 7), (12,)])
 def test_cached_steps_equal_one_pass(kind, chunks):
     """Prefill and single steps, token by token, and in two long pieces."""
-    llm = make(qkv_bias=kind == "qwen2", qk_norm=kind == "qwen3")
+    llm = make(**KINDS[kind])
     ids = draw(0, 300, 2, 12)
     with torch.inference_mode():
         cache = llm.new_cache(2, 12)
         pieces = [llm.hidden(piece, cache=cache) for piece in ids.split(chunks, dim=1)]
         assert cache.length == 12
         torch.testing.assert_close(torch.cat(pieces, 1), llm.hidden(ids), **CLOSE)
+
+
+def test_masks_are_built_once_per_kind_of_layer_and_only_if_needed(monkeypatch):
+    """Windows cost nothing in families without them, and single steps need no mask even past the window."""
+    built = []
+    real = attention_mask
+    monkeypatch.setattr("motiongpt.llm.attention_mask", lambda *given: built.append(given) or real(*given))
+    ids = draw(0, 300, 2, 12)
+
+    def masks(kind: str, start: torch.Tensor | None = None) -> list[int]:
+        """How many are built by a prompt of 9, by one of 3, and by each of 2 single steps."""
+        llm, counts = make(num_layers=4, **(KINDS[kind] | changes)), []
+        with torch.inference_mode():
+            for pieces in ((ids[:, :9],), (ids[:, :3], ids[:, 3:4], ids[:, 4:5])):
+                cache = llm.new_cache(2, 12)
+                for piece in pieces:
+                    built.clear()
+                    llm.hidden(piece, cache=cache, start=start)
+                    counts.append(len(built))
+        return counts
+
+    changes = {}
+    assert masks("qwen3") == [0, 0, 0, 0] and masks("qwen3", torch.tensor([0, 1])) == [1, 1, 1, 1]
+    changes = dict(layer_types=("sliding_attention", "sliding_attention", "full_attention", "sliding_attention"))
+    assert masks("gemma3") == [1, 0, 0, 0] and masks("gemma3", torch.tensor([0, 1])) == [2, 2, 2, 2]
 
 
 @pytest.mark.parametrize("cached", [False, True])
@@ -199,6 +252,28 @@ def test_mask_picture():
         [1, 1, 1],
         [0, 0, 1],
     ]
+
+
+def test_mask_with_a_window():
+    """Each position sees two keys, its own among them; keys that nobody sees have no column."""
+    device = torch.device("cpu")
+    assert attention_mask(0, 3, None, device, window=2)[0, 0].int().tolist() == [[1, 0, 0], [1, 1, 0], [0, 1, 1]]
+    assert attention_mask(5, 2, None, device, window=2)[0, 0].int().tolist() == [[1, 1, 0], [0, 1, 1]]
+    mask = attention_mask(1, 2, torch.tensor([0, 2]), device, window=2)
+    assert mask[:, 0].int().tolist() == [[[1, 1, 0], [0, 1, 1]], [[0, 1, 0], [0, 0, 1]]]
+    assert attention_mask(0, 2, None, device, window=9)[0, 0].int().tolist() == [[1, 0], [1, 1]]
+
+
+def test_scaled_embeddings_are_rounded_as_the_weights():
+    """transformers rounds sqrt(C) to the weights' dtype first; new rows are scaled like old ones."""
+    llm = make(scale_embeddings=True, hidden_size=48, num_heads=4, head_dim=12)
+    llm.extend(300, 5, seeded(1))
+    ids = torch.tensor([[3, 299, 300, 304]])
+    rows = torch.cat((llm.embed_tokens.weight, llm.new_in))[ids]
+    torch.testing.assert_close(llm.embed(ids), rows * 48**0.5)
+    llm.embed_tokens.to(torch.bfloat16)
+    rounded = torch.tensor(48**0.5, dtype=torch.bfloat16)
+    assert torch.equal(llm.embed(ids), rows.to(torch.bfloat16) * rounded)
 
 
 def test_too_many_tokens_are_named():

@@ -664,7 +664,8 @@ def test_smplx_with_an_evaluator_links_what_is_drawn(tmp_path):
     report = evaluate_vqvae(tokenizer, data, "val")
     _, paths = write_reconstruction(report, matching, tokenizer, data, tmp_path / "out")
     text = (tmp_path / "out" / "report.md").read_text()
-    assert links_of(tmp_path / "out" / "report.md") == {"codes.png", "metrics.png", "r_precision.png"}
+    shown = {f"{rank}.{suffix}" for rank in ("best", "median", "worst") for suffix in ("gif", "png")}
+    assert links_of(tmp_path / "out" / "report.md") == {"codes.png", "metrics.png", "r_precision.png", *shown}
     assert {path.name for path in paths} == {path.name for path in (tmp_path / "out").iterdir()}
     assert "## Motion\n" not in text and "## Clips by MM-Dist" in text
 

@@ -11,6 +11,7 @@ from mutations import check_mutations
 
 from motiongpt.body.skeletons import HUMANML3D, KIT
 from motiongpt.data.joint_maps import MAPS, apply_map, match_map, read_map
+from motiongpt.data.prepare.records import Options, records
 from motiongpt.data.raw import RawClip
 from motiongpt.data.readers import bvh
 from motiongpt.data.resample import cubic_spline, new_length, slerp
@@ -591,3 +592,19 @@ def test_a_hundred_mutations_are_read_or_refused(tmp_path):
         return any("broken" in line for line in bvh.explain(path, fps=20)) == refused
 
     check_mutations(path, lambda: bvh.read(path, fps=20), explained, copies, sound, least=50, most=95)
+
+
+def test_the_skeleton_of_the_subject_is_part_of_a_records_fingerprint(tmp_path):
+    """02.asf gives 02_01.bvh its thorax: a build that goes on must see that it came or changed."""
+    person(tmp_path / "02_01.bvh")
+
+    def fingerprint() -> str:
+        clips, *_ = records("bvh", tmp_path, Options(skeleton=HUMANML3D))
+        return next(iter(clips)).fingerprint()
+
+    first = fingerprint()
+    assert fingerprint() == first
+    (tmp_path / "02.asf").write_text(":version 1.10")
+    second = fingerprint()
+    (tmp_path / "02.asf").write_text(":version 1.10\n:name VICON")
+    assert len({first, second, fingerprint()}) == 3

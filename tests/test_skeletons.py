@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import math
 
 import numpy as np
 import pytest
 from cases import for_each
+from mutations import check_mutations
 
 from motiongpt.body.skeletons import (
     HUMANML3D,
@@ -189,3 +191,65 @@ def test_limits_are_kept_and_change_nothing(tmp_path):
     assert load_skeleton(tmp_path, "humanml3d-22").limits == {"left_knee": [0, 150]}
     with pytest.raises(ValueError, match="limits must be an object"):
         Skeleton.from_json(json.dumps(json.loads(HUMANML3D.to_json()) | {"limits": [1]}))
+
+
+ODD = (None, True, -1, 1e400, float("nan"), [], [None], [[]], [[[1]]], {}, {"a": 1}, ["x"], [{}], 10**30)
+
+
+@pytest.mark.slow
+def test_values_of_another_kind_are_refused(tmp_path):
+    """A key that is missing or holds something else, whole or in its first item, is named with the file."""
+    path = tmp_path / "skeleton.json"
+    good = json.loads(MYOSKELETON.to_json())
+    copies = [good | {key: odd} for key in good for odd in ODD if (key, odd) != ("has_lengths", True)]
+    lists = [key for key in good if isinstance(good[key], list)]
+    copies += [good | {key: [odd, *good[key][1:]]} for key in lists for odd in ODD if (key, odd) != ("parents", -1)]
+    taken = []
+    for copy in copies:
+        path.write_text(json.dumps(copy))
+        try:
+            get_skeleton(path)
+        except ValueError as error:
+            assert str(path) in str(error) and "\n" not in str(error)
+        else:
+            taken += [f"{key} {copy[key]!r:.40}" for key in good if copy[key] != good[key]]
+    assert all(line.startswith("parents [None") for line in taken), taken  # the root has no parent
+
+
+@for_each(
+    "key, value, message",
+    [
+        ("chains", [*HUMANML3D.chains, []], "two joints or more"),
+        ("chains", [*HUMANML3D.chains, [3]], "two joints or more"),
+        ("feet_left", [7.5, 10], "a whole number, got 7.5"),
+        ("feet_left", [8, 11], "other joints"),  # those of the right
+        ("feet_right", [8, 0], "not the root"),
+        ("face", [2, 2, 17, 16], "two hips and two shoulders"),
+        ("face", [2, 1, 16, 16], "two hips and two shoulders"),
+        ("leg", [0, 8], "a knee and an ankle"),
+        ("leg", [8, 8], "a knee and an ankle"),
+        ("offsets", [[0, 0], *HUMANML3D.offsets[1:]], "offset of pelvis"),
+        ("offsets", [[0, math.nan, 0], *HUMANML3D.offsets[1:]], "offset of pelvis"),
+        ("offsets", ["000", *HUMANML3D.offsets[1:]], "rows of three numbers"),
+        ("offsets", [[0, 0, 0], ["1", 0, 0], *HUMANML3D.offsets[2:]], "rows of three numbers"),
+        ("offsets", [[0, 0, 0], [True, 0, 0], *HUMANML3D.offsets[2:]], "rows of three numbers"),
+        ("offsets", [[0, 0, 0], [0, 0, 0], *HUMANML3D.offsets[2:]], "left_hip must have a length"),
+        ("offsets", [[0, 0, 0], [1e300, 0, 0], *HUMANML3D.offsets[2:]], "offset of left_hip"),
+    ],
+)
+def test_values_of_the_right_kind_that_cannot_be_right(key, value, message, tmp_path):
+    path = tmp_path / "skeleton.json"
+    path.write_text(json.dumps(json.loads(HUMANML3D.to_json()) | {key: value}))
+    with pytest.raises(ValueError, match=f"skeleton.json: .*{message}"):
+        get_skeleton(path)
+
+
+@pytest.mark.slow
+def test_damaged_files_are_refused_or_sound(tmp_path):
+    path = tmp_path / "skeleton.json"
+    path.write_text(MYOSKELETON.to_json())
+
+    def sound(skeleton):
+        return skeleton.num_joints == 28 and np.isfinite(np.array(skeleton.offsets)).all()
+
+    check_mutations(path, lambda: get_skeleton(path), sound=sound, least=25)

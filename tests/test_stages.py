@@ -20,7 +20,7 @@ from motiongpt.stages.model import load_run, load_weights, motion_words, open_st
 from motiongpt.stages.run_folder import WEIGHTS, RunConfig, find_base, finished_stages, relative_backbone, relative_path
 from motiongpt.text_tokenizer import load_text_tokenizer
 from motiongpt.vocab import MotionVocab
-from motiongpt.weights.llm import load_llm
+from motiongpt.weights.llm import load_llm, save_llm
 
 IDS = torch.tensor([[5, 300, 302, 333, 301], [336, 300, 299, 0, 341]])  # text, markers, codes, task and people words
 
@@ -254,7 +254,9 @@ def test_a_hub_backbone_is_remembered_by_its_id(tiny, tmp_path, monkeypatch):
     """
     asked = []
     monkeypatch.setattr("motiongpt.stages.run_folder.resolve_backbone", {"Some/Model": tiny.backbone}.__getitem__)
-    monkeypatch.setattr("motiongpt.stages.plan.resolve_backbone", lambda name: asked.append(name) or tiny.backbone)
+    monkeypatch.setattr(
+        "motiongpt.weights.wrong_folders.resolve_backbone", lambda name: asked.append(name) or tiny.backbone
+    )
     for number in (1, 2):
         folder = tiny.finetune(tmp_path / "run", number, backbone="Some/Model")
         assert read_json(folder / "meta.json")["base"] == "Some/Model"
@@ -466,6 +468,8 @@ def test_the_words_of_a_run_are_those_of_its_first_stage(tiny, tmp_path):
     with pytest.raises(ValueError, match="was begun with --think auto, got none"):
         finetune(tiny, tmp_path, 2, think="none")
     shutil.copytree(tiny.backbone, tmp_path / "backbone2")
+    other = LLM(load_llm(tiny.backbone).config, torch.Generator().manual_seed(9))  # the same shape, other weights
+    save_llm(other, tmp_path / "backbone2")
     with pytest.raises(ValueError, match=f"begun with --backbone {tmp_path}/backbone, got {tmp_path}/backbone2"):
         tiny.finetune(tmp_path / "run", 2, backbone=str(tmp_path / "backbone2"))
 
@@ -498,10 +502,17 @@ def test_a_backbone_knows_its_motion_words_in_the_codes_of_its_own_tokenizer_onl
         return llm.new_in
 
     assert torch.equal(rows(vocab, "abc"), table)
-    for other, vqvae in ((vocab, "abd"), (vocab, None), (MotionVocab(text_tokenizer, 31, people), "abc"),
-                         (MotionVocab(text_tokenizer, 32, ("P0", "P1", "P3")), "abc")):  # fmt: skip
+    for other, vqvae in ((vocab, "abd"), (vocab, None), (MotionVocab(text_tokenizer, 31, people), "abc")):
         drawn = rows(other, vqvae)
         assert len(drawn) == len(other) and not torch.isin(drawn, table).any()
+    # other participants: the rows of the words that both have are kept, whatever place they have now
+    other = MotionVocab(text_tokenizer, 32, ("P1", "P3"))
+    kept = rows(other, "abc")
+    for word, row in zip(other.words, kept, strict=True):
+        if word == "<PID_P3>":
+            assert not torch.isin(row, table).any()
+        else:
+            assert torch.equal(row, table[vocab.words.index(word)]), word
 
 
 # 5) What can be wrong with a run.

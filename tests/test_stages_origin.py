@@ -10,10 +10,10 @@ import torch
 from motiongpt.config import TrainConfig
 from motiongpt.data.tokens import load_tokens, save_tokens
 from motiongpt.files.hashes import file_hash
-from motiongpt.files.store import read_json
+from motiongpt.files.store import read_json, write_json
 from motiongpt.motion_tokenizer import MotionTokenizer
 from motiongpt.stages.model import load_run
-from motiongpt.stages.origin import read_origin
+from motiongpt.stages.origin import named_stage, read_origin
 from motiongpt.stages.run_folder import RunConfig, finished_stages
 
 FEW = ("--max-steps", 2, "--eval-every", 2, "--batch-size", 8, "--lr", 0.01, "--warmup", 0)
@@ -87,14 +87,36 @@ def test_what_does_not_fit_is_one_line_that_says_what_to_do(script, tiny, tmp_pa
     )
     done = from_stage(script, tiny, tmp_path, tiny.data, "--lora-r", 8)
     assert refused(done, tmp_path, f"{stage} has an adapter of r 4", "--lora-r 8", "drop them"), done.err
-    done = from_stage(script, tiny, tmp_path, tiny.data, source=tiny.run)
-    assert refused(done, tmp_path, f"{tiny.run} holds no weights", f"name a stage of it, {stage}"), done.err
+    done = from_stage(script, tiny, tmp_path, tiny.data, source=tiny.vqvae.parent)
+    assert refused(done, tmp_path, f"--from {tiny.vqvae.parent} holds no weights"), done.err
     lone = shutil.copytree(stage, tmp_path / "far" / "away" / "lone")
     done = from_stage(script, tiny, tmp_path, tiny.data, source=lone)
     assert refused(done, tmp_path, tmp_path / "far" / "backbone"), done.err
     shutil.copytree(tiny.backbone, tmp_path / "far" / "backbone")  # where the lone stage looks for it
     done = from_stage(script, tiny, tmp_path, tiny.data, source=lone)
     assert done.code == 0, done.err
+
+
+def test_a_run_stands_for_its_highest_finished_stage(script, tiny, tmp_path):
+    """Not for one that was stopped, and for a --debug stage only if there is no other."""
+    run = shutil.copytree(tiny.run, tmp_path / "of a run" / "run")
+    shutil.copytree(tiny.backbone, tmp_path / "of a run" / "backbone")
+    for name, changes in (("stage2", {"name": "second"}), ("stage3", {"debug": True}), ("stage4", {"finished": False})):
+        stage = shutil.copytree(run / "stage1", run / name)
+        write_json(stage / "meta.json", read_json(stage / "meta.json") | changes)
+    done = from_stage(script, tiny, tmp_path, tiny.data, source=run)
+    assert done.code == 0, done.err
+    line = f"--from {run} is a run: starting from its highest finished stage, {run / 'stage2'} (second)"
+    assert line in done.out.splitlines()
+    assert f"from {run / 'stage2'}" in done.out.splitlines()[1]  # the stage's own first line
+    for name in ("stage1", "stage2"):
+        shutil.rmtree(run / name)
+    said = []
+    assert named_stage(run, said.append) == run / "stage3" and len(said) == 1
+    assert named_stage(run / "stage3", said.append) == run / "stage3" and len(said) == 1
+    shutil.rmtree(run / "stage3")
+    with pytest.raises(FileNotFoundError, match="holds no weights .*; it is a run without a finished stage"):
+        named_stage(run, said.append)
 
 
 def test_where_a_backbone_is_named(tiny, tmp_path):
@@ -114,3 +136,43 @@ def test_the_next_stage_takes_the_rank_of_the_one_before(script, tiny, tmp_path)
     done = script("finetune", "--stage", 2, "--data", tiny.data, "--out", tmp_path / "run", *FEW)
     assert done.code == 0 and f"lora_r 4 (adapter in {tmp_path / 'run' / 'stage1'})" in done.out, done.err
     assert sorted(finished_stages(tmp_path / "run")) == [1, 2]
+
+
+def test_a_run_goes_on_where_its_backbone_has_moved(script, tiny, tmp_path):
+    """Weights count, not their place: for an unfinished stage, for the next one, and for the demo's own settings."""
+    places = [tmp_path / name / "backbone" for name in "abc"]
+    shutil.copytree(tiny.backbone, places[0])
+    run = tmp_path / "run"
+
+    def stage(number: int, backbone: Path, *more: object):
+        command = ("finetune", "--stage", number, "--data", tiny.data, "--backbone", backbone, "--out", run)
+        return script(*command, *FEW, "--lora-r", 4, "--lora-alpha", 4, *more)
+
+    assert stage(1, places[0]).code == 0
+    meta = run / "stage1" / "meta.json"
+    write_json(meta, read_json(meta) | {"finished": False})
+    places[0].parent.rename(places[1].parent)
+    done = stage(1, places[1])
+    assert done.code == 0 and "resumed at step" in done.out + done.err, done.err
+    places[1].parent.rename(places[2].parent)
+    done = stage(2, places[2])
+    assert done.code == 0 and f"from {run / 'stage1'}" in done.out, done.err
+    assert RunConfig.read(run).backbone == "../c/backbone"
+    # other weights are refused as before
+    (other,) = (shutil.copytree(tiny.run / name, tmp_path / "d" / name) for name in ("stage1",))
+    done = stage(3, other)
+    assert done.code == 2 and "--backbone" in done.err and done.err.count("\n") == 1, done.err
+
+
+def test_the_demo_of_another_checkout_is_the_demo(tiny, tmp_path):
+    from motiongpt.cli.stages import _is_demo, _run_backbone
+
+    here, there = (shutil.copytree(tiny.backbone, tmp_path / name / "backbone").parent for name in ("here", "there"))
+    assert _is_demo(str(there / "backbone"), here) and not _is_demo(str(tiny.run / "stage1"), here)
+    assert not _is_demo("some/repo", here)
+    run = shutil.copytree(tiny.run, tmp_path / "far" / "run")  # its backbone stayed behind
+    assert _run_backbone(run, here) == str(here / "backbone")
+    with open(here / "backbone" / "model.safetensors", "ab") as file:
+        file.write(b" ")
+    assert not _is_demo(str(there / "backbone"), here)
+    assert _run_backbone(run, here) == str(tmp_path / "far" / "backbone")  # and --stage says that it is not there

@@ -15,6 +15,7 @@ from motiongpt.stages.recipes import (
     RECIPES,
     find_stage,
     first_language_stage,
+    former_values,
     list_recipes,
     parse_tasks,
     recipe_name,
@@ -29,6 +30,7 @@ class Words:
 
     plain = ("a", "b", "\n", "user", "assistant")
     added_ids = ()
+    chat_template = None
 
     def __init__(self, *special: str) -> None:
         self.words = (*self.plain, *special)
@@ -337,7 +339,7 @@ def test_every_recipe_asks_for_tasks_that_exist():
 def test_every_value_of_a_recipe_is_a_valid_setting():
     """A misspelt name would be silently ignored, since configs take from a recipe only what they know."""
     for stage in (stage for stages in RECIPES.values() for stage in stages):
-        for values in (stage.values, stage.values | DEMO_VALUES | stage.demo):
+        for values in (stage.values, stage.values | stage.full, stage.values | DEMO_VALUES | stage.demo):
             left = dict(values)
             for config in (TrainConfig, LoRAConfig, VQVAEConfig):
                 config(**{name: left.pop(name) for name in set(values) & set(config.__dataclass_fields__)})
@@ -354,7 +356,7 @@ def test_recipes_of_one_stage_and_of_a_tokenizer_first():
     assert [stage.name for stage in stages] == ["tokenizer", "pretrain", "instruct"]
     assert [stage.trains_tokenizer for stage in stages] == [True, False, False]
     assert {name: first_language_stage(name) for name in RECIPES} == {
-        "signmotiongpt": 1, "captions": 1, "zhang": 1, "myoskeleton": 2,
+        "signmotiongpt": 1, "signmotiongpt-paper": 1, "captions": 1, "zhang": 1, "myoskeleton": 2,
     }  # fmt: skip
 
 
@@ -365,6 +367,20 @@ def test_the_published_values_of_zhang():
     assert (values["lora_r"], values["lora_alpha"], values["lora_targets"]) == (64, 16.0, ("q_proj", "v_proj"))
 
 
+def test_the_published_values_of_signmotiongpt():
+    """They have their own name; the default recipe has the same stages and tasks."""
+    ours, published = RECIPES["signmotiongpt"], RECIPES["signmotiongpt-paper"]
+    assert [stage.values["epochs"] for stage in published] == [3.0, 2.0, 3.0]
+    for stage in published:
+        assert (stage.values["lr"], stage.values["batch_size"], stage.values["grad_accum"]) == (1e-5, 8, 8)
+    assert [(s.name, s.tasks, s.demo) for s in ours] == [(s.name, s.tasks, s.demo) for s in published]
+    begun = published[0].values | {"max_steps": 0}
+    changed = former_values("signmotiongpt", 1, begun)
+    assert RECIPES["signmotiongpt"][0].values | changed == published[0].values and changed["lr"] == 1e-5
+    assert former_values("signmotiongpt", 1, begun | {"lr": 3e-4}).get("lr") is None  # a flag's, not the default
+    assert former_values("signmotiongpt", 1, {}) == former_values("zhang", 1, begun) == {}
+
+
 def test_the_published_values_of_myoskeleton():
     first, second, third = (stage.values for stage in RECIPES["myoskeleton"])
     assert (first["warmup"], second["warmup"], third["warmup"]) == (0.0, 50.0, 20.0)
@@ -373,7 +389,7 @@ def test_the_published_values_of_myoskeleton():
 
 def test_the_list_names_what_is_not_there_yet():
     lines = list_recipes().splitlines()
-    assert sum(line.split()[:1] == [name] for line in lines for name in RECIPES) == 8
+    assert sum(line.split()[:1] == [name] for line in lines for name in RECIPES) == 11
     assert any(line.startswith("zhang") and line.endswith("not there yet: init, last, keys") for line in lines)
 
 

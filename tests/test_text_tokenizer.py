@@ -5,11 +5,11 @@ import string
 
 import pytest
 from cases import for_each
+from tiny_tokenizers import CAPTIONS
 
 from motiongpt.text_tokenizer import JSONTokenizer, load_text_tokenizer, train_text_tokenizer
 from motiongpt.vocab import MotionVocab
 
-CAPTIONS = ("a person walks forward", "a person walks backward and waves", "someone jumps over the fence")
 HOSTILE = (
     "<MOT_BEGIN><motion_3><MOT_END>",
     "<MOT_END>",

@@ -230,7 +230,7 @@ def test_codes_and_meta_file_prove_that_they_belong_together(tmp_path, name, mon
             with pytest.raises(ValueError, match=f"tokens.meta.json was not written with the {name} beside it"):
                 read(path)
     known = json.loads(meta_path(path).read_text())
-    del known["tokens"]  # as older versions wrote it, and as somebody who edits captions may
+    del known["tokens"]  # as the oldest versions wrote it, and as somebody who edits codes may
     meta_path(path).write_text(json.dumps(known))
     assert read_tokens_meta(path) == known
     # packing is no edit
@@ -238,6 +238,28 @@ def test_codes_and_meta_file_prove_that_they_belong_together(tmp_path, name, mon
     plain = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     (tmp_path / "tokens.json").write_bytes(plain)
     assert read_tokens_meta(tmp_path / "tokens.json") == read_tokens_meta(path) != {}
+
+
+def test_captions_may_be_edited_and_codes_may_not(tmp_path):
+    path = tmp_path / "tokens.json"
+    save_tokens(path, [Entry("a", (1, 2), None, "x"), Entry("b", (1, 2), None, "x")], {"codes": 9})
+    meta, text = read_tokens_meta(path), path.read_text()
+    path.write_text(text.replace('"a"', '"A person walks."').replace("\n", "\r\n"))
+    assert read_tokens_meta(path) == meta and load_tokens(path)[0].text == "A person walks."
+    records = json.loads(text)
+    path.write_text(json.dumps([*records, records[0] | {"text_query": "one caption more"}], indent=4))
+    assert read_tokens_meta(path) == meta
+    for wrong in ({"motion_tokens": "1 3"}, {"id": "y"}):
+        path.write_text(json.dumps([records[0] | wrong, *records[1:]]))
+        with pytest.raises(ValueError, match="an edit of ids or codes"):
+            read_tokens_meta(path)
+    # a meta file of an older version knows the whole file: it is accepted beside that file alone
+    path.write_text(text)
+    meta_path(path).write_text(json.dumps(meta | {"tokens": file_hash(path)}))
+    assert read_tokens_meta(path)["codes"] == 9
+    path.write_text(text.replace('"a"', '"c"'))
+    with pytest.raises(ValueError, match="was not written with"):
+        read_tokens_meta(path)
 
 
 def test_given_splits_are_left_alone(tmp_path):
@@ -594,7 +616,7 @@ def test_the_command_writes_both_forms(script, tiny, tmp_path):
     assert content(tmp_path / "tokens.json") == content(tmp_path / "tokens") and len(content(tmp_path / "tokens")) == 12
     assert {e.participant for e in load_tokens(tmp_path / "tokens")} == {"P0", "P1", None}
     meta = json.loads((tmp_path / "tokens" / "tokens.meta.json").read_text())
-    proof = {"tokens": file_hash(tmp_path / "tokens.json")}
+    proof = {"tokens": read_tokens_meta(tmp_path / "tokens.json")["tokens"]}
     assert meta | proof == json.loads((tmp_path / "tokens.meta.json").read_text())
     tokenizer = MotionTokenizer.load(tiny.vqvae)
     clip = np.load(data / "new_joint_vecs" / "c3.npy")

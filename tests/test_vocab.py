@@ -2,7 +2,8 @@
 
 import pytest
 from cases import for_each
-from test_text_tokenizer import CAPTIONS, TOKENIZERS
+from test_text_tokenizer import TOKENIZERS
+from tiny_tokenizers import CAPTIONS
 
 from motiongpt.text_tokenizer import load_text_tokenizer, train_text_tokenizer
 from motiongpt.vocab import TASK_WORDS, MotionVocab, format_motion, parse_motion

@@ -17,6 +17,8 @@ from motiongpt.hub import resolve_backbone, resolve_folder
 from motiongpt.llm import LLM
 from motiongpt.weights import llm as weights
 from motiongpt.weights.adapters import load_adapter, save_adapter
+from motiongpt.weights.hf_config import llm_config_from_hf, llm_config_to_hf
+from motiongpt.weights.shards import weights_hash
 from motiongpt.weights.vqvae import load_vqvae
 
 TINY = LLM_PRESETS["tiny"]
@@ -179,12 +181,24 @@ def test_redundant_head_of_a_tied_model(ids, tmp_path):
         weights.load_llm(tmp_path)
 
 
+def test_rotary_frequencies_of_older_files_are_left_out(ids, tmp_path):
+    """Llama files of 2023 hold those of every layer. They are computed; any other key too many is still an error."""
+    weights.save_llm(make(), tmp_path)
+    path, tensors = tmp_path / "model.safetensors", load_file(tmp_path / "model.safetensors")
+    frequencies = {f"model.layers.{i}.self_attn.rotary_emb.inv_freq": torch.ones(4) for i in range(2)}
+    save_file(tensors | frequencies, path)
+    assert torch.equal(weights.load_llm(tmp_path)(ids), make()(ids))
+    save_file(tensors | {"model.layers.0.self_attn.rotary_emb.cos": torch.ones(4)}, path)
+    with pytest.raises(ValueError, match="unexpected 1 .model.layers.0.self_attn.rotary_emb.cos"):
+        weights.load_llm(tmp_path)
+
+
 # config.json
 
 
 def test_config_goes_round():
     for config in (TINY, replace(TINY, qkv_bias=True, qk_norm=False, rope_theta=123.0, norm_eps=1e-5)):
-        assert weights.llm_config_from_hf(weights.llm_config_to_hf(config)) == config
+        assert llm_config_from_hf(llm_config_to_hf(config)) == config
 
 
 def test_config_of_qwen3_0_6b():
@@ -194,7 +208,7 @@ def test_config_of_qwen3_0_6b():
     values |= dict(max_position_embeddings=40960, rms_norm_eps=1e-06, rope_theta=1000000, rope_scaling=None)
     values |= dict(attention_bias=False, hidden_act="silu", sliding_window=None, use_sliding_window=False)
     values |= dict(tie_word_embeddings=True, max_window_layers=28, torch_dtype="bfloat16")
-    config = weights.llm_config_from_hf(values)
+    config = llm_config_from_hf(values)
     assert (config.head_dim, config.num_kv_heads, config.rope_theta, config.qk_norm) == (128, 8, 1e6, True)
     assert config.tie_embeddings and not config.qkv_bias
 
@@ -202,9 +216,9 @@ def test_config_of_qwen3_0_6b():
 def test_config_defaults():
     values = dict(model_type="qwen2", vocab_size=10, hidden_size=32, intermediate_size=8)
     values |= dict(num_hidden_layers=1, num_attention_heads=4)
-    config = weights.llm_config_from_hf(values)
+    config = llm_config_from_hf(values)
     assert (config.head_dim, config.num_kv_heads, config.rope_theta, config.tie_embeddings) == (8, 4, 10_000.0, False)
-    assert weights.llm_config_from_hf(values | {"model_type": "qwen3"}).head_dim == 128
+    assert llm_config_from_hf(values | {"model_type": "qwen3"}).head_dim == 128
 
 
 @for_each(
@@ -234,9 +248,9 @@ def test_unsupported_configs_name_the_field(changes, message, tmp_path):
 
 def test_no_family_for_these_flags():
     with pytest.raises(ValueError, match="no Hugging Face family has"):
-        weights.llm_config_to_hf(replace(TINY, qkv_bias=True, qk_norm=True))
+        llm_config_to_hf(replace(TINY, qkv_bias=True, qk_norm=True))
     with pytest.raises(ValueError, match="qwen2 wants head_dim"):
-        weights.llm_config_to_hf(replace(TINY, qkv_bias=True, qk_norm=False, head_dim=16))
+        llm_config_to_hf(replace(TINY, qkv_bias=True, qk_norm=False, head_dim=16))
 
 
 # Backbones by name
@@ -287,16 +301,16 @@ def test_a_path_misspelt_is_not_looked_for_on_the_hub(monkeypatch, tmp_path):
 def test_hash_of_weights(tmp_path):
     """The hash changes with any file of the model. If there is an adapter, only its weights count."""
     with pytest.raises(FileNotFoundError, match="no model.safetensors"):
-        weights.weights_hash(tmp_path)
+        weights_hash(tmp_path)
     for shard in "ab":
         (tmp_path / shard).write_bytes(shard.encode())
     (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"x": "a", "y": "b"}}')
-    seen = [weights.weights_hash(tmp_path)]
-    assert weights.weights_hash(str(tmp_path)) == seen[0] and len(seen[0]) == 16
+    seen = [weights_hash(tmp_path)]
+    assert weights_hash(str(tmp_path)) == seen[0] and len(seen[0]) == 16
     (tmp_path / "b").write_bytes(b"other")
-    seen.append(weights.weights_hash(tmp_path))
+    seen.append(weights_hash(tmp_path))
     (tmp_path / "adapter_model.safetensors").write_bytes(b"adapter")
-    seen.append(weights.weights_hash(tmp_path))
+    seen.append(weights_hash(tmp_path))
     assert len(set(seen)) == 3
 
 
@@ -367,9 +381,15 @@ def test_adapter_layout(tmp_path):
         (dict(trainable_token_indices=[1, 2, 5]), "adapter_config.json: trainable_token_indices must be one unbroken"),
         (dict(trainable_token_indices=None), "adapter_model.safetensors does not fit.*unexpected 1"),
         (dict(use_dora=True), "adapter_config.json: not a plain LoRA .*use_dora"),
-        (dict(rank_pattern={"q_proj": 8}), "rank_pattern"),
+        (dict(rank_pattern={"q_proj": 8}), r"q_proj.lora_A.weight is \(3, 32\), the model has \(8, 32\)"),
+        (dict(rank_pattern={"q_proj": "8"}), "adapter_config.json: rank_pattern: q_proj must be"),
+        (dict(alpha_pattern={"q_(": 8}), "adapter_config.json: 'q_.' is no regular expression"),
         (dict(peft_type="LOHA"), "peft_type 'LOHA'"),
-        (dict(target_modules=".*_proj"), "not a plain LoRA"),
+        (dict(target_modules=".*q_proj"), "adapter_model.safetensors does not fit.*unexpected 24"),
+        (dict(target_modules="("), "adapter_config.json: '.' is no regular expression"),
+        (dict(target_modules=[3]), "adapter_config.json: not a plain LoRA with target_modules"),
+        (dict(modules_to_save=["lm_head"]), "modules_to_save.*merge it into its base"),
+        (dict(init_lora_weights="pissa"), "init_lora_weights 'pissa', which changes the base"),
         (dict(r=None), "not a plain LoRA"),
     ],
 )
@@ -380,6 +400,15 @@ def test_disagreeing_adapters_name_the_file_and_touch_nothing(changes, message, 
     with pytest.raises(ValueError, match=message):
         load_adapter(llm, tmp_path)
     assert llm.new_in is None and not lora.lora_layers(llm)
+
+
+def test_the_settings_of_an_adapter_come_back_exactly(tmp_path):
+    """0.1 x 3 / 3 is another number: a stage could not be resumed with the alpha that it was begun with."""
+    config = replace(CONFIG, lora_alpha=0.1)
+    save_adapter(adapted(config), tmp_path, config, "user/base")
+    llm = adapted(config)
+    loaded = load_adapter(llm, tmp_path)
+    assert (loaded.lora_r, loaded.lora_alpha) == (3, 0.1)
 
 
 @pytest.mark.parametrize(
@@ -433,16 +462,16 @@ def test_one_file_counts_before_an_older_index(tmp_path):
     weights.save_llm(old, tmp_path)
     (tmp_path / "model.safetensors").rename(tmp_path / "model-00001-of-00001.safetensors")
     sharded(tmp_path, {"model.norm.weight": "model-00001-of-00001.safetensors"})
-    before = weights.weights_hash(tmp_path)
+    before = weights_hash(tmp_path)
     assert torch.equal(weights.load_llm(tmp_path).embed_tokens.weight, old.embed_tokens.weight)  # the index alone
     weights.save_llm(new, tmp_path)
     for _ in range(2):  # the old shards still there, then gone
         assert torch.equal(weights.load_llm(tmp_path).embed_tokens.weight, new.embed_tokens.weight)
-        after = weights.weights_hash(tmp_path)
+        after = weights_hash(tmp_path)
         assert after != before
         (tmp_path / "model-00001-of-00001.safetensors").unlink(missing_ok=True)
     (tmp_path / "model.safetensors.index.json").unlink()
-    assert weights.weights_hash(tmp_path) == after
+    assert weights_hash(tmp_path) == after
 
 
 def test_an_index_stays_in_its_folder(tmp_path):
@@ -454,7 +483,7 @@ def test_an_index_stays_in_its_folder(tmp_path):
     up = ("../other.safetensors", "sub/../../other.safetensors", "..\\other", str(outside), "C:other")
     for name in (*up, "", 3, None):
         sharded(folder, {"model.norm.weight": name})
-        for read in (weights.load_llm, weights.weights_hash):
+        for read in (weights.load_llm, weights_hash):
             with pytest.raises(ValueError, match="index.json: weight_map must name files of its own folder, got"):
                 read(folder)
     for content, message in (("{}", "the key weight_map is missing"), ('{"weight_map": []}', "weight_map must be")):
@@ -466,8 +495,8 @@ def test_an_index_stays_in_its_folder(tmp_path):
 def test_what_makes_a_folder_an_adapter(tmp_path):
     """Its config, as for transformers: weights of an adapter beside a whole model are not its weights."""
     weights.save_llm(LLM(LLM_PRESETS["tiny"]), tmp_path)
-    whole = weights.weights_hash(tmp_path)
+    whole = weights_hash(tmp_path)
     (tmp_path / "adapter_model.safetensors").write_bytes(b"left over")
-    assert weights.weights_hash(tmp_path) == whole
+    assert weights_hash(tmp_path) == whole
     (tmp_path / "adapter_config.json").write_text("{}")
-    assert weights.weights_hash(tmp_path) != whole
+    assert weights_hash(tmp_path) != whole

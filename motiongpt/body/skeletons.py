@@ -42,7 +42,7 @@ class Skeleton:
     name: str
     joints: tuple[str, ...]
     parents: tuple[int, ...]  # -1 for the root, which is joint 0; a parent comes before its children
-    offsets: tuple[tuple[float, float, float], ...]  # rest-pose bone vectors, parent to joint; the root's is zero
+    offsets: tuple[tuple[float, float, float], ...]  # rest-pose bone vectors, parent to joint; the root's is not used
     chains: tuple[tuple[int, ...], ...]  # kinematic chains from the root outwards, in the order of the file format
     feet_left: tuple[int, int]  # ankle, foot: the first two contact columns
     feet_right: tuple[int, int]  # ankle, foot: the last two
@@ -57,6 +57,15 @@ class Skeleton:
     limits: dict | None = dataclasses.field(default=None, compare=False)
 
     def __post_init__(self):
+        # values from a file may be of any type
+        if not isinstance(self.name, str) or not all(isinstance(joint, str) for joint in self.joints):
+            raise ValueError(f"skeleton {self.name!r:.60}: its name and those of its joints must be texts")
+        if type(self.unit_length) is not int or type(self.has_lengths) is not bool:
+            raise ValueError(f"skeleton {self.name}: unit_length must be a whole number, has_lengths true or false")
+        for field in ("unit_length", "fps", "foot_threshold", "metres_per_unit"):
+            value = getattr(self, field)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
+                raise ValueError(f"skeleton {self.name}: {field} must be a positive number, got {value!r:.60}")
         J = len(self.joints)
         if len(set(self.joints)) != J:
             raise ValueError(f"skeleton {self.name}: joint names must be unique")
@@ -72,13 +81,24 @@ class Skeleton:
         bones = [(joint, parent) for chain in self.chains for parent, joint in pairwise(chain)]
         if sorted(bones) != sorted((j, p) for j, p in enumerate(self.parents) if p >= 0):
             raise ValueError(f"skeleton {self.name}: chains must pass through every bone of parents exactly once")
+        if any(len(chain) < 2 for chain in self.chains):
+            raise ValueError(f"skeleton {self.name}: every chain must have two joints or more")
         for field, size in (("feet_left", 2), ("feet_right", 2), ("face", 4), ("leg", 2)):
             indices = getattr(self, field)
             if len(indices) != size or any(not 0 <= j < J for j in indices):
                 raise ValueError(f"skeleton {self.name}: {field} must be {size} joints below {J}, got {indices}")
-        for joint, offset in zip(self.joints[1:], self.offsets[1:], strict=True):
-            if len(offset) != 3 or not 0 < math.hypot(*offset) < math.inf:
-                raise ValueError(f"skeleton {self.name}: offset of {joint} must be three numbers of non-zero length")
+        if set(self.feet_left) & set(self.feet_right) or 0 in self.feet_left + self.feet_right:
+            raise ValueError(f"skeleton {self.name}: feet_left and feet_right must be other joints, and not the root")
+        right_hip, left_hip, right_shoulder, left_shoulder = self.face
+        if right_hip == left_hip or right_shoulder == left_shoulder:
+            raise ValueError(f"skeleton {self.name}: face must be two hips and two shoulders, got {self.face}")
+        if 0 in self.leg or self.leg[0] == self.leg[1]:
+            raise ValueError(f"skeleton {self.name}: leg must be a knee and an ankle, got {self.leg}")
+        for joint, offset in zip(self.joints, self.offsets, strict=True):
+            if len(offset) != 3 or not math.hypot(*offset) < 1e9:
+                raise ValueError(f"skeleton {self.name}: offset of {joint} must be three numbers")
+            if joint != self.joints[0] and not any(offset):
+                raise ValueError(f"skeleton {self.name}: offset of {joint} must have a length")
 
     @property
     def num_joints(self) -> int:
@@ -170,10 +190,12 @@ class Skeleton:
         joints = tuple(record["joints"])
 
         def to_index(joint):
-            if isinstance(joint, str) and joint not in joints:
+            if isinstance(joint, bool) or (isinstance(joint, str) and joint not in joints):
                 raise ValueError(f"skeleton {record['name']} has no joint {joint!r}; it has {', '.join(joints)}")
             if joint is None:
                 return -1
+            if isinstance(joint, float) and not joint.is_integer():
+                raise ValueError(f"skeleton {record['name']}: a joint is a name or a whole number, got {joint}")
             return joints.index(joint) if isinstance(joint, str) else int(joint)
 
         record["joints"] = joints
@@ -185,6 +207,8 @@ class Skeleton:
             given = record[field] if field in record else [_named(joints, role, field) for role in roles]
             record[field] = tuple(to_index(joint) for joint in given)
         record["chains"] = tuple(tuple(to_index(joint) for joint in chain) for chain in record["chains"])
+        if not all(type(x) in (int, float) for offset in record["offsets"] for x in offset):
+            raise ValueError(f"skeleton {record['name']}: offsets must be rows of three numbers")
         record["offsets"] = tuple(tuple(float(x) for x in offset) for offset in record["offsets"])
         return cls(**record)
 

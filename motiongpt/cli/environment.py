@@ -6,12 +6,29 @@ itself reads none of them. Values of tokens are never printed.
 
 import argparse
 import os
+import shlex
+from collections.abc import Iterable
 from pathlib import Path
 
 from motiongpt.config import flag_name
 
 NOT_READ_YET = ("HF_USER", "HUB_REPO_S1", "HUB_REPO_S2", "HUB_REPO_S3", "SMPLX_MODEL_DIR")
 """Variables of the ancestor projects whose feature does not exist here yet."""
+
+
+INSTEAD_OF = {"DATA_JSON_PATH": "--data", "VQVAE_CHECKPOINT": "--vqvae", "VQVAE_STATS_PATH": "--stats",
+              "WORK_DIR": "--out"}  # fmt: skip
+"""Variable -> the flag that it stands for in a training."""
+
+
+def environment_words(given: Iterable[str]) -> str:
+    """The variables that a command with the words `given` depends on, to put before it: `DATA_JSON_PATH=a.json `.
+
+    They may have been set for one command alone, so the next one names them too.
+    """
+    flags = {word.split("=")[0] for word in given}
+    found = [(name, os.environ.get(name)) for name, flag in INSTEAD_OF.items() if flag not in flags]
+    return "".join(f"{name}={shlex.quote(value)} " for name, value in found if value)
 
 
 def fill_from_environment(args: argparse.Namespace, **variables: str) -> None:

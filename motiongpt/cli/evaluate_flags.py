@@ -74,3 +74,8 @@ def refuse_beside_compare(args: argparse.Namespace, parser: argparse.ArgumentPar
     typed = parser.parse_args(namespace=type(args)(**dict.fromkeys(vars(args))))
     useless = [name for name in vars(typed) if name not in ("compare", "out", "seed", "debug")]
     refuse_flags(typed, useless, "with --compare")
+
+
+def given(args: argparse.Namespace, **flags: str) -> dict:
+    """Field -> value of its flag (both named in `flags`), for the flags that were given; others keep their defaults."""
+    return {field: getattr(args, flag) for field, flag in flags.items() if getattr(args, flag) is not None}

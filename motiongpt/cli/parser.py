@@ -24,6 +24,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from motiongpt.cli.config_file import ConfigFile, read_config_file
+from motiongpt.cli.environment import environment_words
 from motiongpt.config import BadField, JSONConfig, TrainConfig, VQVAEConfig, fits, flag_name
 
 if TYPE_CHECKING:
@@ -247,7 +248,10 @@ def shorten_for_debug(args: argparse.Namespace) -> None:
 
 
 def command_for_stage(stage: int, *without: str) -> str:
-    """This command line with another --stage, to copy. Flags meant for one stage only are left out."""
+    """This command line with another --stage, to copy. Flags meant for one stage only are left out.
+
+    Environment variables that stand for flags come before it.
+    """
     dropped = ("--stage", "--tasks", "--from", "--fresh", "--resume", *without)
     words = []
     keep = True
@@ -256,7 +260,8 @@ def command_for_stage(stage: int, *without: str) -> str:
             keep = word.split("=")[0] not in dropped
         if keep:
             words.append(word)
-    return f"python scripts/{Path(sys.argv[0]).name} {shlex.join(['--stage', str(stage), *words])}"
+    command = f"python scripts/{Path(sys.argv[0]).name} {shlex.join(['--stage', str(stage), *words])}"
+    return environment_words([*words, *without]) + command  # `without`: the caller adds those itself
 
 
 def say_stopped(result: "Result", args: argparse.Namespace) -> int:
@@ -336,12 +341,13 @@ def quiet_interrupts() -> Iterator[None]:
             frame = frame.f_back
         raise KeyboardInterrupt
 
+    former = signal.getsignal(signal.SIGINT)  # SIG_DFL by the first lines of a script; ignored in the background
     usable = threading.current_thread() is threading.main_thread()
-    if not usable or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # ignored in the background
+    if not usable or former not in (signal.SIG_DFL, signal.default_int_handler):
         yield
         return
     signal.signal(signal.SIGINT, handle)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, former)

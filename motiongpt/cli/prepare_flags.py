@@ -6,10 +6,11 @@ answered at once; the options do, since they read the files that flags name.
 
 import argparse
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from motiongpt.cli.environment import default_output
 from motiongpt.cli.parser import refuse_flags
 from motiongpt.data.prepare.sources import check_flags
 from motiongpt.data.units import metres
@@ -100,6 +101,7 @@ def print_plan(
     """Say what a build or a check would do, for --dry-run. It reads the first clip, and the folder must be free."""
     from motiongpt.data.motions import JOURNAL
     from motiongpt.data.prepare.records import choose_representation
+    from motiongpt.files.listing import visible
 
     representation = choose_representation(args.source, args.representation, options)
     first = next(iter(clips), None)
@@ -119,10 +121,22 @@ def print_plan(
     if args.out is None:
         print("\n".join(lines), "--dry-run: would check the files where they are; nothing was written", sep="\n")
         return
-    there = [path.name for path in args.out.iterdir()] if args.out.is_dir() else []
     state = "a new folder"
-    if JOURNAL in there:
+    if (args.out / JOURNAL).exists():
         state = "going on with what is there, if its flags were the same"
-    elif any(not name.startswith(".") for name in there):
+    elif args.out.is_dir() and visible(args.out.iterdir(), args.out):
         raise FileExistsError(f"{args.out} is not empty; choose another --out, or remove it")
     print("\n".join(lines), f"--dry-run: would build {args.out}/ ({state}); nothing was written", sep="\n")
+
+
+def check_in_place(args: argparse.Namespace, options: "Options", progress: Callable) -> int:
+    """Look through a download where it is, under the bar `progress`; returns the exit code, 1 if it has problems."""
+    from motiongpt.data.prepare.check_download import check_download, summary_lines
+    from motiongpt.files.store import write_json
+
+    facts = check_download(args.input, options.skeleton, progress)
+    print("\n".join(summary_lines(facts)))
+    report = default_output(f"{args.source}.json")
+    write_json(report, facts)
+    print(f"wrote {report}")
+    return 1 if facts["problems"] else 0

@@ -17,14 +17,25 @@ from motiongpt.cli.environment import motion_llm_dataset, use_hub_token
 from motiongpt.cli.opening import begins_with_motions, foreign_flags, is_dataset_folder
 from motiongpt.cli.parser import command_for_stage, describe_values, resolve_config, say_stopped
 from motiongpt.config import LLM_PRESETS, LoRAConfig, TrainConfig
-from motiongpt.loops import pick_device, resolve_precision, total_steps, train
+from motiongpt.files.hashes import known_hash
+from motiongpt.hub import named_backbone
+from motiongpt.loops import pick_device, total_steps, train
 from motiongpt.stages.dry_run import try_one_batch
 from motiongpt.stages.language import prepare_stage
-from motiongpt.stages.origin import Origin, adapter_values, read_origin
+from motiongpt.stages.origin import Origin, adapter_values, named_stage, read_origin
 from motiongpt.stages.plan import Job
-from motiongpt.stages.recipes import DEMO_VALUES, RECIPES, TOKENIZER_FIRST, Stage, find_stage, parse_tasks
+from motiongpt.stages.recipes import (
+    DEMO_VALUES,
+    RECIPES,
+    TOKENIZER_FIRST,
+    Stage,
+    find_stage,
+    former_values,
+    parse_tasks,
+)
 from motiongpt.stages.run_folder import (
     RunConfig,
+    begun_with,
     check_tokenizer_saved,
     finished_stages,
     is_run,
@@ -32,6 +43,8 @@ from motiongpt.stages.run_folder import (
     stage_folder,
     tokenizer_meta,
 )
+from motiongpt.tasks.sequences import WRITE_TEXT
+from motiongpt.weights.shards import weights_hash
 
 DEBUG_ENTRIES = 8  # how many entries validation looks at with --debug
 
@@ -51,9 +64,13 @@ def language_stage(args: argparse.Namespace, number: int, stage: Stage, demo: Pa
 
     # flags to configs
     source = vars(args)["from"]  # a keyword of Python: no attribute
+    source = None if source is None else named_stage(source, print)
     origin = None if source is None else read_origin(source)
-    backbone = args.backbone or (origin and origin.backbone) or run_backbone(args.out) or str(demo / "backbone")
+    if origin is not None and origin.backbone is None and args.backbone is None:
+        raise ValueError(f"--from {source}: its adapter_config.json does not name its base; give it with --backbone")
+    backbone = args.backbone or (origin and origin.backbone) or _run_backbone(args.out, demo)
     if backbone not in LLM_PRESETS:
+        backbone = named_backbone(backbone)
         use_hub_token(backbone)
     before = stage_folder(args.out, number - 1)
     start = source or (before if number - 1 in finished_stages(args.out) else None)
@@ -61,7 +78,7 @@ def language_stage(args: argparse.Namespace, number: int, stage: Stage, demo: Pa
     config, origins = resolve_config(TrainConfig, args, *layers)
     lora, lora_origins = resolve_config(LoRAConfig, args, *layers)
     args.think = args.think or _known_think(args.out, origin)
-    job = _language_job(args, number, stage, demo, backbone, config, lora)
+    job = _language_job(args, number, stage, demo, backbone, source, config, lora)
 
     # check and build it, then tell people what will be trained
     device = pick_device(args.device)
@@ -73,9 +90,11 @@ def language_stage(args: argparse.Namespace, number: int, stage: Stage, demo: Pa
     print(describe_values(config, origins, every=args.debug))
     if job.train_mode == "lora":
         print(describe_values(lora, lora_origins, every=args.debug))
-    precision = resolve_precision(config.precision, device, bf16_pays=prepared.wide)
+    precision = prepared.precision(config.precision)
     steps = total_steps(config, prepared.batches.per_epoch)
     print(f"{prepared.summary}; {steps} steps on {device}, {precision}")
+    if not set(job.tasks) <= set(WRITE_TEXT):
+        print(f"a uniform guess over the {prepared.plan.codes} codes costs {prepared.chance:.2f} nats per code")
 
     # train it
     if args.dry_run:
@@ -100,6 +119,8 @@ def language_stage(args: argparse.Namespace, number: int, stage: Stage, demo: Pa
     args.resume = False  # --resume has found its stage; later ones start normally
     prepared.finish(result)
     print(f"wrote {folder}/ (weights, meta.json, loss.png, metrics.jsonl); best validation loss {result.best:.4f}")
+    if warning := prepared.chance_warning(result):
+        print(warning, file=sys.stderr)
     if not every or number == len(RECIPES[args.recipe]):
         print(_what_next(job, prepared.plan.training[0].text))
     return None
@@ -110,13 +131,38 @@ def _language_layers(
 ) -> list[tuple[str, dict]]:
     """What fills the configs below the flags, weakest first; see `resolve_config`.
 
-    A stage that goes on from the adapter in `start` has its rank, its alpha and its layers.
+    A stage that goes on from the adapter in `start` has its rank, its alpha and its layers. One that was begun with
+    defaults which the recipe has changed since is resumed with those.
     """
     layers = [(f"recipe {args.recipe}", stage.values)]
-    if backbone in LLM_PRESETS or Path(backbone).resolve() == (demo / "backbone").resolve():
+    if args.train == "full":
+        layers.append((f"recipe {args.recipe}, --train full", stage.full))
+    if not args.fresh:
+        folder = stage_folder(args.out, number)
+        layers.append((f"begun so in {folder}", former_values(args.recipe, number, begun_with(folder))))
+    if backbone in LLM_PRESETS or _is_demo(backbone, demo):
         layers.append(("demo backbone", DEMO_VALUES | stage.demo))
     layers.append((f"adapter in {start}", adapter_values(start)))
     return [*layers, *config_layers(args, number, stage)]
+
+
+def _run_backbone(run: Path, demo: Path) -> str:
+    """The run's backbone, or the demo's: for a new run, and if the run's is gone and was the same."""
+    own = str(demo / "backbone")
+    known = run_backbone(run)
+    if known is None or known in LLM_PRESETS or Path(known).expanduser().is_dir() or not Path(own).is_dir():
+        return known or own
+    return own if RunConfig.read(run).base_hash == weights_hash(own) else known
+
+
+def _is_demo(backbone: str, demo: Path) -> bool:
+    """Whether `backbone` is the demo's, in this checkout or, by its weights, in another one."""
+    given, own = (Path(place).expanduser() / "model.safetensors" for place in (backbone, demo / "backbone"))
+    if given.resolve() == own.resolve():
+        return True
+    if not (given.is_file() and own.is_file()) or given.stat().st_size != own.stat().st_size:
+        return False  # told without reading gigabytes
+    return known_hash(given) == known_hash(own)
 
 
 def config_layers(args: argparse.Namespace, number: int, stage: Stage) -> list[tuple[str, dict]]:
@@ -150,6 +196,7 @@ def _language_job(
     stage: Stage,
     demo: Path,
     backbone: str,
+    source: Path | None,
     config: TrainConfig,
     lora: LoRAConfig,
 ) -> Job:
@@ -184,7 +231,7 @@ def _language_job(
         backbone=backbone,
         vqvae=args.vqvae or (None if data else demo / "vqvae"),
         foreign=foreign_flags(args),
-        source=vars(args)["from"],
+        source=source,
         codes=codes,
         dedup=args.dedup,
         think=args.think or "auto",

@@ -11,7 +11,7 @@ import shlex
 from pathlib import Path
 
 from motiongpt.cli.config_file import read_config_file
-from motiongpt.cli.opening import named_motion_tokenizer, open_dataset
+from motiongpt.cli.opening import is_dataset_folder, named_motion_tokenizer, open_dataset
 from motiongpt.cli.parser import VQVAE_FLAGS, command_for_stage, describe_values, resolve_config, say_stopped
 from motiongpt.cli.stages import config_layers, say_later_stages
 from motiongpt.config import TrainConfig, VQVAEConfig, flag_name
@@ -37,8 +37,8 @@ NO_ACCUMULATION = {"grad_accum": 1}  # the codebook learns from every forward pa
 def tokenizer_stage(args: argparse.Namespace, number: int, stage: Stage) -> int | None:
     """Train the tokenizer stage of --recipe into RUN/vqvae; with --stage all also write --data as RUN/tokens.json.
 
-    Number 0 is `TOKENIZER_FIRST`. If --vqvae names its tokenizer, nothing is trained. Returns 3 if it stopped before
-    its end, 0 after --dry-run.
+    Number 0 is `TOKENIZER_FIRST`. If --vqvae names a tokenizer, which --stage all allows, nothing is trained.
+    Returns 3 if it stopped before its end, 0 after --dry-run.
 
     Raises:
         FileExistsError: it is finished, and neither --stage all nor --fresh was given.
@@ -48,13 +48,16 @@ def tokenizer_stage(args: argparse.Namespace, number: int, stage: Stage) -> int 
     every = args.stage == "all"
     folder = args.out / "vqvae"
     tokens = args.out / "tokens.json"
+    what = f"stage {number} ({stage.name})" if number else f"the {stage.name}"
     if args.vqvae is not None:
         check_place(args.out)
         check_recipe(args.out, args.recipe)
         check_tokenizer_saved(args.out)
+        print(f"{what} is not trained: --vqvae {args.vqvae} is used")
+        if args.data is not None and not is_dataset_folder(args.data):
+            return None  # tokens already; whoever reads them checks that this tokenizer wrote them
     elif every and tokenizer_meta(args.out) and not args.fresh:
         _check_same_tokenizer(args, folder)
-        what = f"stage {number} ({stage.name})" if number else f"the {stage.name}"
         print(f"{what} is finished in {folder}; skipped (--fresh trains it again)")
     elif (code := _train_tokenizer_stage(args, number, stage, folder)) is not None:
         return code

@@ -8,7 +8,7 @@ Measured at 20 fps: no jump in 2,875 clips of Bandai-Namco and in 1,500 procedur
 where a joint does move 0.5 to 0.7 m in one frame.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +21,11 @@ from motiongpt.features.smplx import SMPLX_COLUMNS, SMPLX_ROTATIONS
 # the mean distance of the joints from their centre, 0.42 m for an adult.
 JOINT_JUMP = (0.9, 3.0)  # of a single joint: 8 m/s more at 20 fps
 BODY_JUMP = (0.13, 2.2)  # of all joints in the mean: a change of pose
-REST_STEP = 2.0  # times what 95 % of a clip's steps do not exceed
+# A step out of a rest pose exceeds 95 % of the clip's steps by this factor, and the share in BODY_JUMP: in a still clip
+# any twitch is many times the others.
+REST_STEP = 2.0
+ZERO = np.radians(0.01)
+AT_REST = 0.8  # share of the rotations in use that are 0 in a rest pose: CMU's conversion turns the feet and thumbs
 SIZE, LEVER = 0.42, 0.3  # metres: of an adult; of the points that stand for rotations
 MIN_STEPS = 4  # that a clip has besides
 
@@ -34,11 +38,35 @@ class Jump(NamedTuple):
     usual: float  # metres of the larger neighbouring step
 
 
+def without_rest_pose(angles: np.ndarray, joints: Callable[[], np.ndarray]) -> tuple[slice, list[str]]:
+    """Which frames to keep, without a rest pose before or after the motion, and a note about those left out.
+
+    `angles` (F, N) are all rotations of a file, in radians: the rest pose is where they are 0. `joints` gives (F, J, 3)
+    and is called only if an end may be at rest.
+    """
+    F = len(angles)
+    turned = np.abs(angles) > ZERO
+    turned = turned[:, turned.any(axis=0)]  # of joints that turn in this clip
+    if not turned.shape[1]:
+        return slice(0, F), []
+    is_rest = (~turned).mean(axis=1) >= AT_REST
+    if not (is_rest[0] or is_rest[-1]):
+        return slice(0, F), []
+    keep, step, usual = rest_ends(is_rest, joints())
+    ends = ("first", keep.start), ("last", F - keep.stop)
+    rows = " and ".join(f"the {end} {f'{n} rows' if n > 1 else 'row'}" for end, n in ends if n)
+    if not rows:
+        return keep, []
+    times = step / max(usual, 1e-9)
+    return keep, [f"rest pose: {rows} left out (hardly any rotation, and a step {times:.0f} times the others)"]
+
+
 def rest_ends(is_rest: np.ndarray, joints: np.ndarray) -> tuple[slice, float, float]:
     """Which frames to keep if a clip begins or ends with the rest pose: a slice, and two sizes of steps.
 
     Frames are left out if they are at rest, `is_rest` (F,), and the one step between them and the motion is far above
-    the others. Somebody who begins in the rest pose and moves out of it keeps all frames. `joints` are (F, J, 3). The
+    the others and not small for the body. Somebody who begins in the rest pose and moves out of it keeps all
+    frames, and so does a still clip with a twitch beside its rest pose. `joints` are (F, J, 3), in any unit. The
     sizes are means over joints: of the step that was cut (0 if none), and what 95 % of the others do not exceed.
     """
     F = len(joints)
@@ -52,14 +80,21 @@ def rest_ends(is_rest: np.ndarray, joints: np.ndarray) -> tuple[slice, float, fl
     if before + after > F // 2 or len(inner) < MIN_STEPS:
         return slice(0, F), 0.0, 0.0
     usual = float(np.quantile(inner, 0.95))
+    least = max(REST_STEP * usual, BODY_JUMP[0] * body_size(joints))
     cut = []
-    if before and steps[before - 1] > REST_STEP * usual:
+    if before and steps[before - 1] > least:
         start = before
         cut.append(steps[before - 1])
-    if after and steps[F - 1 - after] > REST_STEP * usual:
+    if after and steps[F - 1 - after] > least:
         stop = F - after
         cut.append(steps[F - 1 - after])
     return slice(start, stop), float(max(cut, default=0.0)), usual
+
+
+def body_size(joints: np.ndarray) -> float:
+    """The mean distance of the joints (F, J, 3) from their centre, the median over frames."""
+    centred = joints - joints.mean(axis=1, keepdims=True)
+    return float(np.median(np.linalg.norm(centred, axis=-1).mean(axis=1)))
 
 
 def find_jump(joints: np.ndarray, size: float | None = None) -> Jump | None:
@@ -70,8 +105,7 @@ def find_jump(joints: np.ndarray, size: float | None = None) -> Jump | None:
     if len(joints) < MIN_STEPS:
         return None
     if size is None:
-        centred = joints - joints.mean(axis=1, keepdims=True)
-        size = float(np.median(np.linalg.norm(centred, axis=-1).mean(axis=1)))
+        size = body_size(joints)
     steps = _with_mean(joints[1:] - joints[:-1])
     # 1) A step beside smaller ones. Before the first and after the last frame there is none.
     padded = np.pad(steps, ((1, 1), (0, 0)))

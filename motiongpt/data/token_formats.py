@@ -24,7 +24,7 @@ from motiongpt.data.motions import SPLITS, check_id, read_ids
 from motiongpt.data.texts import Caption, parse_captions
 from motiongpt.features.humanml3d import skeleton_of_width
 from motiongpt.files.arrays import load_array, read_array
-from motiongpt.files.listing import visible
+from motiongpt.files.listing import is_free, visible
 from motiongpt.files.store import naming, new_folder, read_json, write_json
 
 CODE_FOLDERS = ("codes", "VQVAE")
@@ -168,7 +168,7 @@ def write_code_folder(folder: Path, records: list[dict], meta: dict) -> None:
     becomes a clip of its own, ID_1, ID_2, ... Token data has no word tags, so that field of a
     caption is empty. Raises FileExistsError if `folder` has something in it already.
     """
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+    if not is_free(folder):
         raise FileExistsError(f"{folder} exists already; delete it or name another")
     # captions of the same codes, person and split are captions of one clip
     clips: dict[tuple, list[str]] = defaultdict(list)
@@ -192,7 +192,7 @@ def write_instructions(folder: Path, records: list[dict], meta: dict, seed: int 
     Returns the number of rows per split. Raises FileExistsError if `folder` has something in it
     already, ValueError for a caption that holds their marker of motion tokens.
     """
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+    if not is_free(folder):
         raise FileExistsError(f"{folder} exists already; delete it or name another")
     rows: dict[str, list[dict]] = {"train": [], "val": []}
     rng = np.random.default_rng(seed)

@@ -8,8 +8,8 @@
 on is an error here that names the entry, before training starts.
 
 This module knows no tokenizer: <name>.meta.json beside the file says which one wrote the codes. It
-also holds the hash of the file, so that a killed write is noticed: new codes beside the old meta
-file would be decoded by the wrong tokenizer.
+also holds a hash of ids and codes, so that a killed write is noticed: new codes beside the old meta
+file would be decoded by the wrong tokenizer. Captions may be edited.
 """
 
 import gzip
@@ -183,7 +183,7 @@ def save_tokens(path: Path | str, entries: Sequence[Entry], meta: dict, form: st
         return
     lines = ",\n".join(json.dumps(record, ensure_ascii=False) for record in records)
     content = f"[\n{lines}\n]\n".encode()
-    proof = {"tokens": short_hash([content])}
+    proof = {"tokens": _codes_hash(records)}
     if path.suffix == ".gz":
         # mtime 0: the same entries give the same bytes at any time
         content = gzip.compress(content, mtime=0)
@@ -215,12 +215,22 @@ def read_tokens_meta(path: Path) -> dict:
     if not meta_file.is_file():
         return {}
     meta = read_json(meta_file)
-    if "tokens" in meta and path.is_file() and meta["tokens"] != _content_hash(path):
-        raise ValueError(
-            f"{meta_file} was not written with the {path.name} beside it: a killed run, or an edit; run "
-            'scripts/tokenize_motions.py again, or delete "tokens" from it if its tokenizer did write these codes'
-        )
+    # older versions remember the hash of the whole file
+    if "tokens" in meta and path.is_file():
+        if meta["tokens"] not in (_codes_hash(_read_json(path)), _content_hash(path)):
+            raise ValueError(
+                f"{meta_file} was not written with the {path.name} beside it: a killed run, or an edit of ids or "
+                'codes; run scripts/tokenize_motions.py again, or delete "tokens" from it if its tokenizer did write '
+                "these codes"
+            )
     return meta
+
+
+def _codes_hash(records: object) -> str:
+    """A hash of which clips have which codes, so that captions, participants and splits may be edited."""
+    items = records if isinstance(records, list) else []
+    clips = {f"{item.get('id', '')}\t{item.get('motion_tokens')}\n" for item in items if isinstance(item, dict)}
+    return short_hash(clip.encode(errors="backslashreplace") for clip in sorted(clips))
 
 
 def _content_hash(path: Path) -> str:

@@ -21,10 +21,9 @@ from torch import Tensor
 from motiongpt.evaluation.intervals import FID_GROUPS, PERCENTILES, RESAMPLES, bootstrap, fid_half_width
 from motiongpt.evaluation.labels import ALL_LABELS
 from motiongpt.evaluation.markdown import number, protocol_line, report_parts, table
-from motiongpt.evaluation.report import write_text
 from motiongpt.files.folders import check_report_folder, output_path
 from motiongpt.files.hashes import file_hash
-from motiongpt.files.store import read_json, read_tensors, write_json
+from motiongpt.files.store import read_json, read_tensors, write_json, write_text
 from motiongpt.metrics.embeddings import GROUP
 
 MUST_AGREE = {

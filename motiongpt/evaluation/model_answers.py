@@ -11,7 +11,7 @@ from motiongpt.files.hashes import short_hash
 from motiongpt.generator import DESCRIBE, MotionGenerator
 from motiongpt.stages.model import LoadedRun
 from motiongpt.stages.run_folder import stage_folder
-from motiongpt.weights.llm import weights_hash
+from motiongpt.weights.shards import weights_hash
 
 LENGTH_POLICIES = {
     "own": "the model ends its motions itself",

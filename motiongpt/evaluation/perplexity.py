@@ -24,7 +24,7 @@ def language_perplexity(run: LoadedRun, entries: Sequence[Entry], task: str, bat
     examples = [run.renderer.render(task, entry, rng) for entry in entries]
     total, count = 0.0, 0
     for first in range(0, len(examples), batch_size):
-        batch = collate(examples[first : first + batch_size])
+        batch = collate(examples[first : first + batch_size], run.renderer.encoder)
         count += batch["count"]
         batch = {name: x.to(device) for name, x in batch.items() if isinstance(x, Tensor)}
         # sums, because batches have different numbers of tokens
@@ -50,7 +50,7 @@ def stage_perplexities(
     """
     own = generator.run
     stages = {"all": finished_stages(own.folder), "stage": {own.stage: own.meta}, "none": {}}[which]
-    dtype = own.llm.embed_tokens.weight.dtype
+    dtype = own.llm.input_table.weight.dtype
     found = {}
     for stage, meta in stages.items():
         # two models at once may not fit on the device

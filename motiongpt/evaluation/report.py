@@ -4,9 +4,11 @@ embeddings for comparisons."""
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from motiongpt.body.skeletons import HUMANML3D, Skeleton
 from motiongpt.data.motions import MotionDataset
 from motiongpt.evaluation.labels import CAPTIONS, MATCHING
 from motiongpt.evaluation.markdown import printed
@@ -19,10 +21,13 @@ from motiongpt.evaluation.report_markdown import (
     report_markdown,
     tokens_markdown,
 )
+from motiongpt.features.representations import Representation
+from motiongpt.features.smplx import stand_in_joints
 from motiongpt.files.folders import check_report_folder
 from motiongpt.files.hashes import file_hash
-from motiongpt.files.store import write_atomic, write_json, write_tensors
+from motiongpt.files.store import write_json, write_tensors, write_text
 from motiongpt.metrics.embeddings import GROUP
+from motiongpt.motion import STAND_IN
 from motiongpt.motion_tokenizer import MotionTokenizer
 from motiongpt.render.figures import plot_bars, plot_code_usage, plot_lengths, plot_r_precision, render_pair
 from motiongpt.render.stick_figure import render_png
@@ -54,11 +59,6 @@ def clear_report(out: Path) -> None:
     check_report_folder(out)
     for name in WRITTEN:
         (out / name).unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def write_report(evaluation: Evaluation, data: MotionDataset, out: Path) -> tuple[str, list[Path]]:
@@ -93,10 +93,9 @@ def write_reconstruction(
     write_json(paths[0], report)
     write_text(paths[1], text)
     plot_code_usage({f"layer {q}": x["histogram"] for q, x in enumerate(report["codebook"], 1)}, paths[2])
-    if motion_tokenizer.representation.has_joints:
-        for rank in SHOWN:
-            paths.append(out / f"{rank}.gif")
-            _render_clip(report, report["shown"][rank], motion_tokenizer, data, paths[-1])
+    for rank in SHOWN:
+        paths.append(out / f"{rank}.gif")
+        _render_clip(report, report["shown"][rank], motion_tokenizer, data, paths[-1])
     return printed(report, text), paths + pictures
 
 
@@ -118,22 +117,35 @@ def _render_clip(report: dict, name: str, motion_tokenizer: MotionTokenizer, dat
     ((_, _, decoded),) = reconstruct(motion_tokenizer, {name: features}, 1)
     # frames past the last whole code have no counterpart
     original = torch.as_tensor(features)[: len(decoded[-1])]
+    error = report["clips"][name].get("mpjpe_mm")  # None of parameters
+    how = motion_tokenizer.representation, motion_tokenizer.skeleton
+    joints, skeleton, note = _drawable(original, *how)
     render_pair(
-        motion_tokenizer.joints(original).numpy(),
-        motion_tokenizer.joints(decoded[-1]).numpy(),
-        motion_tokenizer.skeleton,
+        joints,
+        _drawable(decoded[-1], *how)[0],
+        skeleton,
         path,
         fps=data.fps,
-        title=f"{name}, original",
-        other=f"reconstruction, {report['clips'][name]['mpjpe_mm']:.1f} mm",
+        title=f"{note}{name}, original",
+        other="reconstruction" + (f", {error:.1f} mm" if error is not None else ""),
     )
+
+
+def _drawable(features: Tensor, representation: Representation, skeleton: Skeleton) -> tuple[np.ndarray, Skeleton, str]:
+    """Joints (F, J, 3) in metres of features (F, D), their skeleton, and what a title begins with.
+
+    SMPL-X parameters are drawn on a stand-in skeleton, which the title says.
+    """
+    if representation.has_joints:
+        return (representation.decode(features) * representation.metres_per_unit).numpy(), skeleton, ""
+    return stand_in_joints(features.numpy()), HUMANML3D, f"{STAND_IN}: "
 
 
 def write_pictures(evaluation: Evaluation, data: MotionDataset, out: Path) -> list[Path]:
     """Write embeddings.safetensors and PNG files; returns the paths, the embeddings first.
 
     Plots show the metrics and R-precision, for t2m also codes and lengths. The shown clips are
-    drawn if their features are joints.
+    drawn, SMPL-X on a stand-in skeleton.
     """
     report = evaluation.report
     what = report["protocol"]["what"]
@@ -148,9 +160,8 @@ def write_pictures(evaluation: Evaluation, data: MotionDataset, out: Path) -> li
         histograms = {name: x["histogram"] for name, x in report["codebook"].items()}
         paths.append(plot_code_usage(histograms, out / "codes.png"))
         paths.append(plot_lengths(report["lengths"], out / "lengths.png"))
-    if data.representation.has_joints:
-        for rank, features in evaluation.shown_motions.items():
-            paths.append(_render_shown(report, rank, features, data, out / f"{rank}.png"))
+    for rank, features in evaluation.shown_motions.items():
+        paths.append(_render_shown(report, rank, features, data, out / f"{rank}.png"))
     return paths
 
 
@@ -173,13 +184,13 @@ def _render_shown(report: dict, rank: str, features: Tensor, data: MotionDataset
     it."""
     shown = report["shown"][rank]
     clip: Mapping = report["clips"][shown["clip"]]
-    joints = data.representation.decode(features) * data.representation.metres_per_unit
+    joints, skeleton, note = _drawable(features, data.representation, data.skeleton)
     return render_png(
-        joints.numpy(),
-        data.skeleton,
+        joints,
+        skeleton,
         path,
         fps=data.fps,
-        title=f"{rank}: {shown['clip']}, MM-Dist {shown['mm_dist']:.3g}",
+        title=f"{note}{rank}: {shown['clip']}, MM-Dist {shown['mm_dist']:.3g}",
         caption=clip.get("written") or clip.get("asked") or clip["captions"][0],
         size=200,
     )

@@ -62,13 +62,14 @@ def reconstruction_markdown(report: dict) -> str:
         rows = [[str(q), *(number(row[name]) for name in names)] for q, row in enumerate(report["layers"], 1)]
         lines += ["## Layers used", "", *table(["layers", *names.values()], rows), ""]
 
-    # best, median and worst clip; parameters without joints have no pictures
+    # best, median and worst clip
     by = ranking(metrics)
-    side = "Original on the left, reconstruction on the right, ranked" if original else "Ranked"
-    lines += ["## Clips", "", f"{side} by: {RECONSTRUCTION[by]}.", ""]
+    body = "" if original else ", both on a stand-in skeleton"
+    side = f"Original on the left, reconstruction on the right{body}, ranked by: {RECONSTRUCTION[by]}."
+    lines += ["## Clips", "", side, ""]
     for rank, name in report["shown"].items():
         lines += [f"{rank}: {name}, {number(report['clips'][name][by])}", ""]
-        lines += [f"![{rank}]({rank}.gif)", ""] if original else []
+        lines += [f"![{rank}]({rank}.gif)", ""]
     return "\n".join([*lines, *dropped_clips(report)])
 
 

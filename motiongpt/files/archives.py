@@ -5,8 +5,6 @@ archive that fills the disk or the memory. Such an archive is refused, and nothi
 good one appears as a whole folder.
 """
 
-import os
-import shutil
 import stat
 import tarfile
 import zipfile
@@ -15,8 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO
 
-from motiongpt.files.leftovers import remove_leftovers, temporary_path
 from motiongpt.files.limits import BLOCK_BYTES, TooLarge, check_packing, growth_limit
+from motiongpt.files.listing import is_free
+from motiongpt.files.store import new_folder
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 MAX_DISK_BYTES = 1 << 36  # whatever the archive's size
@@ -36,35 +35,28 @@ def unpack_archive(archive: Path, folder: Path) -> int:
     Raises FileExistsError if the folder holds something, ValueError naming the member that is
     refused. Then nothing is left behind.
     """
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+    if not is_free(folder):
         raise FileExistsError(f"{folder} exists already; delete it or name another")
-    temporary = temporary_path(folder)
-    remove_leftovers(folder.parent)
     # a small archive that fills the disk is refused before it does
     limit = min(MAX_DISK_BYTES, growth_limit(archive.stat().st_size))
     count = 0
     total = 0
     try:
-        temporary.mkdir(parents=True)
-        for name, size, source in _members(archive):
-            count += 1
-            total += size
-            if total > limit or count > MAX_MEMBERS:
-                raise ValueError(f"{archive}: unpacks to more than {limit} bytes or {MAX_MEMBERS} files")
-            path = temporary / _inner_path(name, archive)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # x: a second member of one name is an error and overwrites nothing
-            with source() as stream, open(path, "xb") as file:
-                _copy_exactly(stream, file, size, f"{archive}: {name[:80]}")
-        if folder.is_dir():
-            folder.rmdir()  # Windows replaces no folder, not even an empty one
-        os.replace(temporary, folder)
+        with new_folder(folder) as temporary:
+            for name, size, source in _members(archive):
+                count += 1
+                total += size
+                if total > limit or count > MAX_MEMBERS:
+                    raise ValueError(f"{archive}: unpacks to more than {limit} bytes or {MAX_MEMBERS} files")
+                path = temporary / _inner_path(name, archive)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                # x: a second member of one name is an error and overwrites nothing
+                with source() as stream, open(path, "xb") as file:
+                    _copy_exactly(stream, file, size, f"{archive}: {name[:80]}")
     except TooLarge as error:
         raise TooLarge(f"{archive}: {error}") from error
     except (zipfile.BadZipFile, zlib.error, tarfile.TarError, EOFError, RuntimeError, OSError) as error:
         raise ValueError(f"{archive} cannot be unpacked ({error})") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return count
 
 

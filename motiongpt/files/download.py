@@ -55,7 +55,7 @@ def fetch(url: str, to: Path, sha256: str | None, progress: Progress = lambda do
     if not part.is_file():
         raise ValueError(f"{url} gives nothing, a file of 0 bytes")
     # of the whole file, the resumed part included
-    found = _sha256(part)
+    found = file_sha256(part)
     if sha256 is not None and found != sha256.lower():
         part.unlink()
         if resumed:  # the pieces may be from two versions of the file
@@ -134,7 +134,7 @@ def _opener() -> urllib.request.OpenerDirector:
     return opener
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(BLOCK_BYTES):

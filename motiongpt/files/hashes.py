@@ -6,9 +6,11 @@ are no protection against a file made to collide.
 
 import hashlib
 import json
+import os
 import time
 import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,10 @@ HASHES = "hashes"
 SETTLED_SECONDS = 2.0
 PLACES = ("base_model_name_or_path",)  # keys that people change when they move a folder
 
+Version = tuple[Path, int, int]  # path, bytes, time of the last change in nanoseconds
+_NOTED: dict[Version, str] = {}  # hashes of files that were hashed while they were read
+_STAMPED: set[int] = set()  # times of change that `stamp` gave
+
 
 @lru_cache(maxsize=256)
 def _hash_of_version(path: Path, size: int, changed: int) -> str:
@@ -58,13 +64,45 @@ def _hash_of_version(path: Path, size: int, changed: int) -> str:
 def known_hash(path: Path) -> str:
     """The hash of a file, computed once per version of it: gigabytes are asked for several times.
 
-    Size and modification time reveal a replaced file, unless it was written a moment ago: clocks of
-    files are coarse. JSON is hashed by `values_hash`: other line ends or indentation change nothing.
+    Size and modification time reveal a replaced file, unless it was written a moment ago by others than
+    `write_tensors`: clocks of files are coarse. JSON is hashed by `values_hash`: other line ends or indentation
+    change nothing.
     """
+    version = file_version(path)
+    if version in _NOTED:
+        return _NOTED[version]
+    return _hash_of_version(*version) if _is_settled(version) else _hash_of_version.__wrapped__(*version)
+
+
+def file_version(path: Path) -> Version:
+    """What changes if a file is replaced: its size and the time of its last change, beside the path."""
     status = path.stat()
-    if time.time() - status.st_mtime < SETTLED_SECONDS:
-        return _hash_of_version.__wrapped__(path, status.st_size, status.st_mtime_ns)
-    return _hash_of_version(path, status.st_size, status.st_mtime_ns)
+    return path, status.st_size, status.st_mtime_ns
+
+
+def note_hash(version: Version, value: str) -> None:
+    """Remember the `file_hash` of a file that was read as this version, unless the file has changed since."""
+    if _is_settled(version) and file_version(version[0]) == version:
+        _NOTED[version] = value
+
+
+def stamp(path: Path) -> None:
+    """Give a file that was just written a time of change that no later write can have.
+
+    The clock of files ticks every few milliseconds, so a change within the same tick would not show. This time lies a
+    random number of microseconds before now, between the ticks. A file system that rounds it gets none.
+    """
+    ticks = time.time_ns() // 100 - int.from_bytes(os.urandom(2), "little")  # of 100 nanoseconds, as NTFS has them
+    changed = ticks * 100
+    with suppress(OSError):
+        os.utime(path, ns=(changed, changed))
+        if path.stat().st_mtime_ns == changed:
+            _STAMPED.add(changed)
+
+
+def _is_settled(version: Version) -> bool:
+    """Whether a later change of the file would show in its version."""
+    return version[2] in _STAMPED or time.time() - version[2] / 1e9 >= SETTLED_SECONDS
 
 
 def values_hash(values: Any) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 ARCHIVE_FOLDER = "__MACOSX"
+SYSTEM_NAMES = (".DS_Store", ".localized", "Thumbs.db", "desktop.ini", ARCHIVE_FOLDER)
 
 
 def visible(paths: Iterable[Path], root: Path) -> list[Path]:
@@ -21,3 +22,15 @@ def visible(paths: Iterable[Path], root: Path) -> list[Path]:
 
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == ARCHIVE_FOLDER
+
+
+def is_free(folder: Path) -> bool:
+    """Whether `folder` is absent, or a folder with nothing in it but what an operating system puts there.
+
+    Then a new folder may take its place. Other hidden files, such as .git, are somebody's.
+    """
+    return not folder.exists() or (folder.is_dir() and all(map(_is_of_system, folder.iterdir())))
+
+
+def _is_of_system(path: Path) -> bool:
+    return path.name in SYSTEM_NAMES or path.name.startswith("._")

@@ -18,9 +18,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from motiongpt.files.hashes import short_hash
+from motiongpt.files.hashes import short_hash, stamp
 from motiongpt.files.leftovers import remove_leftovers, remove_leftovers_once, temporary_path
 from motiongpt.files.limits import Capped, check_declared, largest
+from motiongpt.files.listing import is_free
 
 if TYPE_CHECKING:
     import torch
@@ -78,16 +79,18 @@ def naming(path: Path) -> Iterator[None]:
 def new_folder(folder: Path) -> Iterator[Path]:
     """An empty folder to fill, which becomes `folder` when the block ends; on any failure nothing of it stays.
 
-    `folder` must be absent or empty.
+    Raises FileExistsError if `folder` holds something, see `is_free`.
     """
+    if not is_free(folder):
+        raise FileExistsError(f"{folder} exists already; delete it or name another")
     temporary = temporary_path(folder)
     remove_leftovers(folder.parent)
     try:
         with naming(folder):
             temporary.mkdir(parents=True)
         yield temporary
-        if folder.is_dir():
-            folder.rmdir()  # Windows replaces no folder, not even an empty one
+        if folder.is_dir() and is_free(folder):
+            shutil.rmtree(folder)  # Windows replaces no folder, not even an empty one
         os.replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -100,6 +103,11 @@ def _named(error: OSError, path: Path) -> WriteError:
     with suppress(OSError):
         is_full = is_full or error.errno is None and shutil.disk_usage(path.parent).free < ALMOST_FULL_BYTES
     return WriteError(f"{path} cannot be written ({'no space left on the disk' if is_full else reason})")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file as UTF-8, whole or not at all."""
+    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def write_json(path: Path, value: object, indent: int | None = 2) -> None:
@@ -158,6 +166,7 @@ def write_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> None:
             save_file(contiguous, temporary, SAFETENSORS_METADATA)
         except SafetensorError as error:  # how safetensors reports a full disk
             raise OSError(str(error)) from error
+        stamp(temporary)  # its hash is asked for several times
 
     write_atomic(path, write)
 

@@ -7,10 +7,13 @@ so a stage that is refused leaves the run as it was.
 Flags become a `Job` in `cli/stages.py`; the loop itself is `loops.py`.
 """
 
+import json
+import math
 import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,22 +21,31 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from motiongpt.backbones.t5 import T5
 from motiongpt.config import SampleConfig
 from motiongpt.data.batches import BucketedBatches, by_length
 from motiongpt.data.spelling import fold
 from motiongpt.data.training_captions import Prompts, prompt_table
 from motiongpt.files.store import read_json, write_atomic, write_json
-from motiongpt.loops import Result
+from motiongpt.loops import Result, resolve_precision
 from motiongpt.metrics.tokens import token_distances
 from motiongpt.motion_tokenizer import MotionTokenizer, tokenizer_files
 from motiongpt.sampling import generate, limits_from_guess, limits_from_median
-from motiongpt.stages.model import StageModel, new_backbone, open_stage
+from motiongpt.stages.model import StageModel, new_backbone, open_renderer, open_stage
 from motiongpt.stages.plan import Job, Plan, read_plan
-from motiongpt.stages.run_folder import HASHED_FILES, RunConfig, clear_stage, relative_backbone, stage_folder, versions
+from motiongpt.stages.run_folder import (
+    HASHED_FILES,
+    RunConfig,
+    begun_with,
+    clear_stage,
+    relative_backbone,
+    stage_folder,
+    versions,
+)
 from motiongpt.tasks.collate import TaskCollate, lm_losses
-from motiongpt.tasks.sequences import Renderer
+from motiongpt.tasks.sequences import WRITE_TEXT, Renderer
 from motiongpt.vocab import MotionVocab
-from motiongpt.weights.llm import weights_hash
+from motiongpt.weights.shards import weights_hash
 
 DECODED = 8  # held-out captions that a motion is written for once in a while
 
@@ -48,7 +60,8 @@ def prepare_stage(job: Job, device: torch.device, say: Callable[[str], None]) ->
     start = open_model(plan)
     start.stage_model.llm.to(device)
     fold_captions = plan.run_config.fold_captions
-    renderer = Renderer(start.stage_model.vocab, job.think, job.config.max_seq_len, fold_captions=fold_captions)
+    stage_model = start.stage_model
+    renderer = open_renderer(stage_model.llm, stage_model.vocab, job.think, job.config.max_seq_len, fold_captions)
     check_lengths(plan, renderer, start.stage_model.llm.config.max_positions)
     data = build_data(plan, renderer)
     if job.fresh and not job.dry_run:  # only now that nothing can be wrong any more
@@ -74,7 +87,14 @@ def open_model(plan: Plan) -> Start:
         return Start(_random_model(plan), plan.run_config, {"start": plan.job.backbone})
     job = plan.job
     stage_model = open_stage(
-        plan.source, plan.text_tokenizer, plan.run_config, job.train_mode, job.lora, job.config.seed, plan.vqvae_hash
+        plan.source,
+        plan.text_tokenizer,
+        plan.run_config,
+        job.train_mode,
+        job.lora,
+        job.config.seed,
+        vqvae=plan.vqvae_hash,
+        backbone=plan.backbone,
     )
     # hashed once they have loaded: a damaged file should be reported as damaged, not as other weights
     base_hash = weights_hash(plan.backbone)
@@ -86,6 +106,9 @@ def open_model(plan: Plan) -> Start:
         stage_model.repo_id = job.backbone  # the folder is this machine's cache of the Hub
     source_hash = base_hash if plan.source == plan.backbone else weights_hash(plan.source)
     identity = {"start": relative_backbone(plan.source, job.out), "start_hash": source_hash}
+    begun = begun_with(plan.folder)
+    if begun.get("start_hash") == source_hash:
+        identity["start"] = begun.get("start")  # the same weights, wherever they lie now
     return Start(stage_model, replace(plan.run_config, base_hash=base_hash), identity)
 
 
@@ -137,9 +160,8 @@ def build_data(plan: Plan, renderer: Renderer) -> StageData:
     config = plan.job.config
     tasks = plan.job.tasks
     # caption words are dropped in training only: validation sees whole captions
-    dropping = Renderer(
-        renderer.vocab, plan.job.think, config.max_seq_len, config.caption_dropout, renderer.fold_captions
-    )
+    dropping = copy(renderer)
+    dropping.caption_dropout = config.caption_dropout
     training = TaskCollate(plan.training, tasks, dropping)
     batches = BucketedBatches(training.lengths(), config.batch_size, config.seed, training)
     held_out = TaskCollate(plan.held_out, tasks, renderer)
@@ -251,6 +273,29 @@ class Prepared:
         write_json(path, read_json(path) | {"finished": True, "steps": result.step, "losses": losses})
 
     @property
+    def chance(self) -> float:
+        """What a uniform guess over the codes costs, in nats per label of a task that writes motion."""
+        return math.log(self.plan.codes)
+
+    def chance_warning(self, result: Result) -> str | None:
+        """A line if the model that was kept writes held-out motions no better than by chance; else None.
+
+        Tasks that write text are left out, as a guess costs something else there. So are --debug runs, which train
+        too little.
+        """
+        records = map(json.loads, (self.plan.folder / "metrics.jsonl").read_text().splitlines())
+        kept = next((record for record in records if record.get("val_loss") == result.best), {})
+        values = {task: kept.get(f"val_{task}", -math.inf) for task in self.plan.job.tasks if task not in WRITE_TEXT}
+        worse = ", ".join(f"{task} {value:.2f}" for task, value in values.items() if value >= self.chance)
+        if self.plan.job.debug or not worse:
+            return None
+        return (
+            f"warning: stage {self.plan.job.number} has not learnt to write motion: validation {worse} nats per code, "
+            f"and a uniform guess over {self.plan.codes} codes costs {self.chance:.2f}; --fresh with a higher --lr, "
+            "or with more --epochs"
+        )
+
+    @property
     def fingerprint(self) -> dict:
         """The facts that must match a saved state for the stage to resume from it."""
         plan, job = self.plan, self.plan.job
@@ -271,10 +316,16 @@ class Prepared:
             + (f", {test} test entries left out" if test else "")
         )
 
-    @property
-    def wide(self) -> bool:
-        """Whether bf16 pays on a CPU: a step is 1.45x faster at width 256, batch 32 (AVX512-bf16), not below."""
-        return self.model.config.hidden_size >= 256
+    def precision(self, wanted: str) -> str:
+        """`wanted`; for auto, what suits device and model.
+
+        bf16 pays on a CPU from width 256 on: there a step of batch 32 is 1.45x faster (AVX512-bf16), below it is not.
+        T5 v1.1, Flan-T5 and Gemma 3 are known for states beyond the 65,504 that fp16 holds: fp32 there.
+        """
+        config = self.model.config
+        found = resolve_precision(wanted, self.device, bf16_pays=config.hidden_size >= 256)
+        overflows = isinstance(self.model, T5) or config.scale_embeddings
+        return "fp32" if wanted == "auto" and found == "fp16" and overflows else found
 
     def _meta(self) -> dict:
         plan, job = self.plan, self.plan.job
@@ -294,12 +345,13 @@ class Prepared:
         """config.json, prompts.json and both tokenizers of the run, for text and for motion."""
         job, out = self.plan.job, self.plan.job.out
         out.mkdir(parents=True, exist_ok=True)
-        self.start.run_config.write(out, job.config, job.lora)
+        lora = self.start.stage_model.lora or job.lora
+        self.start.run_config.write(out, job.config, lora)
         prompts = prompt_table(self.plan.entries, self.start.run_config.fold_captions)
         write_json(out / "prompts.json", prompts, indent=None)
         self.start.stage_model.text_tokenizer.save(out)
         # only now with their hashes: a kill before this line leaves files that can be read, whichever were written
-        self.start.run_config.write(out, job.config, job.lora, files=HASHED_FILES)
+        self.start.run_config.write(out, job.config, lora, files=HASHED_FILES)
         keep_motion_tokenizer(self.plan.motion_tokenizer, out / "vqvae")
 
 

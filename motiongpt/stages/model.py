@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from motiongpt.backbones.t5 import T5
 from motiongpt.config import LLM_PRESETS, LoRAConfig
 from motiongpt.data.training_captions import Prompts
 from motiongpt.files.fields import get_field
@@ -21,6 +22,7 @@ from motiongpt.llm import LLM
 from motiongpt.lora import inject, lora_layers, merge
 from motiongpt.stages.run_folder import (
     RunConfig,
+    backbone_tokenizer,
     default_stage,
     find_base,
     finished_stages,
@@ -32,9 +34,11 @@ from motiongpt.stages.run_folder import (
 )
 from motiongpt.tasks.sequences import Renderer
 from motiongpt.text_tokenizer import TextTokenizer, load_text_tokenizer, train_text_tokenizer
-from motiongpt.vocab import MotionVocab
+from motiongpt.vocab import MotionVocab, words_of
 from motiongpt.weights.adapters import load_adapter, save_adapter
-from motiongpt.weights.llm import is_adapter, load_llm, save_llm, weight_files, weights_hash
+from motiongpt.weights.backbone import Backbone, load_backbone, save_backbone
+from motiongpt.weights.shards import hashed_files, is_adapter, weights_hash
+from motiongpt.word_tables import MAX_GAP
 
 TRAIN_MODES = ("lora", "full")
 WEIGHT_FILES = ("adapter_model.safetensors", "adapter_config.json", "model.safetensors", "config.json")
@@ -53,7 +57,7 @@ def new_backbone(preset: str, captions: list[str], seed: int) -> tuple[LLM, Text
 class StageModel:
     """A language model ready for a stage: the weights, their vocabulary, and where they came from."""
 
-    llm: LLM
+    llm: Backbone
     text_tokenizer: TextTokenizer
     vocab: MotionVocab
     base: Path | None  # folder of the weights that an adapter sits on; None if they were drawn at random
@@ -73,7 +77,7 @@ class StageModel:
         if self.mode == "lora":
             save_adapter(self.llm, folder, self.lora, self.repo_id or relative_path(self.base, Path()))
         else:
-            save_llm(self.llm, folder, dtype)
+            save_backbone(self.llm, folder, dtype)
         self.text_tokenizer.save(folder, words)
         base = None if self.base is None else self.repo_id or relative_backbone(self.base, folder)
         known = {"base_hash": self.base_hash} if self.base_hash else {}
@@ -88,12 +92,18 @@ def motion_words(vocab: MotionVocab, vqvae: str | None) -> dict:
 
 
 def load_weights(
-    folder: Path, vocab: MotionVocab, seed: int = 0, dtype: torch.dtype = torch.float32, vqvae: str | None = None
-) -> tuple[LLM, LoRAConfig | None, Path]:
+    folder: Path,
+    vocab: MotionVocab,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    vqvae: str | None = None,
+    backbone: Path | None = None,
+) -> tuple[Backbone, LoRAConfig | None, Path]:
     """(model with its new rows, adapter settings or None, folder of the base) of a backbone or stage folder.
 
     A backbone's new rows are drawn from `seed`, unless its meta.json says that it has learnt these `motion_words`;
-    `vqvae` is the hash of this run's motion tokenizer.
+    `vqvae` is the hash of this run's motion tokenizer. With other participants, words of both keep their rows.
+    `backbone` is the base of an adapter that PEFT made elsewhere, or of one of ours whose own base has moved.
 
     Raises ValueError if an adapter was trained on other weights than its base holds now, or if the words differ.
     """
@@ -101,12 +111,18 @@ def load_weights(
     path = folder / "meta.json"
     if is_adapter(folder):
         if not path.is_file():
-            raise FileNotFoundError(f"{path} does not exist, and it alone says which weights the adapter belongs to")
+            # made elsewhere, without words of motion: they are added to its base as to any backbone
+            if backbone is None or is_adapter(backbone):
+                raise FileNotFoundError(
+                    f"{path} does not exist, and it alone says which weights the adapter belongs to"
+                )
+            llm, _, _ = load_weights(backbone, vocab, seed, dtype, vqvae)
+            return llm, load_adapter(llm, folder, with_rows=False), backbone
         meta = read_meta(folder)
-        base = find_base(get_field(meta, "base", str, path), folder)
+        base = _base_of(folder, meta, backbone)
         llm, _, _ = load_weights(base, vocab, seed, dtype)  # before the hash: a damaged file is reported as damaged
         if "base_hash" in meta and meta["base_hash"] != weights_hash(base):  # older stages lack it
-            names = ", ".join(file.name for file in weight_files(base))
+            names = ", ".join(file.name for file in hashed_files(base))
             raise ValueError(
                 f"{folder} was trained on other weights than {base} holds now ({names} is damaged or replaced); bring "
                 "those back, or train it again"
@@ -115,13 +131,20 @@ def load_weights(
         check_hashes(folder, meta, WEIGHT_FILES, path)
         return llm, config, base
     # a backbone or a full stage: does it have rows for these words already?
-    llm = load_llm(folder, dtype)
+    llm = load_backbone(folder, dtype)
     rows = llm.config.vocab_size
     count = len(vocab)
+    if vocab.first_id > rows + MAX_GAP:
+        raise ValueError(
+            f"{folder}: the text tokenizer has {vocab.first_id} tokens, the model only {rows} rows: they do not belong "
+            "together"
+        )
     meta = read_meta(folder)
     check_hashes(folder, meta, WEIGHT_FILES, path)
     if "motion_words" in meta:  # it has learnt motion in one tokenizer's codes; in another's, its rows would be noise
-        known = meta["motion_words"] == motion_words(vocab, vqvae)
+        learnt = meta["motion_words"]
+        known = learnt == motion_words(vocab, vqvae)
+        same_codes = (learnt.get("codes"), learnt.get("vqvae")) == (vocab.codes, vqvae)
     else:  # a full stage wrote base and new rows as one table
         known = bool(meta) and rows > vocab.first_id
         if known and rows != vocab.first_id + count:
@@ -129,7 +152,31 @@ def load_weights(
                 f"{folder} has {rows - vocab.first_id} motion words, this run {count}: other codes or participants"
             )
     llm.extend(vocab.first_id, count, None if known else torch.Generator().manual_seed(seed), from_base=known)
+    if "motion_words" in meta and same_codes and not known:
+        take_over_rows(llm, vocab, get_field(learnt, "participants", list, path))
     return llm, None, folder
+
+
+def _base_of(folder: Path, meta: dict, backbone: Path | None) -> Path:
+    """The folder that an adapter's meta.json names; if it is gone, `backbone`, if that holds the same weights."""
+    try:
+        return find_base(get_field(meta, "base", str, folder / "meta.json"), folder)
+    except FileNotFoundError:
+        if backbone is None or weights_hash(backbone) != meta.get("base_hash"):
+            raise
+        return backbone
+
+
+@torch.no_grad()
+def take_over_rows(llm: Backbone, vocab: MotionVocab, participants: list[str]) -> None:
+    """Copy the rows of words that a backbone has learnt with other `participants`; the others stay as drawn."""
+    places = {word: vocab.first_id + i for i, word in enumerate(words_of(vocab.codes, participants))}
+    shared = [word for word in vocab.words if word in places]
+    new = [vocab.words.index(word) for word in shared]
+    old = [places[word] for word in shared]
+    llm.new_in[new] = llm.input_table.weight[old].float()
+    if llm.new_out is not None:
+        llm.new_out[new] = llm.lm_head.weight[old].float()
 
 
 def open_stage(
@@ -140,6 +187,7 @@ def open_stage(
     lora: LoRAConfig,
     seed: int,
     vqvae: str | None = None,
+    backbone: Path | None = None,
 ) -> StageModel:
     """The model that a stage trains, from `source`, a backbone or the folder of a stage; see `load_weights`.
 
@@ -148,7 +196,8 @@ def open_stage(
     if mode not in TRAIN_MODES:
         raise ValueError(f"--train must be one of {', '.join(TRAIN_MODES)}, got {mode!r}")
     vocab = MotionVocab(text_tokenizer, run_config.codes, run_config.participants)
-    llm, adapter, base = load_weights(source, vocab, seed, vqvae=vqvae)
+    llm, adapter, base = load_weights(source, vocab, seed, vqvae=vqvae, backbone=backbone)
+    lora = lora_for(llm, lora)
     if mode == "full":
         if adapter is not None:
             raise ValueError(
@@ -169,6 +218,31 @@ def open_stage(
     return StageModel(llm, text_tokenizer, vocab, base, mode, lora, base_hash=weights_hash(base))
 
 
+def lora_for(llm: Backbone, lora: LoRAConfig) -> LoRAConfig:
+    """`lora` with the model's own names of its targets: defaults and recipes name those of a decoder, q_proj, ..."""
+    if not isinstance(llm, T5):
+        return lora
+    names = {name.rpartition(".")[2] for name, module in llm.named_modules() if isinstance(module, torch.nn.Linear)}
+    own: dict[str, None] = {}  # a set in order: "q_proj q" is one layer
+    for target in lora.lora_targets:
+        # a plain MLP has no counterpart of gate_proj; any other name that the model lacks is refused by `inject`
+        found = [name for name in llm.PROJECTIONS[target] if name in names] if target in llm.PROJECTIONS else [target]
+        own |= dict.fromkeys(found)
+    return replace(lora, lora_targets=tuple(own))
+
+
+def open_renderer(llm: Backbone, vocab: MotionVocab, think: str, max_seq_len: int, fold_captions: bool) -> Renderer:
+    """The renderer of a run's prompts and examples. ValueError if model and text tokenizer end texts differently."""
+    encoder = isinstance(llm, T5)
+    renderer = Renderer(vocab, think, max_seq_len, fold_captions=fold_captions, encoder=encoder)
+    if encoder and renderer.frame.stop_id != llm.config.end_id:
+        raise ValueError(
+            f"</s> has the id {renderer.frame.stop_id} in the text tokenizer, and {llm.config.end_id} in the model's "
+            "config.json (eos_token_id): they are not of one model"
+        )
+    return renderer
+
+
 def _shape_of(lora: LoRAConfig) -> tuple:
     """What decides the shape and scale of an adapter's matrices."""
     return lora.lora_r, lora.lora_alpha, set(lora.lora_targets)
@@ -182,7 +256,7 @@ class LoadedRun:
     stage: int
     meta: dict  # meta.json of the stage
     config: RunConfig
-    llm: LLM
+    llm: Backbone
     vocab: MotionVocab
     renderer: Renderer
     prompts: Prompts
@@ -194,7 +268,7 @@ def run_text_tokenizer(run: Path, config: RunConfig) -> TextTokenizer:
     Raises ValueError if the copy is not the one that the run's config.json remembers.
     """
     if not (run / "tokenizer.json").is_file():
-        return load_text_tokenizer(config.backbone_path(run))
+        return backbone_tokenizer(config.backbone_path(run))
     text_tokenizer = load_text_tokenizer(run)
     check_hashes(run, read_json(run / "config.json"), ["tokenizer.json"], run / "config.json")
     return text_tokenizer
@@ -262,6 +336,6 @@ def load_run(
         config=config,
         llm=llm.to(device).eval(),
         vocab=vocab,
-        renderer=Renderer(vocab, config.think, llm.config.max_positions, fold_captions=config.fold_captions),
+        renderer=open_renderer(llm, vocab, config.think, llm.config.max_positions, config.fold_captions),
         prompts=read_prompts(run),
     )

@@ -27,12 +27,12 @@ from motiongpt.data.tokens import (
 from motiongpt.files.fields import get_field
 from motiongpt.files.hashes import file_hash
 from motiongpt.files.store import read_json
-from motiongpt.hub import resolve_backbone
 from motiongpt.motion_tokenizer import MotionTokenizer, own_folder
 from motiongpt.stages.origin import Origin, read_origin
 from motiongpt.stages.recipes import RECIPES, first_language_stage
 from motiongpt.stages.run_folder import (
     RunConfig,
+    backbone_tokenizer,
     check_place,
     check_recipe,
     check_tokenizer_saved,
@@ -42,7 +42,9 @@ from motiongpt.stages.run_folder import (
     relative_backbone,
     stage_folder,
 )
-from motiongpt.text_tokenizer import TextTokenizer, load_text_tokenizer
+from motiongpt.text_tokenizer import TextTokenizer
+from motiongpt.weights.shards import weights_hash
+from motiongpt.weights.wrong_folders import find_backbone
 
 MAX_VALIDATION_ENTRIES = 512  # drawn by a hash with the run's seed
 
@@ -92,6 +94,7 @@ class Plan:
     data_hash: str
     run_config: RunConfig
     vqvae_hash: str | None  # of the tokenizer that wrote the codes, if the data says so
+    licence: str  # of the data, if it says so
     motion_tokenizer: Path | MotionTokenizer | None  # for the run to keep; None: it keeps the one it has
     text_tokenizer: TextTokenizer | None  # the backbone's; None: it is still to be learnt
 
@@ -99,7 +102,8 @@ class Plan:
     def data_identity(self) -> dict:
         """What meta.json says about the data that the stage was trained on."""
         sizes = {split: sum(entry.split == split for entry in self.entries) for split in SPLITS}
-        return {"file": self.job.data.name, "hash": self.data_hash, **sizes}
+        licence = {"licence": self.licence} if self.licence else {}
+        return {"file": self.job.data.name, "hash": self.data_hash, **sizes, **licence}
 
 
 def read_plan(job: Job, say: Callable[[str], None]) -> Plan:
@@ -112,7 +116,7 @@ def read_plan(job: Job, say: Callable[[str], None]) -> Plan:
     # the run folder, and the weights to start from
     folder = stage_folder(job.out, job.number)
     finished = _finished_stages(job, folder)
-    backbone = None if job.backbone in LLM_PRESETS else resolve_backbone(job.backbone)
+    backbone = None if job.backbone in LLM_PRESETS else find_backbone(job.backbone)
     origin = None if job.source is None else read_origin(job.source)
     source, start, warning = _source(job, backbone, finished)
     shares = ", ".join(f"{task} {100 * share / sum(job.tasks.values()):.0f}" for task, share in job.tasks.items())
@@ -131,7 +135,7 @@ def read_plan(job: Job, say: Callable[[str], None]) -> Plan:
     say(f"{job.data}: {len(entries)} entries, codebook of {codes} ({teller})")
     if origin is not None:
         _check_codes(job, origin, codes, meta)
-    run_config = _run_config(job, entries, codes, meta, first, owner)
+    run_config = _run_config(job, backbone, entries, codes, meta, first, owner)
     training, held_out = _split(job, entries)
 
     return Plan(
@@ -148,8 +152,9 @@ def read_plan(job: Job, say: Callable[[str], None]) -> Plan:
         data_hash=tokens_hash(job.data, entries),
         run_config=run_config,
         vqvae_hash=meta.get("vqvae"),
+        licence=get_field(meta, "licence", str, meta_path(job.data), ""),
         motion_tokenizer=motion_tokenizer,
-        text_tokenizer=None if backbone is None else load_text_tokenizer(backbone),
+        text_tokenizer=None if backbone is None else backbone_tokenizer(backbone),
     )
 
 
@@ -242,7 +247,13 @@ def _check_codes(job: Job, origin: Origin, codes: int, meta: dict) -> None:
 
 
 def _run_config(
-    job: Job, entries: list[Entry], codes: int, meta: dict, first: RunConfig | None, owner: str
+    job: Job,
+    backbone: Path | None,
+    entries: list[Entry],
+    codes: int,
+    meta: dict,
+    first: RunConfig | None,
+    owner: str,
 ) -> RunConfig:
     """The run's config.json: this stage's, but with the words of `first` if there is one.
 
@@ -267,6 +278,8 @@ def _run_config(
     for name in ("backbone", "codes", "think") if owner == str(job.out) else ("codes", "think"):
         given, known = getattr(own, name), getattr(first, name)
         if given != known:
+            if name == "backbone" and backbone is not None and weights_hash(backbone) == first.base_hash:
+                continue  # the same weights in another place: they or the run have moved
             if name == "backbone":
                 given, known = (path_from_here(place, job.out) for place in (given, known))
             raise ValueError(f"{owner} was begun with --{name} {known}, got {given}; another one needs another --out")

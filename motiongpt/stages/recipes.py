@@ -26,23 +26,35 @@ class Stage:
     values: dict = field(default_factory=dict)
     demo: dict = field(default_factory=dict)  # values for a small backbone on a laptop, on top of `values`
     missing: tuple[str, ...] = ()  # tasks of its source that this project does not have yet
+    full: dict = field(default_factory=dict)  # values for --train full, on top of `values` and below `demo`
 
     @property
     def trains_tokenizer(self) -> bool:
         return not self.tasks
 
 
-_SIGN = {"lr": 1e-5, "batch_size": 8, "grad_accum": 8, "warmup": 0.1, "weight_decay": 0.0, "clip": 1.0, "seed": 42}
+_PAPER = {"lr": 1e-5, "batch_size": 8, "grad_accum": 8, "warmup": 0.1, "weight_decay": 0.0, "clip": 1.0, "seed": 42}
+# measured (LOG.md): at the source's rate and batch, a LoRA on a thousand clips stays worse than chance
+_SIGN = _PAPER | {"lr": 1e-3, "grad_accum": 1}
+_SIGN_FULL = {"lr": 1e-4}
 _MYO = {"beta2": 0.99, "clip": 1.0}
 _SHORT = {"max_steps": 250}
 
+
+def _three_stages(values: dict, full: dict) -> tuple[Stage, ...]:
+    """The stages of SignMotionGPT's README: LoRA r 16 on Qwen3-1.7B."""
+    multitask = {"t2m": 0.5, "m2t": 0.3, "denoise": 0.2}
+    sft_demo = {"max_steps": 500, "caption_dropout": 0.2}
+    return (
+        Stage("motion-lm", {"motion": 1.0}, values | {"epochs": 3.0}, {"max_steps": 150}, full=full),
+        Stage("multitask", multitask, values | {"epochs": 2.0}, _SHORT, full=full),
+        Stage("sft", {"t2m": 1.0}, values | {"epochs": 3.0}, sft_demo, full=full),
+    )
+
+
 RECIPES: dict[str, tuple[Stage, ...]] = {
-    # SignMotionGPT's README: three stages with LoRA r 16 on Qwen3-1.7B
-    "signmotiongpt": (
-        Stage("motion-lm", {"motion": 1.0}, _SIGN | {"epochs": 3.0}, {"max_steps": 150}),
-        Stage("multitask", {"t2m": 0.5, "m2t": 0.3, "denoise": 0.2}, _SIGN | {"epochs": 2.0}, _SHORT),
-        Stage("sft", {"t2m": 1.0}, _SIGN | {"epochs": 3.0}, {"max_steps": 500, "caption_dropout": 0.2}),
-    ),
+    "signmotiongpt": _three_stages(_SIGN, _SIGN_FULL),
+    "signmotiongpt-paper": _three_stages(_PAPER, {}),
     # the shipped demo's backbone: a small model from random weights learns the captions as plain text
     "captions": (Stage("captions", {"caption": 1.0}, {"lr": 1e-3, "batch_size": 32, "epochs": 3.0}),),
     # Zhang et al. (MotionGPT, AAAI 2024), values of their code: 37,500 micro-steps of 4 are 585 steps of 256
@@ -74,11 +86,16 @@ TOKENIZER_FIRST = Stage("tokenizer", {}, VQVAE_TRAINING)
 
 ALIASES = {"motiongpt": "zhang"}
 
+FORMER_VALUES = {"signmotiongpt": "signmotiongpt-paper"}
+"""Recipe -> the recipe that keeps its former values. A training begun with those is resumed with them."""
+
 UNLIKE_THE_SOURCE = {
-    "zhang": "not there yet either: LLaMA backbones (use any decoder of ours), loss on the prompt; "
+    "signmotiongpt": "its own learning rate and batch, measured with LoRA; those of the source: signmotiongpt-paper",
+    "zhang": "not there yet either: loss on the prompt; "
     "its sampling values are not applied: sample.py --temperature 0.8 --top-k 200",
-    "myoskeleton": "not there yet either: T5 and its span noise (use a decoder with --train full); "
-    "not applied: clip lengths of 40 to 196 frames, captions in quotes, its sampling values",
+    "myoskeleton": "its T5 is trained with --train full; its span noise is what a T5 learns from the tasks motion and "
+    "caption (--tasks t2m m2t motion caption); "
+    "not applied: clip lengths of 40 to 196 frames, captions in quotes, T5's dropout of 0.1, its sampling values",
 }
 """How else a recipe differs from its source, for people."""
 
@@ -106,6 +123,18 @@ def recipe_name(name: str) -> str:
     return name
 
 
+def former_values(recipe: str, number: int, begun: dict) -> dict:
+    """Values that the recipe has changed since a training with the settings `begun` took its old defaults.
+
+    So the training can be resumed by the command that started it.
+    """
+    if recipe not in FORMER_VALUES:
+        return {}
+    now = RECIPES[recipe][number - 1].values
+    former = RECIPES[FORMER_VALUES[recipe]][number - 1].values
+    return {name: value for name, value in former.items() if value != now.get(name) and begun.get(name) == value}
+
+
 def first_language_stage(recipe: str) -> int:
     """Number of the first stage that trains the language model: it starts from the backbone, later ones do not."""
     return next(number for number, stage in enumerate(RECIPES[recipe], 1) if not stage.trains_tokenizer)
@@ -118,11 +147,11 @@ def list_recipes() -> str:
         for number, stage in enumerate(stages, 1):
             tasks = ", ".join(f"{task} {100 * share:.0f} %" for task, share in stage.tasks.items())
             lacks = f"; not there yet: {', '.join(stage.missing)}" if stage.missing else ""
-            lines.append(f"{recipe:15} {number} {stage.name:12} {tasks or 'the motion tokenizer (VQ-VAE)'}{lacks}")
+            lines.append(f"{recipe:19} {number} {stage.name:12} {tasks or 'the motion tokenizer (VQ-VAE)'}{lacks}")
         alias = ", ".join(alias for alias, name in ALIASES.items() if name == recipe)
         notes = [f"also called {alias}"] if alias else []
         notes += [UNLIKE_THE_SOURCE[recipe]] if recipe in UNLIKE_THE_SOURCE else []
-        lines += [f"{'':15}   {note}" for note in notes]
+        lines += [f"{'':19}   {note}" for note in notes]
     return "\n".join(lines)
 
 

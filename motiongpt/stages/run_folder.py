@@ -26,6 +26,8 @@ from motiongpt.files.hashes import HASHES, check_values, file_hashes, hashes_in,
 from motiongpt.files.lock import hold
 from motiongpt.files.store import read_json, write_json
 from motiongpt.hub import resolve_backbone
+from motiongpt.text_tokenizer import TextTokenizer, load_text_tokenizer
+from motiongpt.vocab import words_of
 
 HASHED_FILES = ("tokenizer.json", "prompts.json")
 """What config.json remembers by a hash: a change in them would give other motions, unnoticed."""
@@ -173,6 +175,17 @@ def default_stage(stages: dict[int, dict], task: str) -> int:
     return max(in_full or able)
 
 
+def begun_with(folder: Path) -> dict:
+    """The settings that an unfinished stage was begun with; empty if there is no state to resume, or none to read."""
+    for name in ("last", "previous"):
+        path = folder / "state" / name / "state.json"
+        try:
+            return get_field(read_json(path), "fingerprint", dict, path)
+        except (FileNotFoundError, ValueError):  # the loop says so when it loads the state
+            continue
+    return {}
+
+
 def is_debug_run(run: Path, task: str) -> bool:
     """Whether the stage of a run that serves for `task` is one of --debug."""
     stages = finished_stages(run)
@@ -194,6 +207,19 @@ def read_meta(folder: Path) -> dict:
         raise ValueError(f"{path}: train must be one of {', '.join(WEIGHTS)}, got {meta['train']!r:.60}")
     hashes_in(meta, path)
     return meta
+
+
+def backbone_tokenizer(folder: Path) -> TextTokenizer:
+    """The text tokenizer of a backbone, without the words of motion that an exported stage has added to it.
+
+    Its meta.json says which they are. Raises what `load_text_tokenizer` raises.
+    """
+    meta, path = read_meta(folder), folder / "meta.json"
+    if "motion_words" not in meta:
+        return load_text_tokenizer(folder)
+    codes = get_field(meta["motion_words"], "codes", int, f"{path}: motion_words", least=1)
+    people = get_field(meta["motion_words"], "participants", list, f"{path}: motion_words")
+    return load_text_tokenizer(folder, without=words_of(codes, people))
 
 
 def check_place(out: Path) -> None:

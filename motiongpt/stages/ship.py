@@ -6,7 +6,7 @@
           stage1/ ...  adapters
 
 Weights are rounded to fp16, so the hashes that adapters and tokens remember are written anew. Everything is read and
-checked before the first write, and OUT appears when it is whole; until then it is OUT.partial.
+checked before the first write, and OUT appears when it is whole.
 """
 
 import shutil
@@ -21,14 +21,17 @@ from motiongpt.data.spelling import fold
 from motiongpt.data.tokens import Entry, load_tokens, meta_path, read_tokens_meta, save_tokens
 from motiongpt.files.fields import get_field
 from motiongpt.files.hashes import HASHES, file_hash, file_hashes
-from motiongpt.files.listing import visible
-from motiongpt.files.store import read_json, read_tensors, write_json, write_tensors
+from motiongpt.files.listing import is_free, visible
+from motiongpt.files.store import new_folder, read_json, read_tensors, write_json, write_tensors
 from motiongpt.motion_tokenizer import MotionTokenizer
 from motiongpt.stages.model import WEIGHT_FILES, load_run, motion_words, run_text_tokenizer
 from motiongpt.stages.run_folder import HASHED_FILES, RunConfig, find_base, finished_stages, split_seed, stage_folder
 from motiongpt.text_tokenizer import TextTokenizer
 from motiongpt.vocab import MotionVocab
-from motiongpt.weights.llm import weight_files, weights_hash
+from motiongpt.weights.shards import weight_files, weights_hash
+
+WORD_TABLES = ("embed_tokens.weight", "shared.weight")
+"""How the key of the word table ends, of a decoder or a T5."""
 
 
 @dataclass(frozen=True)
@@ -63,26 +66,20 @@ def ship_run(run: Path, data: Path, out: Path, clips: int = 0, name: Path | None
     """
     if clips < 0:
         raise ValueError(f"--clips must be 0 or more, got {clips}")
-    if out.exists() and any(out.iterdir()):
+    if not is_free(out):
         raise FileExistsError(f"{out} is not empty; choose another --out, or remove it")
     cargo = _read(run, data, clips)
     named_base = ((name or out) / "backbone").as_posix()
 
-    place = out.resolve()
-    partial = place.with_name(place.name + ".partial")
-    if partial.exists():  # left by a killed run
-        shutil.rmtree(partial)
-    base_hash = _write_backbone(cargo, partial / "backbone")
-    cargo.text_tokenizer.save(partial)
-    for number in cargo.stages:
-        _write_stage(cargo, number, stage_folder(partial, number), base_hash, named_base)
-    _write_tokenizer_and_data(cargo, partial)
-    shipped = replace(cargo.config, backbone="backbone", base_hash=base_hash)
-    values = {"RunConfig": shipped.to_dict(), HASHES: shipped.hashes(partial, HASHED_FILES)}
-    write_json(partial / "config.json", read_json(run / "config.json") | values)
-    if place.exists():
-        place.rmdir()  # an empty one
-    partial.rename(place)
+    with new_folder(out.resolve()) as place:
+        base_hash = _write_backbone(cargo, place / "backbone")
+        cargo.text_tokenizer.save(place)
+        for number in cargo.stages:
+            _write_stage(cargo, number, stage_folder(place, number), base_hash, named_base)
+        _write_tokenizer_and_data(cargo, place)
+        shipped = replace(cargo.config, backbone="backbone", base_hash=base_hash)
+        values = {"RunConfig": shipped.to_dict(), HASHES: shipped.hashes(place, HASHED_FILES)}
+        write_json(place / "config.json", read_json(run / "config.json") | values)
 
 
 def _read(run: Path, data: Path, clips: int) -> Cargo:
@@ -158,7 +155,8 @@ def _write_tokenizer_and_data(cargo: Cargo, folder: Path) -> None:
     rounded = file_hash(folder / "vqvae" / "model.safetensors")
     vocab = MotionVocab(cargo.text_tokenizer, cargo.config.codes, cargo.config.participants)
     # a base that was trained on motion has rows for the motion words: say what they mean
-    if len(cargo.weights["model.embed_tokens.weight"]) == vocab.first_id + len(vocab):
+    rows = {len(table) for key, table in cargo.weights.items() if key.endswith(WORD_TABLES)}
+    if rows == {vocab.first_id + len(vocab)}:
         backbone = folder / "backbone"
         values = {"motion_words": motion_words(vocab, rounded), HASHES: file_hashes(backbone, WEIGHT_FILES)}
         write_json(backbone / "meta.json", values)

@@ -18,6 +18,7 @@ from motiongpt.config import TrainConfig, VQVAEConfig
 from motiongpt.data.batches import WindowBatches, pad_motions
 from motiongpt.data.motions import SPLITS, MotionDataset
 from motiongpt.data.tokens import MAX_CAPTION, Entry, meta_path, read_tokens_meta, save_tokens
+from motiongpt.files.fields import get_field
 from motiongpt.files.folders import check_training_folder
 from motiongpt.files.store import read_json
 from motiongpt.loops import Result, seeded, total_steps, train
@@ -209,6 +210,8 @@ def tokenise_dataset(
         "representation": data.representation.name,
         "data": data.hash(),
     }
+    licence = get_field(data.info, "licence", str, data.folder / "dataset.json", "")
+    meta |= {"licence": licence} if licence else {}  # a model card says it
     save_tokens(out, entries, meta, form)
     for reason, count in dropped.items():
         if count:

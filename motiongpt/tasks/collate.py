@@ -1,7 +1,8 @@
 """Token entries to batches of ids and targets, and the loss on them.
 
 Training batches are right-padded. A padded position has no target, so it never trains, and
-causality keeps real tokens from seeing it.
+causality keeps real tokens from seeing it. For an encoder-decoder an example is split at its first
+label: the encoder gets the instruction before it, the decoder the answer.
 """
 
 import math
@@ -35,7 +36,8 @@ class TaskCollate:
         # `rng` is a function of the step, so a resumed run draws the same tasks
         drawn = rng.choice(len(self.names), size=len(indices), p=self.shares)
         pairs = zip(drawn, indices, strict=True)
-        batch = collate([self.renderer.render(self.names[task], self.entries[i], rng) for task, i in pairs])
+        examples = [self.renderer.render(self.names[task], self.entries[i], rng) for task, i in pairs]
+        batch = collate(examples, self.renderer.encoder)
         labels = (batch["targets"] >= 0).sum(1).numpy()  # (B,)
         counts = {name: int(labels[drawn == task].sum()) for task, name in enumerate(self.names)}
         return batch | {
@@ -56,13 +58,15 @@ class TaskCollate:
         return np.array([len(entry.codes) + len(entry.text) // 4 for entry in self.entries])
 
 
-def collate(examples: Sequence[tuple[list[int], list[bool]]]) -> dict[str, Tensor | int]:
+def collate(examples: Sequence[tuple[list[int], list[bool]]], encoder: bool = False) -> dict[str, Tensor | int]:
     """Examples (ids, labels) -> ids (B, T) and targets (B, T):
     the next id if it is labelled, else -1.
 
     ids [5, 6, 7], labels [F, F, T] -> ids [[5, 6]], targets [[-1, 7]]. `count` is the number of
-    targets, `units` the number of real ids.
+    targets, `units` the number of real ids. With `encoder`, see `collate_pairs`.
     """
+    if encoder:
+        return collate_pairs(examples)
     inputs, targets = [], []
     for ids, labels in examples:
         # position t predicts id t + 1: the last id is no input, the first no target
@@ -77,6 +81,28 @@ def collate(examples: Sequence[tuple[list[int], list[bool]]]) -> dict[str, Tenso
     }
 
 
+def collate_pairs(examples: Sequence[tuple[list[int], list[bool]]]) -> dict[str, Tensor | int]:
+    """Examples (ids, labels) as instructions (B, U), and answers as ids (B, T - 1) and targets (B, T).
+
+    ids [5, 6, 7, 8], labels [F, F, T, T] -> instruction [[5, 6]] with `instruction_lengths` [2], ids
+    [[7]], targets [[7, 8]]. The decoder's start comes before the ids; the model knows it.
+    """
+    instructions, answers = [], []
+    for ids, labels in examples:
+        first = labels.index(True)
+        instructions.append(ids[:first])
+        answers.append(ids[first:])
+    targets = pad(answers, -1)
+    return {
+        "instruction": pad(instructions, 0),
+        "instruction_lengths": torch.tensor([len(row) for row in instructions]),
+        "ids": pad([row[:-1] for row in answers], 0),
+        "targets": targets,
+        "count": int((targets >= 0).sum()),
+        "units": sum(len(ids) for ids, _ in examples),
+    }
+
+
 def lm_losses(llm: torch.nn.Module, batch: dict, label_smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
     """Cross-entropy in fp32: the sum () over the labelled positions of a batch,
     and the value (n,) of each of them.
@@ -87,7 +113,7 @@ def lm_losses(llm: torch.nn.Module, batch: dict, label_smoothing: float = 0.0) -
     """
     labelled = batch["targets"] >= 0  # (B, T)
     targets = batch["targets"][labelled]  # (n,)
-    logits = llm.logits(llm.hidden(batch["ids"])[labelled])  # (n, V)
+    logits = llm.logits(llm.states(batch)[labelled])  # (n, V)
     # a sum over the whole vocabulary loses its small terms in half precision
     with torch.autocast(logits.device.type, enabled=False):
         log_p = torch.nn.functional.log_softmax(logits.float(), -1)

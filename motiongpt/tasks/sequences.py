@@ -9,11 +9,16 @@ so a label can never drift from its token:
     motion   [<MOT_BEGIN> codes <MOT_END>]                          without text
     caption  [caption <|im_end|>]                                   without motion
 
-The loss is on what stands in [...]. The frame user(...) is SignMotionGPT's text inside Qwen's chat
-turn. With a Qwen3 tokenizer the assistant's turn opens with the empty think block, which Qwen3's
-own template writes if thinking is off. A backbone without chat markers gets the same pieces with a
-newline between them. A sequence that does not fit is an error before training; its end marker is
-never silently cut.
+The loss is on what stands in [...]. The frame user(...) is SignMotionGPT's text inside the chat
+turn of the backbone's family, and <|im_end|> is Qwen's end of it (`frames.py`). With a Qwen3
+tokenizer the assistant's turn opens with the empty think block, which Qwen3's own template writes
+if thinking is off. A backbone without chat markers gets the same pieces with a newline between
+them. A sequence that does not fit is an error before training; its end marker is never silently
+cut.
+
+For an encoder-decoder user(...) is the instruction with </s> after it, which the encoder reads, and
+[...] is what the decoder writes. Without text or motion to answer, it learns motion and caption by
+filling in hidden spans.
 
 <PID> is the participant's word, or <PID_NULL> if the entry names none. 30 % of the examples that
 name one (`NULL_SHARE`) are rendered with <PID_NULL> anyway: most prompts at sampling name no
@@ -30,48 +35,28 @@ import numpy as np
 
 from motiongpt.data.spelling import fold
 from motiongpt.data.tokens import Entry
+from motiongpt.tasks.frames import Frame, blank_before_text
+from motiongpt.tasks.spans import corrupt_spans
 from motiongpt.vocab import MotionVocab
 
 TASKS = ("t2m", "m2t", "denoise", "motion", "caption")  # for a recipe's stages and --tasks
+WRITE_TEXT = ("m2t", "caption")  # those whose answer is a sentence; the others write a motion
 MASKED_SHARE = 0.15  # share of the codes that denoising hides
 NULL_SHARE = 0.3  # share of the examples with a participant that are shown without one
-THINK = ("auto", "none", "empty")
 
 
-class Frame:
-    """The chat turn around a prompt, as ids: `before` + prompt + `after` + answer."""
-
-    def __init__(self, vocab: MotionVocab, think: str = "auto") -> None:
-        if think not in THINK:
-            raise ValueError(f"--think must be one of {', '.join(THINK)}, got {think!r}")
-        text_tokenizer = vocab.text_tokenizer
-        start, end = text_tokenizer.token_id("<|im_start|>"), text_tokenizer.token_id("<|im_end|>")
-        if start is None or end is None:
-            # no chat markers: a plain newline, and text ends with the tokenizer's own end of a document
-            ends = map(text_tokenizer.token_id, ("<|endoftext|>", "</s>", "<eos>"))
-            self.stop_id = next((i for i in ends if i is not None), None)
-            if self.stop_id is None:
-                raise ValueError("the tokenizer has neither chat markers nor an end-of-text token we know")
-            self.before, self.after = [], text_tokenizer.encode("\n")
-            return
-        # chat markers: the whole turn of the user, and the opened turn of the assistant
-        self.stop_id = end
-        self.before = [start, *text_tokenizer.encode("user\n")]
-        self.after = [end, *text_tokenizer.encode("\n"), start, *text_tokenizer.encode("assistant\n")]
-        opened, closed = text_tokenizer.token_id("<think>"), text_tokenizer.token_id("</think>")
-        if think == "empty" and (opened is None or closed is None):
-            raise ValueError("--think empty needs a tokenizer with <think> and </think>; this one has none")
-        # auto writes the empty block if the tokenizer has its markers
-        if think != "none" and opened is not None and closed is not None:
-            blank = text_tokenizer.encode("\n\n")
-            self.after += [opened, *blank, closed, *blank]
+def sentinel_ids(vocab: MotionVocab) -> list[int]:
+    """T5's sentinels <extra_id_0>, <extra_id_1>, ... of the text tokenizer; it has 100."""
+    found = (vocab.text_tokenizer.token_id(f"<extra_id_{i}>") for i in range(100))
+    return [i for i in found if i is not None]
 
 
 class Renderer:
     """Entries to (ids, labels), and requests to prompts, for one vocabulary.
 
     `fold_captions` is the run's own (`RunConfig`):
-    without it, as in older runs, the sentence of t2m is read as it is.
+    without it, as in older runs, the sentence of t2m is read as it is. `encoder`: the model is an
+    encoder-decoder, which learns `motion` and `caption` by filling in hidden spans (`spans.py`).
     """
 
     def __init__(
@@ -81,18 +66,23 @@ class Renderer:
         max_seq_len: int = 512,
         caption_dropout: float = 0.0,
         fold_captions: bool = False,
+        encoder: bool = False,
     ) -> None:
-        self.vocab, self.frame = vocab, Frame(vocab, think)
+        self.vocab, self.frame = vocab, Frame(vocab, think, encoder)
+        self.encoder = encoder
+        self._sentinels = sentinel_ids(vocab) if encoder else []
         self.fold_captions = fold_captions
         self.max_seq_len, self.caption_dropout = max_seq_len, caption_dropout
-        self._blank = vocab.text_tokenizer.encode("\n\n")
+        self._blank = vocab.text_tokenizer.encode("\n\n")  # before a motion
+        self._blank_before_text = blank_before_text(vocab.text_tokenizer)
         self._captions: dict[str, list[int]] = {}  # a cache: every epoch asks for the same captions
 
     def prompt(self, task: str, content: Sequence[int], participant: str | None = None) -> list[int]:
         """A framed request: sampling starts from these ids,
         and a training example has them without labels."""
         head = [self.vocab.id(f"<{task.upper()}>"), self.vocab.participant_id(participant)]
-        return [*self.frame.before, *head, *self._blank, *content, *self.frame.after]
+        blank = self._blank_before_text if task == "t2m" else self._blank
+        return [*self.frame.before, *head, *blank, *content, *self.frame.after]
 
     def text_prompt(self, text: str, participant: str | None = None) -> list[int]:
         """The prompt of text to motion."""
@@ -122,6 +112,7 @@ class Renderer:
         if task in ("t2m", "m2t", "caption"):
             caption = self._caption(self._read(entry.text) if task == "t2m" else entry.text)
         motion = self.vocab.motion_ids(entry.codes) if task != "caption" else []
+        answer = [*caption, self.frame.stop_id] if task in WRITE_TEXT else motion
         # 2) the prompt, which is read and not learnt
         if task == "t2m":
             if self.caption_dropout:  # so that no single word of a caption carries the answer
@@ -133,8 +124,13 @@ class Renderer:
             add(self.prompt(task, motion, who), False)
         elif task == "denoise":
             add(self.prompt(task, self.corrupt(motion, rng), who), False)
+        elif self.encoder:  # nothing asks for the whole: what is shown has gaps, and the answer fills them
+            shown, hidden = corrupt_spans(motion or caption, self._sentinels, rng)
+            add([*shown, self.frame.stop_id], False)
+            answer = [*hidden, self.frame.stop_id]
+        else:
+            add(self.frame.start, False)
         # 3) the answer, which is learnt
-        answer = [*caption, self.frame.stop_id] if task in ("m2t", "caption") else motion
         add(answer, True)
         if len(ids) > self.max_seq_len:
             raise ValueError(

@@ -1,5 +1,5 @@
-"""What every load of weights shares: modules without memory, a total check of keys and shapes,
-renamed keys."""
+"""What every load of weights shares: modules without memory, a total check of keys and shapes, renamed keys, and the
+order of rows in Meta's own layout."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,13 +8,19 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+WRAPPERS = {
+    "_orig_mod.": "torch.compile",
+    "module.": "a data-parallel wrapper",
+    "base_model.model.": "PEFT",
+}
+"""Start of the keys that a wrapped model writes -> what wrapped it."""
+
 
 class Unfilled(TorchFunctionMode):
-    """`with Unfilled():` builds modules without memory and initial weights,
-    to be filled from a file.
+    """`with Unfilled():` builds modules without memory and initial weights, to be filled from a file.
 
-    Draws are skipped: on the meta device they would change nothing, yet import torch's compiler,
-    which takes longer than the rest of a load.
+    Draws are skipped: on the meta device they would change nothing, yet import torch's compiler, which takes longer
+    than the rest of a load.
     """
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
@@ -26,8 +32,7 @@ class Unfilled(TorchFunctionMode):
 
 
 def check_total(expected: Mapping[str, Sequence[int]], found: Mapping[str, Sequence[int]], source: Path | str) -> None:
-    """ValueError unless both name the same tensors with the same shapes.
-    It lists the first few that differ."""
+    """ValueError unless both name the same tensors with the same shapes. It lists the first few that differ."""
 
     def few(keys: list[str]) -> str:
         return f"{len(keys)} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})" if keys else "none"
@@ -35,7 +40,11 @@ def check_total(expected: Mapping[str, Sequence[int]], found: Mapping[str, Seque
     missing = [key for key in expected if key not in found]
     unexpected = [key for key in found if key not in expected]
     if missing or unexpected:
-        raise ValueError(f"{source} does not fit the model: missing {few(missing)}, unexpected {few(unexpected)}")
+        line = f"{source} does not fit the model: missing {few(missing)}, unexpected {few(unexpected)}"
+        wrapped = next((start for start in WRAPPERS if unexpected and unexpected[0].startswith(start)), None)
+        if wrapped and not any(key.startswith(wrapped) for key in expected):
+            line += f"; {wrapped}... are the keys of a model inside {WRAPPERS[wrapped]}: save the model inside"
+        raise ValueError(line)
     for key, shape in expected.items():
         if tuple(found[key]) != tuple(shape):
             raise ValueError(f"{source}: {key} is {tuple(found[key])}, the model has {tuple(shape)}")
@@ -47,3 +56,12 @@ def rename(key: str, table: Mapping[str, str]) -> str:
         if key.startswith(start):
             return other + key[len(start) :]
     raise KeyError(key)
+
+
+def half_split(rows: Tensor, heads: int) -> Tensor:
+    """Rows of q or k in Meta's order, which rotates neighbours, in ours: row i goes with row i + d / 2.
+
+    rows: (heads * d, C). There, row i of a head is at 2 i, and row d / 2 + i at 2 i + 1.
+    """
+    count, width = rows.shape
+    return rows.view(heads, count // heads // 2, 2, width).transpose(1, 2).reshape(count, width)

@@ -223,7 +223,12 @@ def save_t2m_gpt(vqvae: VQVAE, path: Path, facts: dict[str, Any] | None = None) 
     kept = [name for name in state if not name.startswith("quantizer.") or name == "quantizer.codebook"]
     net = {"vqvae." + names[name]: state[name].detach().cpu().clone() for name in kept}
     about = {} if facts is None else {ABOUT: {"VQVAEConfig": vqvae.config.to_dict(), **facts}}
-    write_atomic(path, lambda temporary: torch.save({"net": net} | about, temporary))
+
+    def write(temporary: Path) -> None:
+        with open(temporary, "wb") as file:  # by a path, torch would write the temporary name into the file
+            torch.save({"net": net} | about, file)
+
+    write_atomic(path, write)
 
 
 def load_vqvae(path: Path | str, **settings: Any) -> VQVAE:

@@ -33,6 +33,7 @@ from motiongpt.data.raw import Record
 from motiongpt.features.normalizer import Normalizer
 from motiongpt.features.representations import Representation, get_representation
 from motiongpt.files.hashes import split_by_hash
+from motiongpt.files.listing import visible
 from motiongpt.files.lock import hold
 from motiongpt.files.store import naming, write_atomic, write_json
 
@@ -152,8 +153,8 @@ def _resume(out: Path, settings: dict) -> dict[str, dict]:
     """
     journal = out / JOURNAL
     if not journal.is_file():
-        # hidden files are those of a build that was killed in its first moment
-        if any(not path.name.startswith(".") for path in out.iterdir()):
+        # hidden files are an operating system's, or those of a build that was killed in its first moment
+        if visible(out.iterdir(), out):
             done = (out / "dataset.json").is_file()
             found = "is finished already, a whole data set" if done else "is not empty"
             raise FileExistsError(f"{out} {found}; choose another --out, or remove it")

@@ -269,6 +269,8 @@ def _file_record(source: str, path: Path, root: Path, options: Options) -> Recor
     if source == "asfamc":
         with suppress(FileNotFoundError):  # loading says so
             files.append(reader(source).find_skeleton(path))
+    if source == "bvh":  # CMU's
+        files += reader(source).skeleton_places(path)
     if not captions and beside.is_file():
         load, captions = with_captions(beside, load)
     return Record(

@@ -30,6 +30,7 @@ from motiongpt.body.body_model import (
 from motiongpt.body.kinematics import posed_joints
 from motiongpt.body.rotations import axis_angle_to_quaternion
 from motiongpt.body.skeletons import HUMANML3D
+from motiongpt.data.jumps import without_rest_pose
 from motiongpt.data.raw import RawClip
 from motiongpt.data.resample import cubic_spline, new_length, slerp
 from motiongpt.files.arrays import read_npz
@@ -90,6 +91,7 @@ def read(
     fps: float = FPS,
     exact_fps: bool = False,
     num_betas: int = NUM_BETAS,
+    whole: bool = False,
 ) -> RawClip:
     """One clip of HumanML3D's 22 joints in metres, y up. A folder of its path names the data set, hence the trimming.
 
@@ -98,11 +100,12 @@ def read(
         fps: rate of the result. Every int(file's fps / fps)-th frame is taken and called `fps`.
         exact_fps: resample to `fps` instead.
         num_betas: how many shape numbers count; HumanML3D has 10 of AMASS's 16.
+        whole: keep a rest pose at the ends too, for an index that counts frames from the file's own first.
 
     Raises FileNotFoundError for the file or its body model, ValueError naming the file and the key at fault.
     """
     path = Path(path)
-    return _to_clip(parse(path), path, body_models, fps, exact_fps, num_betas)
+    return _to_clip(parse(path), path, body_models, fps, exact_fps, num_betas, whole)
 
 
 def explain(
@@ -236,6 +239,7 @@ def _to_clip(
     fps: float,
     exact_fps: bool,
     num_betas: int,
+    whole: bool = False,
 ) -> RawClip:
     """The steps of `read` after parsing."""
     if not 0 < fps < math.inf:
@@ -251,9 +255,15 @@ def _to_clip(
     if len(betas) < len(motion.betas):
         notes.append(f"shape: the first {len(betas)} of {len(motion.betas)} betas")
 
-    # the new rate, then the T-pose: HumanML3D counts its seconds at 20 fps
+    # a rest pose at the ends; then the new rate, then the T-pose: HumanML3D counts its seconds at 20 fps
     turns = axis_angle_to_quaternion(torch.from_numpy(motion.poses)).numpy()
-    turns, trans = _at_rate(turns, motion.trans, motion.fps, fps, exact_fps, path, notes)
+    angles = motion.poses[:, 1:].reshape(len(turns), -1)  # without the pelvis, which turns the whole body
+    rest = body.rest_joints(betas)
+    trans = motion.trans
+    if not whole:
+        keep, found = without_rest_pose(angles, lambda: posed_joints(rest, turns, trans))
+        turns, trans, notes = turns[keep], trans[keep], [*notes, *found]
+    turns, trans = _at_rate(turns, trans, motion.fps, fps, exact_fps, path, notes)
     dataset = next((_DATASETS[part] for part in reversed(path.parts[:-1]) if part in _DATASETS), None)
     cut = int(TRIM.get(dataset, 0) * fps)
     if cut:
@@ -261,7 +271,7 @@ def _to_clip(
     if len(turns) <= cut:
         raise ValueError(f"{path}: {len(turns)} frames at {fps:g} fps, and the first {cut} are cut: nothing is left")
 
-    x, y, z = np.moveaxis(posed_joints(body.rest_joints(betas), turns[cut:], trans[cut:]), -1, 0)
+    x, y, z = np.moveaxis(posed_joints(rest, turns[cut:], trans[cut:]), -1, 0)
     joints = np.stack([-x, z, y], axis=-1).astype(np.float32)  # z up to y up
     if not np.isfinite(joints).all():
         raise ValueError(f"{path}: joints too large for numbers")

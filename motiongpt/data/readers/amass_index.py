@@ -108,7 +108,7 @@ def read_row(
     path = source_file(row, amass_root, humanact12)
     if is_humanact12(row):
         return _humanact12(path)
-    clip = amass.read(path, body_models, exact_fps=exact_fps)
+    clip = amass.read(path, body_models, exact_fps=exact_fps, whole=True)
     joints = clip.joints[row.start : row.end]
     if not len(joints):
         raise ValueError(

@@ -22,6 +22,7 @@ import torch
 
 from motiongpt.body.kinematics import forward_kinematics
 from motiongpt.body.rotations import quaternion_conjugate, quaternion_multiply, quaternion_to_matrix
+from motiongpt.data.jumps import without_rest_pose
 from motiongpt.data.raw import RawClip, z_up_to_y_up
 from motiongpt.data.readers.asf_text import Amc, Asf, parse_amc, parse_asf
 from motiongpt.data.readers.bvh import MAX_POSITIONS, explain_clip, explain_map
@@ -74,6 +75,7 @@ def read(
     recorded_fps: float | None = None,
     unit: float | None = None,
     up: str | None = None,
+    whole: bool = False,
 ) -> RawClip:
     """One clip of a .amc file: the root and the end of every bone, under the file's names.
 
@@ -82,11 +84,12 @@ def read(
         recorded_fps: rate of the file, which does not say it; None is `recorded_rate`.
         unit: metres per unit of the files; None is 0.0254 / `length` of the skeleton's :units.
         up: "y" (the default) or "z", the axis that points up.
+        whole: keep a rest pose at the ends too, for an index that counts frames from the file's own first.
 
     Raises FileNotFoundError, or ValueError naming the file and the line at fault.
     """
     asf = parse_asf(find_skeleton(path))
-    return _to_clip(asf, parse_amc(path, asf), path, fps, recorded_fps, unit, up)
+    return _to_clip(asf, parse_amc(path, asf), path, fps, recorded_fps, unit, up, whole)
 
 
 def explain(
@@ -132,6 +135,7 @@ def _to_clip(
     recorded_fps: float | None,
     unit: float | None,
     up: str | None,
+    whole: bool = False,
 ) -> RawClip:
     """The steps of `read` after parsing."""
     for name, value in (("fps", fps), ("recorded_fps", recorded_fps), ("unit", unit)):
@@ -145,6 +149,12 @@ def _to_clip(
     if max(F, len(amc.values)) * len(asf.names) > MAX_POSITIONS:
         raise ValueError(f"{path}: {max(F, len(amc.values))} frames are too many to hold; split the clip")
     notes = []
+    if not whole:
+        turning = [channel[0] == "r" for own in amc.channels for channel in own]
+        keep, notes = without_rest_pose(amc.values[:, turning], lambda: joint_positions(asf, *local_turns(asf, amc)))
+        if notes:
+            amc = replace(amc, values=amc.values[keep])
+            F = new_length(len(amc.values), had, rate)
     if recorded_fps is None:
         why = "CMU's subjects 60 and 61 were" if had == SLOW_FPS else "most of CMU was; the format does not say"
         notes.append(f"recorded at {had:g} fps (assumed: {why}; --fps changes it)")

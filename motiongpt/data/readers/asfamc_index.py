@@ -88,7 +88,7 @@ def read_row(
     reach past the end of the trial: it was cut, or recorded at another rate.
     """
     row = trial.row
-    clip = asfamc.read(trial.file, HUMANML3D.fps, recorded_fps, unit, up)
+    clip = asfamc.read(trial.file, HUMANML3D.fps, recorded_fps, unit, up, whole=True)
     if len(clip.joints) < trial.last - SLACK or row.start >= len(clip.joints):
         rate = recorded_fps or asfamc.recorded_rate(trial.file)
         raise ValueError(

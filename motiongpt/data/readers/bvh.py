@@ -15,6 +15,7 @@ recognised.
 import math
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ import torch
 from motiongpt.body.kinematics import forward_kinematics
 from motiongpt.body.rotations import quaternion_multiply
 from motiongpt.data.joint_maps import ankles_without_toes, match_map, missing_thorax
-from motiongpt.data.jumps import rest_ends
+from motiongpt.data.jumps import without_rest_pose
 from motiongpt.data.raw import RawClip, z_up_to_y_up
 from motiongpt.data.readers.asf_text import parse_asf
 from motiongpt.data.readers.bvh_text import Bvh, parse
@@ -38,8 +39,6 @@ UNITS = {
     "centimetres": 0.01,
     "millimetres": 0.001,
 }
-ZERO = 0.01  # degrees
-AT_REST = 0.8  # of the rotations that a clip uses are 0 in the rest pose: CMU's conversion turns the feet and thumbs
 SAME_BONE = 0.01  # of its length, by which a bone may differ between two files of one subject
 REACH = 2.2  # metres from an adult's toes along the bones to the fingers: the same in any pose
 _AXIS = {"X": 0, "Y": 1, "Z": 2}
@@ -143,7 +142,9 @@ def _to_clip(
 
     # 1) Local transforms, in the file's unit and at the new rate.
     quaternions, positions = local_transforms(bvh)
-    frames, rest_notes = _without_rest_pose(bvh, quaternions, positions)
+    rotates = [channel.endswith("rotation") for own in bvh.channels for channel in own]
+    angles = np.radians(bvh.values[:, rotates])
+    frames, rest_notes = without_rest_pose(angles, partial(forward_kinematics, quaternions, positions, bvh.parents))
     quaternions, positions = quaternions[frames], positions[frames]
     notes += rest_notes
     F = new_length(len(positions), bvh.fps, rate)
@@ -184,30 +185,14 @@ def _to_clip(
     return RawClip(joints, tuple(bvh.names[j] for j in keep), rate, notes=tuple(notes))
 
 
-def _without_rest_pose(bvh: Bvh, quaternions: np.ndarray, positions: np.ndarray) -> tuple[slice, list[str]]:
-    """Which frames to keep, without a rest pose before or after the motion, and a note about those left out."""
-    rotates = [channel.endswith("rotation") for own in bvh.channels for channel in own]
-    angles = np.abs(bvh.values[:, rotates])
-    angles = angles[:, (angles > ZERO).any(axis=0)]  # of joints that turn in this clip
-    F = len(angles)
-    if not angles.shape[1]:
-        return slice(0, F), []
-    is_rest = (angles <= ZERO).mean(axis=1) >= AT_REST
-    if not (is_rest[0] or is_rest[-1]):
-        return slice(0, F), []
-    keep, step, usual = rest_ends(is_rest, forward_kinematics(quaternions, positions, bvh.parents))
-    ends = ("first", keep.start), ("last", F - keep.stop)
-    rows = " and ".join(f"the {end} {f'{n} rows' if n > 1 else 'row'}" for end, n in ends if n)
-    if not rows:
-        return keep, []
-    times = step / max(usual, 1e-9)
-    return keep, [f"rest pose: {rows} left out (hardly any rotation, and a step {times:.0f} times the others)"]
+def skeleton_places(path: Path) -> list[Path]:
+    """Where the skeleton of a subject of CMU may lie: 02.asf for 02_01.bvh, beside it or in the folder above."""
+    return [place / f"{path.stem.split('_')[0]}.asf" for place in (path.parent, path.parent.parent)]
 
 
 def _thorax_of_subject(path: Path, bvh: Bvh, guess: np.ndarray) -> tuple[np.ndarray, str]:
     """The thorax (J, 3) by the skeleton of the subject, 02.asf for 02_01.bvh, if it is at hand; else `guess`."""
-    places = (path.parent, path.parent.parent)
-    file = next((f for place in places if (f := place / f"{path.stem.split('_')[0]}.asf").is_file()), None)
+    file = next(filter(Path.is_file, skeleton_places(path)), None)
     if file is None:
         return guess, "by proportion"
     try:

@@ -17,8 +17,9 @@ import numpy as np
 from motiongpt.body.body_model import find_body_model, is_body_file, load_body_model
 from motiongpt.body.kinematics import posed_joints, turned_upright
 from motiongpt.body.skeletons import HUMANML3D
+from motiongpt.data.jumps import turned_points, without_rest_pose
 from motiongpt.data.raw import RawClip
-from motiongpt.features.smplx import SMPLX_COLUMNS, SMPLX_WIDTH, body_turns, from_layout, missing_in
+from motiongpt.features.smplx import SMPLX_COLUMNS, SMPLX_ROTATIONS, SMPLX_WIDTH, body_turns, from_layout, missing_in
 from motiongpt.files.arrays import copy_array, read_npz
 from motiongpt.files.listing import visible
 from motiongpt.files.unpickle import load_pickle
@@ -110,6 +111,10 @@ def read(
         frame, column = bad[0]
         name = next(name for name, columns in SMPLX_COLUMNS.items() if column < columns.stop)
         raise ValueError(f"{path}: frame {frame}, {name}: NaN or infinite")
+    columns = [np.r_[SMPLX_COLUMNS[name]] for name in SMPLX_ROTATIONS if name != "global_orient"]
+    keep, found = without_rest_pose(parameters[:, np.concatenate(columns)], lambda: turned_points(parameters))
+    notes += found
+    parameters = parameters[keep]
     shape = parameters[:, SMPLX_COLUMNS["betas"]]
     if np.ptp(shape, axis=0).max() > 1e-6:
         notes.append(f"betas vary by up to {np.ptp(shape, axis=0).max():.3g} in the clip: averaged")
