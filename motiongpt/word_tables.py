@@ -55,10 +55,11 @@ class WordTables(nn.Module):
         If first_id is a little past the base table, the ids between get rows too: the new rows then begin where the
         table ends, and so does `self.first_id`.
 
-        Each new row is the mean of the base rows before first_id plus normal noise of 0.02 times their standard
-        deviation, per channel. With `from_base` the new rows are copied from the base table at those ids, which
-        inverts writing base and new rows as one table. Raises ValueError for an impossible range, or if the model
-        has new rows already.
+        New rows are drawn like the base rows before first_id: normal, with their mean and standard deviation per
+        channel. Rows closer together than words are make the model learn first to tell them apart, which takes
+        hundreds of steps. With `from_base` the new rows are copied from the base table at those ids, which inverts
+        writing base and new rows as one table. Raises ValueError for an impossible range, or if the model has new
+        rows already.
         """
         rows_in_base = len(self.input_table.weight)
         if self.new_in is not None:
@@ -82,7 +83,7 @@ class WordTables(nn.Module):
                 return nn.Parameter(table.weight[first_id : first_id + count].float().clone())
             base = table.weight[:first_id].float()  # (first_id, C)
             noise = torch.randn(count, base.shape[1], generator=generator).to(base.device)
-            return nn.Parameter(base.mean(0) + 0.02 * base.std(0, correction=0) * noise)
+            return nn.Parameter(base.mean(0) + base.std(0, correction=0) * noise)
 
         self.new_in = rows(self.input_table)
         self.new_out = None if self.lm_head is None else rows(self.lm_head)

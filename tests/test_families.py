@@ -14,13 +14,16 @@ import torch
 from motiongpt.config import LoRAConfig, TrainConfig
 from motiongpt.files.store import read_json, read_tensors, write_json
 from motiongpt.generator import MotionGenerator
+from motiongpt.stages.model import load_run
 from motiongpt.stages.run_folder import finished_stages
-from motiongpt.text_tokenizer import train_text_tokenizer
+from motiongpt.text_tokenizer import load_text_tokenizer, train_text_tokenizer
 from motiongpt.vocab import parse_motion
+from motiongpt.weights.llm import load_llm
 
 pytest.importorskip("transformers")
+import test_lit_llama  # noqa: E402
 from tiny_backbones import backbone  # noqa: E402
-from tiny_tokenizers import CAPTIONS  # noqa: E402
+from tiny_tokenizers import CAPTIONS, sentencepiece_model  # noqa: E402
 
 pytestmark = pytest.mark.slow  # several runs of commands per family
 
@@ -80,6 +83,33 @@ def test_llama_with_the_recipe_of_zhang(script, tiny, tmp_path):
     adapter = read_json(run / "stage1" / "adapter_config.json")
     assert (adapter["r"], sorted(adapter["target_modules"])) == (64, ["q_proj", "v_proj"])
     check_samples(script, run, tmp_path, describes=False)
+
+
+def test_lit_llama_with_the_recipe_of_zhang(script, tiny, tmp_path, monkeypatch):
+    """From its own layout, with the tokenizer in the folder above, to a motion and a folder of Hugging Face."""
+    base, run = tmp_path / "lit-llama" / "7B", tmp_path / "run"
+    base.mkdir(parents=True)
+    (base.parent / "tokenizer.model").write_bytes(sentencepiece_model("llama"))
+    (base / "lit-llama.pth").touch()
+    monkeypatch.setattr(test_lit_llama, "V", load_text_tokenizer(base).size)
+    weights = test_lit_llama.Reference().base()
+    torch.save(weights, base / "lit-llama.pth")
+    train = ("--data", tiny.data, "--backbone", base, "--vqvae", tiny.vqvae, "--out", run)
+    done = script("finetune", "--recipe", "zhang", "--stage", 1, *train, *FEW, "--grad-accum", 1)
+    assert done.code == 0, done.err
+    check_samples(script, run, tmp_path, describes=False)
+    done = script("export", "--format", "peft", "--run", run, "--out", tmp_path / "peft")
+    assert done.code == 2 and "is in the layout of Lit-LLaMA, which PEFT cannot load" in done.err, done.err
+    done = script("export", "--format", "peft", "--run", run, "--base-name", "some/llama", "--out", tmp_path / "peft")
+    assert done.code == 0, done.err
+    done = script("export", "--format", "hf", "--run", run, "--out", tmp_path / "hf")
+    assert done.code == 0, done.err
+    ids = torch.arange(9)[None]
+    torch.testing.assert_close(load_llm(tmp_path / "hf")(ids), load_run(run).llm(ids), atol=1e-4, rtol=1e-4)
+    # other weights in the same place
+    torch.save(weights | {"lm_head.weight": torch.zeros_like(weights["lm_head.weight"])}, base / "lit-llama.pth")
+    done = script("sample", "--run", run, "--prompt", "a person walks", "--output", tmp_path / "m.txt")
+    assert done.code == 2 and "(lit-llama.pth is damaged or replaced)" in done.err, done.err
 
 
 def test_t5_with_the_recipe_of_zhang_adapts_its_own_layers(script, tiny, tmp_path):

@@ -61,14 +61,15 @@ def test_new_rows_are_a_longer_table(tied):
         torch.testing.assert_close(llm.new_out.grad, merged.lm_head.weight.grad[290:], **CLOSE)
 
 
-def test_new_rows_start_near_the_mean_of_the_base_rows():
+def test_new_rows_are_drawn_like_the_base_rows():
     llm = make(hidden_size=64, head_dim=16)
     base = llm.embed_tokens.weight.detach().clone()
     llm.embed_tokens.weight.data[200:] = 1e6  # padding of the table: it must not count
     llm.extend(200, 400, seeded(1))
     mean, std = base[:200].mean(0), base[:200].std(0, correction=0)
     noise = (llm.new_in - mean) / std
-    assert abs(noise.std().item() - 0.02) < 0.001  # 25,600 draws: the standard error of their std is 0.0001
+    assert abs(noise.mean().item()) < 0.03  # 25,600 draws: the standard errors are 0.006 and 0.004
+    assert abs(noise.std().item() - 1) < 0.02
     assert len(llm.new_in.unique(dim=0)) == 400  # no two words start as equals
     assert torch.equal(llm.embed_tokens.weight[:200], base[:200])
     again = make(hidden_size=64, head_dim=16)

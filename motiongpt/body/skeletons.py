@@ -18,18 +18,15 @@ of the contact columns and the facing direction. The joint names follow MMM.
 import dataclasses
 import json
 import math
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
+from motiongpt.body.joint_names import ROLES, joint_with_role, mirror_pairs
+
 SIDES = ("left", "right")
 """A side as an index: 0 is left, 1 is right. `1 - 2 * side` is then its sign on the x axis of a body that faces +z."""
-
-_LEFT_RIGHT = (  # patterns for left_hip, LeftHip, LH, hip_l, Thigh.L, and what each becomes on the right
-    ("left", "right"), ("Left", "Right"), ("^L", "R"), (r"(^|[_.])l($|[_.])", r"\1r\2"), (r"([_.])L$", r"\1R"),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -112,14 +109,7 @@ class Skeleton:
     @cached_property
     def mirror_pairs(self) -> tuple[tuple[int, int], ...]:
         """(left, right) joint indices whose names differ by side only: left_hip / right_hip, LH / RH, hip_l / hip_r."""
-        pairs = []
-        for i, name in enumerate(self.joints):
-            for left, right in _LEFT_RIGHT:
-                twin = re.sub(left, right, name, count=1)
-                if twin != name and twin in self.joints:
-                    pairs.append((i, self.joints.index(twin)))
-                    break
-        return tuple(pairs)
+        return mirror_pairs(self.joints)
 
     @cached_property
     def chain_predecessors(self) -> tuple[int, ...]:
@@ -203,43 +193,14 @@ class Skeleton:
         if "offsets" not in record:
             record |= {"offsets": ((0, 0, 0),) + ((0, 1, 0),) * (len(joints) - 1), "has_lengths": False}
         record.setdefault("chains", _chains_of(record["parents"]))
-        for field, roles in _ROLES.items():
-            given = record[field] if field in record else [_named(joints, role, field) for role in roles]
+        for field, roles in ROLES.items():
+            given = record[field] if field in record else [joint_with_role(joints, role, field) for role in roles]
             record[field] = tuple(to_index(joint) for joint in given)
         record["chains"] = tuple(tuple(to_index(joint) for joint in chain) for chain in record["chains"])
         if not all(type(x) in (int, float) for offset in record["offsets"] for x in offset):
             raise ValueError(f"skeleton {record['name']}: offsets must be rows of three numbers")
         record["offsets"] = tuple(tuple(float(x) for x in offset) for offset in record["offsets"])
         return cls(**record)
-
-
-# part of the body -> words that name it in a joint, the best first; all lower case, without underscores
-_WORDS = {
-    "hip": ("hip", "thigh", "upleg", "upperleg", "femur"),
-    "knee": ("knee", "shin", "calf", "lowerleg", "tibia"),
-    "ankle": ("ankle", "foot"),
-    "foot": ("toebase", "toe", "ball", "foot", "ankle"),
-    "shoulder": ("shoulder", "upperarm", "humerus", "arm"),
-}
-_ROLES = {
-    "feet_left": ("left ankle", "left foot"), "feet_right": ("right ankle", "right foot"),
-    "face": ("right hip", "left hip", "right shoulder", "left shoulder"), "leg": ("right knee", "right ankle"),
-}  # fmt: skip
-
-
-def _named(joints: tuple[str, ...], role: str, field: str) -> str:
-    """The joint with a role, "left hip", found by its name: left_hip, hip_l, LeftUpLeg, L_Thigh, ...
-
-    Raises ValueError, which says which field to give instead.
-    """
-    side, part = role.split()
-    for word in _WORDS[part]:
-        for joint in joints:
-            name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", joint).lower().replace(" ", "_")  # LeftUpLeg -> left_up_leg
-            sided = side in name or re.search(rf"(^|_){side[0]}(_|$)", name)
-            if sided and word in name.replace("_", ""):
-                return joint
-    raise ValueError(f"skeleton JSON: no joint is named like a {role}; give {field}: {len(_ROLES[field])} joints")
 
 
 def _chains_of(parents: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:

@@ -24,7 +24,7 @@ from motiongpt.stages.model import WEIGHT_FILES, LoadedRun, load_run, motion_wor
 from motiongpt.stages.model_card import model_card
 from motiongpt.stages.run_folder import find_base, path_from_here, stage_folder
 from motiongpt.weights.backbone import save_backbone
-from motiongpt.weights.shards import is_adapter, weights_hash
+from motiongpt.weights.shards import is_adapter, is_lit_llama, weights_hash
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 """Values of --dtype."""
@@ -81,8 +81,8 @@ def export_peft(
     `AutoPeftModelForCausalLM` loads it from any working directory: the base is named by `base_name`, else by its repo
     id or its absolute path.
 
-    Raises FileExistsError, ValueError for a stage that was trained in full or for a `base_name` with other weights,
-    and what `load_run` raises.
+    Raises FileExistsError, ValueError for a stage that was trained in full, for a base that PEFT cannot load, or for a
+    `base_name` with other weights, and what `load_run` raises.
     """
     _check_free(out)
     loaded = load_run(run, stage)
@@ -93,6 +93,11 @@ def export_peft(
     base, base_folder = _base_of(loaded)
     if base_name is not None:
         base = _named_base(base_name, loaded)
+    elif base_folder is not None and is_lit_llama(base_folder):
+        raise ValueError(
+            f"{base_folder} is in the layout of Lit-LLaMA, which PEFT cannot load: name the same model in that of "
+            "Hugging Face with --base-name, or export the whole model with --format hf"
+        )
     tensors = {name: tensor.to(dtype) for name, tensor in read_tensors(source / "adapter_model.safetensors").items()}
     _check_finite(tensors, dtype)
     values = read_json(source / "adapter_config.json") | {"base_model_name_or_path": base}

@@ -17,8 +17,8 @@ them. A sequence that does not fit is an error before training; its end marker i
 cut.
 
 For an encoder-decoder user(...) is the instruction with </s> after it, which the encoder reads, and
-[...] is what the decoder writes. Without text or motion to answer, it learns motion and caption by
-filling in hidden spans.
+[...] is what the decoder writes. The tasks motion and caption ask for nothing, so there it fills in
+hidden spans.
 
 <PID> is the participant's word, or <PID_NULL> if the entry names none. 30 % of the examples that
 name one (`NULL_SHARE`) are rendered with <PID_NULL> anyway: most prompts at sampling name no
