@@ -102,7 +102,7 @@ def main(args) -> int:
         raise ValueError("--sha256 is for --fetch")
     missing = 0
     for asset in load_assets(TABLE, args.recipe):
-        found = asset.find(args.root)
+        found = asset.find(args.root) or (asset.fetch and asset.find(CHECKOUT))  # where --fetch puts it
         missing += found is None
         print(f"{'found  ' if found else 'missing'}  {asset.kind:10}  {asset.name}: {asset.purpose}")
         print(f"         {found or ' or '.join(asset.paths)}")

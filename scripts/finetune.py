@@ -85,7 +85,7 @@ def make_parser() -> Parser:
     add("--train", choices=("lora", "full"), help="adapters or all weights (default: lora)")
     add_tokenizer_flags(parser, "tokenizer folder, copied into the run so that it can draw")
     add("--out", type=Path, help="run folder (default: outputs/run)")
-    add("--from", type=Path, help="start from this stage folder, or a run's last stage, instead of the stage before")
+    add("--from", type=Path, help="start from this stage folder, a run's last stage, or an adapter of PEFT")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--resume", action="store_true", help="insist on resuming: an error if nothing is unfinished")
     how.add_argument("--fresh", action="store_true", help="start the stage over, replacing what is there")

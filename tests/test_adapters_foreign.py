@@ -158,7 +158,8 @@ def test_as_a_start_it_may_be_refused_in_one_line(script, tiny, base, tmp_path):
     assert f"{folder} is an adapter" in said and f"--from {folder}" in said
     assert "adapter of r 4" in refused("--from", folder, "--lora-r", 8)
     assert "train full cannot start from the adapter" in refused("--from", folder, "--train", "full")
-    assert "no backbone folder at /nowhere" in refused("--from", folder, base_model_name_or_path="/nowhere")
+    said = refused("--from", folder, base_model_name_or_path="/nowhere")
+    assert "was trained on /nowhere, which is not there; say where it is with --backbone" in said
     assert "does not name its base" in refused("--from", folder, base_model_name_or_path=None)
     words = list(range(300, 303))
     assert "words of its own, 300 to 302" in refused(

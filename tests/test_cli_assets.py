@@ -15,6 +15,7 @@ from conftest import ROOT
 from motiongpt import hub
 from motiongpt.cli import assets
 from motiongpt.cli.assets import FETCH_KEYS, Asset, fetch_backbone, find_fetchable, load_assets
+from motiongpt.files.lock import hold
 from motiongpt.hub import named_backbone, resolve_backbone
 
 GGUF = b"GGUF of a model"
@@ -117,6 +118,21 @@ def test_a_second_run_goes_on_where_the_first_one_stopped(world):
     world.fault = None
     world.fetch()
     assert world.downloads == 1 and "some/model.safetensors" in world.here() and "some.download" not in world.here()
+
+
+def test_a_second_process_is_kept_out(world):
+    """The remedy that it is told is a flag of this command."""
+    with hold(world.folder.with_name("some.download"), "downloaded"):
+        with pytest.raises(BlockingIOError, match="is being downloaded by another process.*; .* another --to$"):
+            world.fetch()
+
+
+def test_what_was_fetched_is_found_from_any_folder(script, tmp_path, monkeypatch):
+    """As --backbone NAME finds it from there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Asset, "find", lambda asset, root: Path("x") if root == ROOT and asset.fetch else None)
+    lines = script("assets").out.splitlines()
+    assert [line.split()[2] for line in lines if line.startswith("found")] == ["smollm2:"]
 
 
 def test_another_file_than_the_table_says_is_not_kept(world):

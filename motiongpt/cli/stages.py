@@ -18,7 +18,7 @@ from motiongpt.cli.opening import begins_with_motions, foreign_flags, is_dataset
 from motiongpt.cli.parser import command_for_stage, describe_values, resolve_config, say_stopped
 from motiongpt.config import LLM_PRESETS, LoRAConfig, TrainConfig
 from motiongpt.files.hashes import known_hash
-from motiongpt.hub import named_backbone
+from motiongpt.hub import named_backbone, resolve_backbone
 from motiongpt.loops import pick_device, total_steps, train
 from motiongpt.stages.dry_run import try_one_batch
 from motiongpt.stages.language import prepare_stage
@@ -68,10 +68,18 @@ def language_stage(args: argparse.Namespace, number: int, stage: Stage, demo: Pa
     origin = None if source is None else read_origin(source)
     if origin is not None and origin.backbone is None and args.backbone is None:
         raise ValueError(f"--from {source}: its adapter_config.json does not name its base; give it with --backbone")
+    if args.backbone == "":  # an unset variable of the shell must not mean the demo's
+        raise ValueError("--backbone is empty; give a folder or a repo id, or drop the flag for the default")
     backbone = args.backbone or (origin and origin.backbone) or _run_backbone(args.out, demo)
     if backbone not in LLM_PRESETS:
         backbone = named_backbone(backbone)
         use_hub_token(backbone)
+    if source is not None and args.backbone is None and backbone not in LLM_PRESETS:  # the user typed no such path
+        try:
+            resolve_backbone(backbone)
+        except FileNotFoundError as error:
+            message = f"--from {source} was trained on {backbone}, which is not there; say where it is with --backbone"
+            raise FileNotFoundError(message) from error
     before = stage_folder(args.out, number - 1)
     start = source or (before if number - 1 in finished_stages(args.out) else None)
     layers = _language_layers(args, number, stage, backbone, demo, start)

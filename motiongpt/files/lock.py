@@ -25,10 +25,10 @@ LOCKED_BYTE = 1 << 30  # Windows lets nobody read a locked byte, so it is not on
 
 
 @contextmanager
-def hold(folder: Path, doing: str) -> Iterator[None]:
+def hold(folder: Path, doing: str, flag: str = "--out") -> Iterator[None]:
     """Keep other processes out of `folder`, which is made, while it is being `doing` ("trained", "written").
 
-    Temporary files that killed processes left in it are removed.
+    Temporary files that killed processes left in it are removed. `flag` names the folder on the command line.
 
     On a file system without locks nobody is kept out. Raises BlockingIOError if another process holds the folder,
     OSError naming it if it cannot be made.
@@ -46,7 +46,7 @@ def hold(folder: Path, doing: str) -> Iterator[None]:
             pid = file.read(20).decode(errors="replace")
             holder = f" (PID {pid})" if pid else ""
             raise BlockingIOError(
-                f"{folder} is being {doing} by another process{holder}; wait for it or give another --out"
+                f"{folder} is being {doing} by another process{holder}; wait for it or give another {flag}"
             )
         with naming(folder):
             file.truncate(0)

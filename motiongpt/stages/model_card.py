@@ -8,6 +8,7 @@ from pathlib import Path
 
 from motiongpt.files.hashes import known_hash
 from motiongpt.stages.model import LoadedRun
+from motiongpt.tasks.sequences import WRITE_TEXT
 
 PROGRAM = """\
 import torch
@@ -61,11 +62,15 @@ def model_card(loaded: LoadedRun, folder: Path, base: str, kind: str) -> str:
     # 2) Where it comes from.
     what = "A LoRA adapter with the rows of its motion words" if adapter else "A whole model, adapters merged"
     lines += [f"# Motion language model on {shown}", ""]
-    lines += [f"{what}. It writes human motion as words `<motion_N>`, which a motion tokenizer turns into poses.", ""]
+    writes = any(task not in WRITE_TEXT for task in meta["tasks"])
+    able = "It writes human motion as" if writes else "It was not trained to write motion, but has the"
+    lines += [f"{what}. {able} words `<motion_N>`, which a motion tokenizer turns into poses.", ""]
     tasks = ", ".join(f"{task} {share:g}" for task, share in meta["tasks"].items())
     lines += [f"- base: {shown}{' (a local folder)' if local else ''}; the base keeps its own licence"]
     lines += [f"- recipe {config.recipe}, stage {loaded.stage} ({meta['name']}), tasks {tasks}"]
-    lines += [f"- trained {'on an adapter' if meta['train'] == 'lora' else 'in full'}, {meta.get('steps', '?')} steps"]
+    how = "as an adapter" if meta["train"] == "lora" else "in full"
+    debug = " (a --debug run: expect nothing)" if meta.get("debug") else ""
+    lines += [f"- trained {how}, {meta.get('steps', '?')} steps{debug}"]
     data = meta.get("data", {})
     sizes = ", ".join(f"{data[split]} {split}" for split in ("train", "val", "test") if split in data)
     licence = data.get("licence") or "not recorded; ask whoever made the data"
@@ -76,7 +81,10 @@ def model_card(loaded: LoadedRun, folder: Path, base: str, kind: str) -> str:
     lines += [f"- participants, as words with their ids: {people or 'none'}{more}", ""]
 
     # 3) How it is used.
-    lines += ["## A sentence to a motion", "", "```python", _program(loaded, adapter).rstrip(), "```", ""]
+    lines += ["## A sentence to a motion", ""]
+    if "t2m" not in meta["tasks"]:
+        lines += ["This stage was not trained on text to motion: train it further before you use this program.", ""]
+    lines += ["```python", _program(loaded, adapter).rstrip(), "```", ""]
     if config.fold_captions:
         lines += ["Write the sentence in small letters and without a full stop, as in training.", ""]
     person = vocab.participant_id(None)
