@@ -5,14 +5,14 @@
     motion.save("walk.gif")
     print(motion.tokens, generator.describe(motion))
 
-It joins the pieces and decides little itself: prompts come from `tasks/sequences.py`, limits and draws from
+It joins the pieces and decides little itself: prompts come from `tasks/prompts.py`, limits and draws from
 `sampling.py`, joints from `motion_tokenizer.py`. A motion depends only on its own seed, not on who shares its batch
 (exactly so in fp32 on a CPU). It prints nothing; text for people is in `cli/run_info.py`.
 """
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from numbers import Integral, Real
@@ -39,6 +39,8 @@ from motiongpt.sampling import (
 )
 from motiongpt.stages.model import LoadedRun, load_run
 from motiongpt.stages.run_folder import finished_stages, split_seed
+from motiongpt.tasks.conditions import FixedCodes, place_given
+from motiongpt.tasks.table import TEXT_OPTIONAL
 from motiongpt.vocab import parse_motion
 
 MAX_PROMPT = 10_000  # characters
@@ -117,13 +119,15 @@ class MotionGenerator:
 
     def generate(
         self,
-        prompt: str | Sequence[str],
+        prompt: str | None | Sequence[str | None],
         participant_id: str | None | Sequence[str | None] = None,
         *,
         seed: int | Sequence[int] = 0,
         seconds: float | None | Sequence[float | None] = None,
         exact_length: bool = False,
         per_prompt_vocab: bool = True,
+        task: str = "t2m",
+        given: Mapping[int, int] | None | Sequence[Mapping[int, int]] = None,
         config: SampleConfig | None = None,
         trace: Callable[[int, dict], None] | None = None,
         first: int | None = None,
@@ -140,25 +144,35 @@ class MotionGenerator:
             seconds: wanted length, met to within one code; default the length the caption had in training.
             exact_length: with `seconds`, write exactly that many codes.
             per_prompt_vocab: allow only the codes that training showed with a caption (all codes for a new one).
+            task: t2m, or what the given codes are: predict, inbetween, init, last, keys (`tasks/table.py`). A stage
+                that never learnt it is asked as for t2m. One that did needs no sentence, None, for predict,
+                inbetween and random.
+            given: position -> code, kept exactly; -1 is the last position, and fixes the length. One for all prompts,
+                or one per prompt.
             config, **sampling: a SampleConfig, or its fields by name (temperature, top_p, max_new_tokens, ...).
             trace: see `sampling.generate`.
             first: check everything for whole motions, but write at most so many codes of each.
 
         Raises ValueError for a prompt that says nothing or is no text, or too long for the model, an unknown
-        participant, or a value out of range.
+        participant, given codes that do not fit, or a value out of range.
         """
         # 1) One value per prompt for everything.
-        prompts = self._checked_prompts(prompt)
-        read = [self.run.prompts.spelling(text) for text in prompts]
+        prompts = self._checked_prompts(prompt, task)
+        read = [self.run.prompts.spelling(text) if text else "" for text in prompts]
         B = len(prompts)
         config = replace(config or SampleConfig(), **sampling)
         people = _per_row(participant_id, B, "participant_id")
         seconds_of = _per_row(seconds, B, "seconds")
         seeds = [seed + i for i in range(B)] if isinstance(seed, Integral) else _per_row(seed, B, "seed")
         limits = self._limits_of_rows(read, seconds_of, exact_length, config.max_new_tokens)
+        given = [given or {}] * B if given is None or isinstance(given, Mapping) else _per_row(given, B, "given")
+        timed = [length is not None for length in seconds_of]
+        most = {"codes": self.run.config.codes, "max_new_tokens": config.max_new_tokens}
+        placed = [place_given(task, *row, **most) for row in zip(given, limits, timed, strict=True)]
+        limits = [row for _, row in placed]
 
         # 2) Sentences to ids, ids to codes, codes to motions.
-        ids = [self.run.renderer.text_prompt(text, who) for text, who in zip(read, people, strict=True)]
+        ids = [self._request(task, text, *row, who) for text, row, who in zip(read, placed, people, strict=True)]
         self._check_room(self.run, ids, max(row.capped(config.max_new_tokens).hard_max for row in limits))
         rows = generate(
             self.run.llm,
@@ -169,11 +183,34 @@ class MotionGenerator:
             seeds=[operator.index(value) for value in seeds],
             config=_shortened(config, first),
             allowed=self._allowed_codes(read) if per_prompt_vocab else None,
+            constrain=FixedCodes([codes for codes, _ in placed], self.device) if any(given) else None,
             trace=trace,
             device=self.device,
         )
-        motions = self.decode(rows, prompts)
-        return motions[0] if isinstance(prompt, str) else motions
+        motions = self.decode(rows, [text or "" for text in prompts])
+        return motions[0] if prompt is None or isinstance(prompt, str) else motions
+
+    def continue_(self, motion: Motion | Sequence[int] | str, prompt: str | None = None, **options) -> Motion:
+        """Write a motion that starts with the given one: a motion, its codes, or its codes as text.
+
+        `seconds` is the length of both together. Other options and errors are those of `generate`.
+        """
+        given = dict(enumerate(self._codes_of(motion, "continue")))
+        return self.generate(prompt, task="predict", given=given, **options)
+
+    def learnt(self, task: str) -> bool:
+        """Whether the loaded stage was trained on this task."""
+        return task in self.run.meta["tasks"]
+
+    def _request(
+        self, task: str, text: str, given: Mapping[int, int], limits: Limits, participant: str | None
+    ) -> list[int]:
+        """The request of a task, or that of t2m if the stage never learnt it: then only sampling knows the codes."""
+        renderer = self.run.renderer
+        if task == "t2m" or not self.learnt(task):
+            return renderer.text_prompt(text, participant)
+        caption = self.run.vocab.text_tokenizer.encode(renderer.read(text)) if text else []
+        return renderer.given_prompt(task, caption, given, limits.target, participant)
 
     def limits(self, text: str, seconds: float | None = None, exact: bool = False) -> Limits:
         """How many codes a prompt may get.
@@ -234,12 +271,17 @@ class MotionGenerator:
         Raises ValueError for an empty motion, for text that is not tokens, for a code outside the codebook, and if no
         stage of the run was trained on m2t.
         """
+        codes = self._codes_of(motion, "describe")
+        config = replace(config or DESCRIBE, **sampling)
+        return self.describe_all([codes], [participant_id], seeds=[operator.index(seed)], config=config, first=first)[0]
+
+    def _codes_of(self, motion: Motion | Sequence[int] | str, what: str) -> list[int]:
+        """The codes of a motion, which may be codes already. ValueError if there are none."""
         motion = parse_motion(motion) if isinstance(motion, str) else motion
         codes = motion_codes(motion, self.motion_tokenizer) if isinstance(motion, Motion) else list(motion)
         if not codes:
-            raise ValueError("nothing to describe: the motion has no tokens, or is shorter than one")
-        config = replace(config or DESCRIBE, **sampling)
-        return self.describe_all([codes], [participant_id], seeds=[operator.index(seed)], config=config, first=first)[0]
+            raise ValueError(f"nothing to {what}: the motion has no tokens, or is shorter than one")
+        return codes
 
     def describe_all(
         self,
@@ -310,12 +352,22 @@ class MotionGenerator:
                 f"prompt of {longest} tokens to at most {max(0, most)}, or lower --seconds or --max-new-tokens"
             )
 
-    def _checked_prompts(self, prompt: str | Sequence[str]) -> list[str]:
-        """One sentence or several as a list. ValueError if one says nothing, is too long or no text."""
+    def _checked_prompts(self, prompt: str | None | Sequence[str | None], task: str) -> list[str | None]:
+        """One sentence or several as a list. ValueError if one says nothing, is too long or no text.
+
+        None is for tasks without a sentence, if the stage learnt them.
+        """
         prompts = [prompt] if isinstance(prompt, str) or not isinstance(prompt, Iterable) else list(prompt)
         if not prompts:
             raise ValueError("there is no prompt: give one sentence or a list of them")
         for text in prompts:
+            if text is None and task in TEXT_OPTIONAL:
+                if not self.learnt(task):
+                    raise ValueError(
+                        f"this stage never learnt {task}, so it needs a sentence, --prompt; the given codes are kept. "
+                        f"To train it: finetune.py --tasks t2m {task}"
+                    )
+                continue
             if not isinstance(text, str):
                 raise ValueError(f"a prompt is a sentence, a str, got {type(text).__name__}: {text!r:.60}")
             if len(text) > MAX_PROMPT:

@@ -293,6 +293,7 @@ def generate(
     seeds: Sequence[int],
     config: SampleConfig,
     allowed: Tensor | None = None,
+    constrain: Callable[[Tensor, Tensor], Tensor] | None = None,
     trace: Callable[[int, dict], None] | None = None,
     device: torch.device | str = "cpu",
     autocast: torch.dtype | None = None,
@@ -305,10 +306,11 @@ def generate(
         begin_id, codes: first id of the motion span, and N, the number of codebook entries.
         limits, seeds: one per prompt; `config.max_new_tokens` caps every limit.
         allowed: (B, N) bool, the codes each row may use; None = all.
+        constrain: called as constrain(mask (B, N + 2), written (B,)) before every draw. It returns the mask to draw
+            from, with an id in every row, such as only the code that must stand here (`tasks/conditions.py`).
         trace: called as trace(step, record) after every draw. The record has lists of B: the codes `written` before,
             how many columns were `allowed`, `end_logit`, `end_logit_sloped`, the `code` drawn (-1 = end), `active`.
-        autocast: dtype of the model steps; None = the weights' own. Autocast casts the weights at every step, so
-            bf16 weights are faster.
+        autocast: dtype of the model steps; None = the weights' own. It casts at every step: bf16 weights are faster.
 
     Returns: B lists of codes in [0, N), without the markers.
     Raises ValueError for arguments that contradict each other, and for logits that are NaN or infinite.
@@ -328,7 +330,6 @@ def generate(
     bounds = torch.tensor([(row.hard_min, row.target, row.hard_max) for row in limits], device=device)  # (B, 3)
     uniform = row_uniforms(seeds, [row.hard_max for row in limits], device)  # (B, steps)
     allowed = allowed.to(device)
-
     span = (begin_id, begin_id + CODE_COLUMN + N)
     rows = _Rows(model, [[*prompt, begin_id] for prompt in prompts], span, steps, config, device, autocast)
     for step in range(steps):
@@ -336,6 +337,7 @@ def generate(
         end_logit = logits[:, END_COLUMN].clone()
         logits[:, END_COLUMN] += config.end_logit_slope * (rows.written - bounds[:, 1]).clamp(min=0)
         mask = rows.without_repeats(length_mask(allowed, rows.written, bounds, rows.done))
+        mask = mask if constrain is None else constrain(mask, rows.written)
         index = sample_next(logits, uniform[:, step], mask, config)
         if trace is not None:
             record = {"written": rows.written, "allowed": mask.sum(-1), "code": (index - CODE_COLUMN).clamp(min=-1)}
@@ -382,14 +384,12 @@ def generate_text(
             raise ValueError(f"{name} must be text ids in [0, {first_id}), got {list(given)}")
     if not stop_ids or set(stop_ids) & set(banned):
         raise ValueError("stop_ids must name at least one id, none of them banned")
-
     B = len(prompts)
     text = torch.ones(first_id, dtype=torch.bool)  # (W,)
     text[list(banned)] = False
     text = text.to(device).expand(B, -1)  # (B, W)
     stops = torch.tensor(list(stop_ids), device=device)
     uniform = row_uniforms(seeds, [steps] * B, device)  # (B, steps)
-
     rows = _Rows(model, prompts, (0, first_id), steps, config, device, autocast)
     for step in range(steps):
         mask = rows.without_repeats(text)  # a row that has ended still draws, but nothing reads it

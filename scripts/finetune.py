@@ -76,12 +76,9 @@ def make_parser() -> Parser:
     )
     recipes = "signmotiongpt, signmotiongpt-paper (with its source's learning rate and batch), captions, zhang (or "
     add("--recipe", default="signmotiongpt", help=f"{recipes}motiongpt), myoskeleton (default: signmotiongpt)")
-    add(
-        "--tasks",
-        nargs="+",
-        metavar="TASK=SHARE",
-        help="tasks to train instead of the stage's, such as t2m=0.5 m2t=0.5; from t2m m2t denoise motion caption",
-    )
+    names = "t2m m2t denoise motion caption predict inbetween init last keys random"
+    tasks = f"tasks to train instead of the stage's, such as t2m=0.5 m2t=0.5; from {names}"
+    add("--tasks", nargs="+", metavar="TASK=SHARE", help=tasks)
     add("--train", choices=("lora", "full"), help="adapters or all weights (default: lora)")
     add_tokenizer_flags(parser, "tokenizer folder, copied into the run so that it can draw")
     add("--out", type=Path, help="run folder (default: outputs/run)")

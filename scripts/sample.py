@@ -3,6 +3,7 @@
     python scripts/sample.py --prompt "a person walks forward"
     python scripts/sample.py --prompt "a person waves the right hand" --output wave.gif --seconds 4 --seed 1
     python scripts/sample.py --task m2t --input outputs/walk/motion.txt       # or my.bvh, joints.npy, motion.npz
+    python scripts/sample.py --task predict --input outputs/walk/motion.txt --prompt "a person walks forward"
     python scripts/sample.py --info
 
 Without --output it prints the tokens and writes outputs/<words of the prompt>/motion.{npy,gif,txt}.
@@ -29,15 +30,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # everything else is imported inside functions: --help and a mistyped flag must not wait for torch
 from motiongpt.cli.config_file import read_config_file
 from motiongpt.cli.environment import outputs_folder, say_unread_environment
-from motiongpt.cli.opening import INPUT_FLAGS, add_input_flags, add_tokenizer_flags, open_generator, reading_of_flags
-from motiongpt.cli.parser import Parser, add_config_flags, describe_values, refuse_flags, resolve_config, run_script
+from motiongpt.cli.opening import add_input_flags, add_tokenizer_flags, open_generator, reading_of_flags
+from motiongpt.cli.parser import Parser, add_config_flags, describe_values, resolve_config, run_script
+from motiongpt.cli.sample_flags import SAMPLE_TASKS, check_flags, given_codes
 from motiongpt.config import SampleConfig
-
-# flags that mean nothing for a task
-UNUSED = {
-    "t2m": INPUT_FLAGS,
-    "m2t": ("prompt", "seconds", "exact_length", "no_per_prompt_vocab", "trace", "end_logit_slope"),
-}
 
 
 def make_parser() -> Parser:
@@ -45,8 +41,12 @@ def make_parser() -> Parser:
     add = parser.add_argument
     prompt = "what the person does: a sentence, several quoted ones, or files with one per line; a line sentence#frames"
     add("--prompt", nargs="+", help=f"{prompt} sets the length of its motion")
-    add("--task", choices=("t2m", "m2t"), default="t2m", help="t2m: text to motion; m2t: motion to text (default: t2m)")
-    add("--input", type=Path, help="m2t: the motion: .txt of tokens, .npz, .bvh, .npy of joints or features")
+    tasks = "t2m: text to motion; m2t: motion to text; predict: what comes after --input; inbetween: its first and "
+    tasks += "last quarter with a new middle; init, last: from its first code, to its last one; keys: through --codes; "
+    add("--task", choices=SAMPLE_TASKS, default="t2m", help=f"{tasks}random: no sentence (default: t2m)")
+    add("--input", type=Path, help="the motion of --task: .txt of tokens, .npz, .bvh, .npy of joints or features")
+    codes = "codes that the motion must have, CODE@POSITION with positions from 0, or -1 for the last: "
+    add("--codes", help=f"{codes}315@0,406@24")
     add("--run", help="run folder, stage folder or Hub repo id (default: outputs/run, else the demo)")
     add("--stage", type=int, help="stage to sample from (default: the highest finished one that was trained on --task)")
     add_tokenizer_flags(parser, "tokenizer folder (default: the run's own)")
@@ -69,7 +69,8 @@ def make_parser() -> Parser:
 
 
 def main(args) -> None:
-    check(args)
+    if not args.info:
+        check_flags(args)
     from motiongpt.cli.prompts import format_trace, output_places, read_prompts, save_or_say
     from motiongpt.cli.run_info import drawing_note, prompt_notes, run_info
     from motiongpt.files.store import write_text
@@ -79,7 +80,7 @@ def main(args) -> None:
     say_unread_environment()
     how = reading_of_flags(args)
     requests = read_prompts(args.prompt or [])
-    prompts = [request.text for request in requests]
+    prompts = [request.text for request in requests] or [None]
     layers = [("--task m2t", DESCRIBE.to_dict())] if args.task == "m2t" else []
     config, origins = resolve_config(SampleConfig, args, *layers, *read_config_file(args.config).layers())
     if args.config:
@@ -98,7 +99,9 @@ def main(args) -> None:
         return
     for path in args.output or []:
         generator.check_output(path)  # before anything is sampled
-    seconds = [request.seconds(generator.run.config.fps, args.seconds) for request in requests]
+    given = given_codes(args, generator, how)
+    fps = generator.run.config.fps
+    seconds = [request.seconds(fps, args.seconds) for request in requests] or [args.seconds]
     motions = generator.generate(
         prompts,
         args.pid,
@@ -106,43 +109,24 @@ def main(args) -> None:
         seconds=seconds,
         exact_length=args.exact_length,
         per_prompt_vocab=not args.no_per_prompt_vocab,
+        task=args.task,
+        given=given,
         config=config,
         trace=(lambda step, record: print(format_trace(step, record))) if args.trace else None,
         first=first,
     )
-    notes = prompt_notes(generator, prompts, seconds)
-    for note, motion, paths in zip(notes, motions, output_places(args.output, prompts), strict=True):
+    notes = prompt_notes(generator, prompts, seconds) if requests else [None]
+    places = output_places(args.output, [text or args.task for text in prompts])
+    for note, motion, paths in zip(notes, motions, places, strict=True):
         if note:
             print(note)
-        code_seconds = generator.run.config.frames_per_code / generator.run.config.fps
+        code_seconds = generator.run.config.frames_per_code / fps
         print(f"{len(motion.tokens)} codes of {code_seconds:g} s: {len(motion.tokens) * code_seconds:.1f} s")
         print(motion.tokens_text)
         for path in paths:
             save_or_say(path, motion.save, args.dry_run)
     if note := drawing_note(generator, args.output or [outputs_folder()]):
         print(note)
-
-
-def check(args) -> None:
-    """Refuse what is missing for the task, what has no effect on it, and outputs that cannot be written."""
-    from motiongpt.files.folders import output_path
-
-    if args.info:
-        return
-    if args.seed < 0:
-        raise ValueError(f"--seed must be 0 or more, got {args.seed}")
-    if args.task == "t2m" and args.input is not None:
-        raise ValueError("--input is a motion to describe, which is --task m2t; without it --prompt asks for a motion")
-    if args.task == "t2m" and not args.prompt:
-        raise ValueError("--prompt is needed: what the person does, such as --prompt 'a person walks forward'")
-    if args.task == "m2t" and args.input is None:
-        raise ValueError("--task m2t needs --input, a .txt of tokens, a .npz of a motion, a .bvh or a .npy")
-    refuse_flags(args, UNUSED[args.task], f"for --task {args.task}")
-    paths = list(dict.fromkeys(map(output_path, args.output or [outputs_folder()])))
-    args.output = paths if args.output else None
-    for path in args.output or []:
-        if args.task == "m2t" and (path.suffix.lower() != ".txt" or path.is_dir()):
-            raise ValueError(f"--task m2t writes a sentence: --output must end in .txt, got {path}")
 
 
 if __name__ == "__main__":

@@ -125,7 +125,7 @@ WRONG: list[tuple[str, str]] = [
     ("finetune --stage 3 --recipe motiongpt", "recipe zhang has no stage '3'; it has one stage: 1 finetune"),
     ("finetune --stage 4 --recipe myoskeleton", "it has 3 stages: 1 tokenizer, 2 pretrain, 3 instruct"),
     ("finetune --stage predict --recipe myoskeleton", "has no stage 'predict'"),
-    (f"{TRAIN} --tasks predict", "--tasks predict: expected TASK"),
+    (f"{TRAIN} --tasks prediction", "--tasks prediction: expected TASK"),
     (f"{TRAIN} --width 8 --window 32", "--width, --window have no meaning here: no tokenizer is trained"),
     (f"{TRAIN} --train full --lora-r 4", "--lora-r has no meaning with --train full"),
     (f"{MYO} --lora-r 4 --max-seq-len 100", "--max-seq-len, --lora-r have no meaning for a stage that trains"),
@@ -250,7 +250,7 @@ RIGHT: list[Right] = [
     Right("motion to text", (f"sample {RUN} --task m2t --input {{world}}/motion.txt --output {{here}}/s.txt "
           "--max-new-tokens 4",), ("s.txt",), ("wrote {here}/s.txt",)),
     # finetune
-    Right("--list", ("finetune --list",), (), ("zhang               1 finetune", "not there yet: init, last, keys",
+    Right("--list", ("finetune --list",), (), ("zhang               1 finetune", "not there yet: loss on the prompt",
           "myoskeleton         1 tokenizer", "signmotiongpt       2 multitask")),
     stages("signmotiongpt", "1", "multitask", "3"),
     stages("zhang", "1"),
@@ -263,8 +263,8 @@ RIGHT: list[Right] = [
           f"finetune --recipe myoskeleton --stage 2 --data {{here}}/t.json {BACKBONE} --out {{here}}/out {FAST}",
           f"finetune --recipe myoskeleton --stage instruct --data {{here}}/t.json --out {{here}}/out {FAST}"),
           ("out/vqvae/model.safetensors", "out/stage2/meta.json", "out/stage3/meta.json"),
-          ("next: python scripts/tokenize_motions.py", "stage 2 of 3: pretrain (t2m 50, m2t 50 %), from backbone",
-           "not there yet, so not trained on: predict, inbetween", "from {here}/out/stage2", "sample it: ")),
+          ("next: python scripts/tokenize_motions.py", "stage 2 of 3: pretrain (t2m 33, m2t 33, predict 33 %), from",
+           "instruct (t2m 25, m2t 25, predict 25, inbetween 25 %)", "from {here}/out/stage2", "sample it: ")),
     Right("recipe myoskeleton in one command, twice", 2 * (
           f"finetune --recipe myoskeleton --stage all --data {{world}}/data {BACKBONE} --out {{here}}/out {TINY_VQVAE} "
           "--grad-accum 2 --lora-r 4",),

@@ -152,7 +152,10 @@ def test_t5_with_the_recipe_of_myoskeleton(script, tmp_path, data):
     done = script("finetune", "--stage", 2, *recipe, *train, *spans)
     assert done.code == 0, done.err
     done = script("finetune", "--stage", 3, *recipe, *train)
-    assert done.code == 0 and f"stage 3 of 3: instruct (t2m 50, m2t 50 %), from {run}/stage2" in done.out, done.err
+    assert (
+        done.code == 0
+        and f"stage 3 of 3: instruct (t2m 25, m2t 25, predict 25, inbetween 25 %), from {run}/stage2" in done.out
+    ), done.err
     check_samples(script, run, tmp_path, describes=True)
     # a stage in full is a backbone of its own: nothing else is needed to sample
     shutil.rmtree(base)

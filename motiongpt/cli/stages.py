@@ -43,7 +43,7 @@ from motiongpt.stages.run_folder import (
     stage_folder,
     tokenizer_meta,
 )
-from motiongpt.tasks.sequences import WRITE_TEXT
+from motiongpt.tasks.table import WRITE_TEXT
 from motiongpt.weights.shards import weights_hash
 
 DEBUG_ENTRIES = 8  # how many entries validation looks at with --debug
@@ -93,8 +93,6 @@ def language_stage(args: argparse.Namespace, number: int, stage: Stage, demo: Pa
     prepared = prepare_stage(job, device, print)
     if prepared.plan.warning:
         print(prepared.plan.warning, file=sys.stderr)
-    if stage.missing and not args.tasks:
-        print(f"not there yet, so not trained on: {', '.join(stage.missing)}")
     print(describe_values(config, origins, every=args.debug))
     if job.train_mode == "lora":
         print(describe_values(lora, lora_origins, every=args.debug))

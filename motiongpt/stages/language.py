@@ -43,7 +43,8 @@ from motiongpt.stages.run_folder import (
     versions,
 )
 from motiongpt.tasks.collate import TaskCollate, lm_losses
-from motiongpt.tasks.sequences import WRITE_TEXT, Renderer
+from motiongpt.tasks.sequences import Renderer
+from motiongpt.tasks.table import WRITE_TEXT
 from motiongpt.vocab import MotionVocab
 from motiongpt.weights.shards import weights_hash
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from motiongpt.files.hashes import known_hash
 from motiongpt.stages.model import LoadedRun
-from motiongpt.tasks.sequences import WRITE_TEXT
+from motiongpt.tasks.table import WRITE_TEXT
 
 PROGRAM = """\
 import torch

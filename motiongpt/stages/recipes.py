@@ -1,7 +1,7 @@
 """Recipes: which stages there are, and what each one learns.
 
 A recipe is a row of `RECIPES`: its stages in order, each with its tasks, their shares and the hyper-parameters of its
-source. Where this project cannot do what the source does, `Stage.missing` and `UNLIKE_THE_SOURCE` say so.
+source. Where this project cannot do what the source does, `UNLIKE_THE_SOURCE` says so.
 
 It knows no run and no flag: `cli/stages.py` puts the user's values on top.
 """
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from motiongpt.config import VQVAE_TRAINING
-from motiongpt.tasks.sequences import TASKS
+from motiongpt.tasks.table import TASKS
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,6 @@ class Stage:
     tasks: dict[str, float]
     values: dict = field(default_factory=dict)
     demo: dict = field(default_factory=dict)  # values for a small backbone on a laptop, on top of `values`
-    missing: tuple[str, ...] = ()  # tasks of its source that this project does not have yet
     full: dict = field(default_factory=dict)  # values for --train full, on top of `values` and below `demo`
 
     @property
@@ -57,27 +56,27 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
     "signmotiongpt-paper": _three_stages(_PAPER, {}),
     # the shipped demo's backbone: a small model from random weights learns the captions as plain text
     "captions": (Stage("captions", {"caption": 1.0}, {"lr": 1e-3, "batch_size": 32, "epochs": 3.0}),),
-    # Zhang et al. (MotionGPT, AAAI 2024), values of their code: 37,500 micro-steps of 4 are 585 steps of 256
+    # Zhang et al. (MotionGPT, AAAI 2024), values of their code: 37,500 micro-steps of 4 are 585 steps of 256. They
+    # make four examples of each clip, one per task
     "zhang": (
         Stage(
             "finetune",
-            {"t2m": 1.0},
+            {"t2m": 0.25, "init": 0.25, "last": 0.25, "keys": 0.25},
             {"lr": 3e-3, "schedule": "constant", "warmup": 100.0, "weight_decay": 0.01, "batch_size": 4,
              "grad_accum": 64, "max_steps": 585, "max_seq_len": 512, "lora_r": 64, "lora_alpha": 16.0,
              "lora_dropout": 0.05, "lora_targets": ("q_proj", "v_proj")},
             _SHORT,
-            missing=("init", "last", "keys"),
         ),
     ),
-    # MyoSkeleton's guide and configuration files. The shares of its two tasks are not published, so they are equal
+    # MyoSkeleton's guide and configuration files. The shares of its tasks are not published, so they are equal
     # here. Its warm-ups of 50 and 20 have no unit; they are taken as steps
     "myoskeleton": (
         Stage("tokenizer", {}, _MYO | {"lr": 2e-4, "weight_decay": 1e-5, "warmup": 0.0, "batch_size": 32,
                                        "epochs": 3000.0, "commit_weight": 0.02, "joint_weight": 0.5}),
-        Stage("pretrain", {"t2m": 0.5, "m2t": 0.5}, _MYO | {"lr": 1e-4, "weight_decay": 1e-4, "warmup": 50.0,
-              "epochs": 2000.0, "batch_size": 64, "grad_accum": 2}, _SHORT, missing=("predict",)),
-        Stage("instruct", {"t2m": 0.5, "m2t": 0.5}, _MYO | {"lr": 5e-5, "warmup": 20.0, "epochs": 1500.0,
-              "batch_size": 32, "max_seq_len": 256}, _SHORT, missing=("predict", "inbetween")),
+        Stage("pretrain", {"t2m": 1 / 3, "m2t": 1 / 3, "predict": 1 / 3}, _MYO | {"lr": 1e-4, "weight_decay": 1e-4,
+              "warmup": 50.0, "epochs": 2000.0, "batch_size": 64, "grad_accum": 2}, _SHORT),
+        Stage("instruct", {"t2m": 0.25, "m2t": 0.25, "predict": 0.25, "inbetween": 0.25}, _MYO | {"lr": 5e-5,
+              "warmup": 20.0, "epochs": 1500.0, "batch_size": 32, "max_seq_len": 256}, _SHORT),
     ),
 }  # fmt: skip
 
@@ -91,9 +90,10 @@ FORMER_VALUES = {"signmotiongpt": "signmotiongpt-paper"}
 
 UNLIKE_THE_SOURCE = {
     "signmotiongpt": "its own learning rate and batch, measured with LoRA; those of the source: signmotiongpt-paper",
-    "zhang": "not there yet either: loss on the prompt; "
+    "zhang": "not there yet: loss on the prompt, its own instruction format; key codes have positions here; "
     "its sampling values are not applied: sample.py --temperature 0.8 --top-k 200",
-    "myoskeleton": "its T5 is trained with --train full; its span noise is what a T5 learns from the tasks motion and "
+    "myoskeleton": "predict and inbetween write the whole motion, given codes included; "
+    "its T5 is trained with --train full; its span noise is what a T5 learns from the tasks motion and "
     "caption (--tasks t2m m2t motion caption); "
     "not applied: clip lengths of 40 to 196 frames, captions in quotes, T5's dropout of 0.1, its sampling values",
 }
@@ -141,13 +141,12 @@ def first_language_stage(recipe: str) -> int:
 
 
 def list_recipes() -> str:
-    """A line per stage of every recipe: its tasks, and what its source has and this project lacks."""
+    """A line per stage of every recipe with its tasks, then how the recipe differs from its source."""
     lines = []
     for recipe, stages in RECIPES.items():
         for number, stage in enumerate(stages, 1):
             tasks = ", ".join(f"{task} {100 * share:.0f} %" for task, share in stage.tasks.items())
-            lacks = f"; not there yet: {', '.join(stage.missing)}" if stage.missing else ""
-            lines.append(f"{recipe:19} {number} {stage.name:12} {tasks or 'the motion tokenizer (VQ-VAE)'}{lacks}")
+            lines.append(f"{recipe:19} {number} {stage.name:12} {tasks or 'the motion tokenizer (VQ-VAE)'}")
         alias = ", ".join(alias for alias, name in ALIASES.items() if name == recipe)
         notes = [f"also called {alias}"] if alias else []
         notes += [UNLIKE_THE_SOURCE[recipe]] if recipe in UNLIKE_THE_SOURCE else []

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from motiongpt.data.batches import pad
 from motiongpt.data.tokens import Entry
-from motiongpt.tasks.sequences import TASKS, Renderer
+from motiongpt.tasks.sequences import Renderer
+from motiongpt.tasks.table import TASKS
 
 
 class TaskCollate:
