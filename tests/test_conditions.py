@@ -109,6 +109,7 @@ def sample(model, case: dict, rows: list[int]) -> list[list[int]]:
     return write(model, config=case["config"], allowed=case["allowed"][rows], constrain=constrain, **pick)
 
 
+@pytest.mark.slow
 def test_given_codes_are_kept_in_any_setting():
     """2,000 random cases: given codes exactly, other codes allowed ones, lengths within limits, and a row is the same
     alone and in any order."""
