@@ -1,5 +1,5 @@
 # make demo        a walking figure in outputs/walk/, from the shipped checkpoint, in an environment of its own
-# make test-quick  tests of every module, the layout and the documents in the same environment, about a minute
+# make test-quick  tests of every module, the layout and the documents in the same environment, about 80 seconds
 # make test        the whole test suite, about five minutes on two cores
 #
 # Paths are relative and quoted, so the folder may have a space in its name. A second run installs nothing.
