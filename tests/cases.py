@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -87,3 +88,23 @@ def at_most(seconds: float, what: str = "this") -> Iterator[None]:
     yield
     took = sum(os.times()[:4]) - start
     assert took < seconds, f"{what} took {took:.1f} s of work, at most {seconds} s"
+
+
+def random_dataset(folder: Path, captions: list[str], training: int) -> Path:
+    """A dataset folder with one random clip per caption; the first `training` are to train on, the rest for validation.
+
+    Clip i has 50 + 7 i frames of 263 features.
+    """
+    rng = np.random.default_rng(0)
+    for sub in ("new_joint_vecs", "texts"):
+        (folder / sub).mkdir(parents=True)
+    names = [f"c{i}" for i in range(len(captions))]
+    for i, (name, caption) in enumerate(zip(names, captions, strict=True)):
+        clip = 0.1 * rng.standard_normal((50 + 7 * i, 263))
+        np.save(folder / "new_joint_vecs" / f"{name}.npy", clip.astype(np.float32))
+        (folder / "texts" / f"{name}.txt").write_text(f"{caption}#walk/VERB#0.0#0.0\n")
+    (folder / "train.txt").write_text("\n".join(names[:training]) + "\n")
+    (folder / "val.txt").write_text("\n".join(names[training:]) + "\n")
+    np.save(folder / "Mean.npy", np.zeros(263, np.float32))
+    np.save(folder / "Std.npy", np.ones(263, np.float32))
+    return folder

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases import random_dataset
 
 from motiongpt.config import TrainConfig
 from motiongpt.files.hashes import file_hash
@@ -26,19 +27,7 @@ def one_line(done, *pieces: object) -> bool:
 @pytest.fixture
 def data(tmp_path) -> Path:
     """A dataset folder of six random clips."""
-    folder = tmp_path / "data"
-    rng = np.random.default_rng(0)
-    for sub in ("new_joint_vecs", "texts"):
-        (folder / sub).mkdir(parents=True)
-    for i in range(6):
-        clip = 0.1 * rng.standard_normal((50 + 7 * i, 263))
-        np.save(folder / "new_joint_vecs" / f"c{i}.npy", clip.astype(np.float32))
-        (folder / "texts" / f"c{i}.txt").write_text("walks#walk/VERB#0.0#0.0\n")
-    (folder / "train.txt").write_text("c0\nc1\nc2\nc3\n")
-    (folder / "val.txt").write_text("c4\nc5\n")
-    np.save(folder / "Mean.npy", np.zeros(263, np.float32))
-    np.save(folder / "Std.npy", np.ones(263, np.float32))
-    return folder
+    return random_dataset(tmp_path / "data", ["walks"] * 6, training=4)
 
 
 def test_a_recipe_with_its_own_tokenizer_is_not_trained_on_the_embedded_tokens(script, tiny, tmp_path, data):

@@ -7,9 +7,9 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from cases import random_dataset
 
 from motiongpt.config import LoRAConfig, TrainConfig
 from motiongpt.files.store import read_json, read_tensors, write_json
@@ -123,19 +123,7 @@ def test_t5_with_the_recipe_of_zhang_adapts_its_own_layers(script, tiny, tmp_pat
 @pytest.fixture
 def data(tmp_path) -> Path:
     """A dataset folder of eight random clips."""
-    folder = tmp_path / "data"
-    rng = np.random.default_rng(0)
-    for sub in ("new_joint_vecs", "texts"):
-        (folder / sub).mkdir(parents=True)
-    for i in range(8):
-        clip = 0.1 * rng.standard_normal((50 + 7 * i, 263))
-        np.save(folder / "new_joint_vecs" / f"c{i}.npy", clip.astype(np.float32))
-        (folder / "texts" / f"c{i}.txt").write_text(f"{CAPTIONS[i % 3]}#walk/VERB#0.0#0.0\n")
-    (folder / "train.txt").write_text("c0\nc1\nc2\nc3\nc4\nc5\n")
-    (folder / "val.txt").write_text("c6\nc7\n")
-    np.save(folder / "Mean.npy", np.zeros(263, np.float32))
-    np.save(folder / "Std.npy", np.ones(263, np.float32))
-    return folder
+    return random_dataset(tmp_path / "data", [CAPTIONS[i % 3] for i in range(8)], training=6)
 
 
 def test_t5_with_the_recipe_of_myoskeleton(script, tmp_path, data):

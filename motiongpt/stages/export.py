@@ -24,6 +24,7 @@ from motiongpt.stages.model import WEIGHT_FILES, LoadedRun, load_run, motion_wor
 from motiongpt.stages.model_card import model_card
 from motiongpt.stages.run_folder import find_base, path_from_here, stage_folder
 from motiongpt.weights.backbone import save_backbone
+from motiongpt.weights.checks import first_not_finite
 from motiongpt.weights.shards import is_adapter, is_lit_llama, weights_hash
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -121,10 +122,10 @@ def _check_free(out: Path) -> None:
 
 
 def _check_finite(tensors: dict[str, torch.Tensor], dtype: torch.dtype) -> None:
-    """fp16 ends at 65,504: ValueError names a tensor with larger numbers, which would become infinite."""
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise ValueError(f"{name} does not fit into {str(dtype).removeprefix('torch.')}; take --dtype bf16 or fp32")
+    """ValueError names a tensor that has become infinite in `dtype`."""
+    name = first_not_finite(tensors)
+    if name is not None:
+        raise ValueError(f"{name} does not fit into {str(dtype).removeprefix('torch.')}; take --dtype bf16 or fp32")
 
 
 def _check_head(loaded: LoadedRun, source: Path) -> None:

@@ -28,6 +28,7 @@ from motiongpt.stages.model import WEIGHT_FILES, load_run, motion_words, run_tex
 from motiongpt.stages.run_folder import HASHED_FILES, RunConfig, find_base, finished_stages, split_seed, stage_folder
 from motiongpt.text_tokenizer import TextTokenizer
 from motiongpt.vocab import MotionVocab
+from motiongpt.weights.checks import first_not_finite
 from motiongpt.weights.shards import weight_files, weights_hash
 
 WORD_TABLES = ("embed_tokens.weight", "shared.weight")
@@ -166,6 +167,6 @@ def _write_tokenizer_and_data(cargo: Cargo, folder: Path) -> None:
 def _write_halved(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """A safetensors file in fp16; ValueError if a number does not fit."""
     rounded = {name: t.half() if t.is_floating_point() else t for name, t in tensors.items()}
-    if any(not torch.isfinite(t).all() for t in rounded.values() if t.is_floating_point()):
+    if first_not_finite(rounded) is not None:
         raise ValueError(f"{path.name} does not fit into fp16")
     write_tensors(path, rounded)

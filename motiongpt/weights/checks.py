@@ -58,6 +58,12 @@ def rename(key: str, table: Mapping[str, str]) -> str:
     raise KeyError(key)
 
 
+def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of a tensor with infinite or undefined numbers, such as one rounded to fp16, which ends at 65,504."""
+    real = (name for name, tensor in tensors.items() if tensor.is_floating_point())
+    return next((name for name in real if not torch.isfinite(tensors[name]).all()), None)
+
+
 def half_split(rows: Tensor, heads: int) -> Tensor:
     """Rows of q or k in Meta's order, which rotates neighbours, in ours: row i goes with row i + d / 2.
 
