@@ -15,7 +15,8 @@ import torch
 from compare import SIZES, in_turn, make_parser, report, twins
 
 from motiongpt.config import SampleConfig
-from motiongpt.sampling import generate, limits_from_length
+from motiongpt.lengths import limits_from_length
+from motiongpt.sampling import generate
 
 
 def main(args) -> None:

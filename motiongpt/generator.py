@@ -10,41 +10,41 @@ It joins the pieces and decides little itself: prompts come from `tasks/prompts.
 (exactly so in fp32 on a CPU). It prints nothing; text for people is in `cli/run_info.py`.
 """
 
-import math
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from numbers import Integral, Real
+from numbers import Integral
 from pathlib import Path
 
 import torch
 
 from motiongpt.config import SampleConfig
-from motiongpt.data.spelling import says_something, visible_text
 from motiongpt.data.tokens import load_tokens
 from motiongpt.data.training_captions import Prompts, prompt_table
-from motiongpt.hub import resolve_folder
-from motiongpt.motion import Motion, check_suffix
-from motiongpt.motion_files import decode_motions, motion_codes
-from motiongpt.motion_tokenizer import MotionTokenizer
-from motiongpt.sampling import (
-    Limits,
-    codes_for_seconds,
-    generate,
-    generate_text,
-    limits_from_guess,
-    limits_from_length,
-    limits_from_median,
+from motiongpt.generation.answers import ask_length, write_text
+from motiongpt.generation.best_of import ROWS, write_best, write_samples
+from motiongpt.generation.requests import (
+    Wanted,
+    check_prompts,
+    check_room,
+    learnt,
+    limits_of,
+    per_row,
 )
-from motiongpt.stages.model import LoadedRun, load_run
+from motiongpt.generation.seams import keep_given
+from motiongpt.generation.streaming import StreamTiming, stream
+from motiongpt.generation.writer import Writer, Written
+from motiongpt.hub import resolve_folder
+from motiongpt.lengths import Limits
+from motiongpt.motion import Motion, check_suffix
+from motiongpt.motion_files import decode_motions, motion_codes, own_features
+from motiongpt.motion_tokenizer import MotionTokenizer
+from motiongpt.stages.model import LoadedRun, load_run, open_motion_tokenizer
 from motiongpt.stages.run_folder import finished_stages, split_seed
-from motiongpt.tasks.conditions import FixedCodes, place_given
-from motiongpt.tasks.table import TEXT_OPTIONAL
+from motiongpt.tasks.prompts import Request
 from motiongpt.vocab import parse_motion
 
-MAX_PROMPT = 10_000  # characters
-REMEDY = "write what the person does, such as 'a person walks forward'"
 DESCRIBE = SampleConfig(temperature=0.0, max_new_tokens=64)
 """The default of `describe`: always the most likely token."""
 
@@ -92,25 +92,7 @@ class MotionGenerator:
                 "they come from different tokenizers"
             )
         self.device = torch.device(device)
-        self.motion_tokenizer = self._open_tokenizer(vqvae)
-
-    def _open_tokenizer(self, given: Path | str | MotionTokenizer | None) -> MotionTokenizer | None:
-        """The given tokenizer, else the run's own. ValueError if it would decode the run's codes to other motions."""
-        folder = self.run.folder / "vqvae"
-        if given is None:
-            return MotionTokenizer.load(folder, self.device) if folder.is_dir() else None
-        motion_tokenizer = given if isinstance(given, MotionTokenizer) else MotionTokenizer.load(given, self.device)
-        name = motion_tokenizer.source or "the tokenizer"
-        has, writes = motion_tokenizer.config.codes, self.run.config.codes
-        if has < writes:  # more codes than the run writes are fine: it never writes the others
-            raise ValueError(f"{name} has {has} codes, the run writes {writes}: it is another tokenizer")
-        # the same number of codes does not make them the same latents
-        if folder.is_dir() and not motion_tokenizer.has_codes_of(MotionTokenizer.load(folder)):
-            raise ValueError(
-                f"{name} is another tokenizer than the one whose codes this run writes, {folder}: they would decode to "
-                "other motions"
-            )
-        return motion_tokenizer
+        self.motion_tokenizer = open_motion_tokenizer(self.run, vqvae, self.device)
 
     @classmethod
     def load(cls, path: Path | str, **kwargs) -> "MotionGenerator":
@@ -128,11 +110,14 @@ class MotionGenerator:
         per_prompt_vocab: bool = True,
         task: str = "t2m",
         given: Mapping[int, int] | None | Sequence[Mapping[int, int]] = None,
+        source: Sequence[int] = (),
         config: SampleConfig | None = None,
+        samples: int = 1,
+        score: Callable[[Motion], float] | None = None,
         trace: Callable[[int, dict], None] | None = None,
         first: int | None = None,
         **sampling: float,
-    ) -> Motion | list[Motion]:
+    ) -> Motion | list[Motion] | list[list[Motion]]:
         """Write a motion for each sentence; one sentence gives one Motion, a list gives a list.
 
         Case, spaces, quotes and punctuation at the end do not matter to a run whose training folded its captions, or
@@ -149,7 +134,10 @@ class MotionGenerator:
                 inbetween and random.
             given: position -> code, kept exactly; -1 is the last position, and fixes the length. One for all prompts,
                 or one per prompt.
+            source: with the task edit, the codes of the motion that is to change.
             config, **sampling: a SampleConfig, or its fields by name (temperature, top_p, max_new_tokens, ...).
+            samples: motions of each sentence, a list of them in place of each motion (`generation/best_of.py`).
+            score: keep the one of them with the largest score, in place of the list.
             trace: see `sampling.generate`.
             first: check everything for whole motions, but write at most so many codes of each.
 
@@ -157,94 +145,174 @@ class MotionGenerator:
         participant, given codes that do not fit, or a value out of range.
         """
         # 1) One value per prompt for everything.
-        prompts = self._checked_prompts(prompt, task)
-        read = [self.run.prompts.spelling(text) if text else "" for text in prompts]
+        prompts = check_prompts(self.run, prompt, task)
         B = len(prompts)
         config = replace(config or SampleConfig(), **sampling)
-        people = _per_row(participant_id, B, "participant_id")
-        seconds_of = _per_row(seconds, B, "seconds")
-        seeds = [seed + i for i in range(B)] if isinstance(seed, Integral) else _per_row(seed, B, "seed")
-        limits = self._limits_of_rows(read, seconds_of, exact_length, config.max_new_tokens)
-        given = [given or {}] * B if given is None or isinstance(given, Mapping) else _per_row(given, B, "given")
-        timed = [length is not None for length in seconds_of]
-        most = {"codes": self.run.config.codes, "max_new_tokens": config.max_new_tokens}
-        placed = [place_given(task, *row, **most) for row in zip(given, limits, timed, strict=True)]
-        limits = [row for _, row in placed]
+        seconds_of = per_row(seconds, B, "seconds")
+        if exact_length and None in seconds_of:
+            raise ValueError("exact_length (--exact-length) needs seconds (--seconds)")
+        seeds = [seed + i for i in range(B)] if isinstance(seed, Integral) else per_row(seed, B, "seed")
+        given = [given or {}] * B if given is None or isinstance(given, Mapping) else per_row(given, B, "given")
+        people = per_row(participant_id, B, "participant_id")
+        columns = zip(prompts, people, seconds_of, given, map(operator.index, seeds), strict=True)
+        wanted = [Wanted(*values) for values in columns]
+        writer = Writer(self.run, self.device, config, per_prompt_vocab, exact_length, trace)
+        rows = [writer.plan(task, row, source) for row in wanted]  # every fault shows before the work
 
         # 2) Sentences to ids, ids to codes, codes to motions.
-        ids = [self._request(task, text, *row, who) for text, row, who in zip(read, placed, people, strict=True)]
-        self._check_room(self.run, ids, max(row.capped(config.max_new_tokens).hard_max for row in limits))
-        rows = generate(
-            self.run.llm,
-            ids,
-            begin_id=self.run.vocab.begin_id,
-            codes=self.run.config.codes,
-            limits=limits,
-            seeds=[operator.index(value) for value in seeds],
-            config=_shortened(config, first),
-            allowed=self._allowed_codes(read) if per_prompt_vocab else None,
-            constrain=FixedCodes([codes for codes, _ in placed], self.device) if any(given) else None,
-            trace=trace,
-            device=self.device,
-        )
-        motions = self.decode(rows, [text or "" for text in prompts])
-        return motions[0] if prompt is None or isinstance(prompt, str) else motions
+        def write(numbers: list[int], seeds: list[int]) -> list[Motion]:
+            batch = [replace(wanted[i], seed=own) for i, own in zip(numbers, seeds, strict=True)]
+            # whole motions only: of a first few codes no end is planned
+            planned = (
+                writer.rows(batch, task, source) if first is None else [writer.plan(task, r, source) for r in batch]
+            )
+            short = replace(writer, config=_shortened(config, first))
+            return self._decoded(short.write(planned), [row.text for row in planned])
+
+        lengths = [row.limits.target for row in rows]
+        seeds = [row.seed for row in rows]
+        together = len(rows) * samples if trace is not None else ROWS  # its rows are those of one batch
+        if score is not None:
+            written = write_best(write, seeds, lengths, score, samples=samples, rows=together)
+        else:
+            several = write_samples(write, seeds, lengths, samples=samples, rows=together)
+            written = several if samples > 1 else [motion for (motion,) in several]
+        return written[0] if prompt is None or isinstance(prompt, str) else written
+
+    def _decoded(self, written: Sequence[Written], texts: Sequence[str]) -> list[Motion]:
+        motions = self.decode([row.codes for row in written], texts)
+        return [replace(motion, notes=row.notes) for motion, row in zip(motions, written, strict=True)]
+
+    def sequence(
+        self,
+        prompts: Sequence[str],
+        participant_id: str | None = None,
+        *,
+        seed: int = 0,
+        seconds: float | None | Sequence[float | None] = None,
+        per_prompt_vocab: bool = True,
+        config: SampleConfig | None = None,
+        trace: Callable[[int, dict], None] | None = None,
+        **sampling: float,
+    ) -> Motion:
+        """Write one motion of several sentences, each from where the one before ends; also a long motion of one.
+
+        See `generation/sequence.py`. `seconds` is the length of each part, met to within one code; a part that is
+        longer than usual takes several requests. Request k has the seed `seed + k`. A line of `notes` says when each
+        part begins. Other options and errors are those of `generate`.
+        """
+        config = replace(config or SampleConfig(), **sampling)
+        texts = check_prompts(self.run, prompts, "t2m")
+        lengths = per_row(seconds, len(texts), "seconds")
+        writer = Writer(self.run, self.device, config, per_prompt_vocab, trace=trace)
+        codes, starts = writer.sequence(texts, lengths, participant_id, operator.index(seed))
+        (motion,) = self.decode([codes], [", then ".join(texts)])
+        each = self.run.config.seconds_per_code
+        begins = zip(starts, texts, strict=True)
+        return replace(motion, notes=tuple(f"{start * each:.1f} s: {text}" for start, text in begins))
+
+    def stream(
+        self,
+        prompt: str,
+        participant_id: str | None = None,
+        *,
+        seed: int = 0,
+        seconds: float | None = None,
+        exact_length: bool = False,
+        look_ahead: int | None = None,
+        timing: StreamTiming | None = None,
+        codes: list[int] | None = None,
+        per_prompt_vocab: bool = True,
+        config: SampleConfig | None = None,
+        trace: Callable[[int, dict], None] | None = None,
+        **sampling: float,
+    ) -> Iterator[torch.Tensor]:
+        """The frames of a motion while its codes are written: joints (f, J, 3) metres, a few frames at a time.
+
+        Args:
+            look_ahead, timing: see `generation.streaming.stream`.
+            codes: a list that gets the codes as they are written.
+
+        Other options and errors are those of `generate`; most errors come with the first frame.
+        """
+        config = replace(config or SampleConfig(), **sampling)
+        if exact_length and seconds is None:
+            raise ValueError("exact_length (--exact-length) needs seconds (--seconds)")
+        if self.motion_tokenizer is None:
+            folder = self.run.folder
+            raise ValueError(
+                f"{folder} has no motion tokenizer, which makes frames of codes; name its folder (--vqvae)"
+            )
+        (text,) = check_prompts(self.run, prompt, "t2m")
+        writer = Writer(self.run, self.device, config, per_prompt_vocab, exact_length, trace)
+        wanted = Wanted(text, participant_id, seconds, {}, operator.index(seed))
+        codes = [] if codes is None else codes
+
+        def kept() -> Iterator[int]:
+            (row,) = writer.rows([wanted], "t2m")  # here, as planning takes time that counts
+            for code in writer.steps(row):
+                codes.append(code)
+                yield code
+
+        return stream(kept(), self.motion_tokenizer, look_ahead, timing)
 
     def continue_(self, motion: Motion | Sequence[int] | str, prompt: str | None = None, **options) -> Motion:
-        """Write a motion that starts with the given one: a motion, its codes, or its codes as text.
+        """Write a motion that starts with the given one: a motion, whose frames are kept, its codes, or those as text.
 
         `seconds` is the length of both together. Other options and errors are those of `generate`.
         """
-        given = dict(enumerate(self._codes_of(motion, "continue")))
-        return self.generate(prompt, task="predict", given=given, **options)
+        codes = self._codes_of(motion, "continue")
+        longer = self.generate(prompt, task="predict", given=dict(enumerate(codes)), **options)
+        shortened = options.get("first") is not None or not isinstance(longer, Motion)
+        if not isinstance(motion, Motion) or self.motion_tokenizer is None or shortened:
+            return longer
+        own = own_features(motion, self.motion_tokenizer)
+        return longer if own is None else keep_given(longer, own, len(codes), range(len(codes)), self.motion_tokenizer)
 
     def learnt(self, task: str) -> bool:
         """Whether the loaded stage was trained on this task."""
-        return task in self.run.meta["tasks"]
-
-    def _request(
-        self, task: str, text: str, given: Mapping[int, int], limits: Limits, participant: str | None
-    ) -> list[int]:
-        """The request of a task, or that of t2m if the stage never learnt it: then only sampling knows the codes."""
-        renderer = self.run.renderer
-        if task == "t2m" or not self.learnt(task):
-            return renderer.text_prompt(text, participant)
-        caption = self.run.vocab.text_tokenizer.encode(renderer.read(text)) if text else []
-        return renderer.given_prompt(task, caption, given, limits.target, participant)
+        return learnt(self.run, task)
 
     def limits(self, text: str, seconds: float | None = None, exact: bool = False) -> Limits:
-        """How many codes a prompt may get.
+        """How many codes a prompt may get; see `generation.requests.limits_of`."""
+        return limits_of(self.run, text, seconds, exact)
 
-        Without `seconds` they come from the lengths this caption had in training. A new sentence gets looser limits,
-        from the captions most like it. Raises ValueError for `seconds` that are not positive.
+    def expected_seconds(self, text: str, participant_id: str | None = None) -> float | None:
+        """How long the model says a sentence takes, None if it names no length. ValueError if it never learnt t2d."""
+        (text,) = check_prompts(self.run, text, "t2m")
+        read = self.run.renderer.read(self.run.prompts.spelling(text))
+        return self._seconds(Request("t2d", read, participant=participant_id))
+
+    def seconds_of(self, motion: Motion | Sequence[int] | str) -> float | None:
+        """How long the model says that a motion is, None if it names no length. ValueError if it never learnt m2d."""
+        codes = self._codes_of(motion, "measure")
+        return self._seconds(Request("m2d", motion=codes))
+
+    def _seconds(self, request: Request) -> float | None:
+        """The answer to a request of t2d or m2d, always the most likely one."""
+        if not self.learnt(request.task):
+            raise ValueError(
+                f"this stage never learnt {request.task}; to train it: finetune.py --tasks t2m {request.task}"
+            )
+        codes = ask_length(self.run, request, self.device)
+        return None if codes is None else codes * self.run.config.seconds_per_code
+
+    def edit(self, motion: Motion | Sequence[int] | str, prompt: str, **options) -> Motion:
+        """Write the motion that a sentence makes of the given one: "but faster". Options are those of `generate`.
+
+        Raises ValueError if the stage never learnt edit, and like `generate`.
         """
-        if seconds is not None:
-            if not 0 < seconds < math.inf:
-                raise ValueError(f"--seconds must be positive, got {seconds:g}")
-            codes = codes_for_seconds(seconds, self.run.config.fps, self.run.config.frames_per_code)
-            return limits_from_length(codes, exact)
-        expected = self.run.prompts.expected_length(text)
-        return limits_from_median(expected) if self.knows(text) else limits_from_guess(expected)
-
-    def _limits_of_rows(
-        self, prompts: Sequence[str], seconds: Sequence[float | None], exact: bool, max_new_tokens: int
-    ) -> list[Limits]:
-        """`limits` of every prompt. A wanted length that cannot be kept is an error, not a shorter motion."""
-        if exact and any(length is None for length in seconds):
-            raise ValueError("exact_length (--exact-length) needs seconds (--seconds)")
-        limits = [self.limits(text, length, exact) for text, length in zip(prompts, seconds, strict=True)]
-        for row, length in zip(limits, seconds, strict=True):
-            if length is not None and row.target > max_new_tokens:
-                raise ValueError(
-                    f"--seconds {length:g} is {row.target} codes, --max-new-tokens allows {max_new_tokens}"
-                )
-        return limits
+        return self.generate(prompt, task="edit", source=self._codes_of(motion, "change"), **options)
 
     def decode(self, codes: Sequence[Sequence[int]], texts: Sequence[str]) -> list[Motion]:
         """Codes -> motions, with joints or SMPL-X parameters if the run has a motion tokenizer."""
-        if self.motion_tokenizer is None:
-            return [Motion(None, self.run.config.fps, row, text) for row, text in zip(codes, texts, strict=True)]
-        return decode_motions(self.motion_tokenizer, codes, texts)
+        motions = [Motion(None, self.run.config.fps, row, text) for row, text in zip(codes, texts, strict=True)]
+        filled = [i for i, row in enumerate(codes) if len(row)]  # a motion that was written as digits may have no code
+        if self.motion_tokenizer is not None and filled:
+            rows, said = [codes[i] for i in filled], [texts[i] for i in filled]
+            for i, motion in zip(filled, decode_motions(self.motion_tokenizer, rows, said), strict=True):
+                motions[i] = motion
+        return motions
 
     def check_output(self, path: Path) -> None:
         """Raise ValueError if a motion of this run could not be saved as this file; see `motion.check_suffix`."""
@@ -294,23 +362,11 @@ class MotionGenerator:
     ) -> list[str]:
         """Write a sentence for each row of codes, all in one batch; row i draws from seeds[i]."""
         run = self.describing_run
-        people = _per_row(participant_id, len(rows), "participant_id")
-        ids = [run.renderer.motion_prompt(row, who) for row, who in zip(rows, people, strict=True)]
-        self._check_room(run, ids, config.max_new_tokens)
-        text_tokenizer = run.vocab.text_tokenizer
-        stop = run.renderer.frame.stop_id
-        # the sentence is plain text: of the added tokens, only the one that ends it may be written
-        written = generate_text(
-            run.llm,
-            ids,
-            first_id=run.vocab.first_id,
-            stop_ids=[stop],
-            seeds=seeds,
-            config=_shortened(config, first),
-            banned=[i for i in text_tokenizer.added_ids if i != stop],
-            device=self.device,
-        )
-        return [text_tokenizer.decode(row).strip() for row in written]
+        people = per_row(participant_id, len(rows), "participant_id")
+        requests = [Request("m2t", motion=row, participant=who) for row, who in zip(rows, people, strict=True)]
+        ids = list(map(run.renderer.request, requests))
+        check_room(run, ids, config.max_new_tokens)
+        return write_text(run, ids, seeds, _shortened(config, first), self.device)
 
     @cached_property
     def describing_run(self) -> LoadedRun:
@@ -330,70 +386,7 @@ class MotionGenerator:
         """Whether training showed this caption, in any spelling that `data.spelling.fold` makes equal."""
         return self.run.prompts.find(text) is not None
 
-    def _allowed_codes(self, prompts: Sequence[str]) -> torch.Tensor:
-        """(B, N) bool: the codes that training showed with each caption, all codes for a new sentence."""
-        allowed = torch.ones(len(prompts), self.run.config.codes, dtype=torch.bool)
-        for row, text in zip(allowed, prompts, strict=True):
-            known = self.run.prompts.find(text)
-            if known:
-                row[:] = False
-                row[known["codes"]] = True
-        return allowed
-
-    @staticmethod
-    def _check_room(run: LoadedRun, ids: Sequence[Sequence[int]], new: int) -> None:
-        """ValueError if the longest prompt, <MOT_BEGIN> and `new` tokens exceed the model's positions."""
-        room = run.llm.config.max_positions
-        longest = max(map(len, ids))
-        most = room - 1 - new  # 1 for <MOT_BEGIN>
-        if longest > most:
-            raise ValueError(
-                f"prompt and motion need {longest + 1 + new} tokens, the model has {room} positions: shorten the "
-                f"prompt of {longest} tokens to at most {max(0, most)}, or lower --seconds or --max-new-tokens"
-            )
-
-    def _checked_prompts(self, prompt: str | None | Sequence[str | None], task: str) -> list[str | None]:
-        """One sentence or several as a list. ValueError if one says nothing, is too long or no text.
-
-        None is for tasks without a sentence, if the stage learnt them.
-        """
-        prompts = [prompt] if isinstance(prompt, str) or not isinstance(prompt, Iterable) else list(prompt)
-        if not prompts:
-            raise ValueError("there is no prompt: give one sentence or a list of them")
-        for text in prompts:
-            if text is None and task in TEXT_OPTIONAL:
-                if not self.learnt(task):
-                    raise ValueError(
-                        f"this stage never learnt {task}, so it needs a sentence, --prompt; the given codes are kept. "
-                        f"To train it: finetune.py --tasks t2m {task}"
-                    )
-                continue
-            if not isinstance(text, str):
-                raise ValueError(f"a prompt is a sentence, a str, got {type(text).__name__}: {text!r:.60}")
-            if len(text) > MAX_PROMPT:
-                raise ValueError(f"the prompt has {len(text)} characters, at most {MAX_PROMPT} are read")
-            if not visible_text(text).strip():
-                raise ValueError(f"the prompt is empty{_shown(text)}: {REMEDY}")
-            # a caption of training is a prompt whatever it consists of
-            if not says_something(text) and not self.knows(text):
-                raise ValueError(f"the prompt has no letter, digit or emoji{_shown(text)}: {REMEDY}")
-        return prompts
-
-
-def _shown(text: str) -> str:
-    """What was given, in ASCII, since it may be invisible; nothing for a text of plain spaces."""
-    return f", {text[:20]!a}" if text.strip() else ""
-
 
 def _shortened(config: SampleConfig, first: int | None) -> SampleConfig:
     """`config` for the first so many tokens only; None for all of them."""
     return config if first is None else replace(config, max_new_tokens=min(first, config.max_new_tokens))
-
-
-def _per_row(value, B: int, name: str) -> list:
-    """A list with one value per row, from one value for all of them or from such a list."""
-    if value is None or isinstance(value, str | Real):
-        return [value] * B
-    if len(value) != B:
-        raise ValueError(f"{name}: {len(value)} values for {B} prompts")
-    return list(value)

@@ -57,6 +57,7 @@ class Motion:
     text: str = ""
     skeleton: Skeleton | None = None  # required with joints
     parameters: np.ndarray | None = None  # (F, 182) of SMPL-X in the order of SMPLX_COLUMNS, instead of joints
+    notes: tuple[str, ...] = ()  # what to know of how it was made, a line each; not saved
 
     def __repr__(self) -> str:
         """A line for the Python prompt, without the array."""

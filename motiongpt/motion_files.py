@@ -10,7 +10,8 @@ Joints are mapped by name, resampled and turned into features exactly as `script
 the data set made from it give the same codes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +66,39 @@ def read_codes(path: Path, motion_tokenizer: MotionTokenizer | None, how: Readin
     return motion_tokenizer.encode([content])[0]
 
 
+def read_given(
+    path: Path, motion_tokenizer: MotionTokenizer | None, how: Reading = Reading()
+) -> tuple[list[int], np.ndarray | None]:
+    """`read_codes` of a file, and its motion as features (F, D) at the tokenizer's rate; None if it holds only codes.
+
+    Code i stands for the features from frame 4 i on. Raises what `read_codes` raises.
+    """
+    path = Path(path)
+    content = _read(path, motion_tokenizer, how)
+    if not isinstance(content, Motion):
+        return motion_tokenizer.encode([content])[0], content
+    if motion_tokenizer is None:
+        return motion_codes(content, None), None
+    with naming_file(path):
+        features = own_features(content, motion_tokenizer)
+    known = content.tokens or features is None
+    return list(content.tokens) if known else motion_tokenizer.encode([features])[0], features
+
+
+def own_features(motion: Motion, motion_tokenizer: MotionTokenizer) -> np.ndarray | None:
+    """`motion_features`; of a motion that this tokenizer has decoded, the very features it came from.
+
+    Joints to features and back would turn the body and let it drift, by 45 mm in a walk of 6 s.
+    """
+    tokens, joints = motion.tokens, motion.joints
+    if tokens and joints is not None and max(tokens) < motion_tokenizer.config.codes:
+        decoded = motion_tokenizer.decode_features([tokens])[0]
+        again = motion_tokenizer.joints(decoded).numpy() if motion_tokenizer.representation.has_joints else None
+        if again is not None and again.shape == joints.shape and np.allclose(again, joints, atol=1e-3):  # a millimetre
+            return decoded.numpy()
+    return motion_features(motion, motion_tokenizer)
+
+
 def read_joints(path: Path, how: Reading = Reading()) -> Motion:
     """The motion of a .npy of joints, a saved .npz or a clip of a .h5, to be drawn as it is.
 
@@ -97,7 +131,7 @@ def read_motion(
         text = content.text
     else:
         if not reconstruct:
-            return _motion(motion_tokenizer, torch.from_numpy(content))
+            return motion_of_features(motion_tokenizer, torch.from_numpy(content))
         codes = motion_tokenizer.encode([content])[0]
         text = ""
     if not codes:
@@ -127,9 +161,24 @@ def motion_codes(motion: Motion, motion_tokenizer: MotionTokenizer | None) -> li
         return list(motion.tokens)
     if motion_tokenizer is None:
         raise ValueError(f"the motion {NO_TOKENIZER}")
+    return motion_tokenizer.encode([motion_features(motion, motion_tokenizer)])[0]
+
+
+def motion_features(motion: Motion, motion_tokenizer: MotionTokenizer) -> np.ndarray | None:
+    """A motion's joints or parameters as features (F, D) at the tokenizer's rate; None if it has only tokens.
+
+    Raises ValueError if they are not what the tokenizer needs.
+    """
+    clip = motion_clip(motion)
+    return None if clip is None else clip_features(clip, motion_tokenizer)
+
+
+def motion_clip(motion: Motion) -> RawClip | None:
+    """A motion's joints or parameters as a clip; None if it has neither."""
+    if motion.joints is None and motion.parameters is None:
+        return None
     names = motion.skeleton.joints if motion.joints is not None else ()
-    clip = RawClip(motion.joints, names, motion.fps, parameters=motion.parameters)
-    return motion_tokenizer.encode([clip_features(clip, motion_tokenizer)])[0]
+    return RawClip(motion.joints, names, motion.fps, parameters=motion.parameters)
 
 
 def decode_motions(
@@ -138,7 +187,7 @@ def decode_motions(
     """Codes -> motions with joints, or with SMPL-X parameters if these are the tokenizer's features."""
     decoded = motion_tokenizer.decode_features(codes)
     rows = zip(decoded, codes, texts, strict=True)
-    return [_motion(motion_tokenizer, features, row, text) for features, row, text in rows]
+    return [motion_of_features(motion_tokenizer, features, row, text) for features, row, text in rows]
 
 
 def clip_features(
@@ -156,6 +205,8 @@ def clip_features(
     if not representation.has_joints:
         if clip.parameters is None:
             raise ValueError(f"joints, but the tokenizer is of {representation.name}: SMPL-X parameters are needed")
+        if not np.isfinite(clip.parameters).all():
+            raise ValueError(f"frame {int(np.argwhere(~np.isfinite(clip.parameters))[0, 0])} is not finite")
         _warn_of_jump(find_jump(turned_points(clip.parameters), SIZE), clip.fps, say)
         return resample_parameters(clip.parameters, representation.groups, clip.fps, motion_tokenizer.fps)
     if clip.joints is None:
@@ -185,7 +236,7 @@ def _warn_of_jump(jump: Jump | None, fps: float, say: Callable[[str], None]) -> 
         say(f"warning: {line}")
 
 
-def _motion(
+def motion_of_features(
     motion_tokenizer: MotionTokenizer, features: torch.Tensor, codes: Sequence[int] = (), text: str = ""
 ) -> Motion:
     """Features (F, D) in their own units -> a motion."""
@@ -203,6 +254,35 @@ def _check_placed(path: Path) -> None:
 
 def _read(path: Path, motion_tokenizer: MotionTokenizer | None, how: Reading) -> Motion | np.ndarray:
     """A file as a motion if it is one already, else as features (F, D) of the tokenizer."""
+    content = read_source(path, motion_tokenizer, how)
+    if not isinstance(content, RawClip):
+        return content
+    with naming_file(path):
+        return clip_features(content, motion_tokenizer, given_map(how), how.say)
+
+
+def given_map(how: Reading) -> JointMap | None:
+    """The joint map that `how` names."""
+    return read_map(how.joint_map) if how.joint_map else None
+
+
+@contextmanager
+def naming_file(path: Path) -> Iterator[None]:
+    """A ValueError inside the block begins with the file it is about."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+
+
+def read_source(
+    path: Path, motion_tokenizer: MotionTokenizer | None, how: Reading, lone_pose: bool = False
+) -> Motion | RawClip | np.ndarray:
+    """A file as it is: a saved motion or tokens, a clip of joints or SMPL-X parameters, or features (F, D).
+
+    A .bvh comes at the tokenizer's frame rate, other clips at their own. With `lone_pose` a .npy may also hold a single
+    pose without an axis of frames, joints (J, 3) or features (D,). Raises what `read_codes` raises.
+    """
     suffix = path.suffix.lower()
     is_smplx = motion_tokenizer is not None and not motion_tokenizer.representation.has_joints
     _check_readable(path, is_smplx, how)
@@ -220,22 +300,17 @@ def _read(path: Path, motion_tokenizer: MotionTokenizer | None, how: Reading) ->
                 raise ValueError(f"{path} holds codes: --fps, --unit and --up are for joints")
             return Motion(None, tokens_fps, codes.tolist())
 
-    # 2) All else is turned into features.
+    # 2) All else is read in the tokenizer's terms.
     if motion_tokenizer is None:
         raise ValueError(f"{path} {NO_TOKENIZER}")
     if suffix == ".npy":
-        return _from_array(path, motion_tokenizer, how)
-    try:
+        return _from_array(path, motion_tokenizer, how, lone_pose)
+    with naming_file(path):
         if suffix == ".bvh":
-            joint_map = read_map(how.joint_map) if how.joint_map else None
-            clip = bvh.read(path, motion_tokenizer.fps, how.unit, how.up)
-            return clip_features(clip, motion_tokenizer, joint_map, how.say)
+            return bvh.read(path, motion_tokenizer.fps, how.unit, how.up)
         if suffix in H5_SUFFIXES:
-            joint_map = read_map(how.joint_map) if how.joint_map else None
-            return clip_features(_h5_clip(path, how), motion_tokenizer, joint_map, how.say)
-        return clip_features(smplx.read(path, how.fps or motion_tokenizer.fps), motion_tokenizer, say=how.say)
-    except ValueError as error:
-        raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+            return _h5_clip(path, how)
+        return smplx.read(path, how.fps or motion_tokenizer.fps)
 
 
 def _check_readable(path: Path, is_smplx: bool, how: Reading) -> None:
@@ -274,11 +349,8 @@ def _h5_motion(path: Path, how: Reading) -> Motion:
     joints = clip.joints
     if skeleton is None:
         skeleton = HUMANML3D
-        joint_map = read_map(how.joint_map) if how.joint_map else None
-        try:
-            joints = to_skeleton(clip, skeleton, joint_map)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+        with naming_file(path):
+            joints = to_skeleton(clip, skeleton, given_map(how))
     for note in clip.notes:
         how.say(note)
     _warn(joints, skeleton, clip.fps, how.say)
@@ -290,13 +362,17 @@ def _is_saved(path: Path) -> bool:
     return "tokens" in read_npz(path, ())[0]
 
 
-def _from_array(path: Path, motion_tokenizer: MotionTokenizer, how: Reading) -> np.ndarray:
-    """The features of a .npy of joints or features, which differ in their number of axes."""
+def _from_array(path: Path, motion_tokenizer: MotionTokenizer, how: Reading, lone_pose: bool) -> RawClip | np.ndarray:
+    """The clip of a .npy of joints, or its features; the two differ in their number of axes."""
     array = read_array(path)
     representation, rate = motion_tokenizer.representation, motion_tokenizer.fps
     D, J = representation.dim, motion_tokenizer.skeleton.num_joints
     has_joints = representation.has_joints
     wanted = (f"joints (F, {J}, 3) or " if has_joints else "") + f"features (F, {D})"
+    if lone_pose:
+        wanted += f", or one pose, {f'({J}, 3) or ' if has_joints else ''}({D},),"
+        if array.shape == (D,) or (has_joints and array.shape == (J, 3)):
+            array = array[None]
     is_features = array.ndim == 2 and array.shape[1] == D
     is_joints = has_joints and array.ndim == 3 and array.shape[1:] == (J, 3)
     if not (is_features or is_joints) or array.dtype.kind not in "fiu" or not len(array):
@@ -305,8 +381,7 @@ def _from_array(path: Path, motion_tokenizer: MotionTokenizer, how: Reading) -> 
     if not np.isfinite(array).all():
         raise ValueError(f"{path}: frame {int(np.argwhere(~np.isfinite(array))[0, 0])} is not finite")
     if is_joints:
-        clip = RawClip(to_metres(array, how.unit, how.up), motion_tokenizer.skeleton.joints, how.fps or rate)
-        return clip_features(clip, motion_tokenizer, say=how.say)
+        return RawClip(to_metres(array, how.unit, how.up), motion_tokenizer.skeleton.joints, how.fps or rate)
     if how.placed:
         raise ValueError(f"{path}: --unit and --up are for joints (F, {J}, 3); these are features, got {array.shape}")
     if how.fps not in (None, rate):

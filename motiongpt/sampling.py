@@ -8,7 +8,7 @@ Motion is written inside one contiguous span of ids, and only the logits of that
 
 <MOT_BEGIN> is forced, so it is appended to the prompt and costs no model step. Only codes may follow until `hard_min`
 are written, then codes or <MOT_END>. The logit of <MOT_END> grows by `end_logit_slope` for every code past `target`,
-and at `hard_max` it is forced. The three limits are SignMotionGPT's idea; here they are (B,) tensors and one
+and at `hard_max` it is forced. The three limits of a row come from `lengths.py`; here they are (B,) tensors and one
 (B, N + 2) mask per step, without a loop over rows.
 
 The order of the filters is fixed: repetition penalty, no-repeat n-gram, mask and slope, temperature, top-k, top-p.
@@ -18,14 +18,14 @@ knows no text, tokenizers, files or devices. It takes ids as ints and a `Model` 
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from motiongpt.config import SampleConfig
+from motiongpt.lengths import Limits
 
 END_COLUMN = 1  # of <MOT_END> in the motion span; column 0 is <MOT_BEGIN>, which is never drawn
 CODE_COLUMN = 2  # of <motion_0>
@@ -44,52 +44,6 @@ class Model(Protocol):
 
     def logits(self, hidden: Tensor, span: tuple[int, int]) -> Tensor:
         """hidden (B, C), span (first, last) -> (B, last - first), the logits of ids first .. last - 1."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How many codes one row may write: at least `hard_min`, at most `hard_max`, pushed to end after `target`."""
-
-    hard_min: int
-    target: int
-    hard_max: int
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.hard_min <= self.target <= self.hard_max:
-            raise ValueError(f"limits must satisfy 1 <= hard_min <= target <= hard_max, got {self}")
-
-    def capped(self, most: int) -> "Limits":
-        """The same limits, each lowered to at most `most` codes."""
-        return Limits(min(self.hard_min, most), min(self.target, most), min(self.hard_max, most))
-
-
-def limits_from_median(median: int) -> Limits:
-    """Limits around a median length: 0.6, 1 and 1.4 of it, SignMotionGPT's window. 10 -> Limits(6, 10, 14)."""
-    if median < 1:
-        raise ValueError(f"a median length must be at least 1 code, got {median}")
-    hard_min = max(1, int(0.6 * median))
-    return Limits(hard_min, median, max(hard_min + 4, int(1.4 * median)))
-
-
-def limits_from_guess(codes: int) -> Limits:
-    """Limits around a guessed length, 0.6, 1.5 and 2 of it: the model mostly decides. 10 -> Limits(6, 15, 20)."""
-    around = limits_from_median(codes)
-    return Limits(around.hard_min, codes * 3 // 2, max(around.hard_max, 2 * codes))
-
-
-def limits_from_length(codes: int, exact: bool = False) -> Limits:
-    """Limits for a wanted length: one code either way, or none with `exact`. 100 -> Limits(99, 100, 101)."""
-    if codes < 1:
-        raise ValueError(f"a wanted length must be at least 1 code, got {codes}")
-    slack = 0 if exact else 1
-    return Limits(max(1, codes - slack), codes, codes + slack)
-
-
-def codes_for_seconds(seconds: float, fps: float, frames_per_code: int) -> int:
-    """Seconds of motion as the nearest number of codes, at least 1. 4 s, 20 fps, 4 frames per code -> 20."""
-    if not (0 < seconds < math.inf and 0 < fps < math.inf and frames_per_code >= 1):
-        raise ValueError(f"seconds, fps and frames per code must be positive, got {seconds}, {fps}, {frames_per_code}")
-    return max(1, int(seconds * fps / frames_per_code + 0.5))
 
 
 def repetition_penalty(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
@@ -228,7 +182,7 @@ class _Rows:
         self.span = span
         self.ids, start = left_pad(prompts, device)
         B, P = self.ids.shape
-        self.P = self.length = P  # columns of the prompt, columns so far
+        self.length = P  # columns so far
         self.start = start if start.any() else None  # without padding a model may use its faster attention
         self.precision = torch.autocast(self.ids.device.type, dtype=autocast, enabled=autocast is not None)
         with self.precision:
@@ -256,18 +210,23 @@ class _Rows:
         kept = allowed & ~ngram_ban(self.tokens[:, : self.length], self.config.no_repeat_ngram, self.span)
         return torch.where(kept.any(-1, keepdim=True), kept, allowed)
 
-    def append(self, index: Tensor, stop: Tensor) -> None:
-        """index (B,): columns of the span to feed next; stop (B,) bool: this one ends its row and is not output."""
+    def append(self, index: Tensor, stop: Tensor) -> list[int]:
+        """Take the columns `index` (B,) as the next ids; `stop` (B,) bool: this one ends its row and is not output.
+
+        Returns the id that each row has written, -1 for a row that has ended.
+        """
         self.ids = (index + self.span[0])[:, None]  # (B, 1)
         self.tokens[:, self.length] = self.ids[:, 0]
         self.seen.scatter_(1, index[:, None], True)
         self.length += 1
         self.done = self.done | stop
         self.written = self.written + (~self.done).long()
+        return self.ids[:, 0].where(~self.done, -1).tolist()
 
-    def output(self) -> list[list[int]]:
-        """The ids of every row: its first `written` tokens after the prompt, as a row writes without gaps."""
-        return [row[:n] for row, n in zip(self.tokens[:, self.P :].tolist(), self.written.tolist(), strict=True)]
+
+def _join(steps: Iterable[Sequence[int]]) -> list[list[int]]:
+    """What all rows wrote step by step, as one list per row: [[5, 6], [7, -1]] -> [[5, 7], [6]]."""
+    return [[i for i in row if i >= 0] for row in zip(*steps, strict=True)]
 
 
 def _check_rows(model: Model, prompts: Sequence[Sequence[int]], **per_row: Sequence) -> None:
@@ -282,8 +241,16 @@ def _check_rows(model: Model, prompts: Sequence[Sequence[int]], **per_row: Seque
         raise ValueError("the model is in training mode, where dropout defeats the seeds: call model.eval() first")
 
 
+def generate(model: Model, prompts: Sequence[Sequence[int]], **options: Any) -> list[list[int]]:
+    """Write one motion per prompt, all rows at once: B lists of codes in [0, N), without the markers.
+
+    Arguments and errors are those of `generate_steps`.
+    """
+    return _join(generate_steps(model, prompts, **options))
+
+
 @torch.inference_mode()
-def generate(
+def generate_steps(
     model: Model,
     prompts: Sequence[Sequence[int]],
     *,
@@ -297,8 +264,8 @@ def generate(
     trace: Callable[[int, dict], None] | None = None,
     device: torch.device | str = "cpu",
     autocast: torch.dtype | None = None,
-) -> list[list[int]]:
-    """Write one motion per prompt, all rows at once.
+) -> Iterator[list[int]]:
+    """Write one motion per prompt, all rows at once, and yield the codes of every step as soon as they are drawn.
 
     Args:
         model: see `Model`; on `device`, in eval mode.
@@ -312,8 +279,9 @@ def generate(
             how many columns were `allowed`, `end_logit`, `end_logit_sloped`, the `code` drawn (-1 = end), `active`.
         autocast: dtype of the model steps; None = the weights' own. It casts at every step: bf16 weights are faster.
 
-    Returns: B lists of codes in [0, N), without the markers.
-    Raises ValueError for arguments that contradict each other, and for logits that are NaN or infinite.
+    Yields: B codes in [0, N), -1 for a row that has ended; one code per row and step, so row b has no gaps.
+    Raises ValueError at the first step for arguments that contradict each other, and at any for logits that are NaN
+    or infinite.
     """
     _check_rows(model, prompts, limits=limits, seeds=seeds)
     B, N = len(prompts), codes
@@ -343,10 +311,10 @@ def generate(
             record = {"written": rows.written, "allowed": mask.sum(-1), "code": (index - CODE_COLUMN).clamp(min=-1)}
             record |= {"end_logit": end_logit, "end_logit_sloped": logits[:, END_COLUMN], "active": ~rows.done}
             trace(step, {name: values.tolist() for name, values in record.items()})
-        rows.append(index, index == END_COLUMN)
-        if rows.done.all():
+        ids = rows.append(index, index == END_COLUMN)
+        yield [i - begin_id - CODE_COLUMN if i >= 0 else -1 for i in ids]
+        if max(ids) < 0:
             break
-    return [[i - begin_id - CODE_COLUMN for i in row] for row in rows.output()]
 
 
 @torch.inference_mode()
@@ -359,7 +327,9 @@ def generate_text(
     seeds: Sequence[int],
     config: SampleConfig,
     max_new_tokens: int | None = None,
+    allowed: Sequence[int] | None = None,
     banned: Sequence[int] = (),
+    min_new_tokens: int = 0,
     device: torch.device | str = "cpu",
     autocast: torch.dtype | None = None,
 ) -> list[list[int]]:
@@ -368,10 +338,12 @@ def generate_text(
     Args:
         stop_ids: text ids; each of them ends its row.
         max_new_tokens: a row without a stop id is cut here; None = `config.max_new_tokens`.
-        banned: text ids that are never written, such as other special tokens.
+        allowed: the text ids that may be written, such as digits, beside the stop ids; None = all.
+        banned: text ids that are never written, such as other special tokens, whether allowed or not.
+        min_new_tokens: no row stops before it has so many; the cut at `max_new_tokens` comes first.
 
     Returns: B lists of text ids, without the stop id; a row may be empty.
-    Raises ValueError like `generate`, and if stop or banned ids are no text ids or leave nothing to write.
+    Raises ValueError like `generate`, and if ids are no text ids or leave nothing to write.
     """
     _check_rows(model, prompts, seeds=seeds)
     steps = config.max_new_tokens if max_new_tokens is None else max_new_tokens
@@ -379,22 +351,28 @@ def generate_text(
         raise ValueError(
             f"text needs non-empty prompts and max_new_tokens >= 1, got {list(map(len, prompts))}, {steps}"
         )
-    for name, given in (("stop_ids", stop_ids), ("banned", banned)):
+    for name, given in (("stop_ids", stop_ids), ("allowed", allowed or ()), ("banned", banned)):
         if not all(0 <= i < first_id for i in given):
             raise ValueError(f"{name} must be text ids in [0, {first_id}), got {list(given)}")
     if not stop_ids or set(stop_ids) & set(banned):
         raise ValueError("stop_ids must name at least one id, none of them banned")
     B = len(prompts)
-    text = torch.ones(first_id, dtype=torch.bool)  # (W,)
+    stops = torch.zeros(first_id, dtype=torch.bool)  # (W,)
+    stops[list(stop_ids)] = True
+    text = torch.full_like(stops, allowed is None)  # (W,)
+    text[list(allowed or ())] = True
     text[list(banned)] = False
-    text = text.to(device).expand(B, -1)  # (B, W)
-    stops = torch.tensor(list(stop_ids), device=device)
+    if min_new_tokens > 0 and not (text & ~stops).any():
+        raise ValueError(f"min_new_tokens is {min_new_tokens}, but only stop ids are allowed: allow another id")
+    stops, text = stops.to(device), text.to(device)
     uniform = row_uniforms(seeds, [steps] * B, device)  # (B, steps)
     rows = _Rows(model, prompts, (0, first_id), steps, config, device, autocast)
+    written = []
     for step in range(steps):
-        mask = rows.without_repeats(text)  # a row that has ended still draws, but nothing reads it
+        stop_now = stops & (rows.written >= min_new_tokens)[:, None]  # (B, W)
+        mask = rows.without_repeats((text & ~stops) | stop_now)  # a row that has ended still draws; nothing reads it
         index = sample_next(rows.logits(), uniform[:, step], mask, config)
-        rows.append(index, torch.isin(index, stops))
-        if rows.done.all():
+        written.append(rows.append(index, stops[index]))
+        if max(written[-1]) < 0:
             break
-    return rows.output()
+    return _join(written)

@@ -14,6 +14,10 @@ the quantiser, its first-batch flag included, lives in buffers, so a resumed run
 codebook). And clips of different lengths share a batch without influencing each other: at every layer, a convolution
 wider than one frame sees zeros past a clip's end, exactly as if the clip were alone.
 
+With `config.causal`, every convolution sees only the past: frame f depends on codes up to f // 4, and code s on the
+frames before 4 (s + 1). Then motion is decoded while its codes arrive, frame by frame (`generation/streaming.py`).
+Only where the zeros are put differs, so both kinds have the same tensors.
+
 Motion is `(B, F, D)` everywhere outside this file; the transposes for the convolutions are here. This file knows
 features, not joints: no skeleton and no normalisation.
 """
@@ -42,6 +46,29 @@ def masked(x: Tensor, mask: Tensor | None) -> Tensor:
     return x if mask is None else x * mask.to(x.dtype)
 
 
+class CausalConv1d(nn.Conv1d):
+    """A convolution with all its padding before the first frame: an output depends on no later input.
+
+    An output of a stride takes its whole stride as the present: with stride 2, output i sees up to input 2 i + 1.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, padding: int, dilation: int) -> None:
+        super().__init__(inputs, outputs, kernel, stride, 0, dilation)
+        self.left = 2 * padding  # of both sides
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.pad(x, (self.left, 0)))
+
+
+def convolution(
+    config: VQVAEConfig, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, dilation: int = 1
+) -> nn.Conv1d:
+    """(B, inputs, F) -> (B, outputs, F // stride), with zeros on both sides of the clip, or before it if causal."""
+    padding = (dilation * (kernel - 1) + 1 - stride) // 2  # on each side
+    kind = CausalConv1d if config.causal else nn.Conv1d
+    return kind(inputs, outputs, kernel, stride, padding, dilation)
+
+
 class ResidualBlock(nn.Module):
     """x + conv1(relu(dilated conv3(relu(x)))). Only the 3-wide convolution could see padding, so its input is masked.
 
@@ -50,7 +77,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, config: VQVAEConfig, dilation: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv1d(config.width, config.width, 3, padding=dilation, dilation=dilation)
+        self.conv1 = convolution(config, config.width, config.width, dilation=dilation)
         self.conv2 = nn.Conv1d(config.width, config.width, 1)
         self.activation = getattr(F, config.activation)  # one of config.ACTIVATIONS
         self.dropout = nn.Dropout(config.dropout)
@@ -77,10 +104,10 @@ class ResidualStack(nn.Module):
 class Encoder(nn.Module):
     def __init__(self, config: VQVAEConfig) -> None:
         super().__init__()
-        self.conv_in = nn.Conv1d(config.feature_dim, config.width, 3, padding=1)
-        self.downs = nn.ModuleList(nn.Conv1d(config.width, config.width, 4, 2, 1) for _ in range(config.down))
+        self.conv_in = convolution(config, config.feature_dim, config.width)
+        self.downs = nn.ModuleList(convolution(config, config.width, config.width, 4, 2) for _ in range(config.down))
         self.stacks = nn.ModuleList(ResidualStack(config) for _ in range(config.down))
-        self.conv_out = nn.Conv1d(config.width, config.code_dim, 3, padding=1)
+        self.conv_out = convolution(config, config.width, config.code_dim)
 
     def forward(self, x: Tensor, lengths: Tensor | None) -> Tensor:  # (B, D, F) -> (B, code_dim, S)
         mask = channel_mask(lengths, x.shape[-1])
@@ -96,11 +123,11 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     def __init__(self, config: VQVAEConfig) -> None:
         super().__init__()
-        self.conv_in = nn.Conv1d(config.code_dim, config.width, 3, padding=1)
+        self.conv_in = convolution(config, config.code_dim, config.width)
         self.stacks = nn.ModuleList(ResidualStack(config) for _ in range(config.down))
-        self.ups = nn.ModuleList(nn.Conv1d(config.width, config.width, 3, padding=1) for _ in range(config.down))
-        self.conv_mid = nn.Conv1d(config.width, config.width, 3, padding=1)
-        self.conv_out = nn.Conv1d(config.width, config.feature_dim, 3, padding=1)
+        self.ups = nn.ModuleList(convolution(config, config.width, config.width) for _ in range(config.down))
+        self.conv_mid = convolution(config, config.width, config.width)
+        self.conv_out = convolution(config, config.width, config.feature_dim)
 
     def forward(self, x: Tensor, lengths: Tensor | None) -> Tensor:  # (B, code_dim, S) -> (B, D, 4 S)
         mask = channel_mask(lengths, x.shape[-1])
@@ -112,6 +139,24 @@ class Decoder(nn.Module):
             x = up(masked(x, mask))
         x = F.relu(self.conv_mid(masked(x, mask)))
         return masked(self.conv_out(masked(x, mask)), mask)
+
+
+def decoder_reach(config: VQVAEConfig) -> tuple[int, int]:
+    """How many codes before a code, and how many after it, its frames depend on: (22, 22) in T2M-GPT's shape.
+
+    Causal: (44, 0). Follows the first and the last frame of a code through `Decoder`, from its end to its start.
+    """
+    past, future = (2, 0) if config.causal else (1, 1)  # inputs that a convolution of 3 sees on each side
+    blocks = sum(config.dilation_growth**i for i in range(config.depth))
+
+    def walk(frame: int, side: int) -> int:
+        """The outermost code that `frame` depends on; `side` is -past or future."""
+        frame += 2 * side  # conv_out, conv_mid
+        for _ in range(config.down):
+            frame = (frame + side) // 2 + blocks * side  # up, then the residual blocks at half the rate
+        return frame + side  # conv_in
+
+    return -walk(0, -past), walk(config.frames_per_code - 1, future)
 
 
 class VQVAE(nn.Module):

@@ -30,8 +30,9 @@ finished "$WORK/backbone/stage1" || "$PYTHON" scripts/finetune.py --recipe capti
     --max-minutes "$MAX_MINUTES"
 
 # 4) The three stages, training all weights: motion alone; three tasks; text to motion.
+#    The shipped demo was never told a length.
 STAGE=(--backbone "$WORK/backbone/stage1" --data "$WORK/tokens.json" --vqvae "$WORK/vqvae" --batch-size 32
-    --grad-accum 1 --warmup 0.05 --max-seq-len 256 --max-minutes "$MAX_MINUTES")
+    --grad-accum 1 --warmup 0.05 --max-seq-len 256 --tell-length 0 --max-minutes "$MAX_MINUTES")
 stage() { # number, steps
     finished "$WORK/run/stage$1" || "$PYTHON" scripts/finetune.py --stage "$1" --train full --max-steps "$2" \
         --lr 1e-3 --weight-decay 0.05 --out "$WORK/run" "${STAGE[@]}"

@@ -3,12 +3,14 @@
     python scripts/evaluate.py --what vqvae --data data/mine --vqvae outputs/vqvae --out outputs/evaluation
     python scripts/evaluate.py --what t2m --data data/mine --run outputs/run --evaluator outputs/evaluator
     python scripts/evaluate.py --what tokens --data tokens.json --run outputs/run
+    python scripts/evaluate.py --what predict --data data/mine --run outputs/run
     python scripts/evaluate.py --compare outputs/evaluation_a outputs/evaluation_b
 
 vqvae: how well the motion tokenizer reconstructs motions; an evaluator adds FID and R-precision. t2m, m2t: text to
 motion and motion to text by the field's protocol, in the embedding space of an evaluator, repeated, with intervals.
-tokens: what the model writes for the captions of a token data set, as codes, without motions or an evaluator. The
-report goes to --out and replaces an earlier one there. --compare shows the difference of two evaluations.
+tokens: what the model writes for the captions of a token data set, as codes, without motions or an evaluator.
+predict, inbetween: a part of each motion is given, the rest is compared with the real one. The report goes to --out
+and replaces an earlier one there. --compare shows the difference of two evaluations.
 
 Environment variables, which flags override: VQVAE_CHECKPOINT (--vqvae), VQVAE_STATS_PATH (--stats), WORK_DIR (the
 folder that outputs/ is in).
@@ -27,36 +29,39 @@ sys.path.insert(0, str(ROOT))
 from motiongpt.cli.environment import default_output, fill_tokenizer_from_environment
 from motiongpt.cli.evaluate_flags import (
     EVALUATOR_FLAGS,
+    GIVEN,
     add_evaluation_flags,
     check_needed_flags,
     check_sizes,
-    given,
+    evaluator_of,
+    options_of,
     refuse_beside_compare,
+    repeats_of,
 )
 from motiongpt.cli.opening import named_motion_tokenizer, open_generator
-from motiongpt.cli.parser import Parser, refuse_flags, resolve_config, run_script
-from motiongpt.config import SampleConfig
+from motiongpt.cli.parser import Parser, refuse_flags, run_script
 
 
 def open_evaluator(args, data):
     """The evaluator of --evaluator, else the published one for HumanML3D or KIT-ML data if it is there; or None."""
-    from motiongpt.evaluation.evaluators import Evaluator
-    from motiongpt.evaluation.published import PUBLISHED_FILE
-    from motiongpt.loops import pick_device
+    from motiongpt.evaluation.evaluators import find_evaluator
 
-    folder = args.evaluator or ROOT / "checkpoints" / {263: "t2m", 251: "kit"}.get(data.feature_dim, "none")
-    published = (folder / PUBLISHED_FILE).is_file()
-    if args.evaluator is None and not published:
-        return None
-    glove = (args.glove or ROOT / "glove") if published else args.glove
-    return Evaluator.load(folder, glove, args.packing, args.evaluator_stats, pick_device(args.device))
+    return find_evaluator(**evaluator_of(args, ROOT, data.feature_dim))
+
+
+def open_run(args):
+    """The generator of --run, which must have a motion tokenizer."""
+    generator = open_generator(args, ROOT / "checkpoints" / "demo", args.what, device=args.device)
+    if generator.motion_tokenizer is None:
+        raise ValueError(f"{generator.run.folder} has no motion tokenizer; name its folder (--vqvae)")
+    return generator
 
 
 def protocol_of(args):
     """The protocol that the flags ask for."""
     from motiongpt.evaluation.protocol import ProtocolConfig
 
-    return ProtocolConfig(args.split, args.clips, args.min_frames, seed=args.seed, **given(args, repeats="repeats"))
+    return ProtocolConfig(args.split, args.clips, args.min_frames, seed=args.seed, **repeats_of(args))
 
 
 def match_reconstruction(args, data, motion_tokenizer):
@@ -84,39 +89,35 @@ def evaluate_vqvae(args, data):
 
 
 def evaluate_text(args, data):
-    from motiongpt.evaluation import model_answers as writing
-    from motiongpt.evaluation import report, t2m_m2t
-    from motiongpt.generator import DESCRIBE
+    from motiongpt.evaluation import model_answers, report, t2m_m2t
 
     evaluator = open_evaluator(args, data)
     if evaluator is None:
         where = "train one with scripts/train_evaluator.py, or fetch a published one with scripts/assets.py"
         raise ValueError(f"--what {args.what} needs an evaluator (--evaluator): {where}")
-    generator = open_generator(args, ROOT / "checkpoints" / "demo", args.what, device=args.device)
-    if (motion_tokenizer := generator.motion_tokenizer) is None:
-        raise ValueError(f"{generator.run.folder} has no motion tokenizer; name its folder (--vqvae)")
-    more = given(args, perplexity="perplexity", batch_size="batch_size")
+    generator = open_run(args)
     if args.what == "t2m":
-        more |= given(args, length_policy="length_policy", multimodality_texts="multimodality")
-        options = writing.T2MOptions(resolve_config(SampleConfig, args)[0], **more)
-        evaluation = t2m_m2t.evaluate_t2m(data, evaluator, motion_tokenizer, generator, protocol_of(args), options)
+        measure, options = t2m_m2t.evaluate_t2m, model_answers.T2MOptions(**options_of(args))
     else:
-        sampling, _ = resolve_config(SampleConfig, args, ("describe", DESCRIBE.to_dict()))
-        more |= given(args, bert_model="bert_score")
-        options = writing.M2TOptions(sampling, **more)
-        evaluation = t2m_m2t.evaluate_m2t(data, evaluator, motion_tokenizer, generator, protocol_of(args), options)
+        measure, options = t2m_m2t.evaluate_m2t, model_answers.M2TOptions(**options_of(args))
+    evaluation = measure(data, evaluator, generator.motion_tokenizer, generator, protocol_of(args), options)
     return report.write_report(evaluation, data, args.out)
+
+
+def evaluate_part(args, data):
+    from motiongpt.evaluation import given_codes, report
+
+    options = given_codes.GivenOptions(args.what, **options_of(args))
+    evaluation = given_codes.evaluate_given(data, open_run(args), options, protocol_of(args))
+    return report.write_given(evaluation, data, args.out)
 
 
 def evaluate_tokens(args, path):
     from motiongpt.evaluation import model_answers, report, token_writing
-    from motiongpt.evaluation.protocol import ProtocolConfig
 
     generator = open_generator(args, ROOT / "checkpoints" / "demo", device=args.device)
-    sampling, _ = resolve_config(SampleConfig, args)
-    options = model_answers.T2MOptions(sampling, **given(args, perplexity="perplexity", batch_size="batch_size"))
-    protocol = ProtocolConfig(args.split, args.clips, repeats=args.repeats or 1, seed=args.seed)
-    return report.write_tokens(token_writing.evaluate_tokens(path, generator, protocol, options), args.out)
+    options = model_answers.T2MOptions(**options_of(args))
+    return report.write_tokens(token_writing.evaluate_tokens(path, generator, protocol_of(args), options), args.out)
 
 
 def make_parser() -> Parser:
@@ -139,7 +140,8 @@ def main(args) -> None:
 
     args.out = output_path(default_output("evaluation") if args.out is None else args.out, "--out", folder=True)
     check_report_folder(args.out)
-    evaluate = {"vqvae": evaluate_vqvae, "tokens": evaluate_tokens}.get(args.what, evaluate_text)
+    kinds = {"vqvae": evaluate_vqvae, "tokens": evaluate_tokens} | dict.fromkeys(GIVEN, evaluate_part)
+    evaluate = kinds.get(args.what, evaluate_text)
     text, paths = evaluate(args, args.data if args.what == "tokens" else MotionDataset(args.data))
     print(f"{text}\nwrote", *paths)
 

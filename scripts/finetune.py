@@ -48,13 +48,13 @@ DEMO = ROOT / "checkpoints" / "demo"
 # what the help says of values that a recipe may set
 FIELDS = TrainConfig.__dataclass_fields__ | LoRAConfig.__dataclass_fields__
 RECIPES_SET = "lr beta2 schedule batch_size grad_accum epochs max_steps warmup weight_decay clip seed max_seq_len "
-RECIPES_SET += "eval_every caption_dropout lora_r lora_alpha lora_dropout"
+RECIPES_SET += "eval_every caption_dropout tell_length lora_r lora_alpha lora_dropout"
 DEFAULTS = {name: f"the recipe's, else {FIELDS[name].default}" for name in RECIPES_SET.split()}
 DEFAULTS["lora_targets"] = f"the recipe's, else {' '.join(FIELDS['lora_targets'].default)}"
 
 LORA = tuple(LoRAConfig.__dataclass_fields__)
-LANGUAGE_ONLY = ("backbone", "tasks", "train", *TOKENIZER_FLAGS, "from", "dedup", "think", "max_seq_len",
-                 "label_smoothing", *LORA)  # fmt: skip
+LANGUAGE_ONLY = ("backbone", "tasks", "templates", "motion_as", "tell_length", "train", *TOKENIZER_FLAGS,
+                 "from", "dedup", "think", "max_seq_len", "label_smoothing", *LORA)  # fmt: skip
 TOKENIZER_ONLY = (*(name for name in VQVAE_FLAGS if name != "codes"), "window")
 
 
@@ -74,12 +74,15 @@ def make_parser() -> Parser:
         help="Hugging Face folder, Hub repo id, smollm2 (python scripts/assets.py --fetch smollm2 makes it once), or "
         "preset demo/tiny (default: the run's, else the demo's)",
     )
-    recipes = "signmotiongpt, signmotiongpt-paper (with its source's learning rate and batch), captions, zhang (or "
-    add("--recipe", default="signmotiongpt", help=f"{recipes}motiongpt), myoskeleton (default: signmotiongpt)")
-    names = "t2m m2t denoise motion caption predict inbetween init last keys random"
+    recipes = "signmotiongpt, signmotiongpt-paper (with its source's learning rate and batch), signmotiongpt-full, "
+    add("--recipe", default="signmotiongpt", help=f"{recipes}captions, zhang, myoskeleton (default: signmotiongpt)")
+    names = "t2m m2t denoise motion caption predict inbetween init last keys random edit t2d m2d"
     tasks = f"tasks to train instead of the stage's, such as t2m=0.5 m2t=0.5; from {names}"
     add("--tasks", nargs="+", metavar="TASK=SHARE", help=tasks)
-    add("--train", choices=("lora", "full"), help="adapters or all weights (default: lora)")
+    templates = "JSON file of templates, or plain, zhang, myoskeleton-pretrain, myoskeleton-instruct: how requests are "
+    add("--templates", metavar="FILE", help=f"{templates}worded (default: the recipe's)")
+    add("--motion-as", choices=("words", "digits"), help="new words, or decimal text, 42,18,91 (default: words)")
+    add("--train", choices=("lora", "full"), help="adapters or all weights (default: the recipe's, else lora)")
     add_tokenizer_flags(parser, "tokenizer folder, copied into the run so that it can draw")
     add("--out", type=Path, help="run folder (default: outputs/run)")
     add("--from", type=Path, help="start from this stage folder, a run's last stage, or an adapter of PEFT")

@@ -65,6 +65,7 @@ def make_parser() -> Parser:
     add("--workers", type=int, help="processes (default: one per core)")
     add("--mirror", action="store_true", help="add each clip with left and right exchanged")
     add("--count", type=int, help="procedural: number of clips (default: 4000)")
+    add("--edits", type=int, help="procedural: add pairs of clips, one changed by a sentence (default: 0)")
     add("--seed", type=int, help="procedural: seed (default: 0)")
     add("--licence", help="licence of the data, kept in dataset.json (default: none)")
     return parser
@@ -109,7 +110,7 @@ def build_dataset(args, options, clips, total: int | None, fps: float | None) ->
     from motiongpt.data.prepare.records import choose_representation
 
     places = (args.input, *options.more_input) if args.input else ()
-    name = " + ".join(place.name for place in places) or f"{options.count} clips, seed {options.seed}"
+    name = " + ".join(place.name for place in places) or options.generated
     # what the folder remembers: an unfinished build continues only with the same flags
     free = ("out", "workers", "plain", "debug", "dry_run")
     said = {flag: str(value) for flag, value in vars(args).items() if value is not None and flag not in free}

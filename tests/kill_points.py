@@ -74,6 +74,7 @@ LIVES = {
         12,
     ),
     "prepare procedural": Life(["prepare --from procedural --count 4 --out set --workers 1"], ["set"], 12),
+    "prepare edits": Life(["prepare --from procedural --count 3 --edits 2 --out set --workers 1"], ["set"], 14),
     "prepare joints": Life(["prepare --from joints --input made --out set --mirror --workers 1"], ["set"], 10),
     "sample": Life([f"{SAY} --output a.gif"], ["a.gif"]),
     "sample several": Life([f"{SAY} --output a.npy a.png a.txt a.json folder"], ["a.npy", "a.json", "folder"], 8),

@@ -53,8 +53,11 @@ def test_every_field_survives_its_flag(config):
     """Each field given its own default as text comes back equal, with origin flag."""
     args = []
     for field in dataclasses.fields(config):
-        value = field.default
-        args += ["--" + field.name.replace("_", "-"), *(value if isinstance(value, tuple) else [str(value)])]
+        value, name = field.default, field.name.replace("_", "-")
+        if isinstance(value, bool):
+            args.append(f"--{name}" if value else f"--no-{name}")
+        else:
+            args += [f"--{name}", *(value if isinstance(value, tuple) else [str(value)])]
     values, origins = resolve_config(config, parse(config, *args))
     assert values == config() and set(origins.values()) == {"flag"}
 

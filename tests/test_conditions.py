@@ -7,7 +7,7 @@ import torch
 from cases import for_each
 from test_sampling import BEGIN_ID, CODES, HashModel, plain, write
 
-from motiongpt.sampling import Limits
+from motiongpt.lengths import Limits
 from motiongpt.tasks.conditions import FixedCodes, place_codes, place_given
 
 # 1) Where the codes go.

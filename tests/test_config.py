@@ -43,6 +43,7 @@ def test_unknown_keys_are_refused(kind):
         (TrainConfig, {"warmup": json.loads("1e999")}),
         (SampleConfig, {"temperature": float("nan")}),
         (LLMConfig, {"tie_embeddings": 1}),
+        (VQVAEConfig, {"causal": "yes"}),
         (LoRAConfig, {"lora_targets": "q_proj"}),
         (LoRAConfig, {"lora_targets": [1]}),
         (SampleConfig, {"penalty_scope": 3}),
@@ -74,6 +75,7 @@ def test_values_of_the_wrong_kind_are_refused(kind, values):
         (TrainConfig, {"weight_decay": -0.1}),
         (TrainConfig, {"precision": "int8"}),
         (TrainConfig, {"label_smoothing": 1.0}),
+        (TrainConfig, {"tell_length": 1.1}),
         (LoRAConfig, {"lora_r": 0}),
         (LoRAConfig, {"lora_dropout": 1.0}),
         (LoRAConfig, {"lora_targets": ()}),
@@ -109,6 +111,16 @@ def test_run_identity_ignores_how_often_one_looks():
     assert base.run_identity() == TrainConfig(eval_every=7, save_every=1, log_every=3, max_minutes=5.0).run_identity()
     for other in (TrainConfig(lr=1e-3), TrainConfig(seed=1), TrainConfig(batch_size=3), TrainConfig(max_steps=9)):
         assert other.run_identity() != base.run_identity()
+
+
+def test_a_field_that_older_runs_lack_counts_only_if_it_is_used():
+    """`tell_length` and `causal` came later: a state that was saved before must still fit a run without them."""
+    base = TrainConfig().to_dict()
+    del base["tell_length"]
+    older = TrainConfig.from_dict(base)
+    assert older == TrainConfig() and "tell_length" not in older.run_identity()
+    assert TrainConfig(tell_length=0.5).run_identity() == older.run_identity() | {"tell_length": 0.5}
+    assert VQVAEConfig(causal=True).run_identity() == VQVAEConfig().run_identity() | {"causal": True}
 
 
 def test_presets_and_frames_per_code():

@@ -31,6 +31,7 @@ from motiongpt.motion import Motion
 from motiongpt.motion_tokenizer import MotionTokenizer
 from motiongpt.stages.run_folder import RunConfig, split_seed
 from motiongpt.stages.ship import ship_run
+from motiongpt.tasks.templates import built_in
 
 pytestmark = pytest.mark.slow  # many small cases and processes: together they take long
 
@@ -175,6 +176,23 @@ def test_every_key_of_a_run(world, name):
 @pytest.mark.parametrize("name", RUN_FILES)
 def test_every_key_of_a_run_in_every_way(world, name):
     check_json(world / name, lambda: sample(world), is_equal(sample(world)), most=10_000)
+
+
+@pytest.mark.parametrize("hashed", [True, False])
+def test_the_templates_of_a_stage(world, hashed):
+    """A changed file is refused by its hash. Without one, whatever can be read is read."""
+    folder = world / "run/stage1"
+    path, meta = folder / "templates.json", read_json(folder / "meta.json")
+    write_json(path, built_in("plain").to_json())
+    hashes = meta["hashes"] | ({path.name: known_hash(path)} if hashed else {})
+    write_json(folder / "meta.json", meta | {"hashes": hashes})
+    if not hashed:
+        try_all(path, json_copies(path, 20), lambda: sample(world), lambda found: True)
+        return
+    check_json(path, lambda: sample(world), is_equal(sample(world)), most=20)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match="templates.json is missing"):
+        sample(world)
 
 
 def test_every_key_of_a_run_of_an_older_version(world):

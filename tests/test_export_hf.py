@@ -13,10 +13,11 @@ from motiongpt.config import LLMConfig, LoRAConfig, SampleConfig, TrainConfig
 from motiongpt.data.tokens import meta_path
 from motiongpt.files.hashes import file_hash
 from motiongpt.files.store import read_json, read_tensors, write_json
+from motiongpt.lengths import Limits
 from motiongpt.llm import LLM
 from motiongpt.lora import adapter_state, inject
 from motiongpt.motion_tokenizer import MotionTokenizer
-from motiongpt.sampling import Limits, generate
+from motiongpt.sampling import generate
 from motiongpt.stages.export import export_hf, export_peft
 from motiongpt.stages.model import load_run, load_weights
 from motiongpt.text_tokenizer import load_text_tokenizer

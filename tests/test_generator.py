@@ -14,7 +14,7 @@ from motiongpt.cli.run_info import run_info
 from motiongpt.config import SampleConfig, TrainConfig
 from motiongpt.data.tokens import load_tokens, save_tokens
 from motiongpt.data.training_captions import global_median, median_length, prompt_table
-from motiongpt.sampling import limits_from_guess
+from motiongpt.lengths import limits_from_guess
 
 CAPTION = "a person walks forward"  # in training: codes 0 ... 11, always 8 of them
 UNSEEN = "a dragon flies over a castle"
@@ -280,7 +280,7 @@ def test_describe_gives_text_and_never_motion_words(describer):
 
 def test_describe_may_write_no_special_word_but_its_end(describer, monkeypatch):
     """Decoding does not drop every added word of a text tokenizer: Qwen3's <think> is one it keeps."""
-    import motiongpt.generator as module
+    import motiongpt.generation.answers as module
 
     given = {}
     monkeypatch.setattr(module, "generate_text", lambda *args, **kwargs: given.update(kwargs) or [[5]])
@@ -291,7 +291,7 @@ def test_describe_may_write_no_special_word_but_its_end(describer, monkeypatch):
 
 
 def test_describe_takes_a_config_and_single_values(describer, monkeypatch):
-    import motiongpt.generator as module
+    import motiongpt.generation.answers as module
 
     given = []
     monkeypatch.setattr(module, "generate_text", lambda *args, **kwargs: given.append(kwargs["config"]) or [[5]])

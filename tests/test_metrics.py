@@ -20,6 +20,7 @@ from motiongpt.metrics.embeddings import (
 from motiongpt.metrics.joints import (
     acceleration_error,
     bone_lengths,
+    displacement_errors,
     floor_penetration,
     foot_skate,
     jerk,
@@ -51,6 +52,24 @@ def test_mpjpe_properties():
     torch.testing.assert_close(mpjpe(a + 3.0, b), mpjpe(a, b))  # root-aligned: the place of the body does not matter
     with pytest.raises(ValueError, match=r"equal shapes, got \(4, 7, 22, 3\) and \(4, 7, 21, 3\)"):
         mpjpe(a, b[:, :, :21])
+
+
+def test_displacement_errors_by_hand():
+    target = torch.zeros(3, 4, 3)
+    predicted = target.clone()
+    predicted[0] += torch.tensor([3.0, 0.0, 4.0])  # the whole body 5 m off: four joints, 2 * 5 m
+    predicted[2, 1] = torch.tensor([0.0, 6.0, 0.0])  # one joint 6 m off
+    ade, fde = displacement_errors(predicted, target)
+    assert (float(ade), float(fde)) == pytest.approx(((10 + 0 + 6) / 3, 6.0))
+    ade, fde = displacement_errors(predicted, target, root=0)  # the place of the body does not matter
+    assert (float(ade), float(fde)) == pytest.approx((6 / 3, 6.0))
+    ade, fde = displacement_errors(predicted, target, root=1)  # the joint that is off moves the three others
+    assert (float(ade), float(fde)) == pytest.approx((6 * math.sqrt(3) / 3,) + (6 * math.sqrt(3),))
+    a, b = torch.randn(5, 6, 22, 3), torch.randn(5, 6, 22, 3)
+    assert displacement_errors(a, b)[0].shape == (5,)
+    assert (displacement_errors(a, b)[0] >= mpjpe(a, b, root=None).mean(-1)).all()  # a norm of norms over their mean
+    with pytest.raises(ValueError, match="at least one frame"):
+        displacement_errors(a[:, :0], b[:, :0])
 
 
 def test_perplexity_by_hand():

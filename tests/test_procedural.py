@@ -11,8 +11,10 @@ from motiongpt.body.smoothing import smooth
 from motiongpt.procedural import sentences as grammar
 from motiongpt.procedural.actions import ACTIONS
 from motiongpt.procedural.clips import MAX_FRAMES, MIN_FRAMES, generate_clips, make_clip
+from motiongpt.procedural.edits import make_pair
 from motiongpt.procedural.kinematics import arm_directions, arm_pose, ease, reach, rotation, through
 from motiongpt.procedural.performer import STYLES
+from motiongpt.procedural.recipes import make_recipe_clip
 
 FPS = 20
 LARGE = set("big large wide widely high deep deeply far long".split())
@@ -107,7 +109,7 @@ def test_knees_bend_forward_and_are_never_locked(clips, every_action):
 
 @pytest.mark.slow
 def test_promises_hold_for_rare_and_extreme_clips():
-    """More clips, and the corners that random draws seldom reach: large movements, in a hurry, in every style."""
+    """More clips, pairs, and the corners that random draws seldom reach: large and in a hurry, in every style."""
     many = list(generate_clips(300, seed=11))
     for index, name in enumerate(name for name in ACTIONS if grammar.family(name) in grammar.SIZED):
         for k, style in enumerate(STYLES):
@@ -115,6 +117,11 @@ def test_promises_hold_for_rare_and_extreme_clips():
                 rng = np.random.default_rng([index, k])
                 id = f"{name}-{tempo}-large-{style.name}"
                 many.append(make_clip((name,), rng, style, (tempo,), ("large",), id=id))
+    for pair in (make_pair(index, seed=11) for index in range(60)):
+        many += [make_recipe_clip(pair.source), make_recipe_clip(pair.target)]
+    test_shapes_lengths_and_start(many[-120:], [])
+    test_performed_covers_the_clip(many[-120:])
+    test_captions_are_true(many[-120:], [])
     test_bone_lengths_are_the_skeletons(many, [])
     test_nobody_sinks_or_floats(many, [])
     test_planted_feet_do_not_slide(many, [])

@@ -17,6 +17,7 @@ PAGES = ["README.md", "checkpoints/README.md", "LOG.md", *DOCS]
 TEXT = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
 README = TEXT["README.md"]
 DATA = TEXT["docs/DATA.md"]
+ASKING = TEXT["docs/TASKS.md"]
 STORIES = sorted((ROOT / "runs").glob("*.sh"))
 DEMO = ROOT / "checkpoints" / "demo"
 
@@ -181,6 +182,42 @@ def test_the_token_data_set_of_the_page_is_read(tmp_path):
     (text,) = [block for block in blocks(DATA, "json") if '"motion_tokens"' in block]
     (tmp_path / "tokens.json").write_text(text, encoding="utf-8")
     assert [entry.codes for entry in load_tokens(tmp_path / "tokens.json")] == [(42, 18, 91), (7, 300)]
+
+
+def test_the_tables_of_tasks_are_those_of_the_code():
+    from motiongpt.tasks.table import TASKS
+    from motiongpt.tasks.templates import PLACEHOLDERS, SETTINGS
+
+    def first_column(heading: str) -> list[str]:
+        section = ASKING.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+        columns = [line.split(" | ")[0] for line in section.splitlines() if line.startswith("| `")]
+        return [name for column in columns for name in re.findall(r"`([^`]+)`", column)]
+
+    assert sorted(first_column("The tasks")) == sorted(TASKS)
+    words = first_column("Words: template files")
+    assert words == [*(name for name in words if name in PLACEHOLDERS), *SETTINGS]
+    assert set(PLACEHOLDERS) <= set(words)
+
+
+def test_the_files_of_the_tasks_page_are_read(tmp_path):
+    from motiongpt.constraints.spec import read_constraints
+    from motiongpt.tasks.templates import read_templates
+
+    templates, constraints = blocks(ASKING, "json")
+    for name, text in (("templates.json", templates), ("constraints.json", constraints)):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    assert set(read_templates(tmp_path / "templates.json").groups) == {"predict"}
+    read = read_constraints(tmp_path / "constraints.json")
+    assert (len(read.path), len(read.reach), read.loop) == (2, 1, True)
+
+
+def test_an_installed_package_has_its_data_files():
+    """setup.py names every file of the package that is no module."""
+    setup = (ROOT / "setup.py").read_text(encoding="utf-8")
+    patterns = re.findall(r'"([^"]+)"', re.search(r'package_data={"motiongpt": \[(.*?)\]}', setup)[1])
+    named = {path for pattern in patterns for path in (ROOT / "motiongpt").glob(pattern)}
+    files = {path for path in (ROOT / "motiongpt").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert named == files and files
 
 
 def test_pinned_versions_meet_the_lower_bounds():

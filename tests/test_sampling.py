@@ -1,4 +1,4 @@
-"""The sampler against worked examples, transformers' filters, and its promises under 1,000 random settings."""
+"""The sampler against worked examples and transformers' filters; `test_sampling_reference.py` has random settings."""
 
 import copy
 import math
@@ -11,8 +11,9 @@ from cases import for_each, seeded
 
 from motiongpt import sampling
 from motiongpt.config import LLM_PRESETS, SampleConfig
+from motiongpt.lengths import Limits, limits_from_length
 from motiongpt.llm import LLM
-from motiongpt.sampling import Limits, generate, generate_text, sample_next
+from motiongpt.sampling import generate, generate_steps, generate_text, sample_next
 
 BEGIN_ID, CODES = 40, 12
 PLAIN = SampleConfig(temperature=1.0, top_p=1.0, end_logit_slope=0.0)
@@ -62,40 +63,6 @@ def write(model, B=4, seeds=None, limits=Limits(3, 5, 8), config=PLAIN, prompts=
     limits = [limits] * len(prompts) if isinstance(limits, Limits) else limits
     more = {"begin_id": BEGIN_ID, "codes": CODES, **more}
     return generate(model, prompts, limits=limits, seeds=seeds, config=config, **more)
-
-
-# lengths
-
-
-def test_limits_worked_examples():
-    assert sampling.limits_from_median(10) == Limits(6, 10, 14)
-    assert sampling.limits_from_median(49) == Limits(29, 49, 68)
-    assert sampling.limits_from_median(1) == Limits(1, 1, 5)
-    assert sampling.limits_from_median(3) == Limits(1, 3, 5)
-    assert sampling.limits_from_length(100) == Limits(99, 100, 101)
-    assert sampling.limits_from_length(10) == Limits(9, 10, 11)
-    assert sampling.limits_from_length(1) == Limits(1, 1, 2)
-    assert sampling.limits_from_length(30, exact=True) == Limits(30, 30, 30)
-    assert Limits(6, 10, 14).capped(8) == Limits(6, 8, 8)
-    assert Limits(6, 10, 14).capped(2) == Limits(2, 2, 2)
-    assert sampling.codes_for_seconds(4.0, 20, 4) == 20
-    assert sampling.codes_for_seconds(2.0, 12.5, 4) == 6  # 6.25
-    assert sampling.codes_for_seconds(0.01, 20, 4) == 1
-
-
-def test_a_guessed_length_leaves_the_end_to_the_model():
-    assert sampling.limits_from_guess(10) == Limits(6, 15, 20)
-    for n in range(1, 600):
-        guessed, known = sampling.limits_from_guess(n), sampling.limits_from_median(n)
-        assert guessed.hard_min == known.hard_min and guessed.hard_max >= max(known.hard_max, guessed.target)
-
-
-def test_limits_are_ordered_for_every_length():
-    for n in range(1, 600):  # Limits itself raises if they are not
-        slack = sampling.limits_from_length(n)
-        assert slack.hard_max > n and (slack.hard_min < n or n == 1)
-        assert slack.hard_max == n + 1
-        assert sampling.limits_from_median(n).hard_max >= n
 
 
 # filters
@@ -252,26 +219,6 @@ def random_setting(rng: random.Random) -> tuple[SampleConfig, list[Limits], torc
     return config, limits, allowed
 
 
-@pytest.mark.slow
-def test_limits_and_vocabulary_hold_in_1000_random_settings():
-    rng, model = random.Random(0), HashModel()
-    ended_early = forced = 0
-    for trial in range(1000):
-        config, limits, allowed = random_setting(rng)
-        prompts = [[rng.randrange(BEGIN_ID + 2 + CODES) for _ in range(rng.randint(0, 6))] for _ in limits]
-        motions = write(
-            model, prompts=prompts, limits=limits, config=config, allowed=allowed, seeds=[trial] * len(limits)
-        )
-        assert len(motions) == len(limits)
-        for b, (motion, limit) in enumerate(zip(motions, limits, strict=True)):
-            limit = limit.capped(config.max_new_tokens)
-            assert limit.hard_min <= len(motion) <= limit.hard_max
-            assert all(0 <= code < CODES and (allowed is None or allowed[b, code]) for code in motion)
-            ended_early += len(motion) < limit.hard_max
-            forced += len(motion) == limit.hard_max > limit.hard_min
-    assert ended_early > 100 and forced > 100  # both ways to end occurred
-
-
 def test_a_row_alone_is_the_row_in_a_batch():
     """Prompt lengths, limits, vocabularies and finished neighbours differ. The mock does not round: this is exact."""
     rng, model = random.Random(1), HashModel()
@@ -375,7 +322,7 @@ def test_slope_acts_only_past_the_target():
 
 def test_exact_length_is_exact():
     eager = constant_model([0.0, 50.0] + [0.0] * CODES)  # would end at once
-    limits = [sampling.limits_from_length(n, exact=True) for n in (1, 7, 30)]
+    limits = [limits_from_length(n, exact=True) for n in (1, 7, 30)]
     motions = write(eager, prompts=[[1], [2, 3], [4]], limits=limits)
     assert list(map(len, motions)) == [1, 7, 30]
 
@@ -392,6 +339,24 @@ def test_the_forced_markers_cost_no_model_step():
     motions = write(model, prompts=[[1, 2]], limits=Limits(3, 3, 3))
     codes = [[[code + BEGIN_ID + 2]] for code in motions[0]]
     assert fed == [[[1, 2, BEGIN_ID]], *codes[:2]]
+
+
+def test_the_steps_of_a_motion_come_one_by_one():
+    """The rows of `generate`, a code per row and step as soon as it is drawn, -1 once a row has ended."""
+    model, fed = HashModel(), []
+    hidden = model.hidden
+    model.hidden = lambda ids, cache, start: fed.append(ids.shape[1]) or hidden(ids, cache, start)
+    options = {"begin_id": BEGIN_ID, "codes": CODES, "config": PLAIN, "seeds": range(8)}
+    prompts, limits = [[1]] * 8, [Limits(3, 5, 8 + 2 * (b > 5)) for b in range(8)]
+    steps = []
+    for n, codes in enumerate(generate_steps(model, prompts, limits=limits, **options), 1):
+        assert len(fed) == n and not torch.is_inference_mode_enabled()  # nothing is written ahead or leaks out
+        steps.append(codes)
+    motions = generate(model, prompts, limits=limits, **options)
+    assert [[code for code in row if code >= 0] for row in zip(*steps, strict=True)] == motions
+    assert len({len(motion) for motion in motions}) > 2
+    for row, motion in zip(zip(*steps, strict=True), motions, strict=True):
+        assert list(row) == motion + [-1] * (len(steps) - len(motion))
 
 
 def test_a_ban_that_leaves_nothing_is_lifted():
@@ -463,6 +428,32 @@ def test_greedy_text_worked_example():
     assert write_text(model, [[3]], config=greedy, max_new_tokens=3) == [[7, 7, 7]]
     assert write_text(model, [[3]], config=greedy, banned=[7, 9]) == [[]]
     assert write_text(model, [[3]], config=plain(temperature=0.0, no_repeat_ngram=1)) == [[7, 9]]
+
+
+def test_text_of_allowed_ids_only():
+    """Digits and the stop id; a banned one is not written even if it is allowed."""
+    model, prompts = HashModel(), [[b, 2] for b in range(40)]
+    texts = write_text(model, prompts, allowed=[7, 8, 9, 11], banned=[11])
+    assert {i for text in texts for i in text} == {7, 8, 9}
+    assert min(map(len, texts)) == 0  # the stop id may come at once, though it is not in the list
+    assert write_text(model, prompts, allowed=range(BEGIN_ID)) == write_text(model, prompts)
+    assert write_text(model, prompts[:2], allowed=[0]) == [[], []]
+
+
+def test_text_of_a_least_length():
+    """No row stops before; the cut at `max_new_tokens` comes first."""
+    eager = HashModel(table=torch.tensor([[9.0] + [0.0] * (BEGIN_ID + 1 + CODES)]))
+    assert write_text(eager, [[1]] * 3, config=plain(temperature=0.0)) == [[]] * 3
+    assert write_text(eager, [[1]], config=plain(temperature=0.0), min_new_tokens=4, allowed=[5]) == [[5] * 4]
+    assert [len(text) for text in write_text(eager, [[1]] * 50, min_new_tokens=5)].count(5) > 45
+    assert write_text(eager, [[1]], min_new_tokens=20, allowed=[5]) == [[5] * 12]
+    # no id twice, but only one is allowed: the ban gives way to the length
+    once = {"config": plain(no_repeat_ngram=1), "allowed": [5]}
+    assert write_text(eager, [[1]], min_new_tokens=3, **once) == [[5] * 3]
+    model, prompts = HashModel(), [[b, 2] for b in range(40)]
+    texts = write_text(model, prompts, allowed=[7, 8])
+    longer = write_text(model, prompts, allowed=[7, 8], min_new_tokens=4)
+    assert min(map(len, texts)) < 4 == min(map(len, longer))
 
 
 # the real model
@@ -554,6 +545,9 @@ def test_bad_arguments_of_generate(changes, words):
         ({"stop_ids": [BEGIN_ID]}, "stop_ids"),
         ({"banned": [0]}, "banned"),
         ({"banned": [-1]}, "banned"),
+        ({"allowed": [BEGIN_ID]}, "allowed"),
+        ({"allowed": [0], "min_new_tokens": 1}, "only stop ids"),
+        ({"banned": range(1, BEGIN_ID), "min_new_tokens": 1}, "only stop ids"),
         ({"prompts": [[]]}, "non-empty"),
         ({"max_new_tokens": 0}, "max_new_tokens"),
     ],
@@ -561,19 +555,6 @@ def test_bad_arguments_of_generate(changes, words):
 def test_bad_arguments_of_generate_text(changes, words):
     with pytest.raises(ValueError, match=words):
         write_text(HashModel(), **{"prompts": [[1]], **changes})
-
-
-def test_bad_lengths():
-    for call in (
-        lambda: Limits(0, 1, 2),
-        lambda: Limits(3, 2, 4),
-        lambda: sampling.limits_from_median(0),
-        lambda: sampling.limits_from_length(0),
-        lambda: sampling.codes_for_seconds(-1.0, 20, 4),
-        lambda: sampling.codes_for_seconds(math.nan, 20, 4),
-    ):
-        with pytest.raises(ValueError):
-            call()
 
 
 def test_broken_models_are_refused():

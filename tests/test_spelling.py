@@ -2,13 +2,14 @@
 
 import json
 import shutil
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
 import pytest
 from cases import for_each
 
-import motiongpt.generator as generator_module
+import motiongpt.generation.writer as writer_module
 from motiongpt import MotionGenerator
 from motiongpt.config import TrainConfig
 from motiongpt.data.spelling import fold, says_something, visible_text
@@ -95,17 +96,17 @@ def demo():
 
 
 def what_is_sampled(generator, monkeypatch, prompts: list[str]) -> list[tuple]:
-    """(ids, limits, allowed codes) of each prompt, as the sampler gets them."""
+    """(ids, limits, allowed codes) of each prompt, as the sampler gets them; batches are sorted by length."""
     seen = []
 
-    def generate(llm, ids, *, limits, allowed, **kwargs):
-        seen.extend(zip(ids, limits, allowed.tolist(), strict=True))
-        return [[0]] * len(ids)
+    def generate(*, prompts, limits, allowed, seeds, **kwargs):
+        seen.extend(zip(seeds, prompts, limits, allowed.tolist(), strict=True))  # row i has seed i
+        return [[0]] * len(prompts)
 
     with monkeypatch.context() as patch:
-        patch.setattr(generator_module, "generate", generate)
+        patch.setattr(writer_module, "generate", generate)
         generator.generate(prompts)
-    return seen
+    return [row[1:] for row in sorted(seen, key=itemgetter(0))]
 
 
 def test_thirty_captions_in_six_spellings_are_the_same_ids(demo, monkeypatch):

@@ -25,13 +25,15 @@ BESIDE_CONFIGS = ("RunConfig", "LLMConfig", "skeleton", "fps", "representation",
 """Other entries of a run's or tokenizer's config.json; `--config` accepts such a file."""
 
 FLAGS = frozenset(
-    "backbone codes data debug dedup device dry_run exact_length fps fresh from glove index info input joint_map list "
-    "movement no_per_prompt_vocab out output patience pid precision prompt recipe resume run seconds seed "
-    "smplx_layout stage stats task tasks think trace train unit up vqvae vqvae_fps".split()
+    "at backbone best_of chat codes constraints data debug dedup device dry_run exact_length fps frame fresh from "
+    "glove in_place index info input joint_map list look_ahead loop motion_as movement no_per_prompt_vocab "
+    "num_samples out output path patience pid precision prompt reach recipe resume run seconds seed smplx_layout "
+    "stage stats stream task tasks templates then think trace train unit up vqvae vqvae_fps".split()
 )
 """Flags that are not fields of a config, of all scripts that have `--config`; `codes` of sample.py, else a field."""
 
-STAGE_NAMES = ("motion_lm", "multitask", "sft", "captions", "finetune", "tokenizer", "pretrain", "instruct")
+STAGE_NAMES = ("motion_lm", "multitask", "sft", "text_to_motion", "words_only", "captions", "finetune", "tokenizer",
+               "pretrain", "instruct")  # fmt: skip
 """Stages of all recipes, in the spelling of a field; an object with the settings of one stage is named so."""
 
 ANCESTOR_NAMES = {

@@ -38,7 +38,7 @@ VQVAE_TRAIN_FLAGS = tuple(
     name
     for name in TrainConfig.__dataclass_fields__
     # grad_accum: the codebook learns from each forward pass, so several are not one large batch
-    if name not in ("max_seq_len", "label_smoothing", "caption_dropout", "grad_accum")
+    if name not in ("max_seq_len", "label_smoothing", "caption_dropout", "tell_length", "grad_accum")
 )
 DEBUG_STEPS = 5
 
@@ -88,6 +88,8 @@ def add_config_flags(
             kwargs |= {"nargs": "+", "metavar": "NAME"}
         elif "choices" in field.metadata:
             kwargs |= {"type": type(field.default), "choices": field.metadata["choices"]}
+        elif isinstance(field.default, bool):  # --causal and --no-causal; the second one overrides a --config
+            kwargs |= {"action": argparse.BooleanOptionalAction}
         else:
             kwargs |= {"type": type(field.default), "metavar": "X"}
         group.add_argument(flag_name(field.name), **kwargs)
@@ -257,7 +259,8 @@ def command_for_stage(stage: int, *without: str) -> str:
     keep = True
     for word in sys.argv[1:]:
         if word.startswith("--"):  # the words after a flag are its values and share its fate
-            keep = word.split("=")[0] not in dropped
+            name = word.split("=")[0]
+            keep = name not in dropped and name.replace("--no-", "--", 1) not in dropped
         if keep:
             words.append(word)
     command = f"python scripts/{Path(sys.argv[0]).name} {shlex.join(['--stage', str(stage), *words])}"

@@ -54,7 +54,12 @@ def check_source_flags(args: argparse.Namespace) -> None:
     if args.texts and not args.index:
         raise ValueError("--texts needs --index, which says what piece of which file its captions are about")
     metres(args.unit)  # refuses a word that is no unit
-    for name, least, words in (("workers", 1, "at least 1"), ("count", 1, "at least 1"), ("seed", 0, "0 or more")):
+    for name, least, words in (
+        ("workers", 1, "at least 1"),
+        ("count", 1, "at least 1"),
+        ("edits", 0, "0 or more"),
+        ("seed", 0, "0 or more"),
+    ):
         if (value := getattr(args, name)) is not None and value < least:
             raise ValueError(f"--{name} must be {words}, got {value}")
     if not (args.out or args.plain or args.explain or args.source in DOWNLOADS):
@@ -91,6 +96,7 @@ def source_options(args: argparse.Namespace) -> "Options":
         more_input=args.more_input or (),
         count=args.count or 4000,
         seed=args.seed or 0,
+        edits=args.edits or 0,
         **{name: getattr(args, name) for name in SAME_IN_OPTIONS},
     )
 

@@ -5,6 +5,7 @@ sentences and files of sentences stay apart. A line of a file may be `sentence#f
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -97,24 +98,43 @@ def folder_name(prompt: str) -> str:
     return "-".join(plain.split()[:8])[:60] or "motion"
 
 
-def output_places(given: Sequence[Path] | None, prompts: Sequence[str]) -> list[list[Path]]:
-    """Where the motion of each prompt goes: into the `given` files and folders, else a folder of its own in outputs/.
+def output_places(given: Sequence[Path] | None, prompts: Sequence[str], samples: int = 1) -> list[list[Path]]:
+    """Where each motion goes: into the `given` files and folders, else a folder of its own in outputs/.
 
-    Several prompts, and folders of one name, are numbered.
+    The samples of a prompt follow each other. Several prompts, several samples, and folders of one name are numbered:
+
+        --output        2nd of several prompts          1st of several samples
+        walk.npy        walk-001.npy                    walk_0.npy
+        folder          folder/001-a-person-walks/      folder/a-person-walks_0/
+        nothing         outputs/a-person-walks/         outputs/a-person-walks_0/
+
+    Both at once give walk-001_0.npy and folder/001-a-person-walks_0/.
     """
     names = [folder_name(prompt) for prompt in prompts]
-    if given is None:
-        ends = [f"-{i:03}" if names.count(name) > 1 else "" for i, name in enumerate(names)]
-        return [[outputs_folder() / (name + end)] for name, end in zip(names, ends, strict=True)]
-    if len(prompts) == 1:
-        return [list(given)]
-    return [[_numbered(path, i, name) for path in given] for i, name in enumerate(names)]
+    digits = max(3, len(str(len(prompts) - 1)))  # equally many, so that files sort like their prompts
+    numbers = [f"{i:0{digits}}" for i in range(len(prompts))]
+    numbered = [f"{name}-{number}" for name, number in zip(names, numbers, strict=True)]
+    ends = [f"_{k:0{len(str(samples - 1))}}" for k in range(samples)] if samples > 1 else [""]
+    often, taken = Counter(names), set(numbered)
+    places = []
+    for i, name in enumerate(names):
+        if given is None:
+            # a sentence may also end like another one's number
+            alone = numbered[i] if often[name] > 1 or name in taken else name
+            places += [[outputs_folder() / f"{alone}{end}"] for end in ends]
+        else:
+            number = numbers[i] if len(prompts) > 1 else ""
+            places += [[_place(path, number, name, end) for path in given] for end in ends]
+    return places
 
 
-def _numbered(path: Path, number: int, name: str) -> Path:
+def _place(path: Path, number: str, name: str, end: str) -> Path:
+    """One motion's place at a given file or folder; without a number and an end it is that itself."""
     if path.suffix and not path.is_dir():
-        return path.with_stem(f"{path.stem}-{number:03}")
-    return path / f"{number:03}-{name}"
+        return path.with_stem(f"{path.stem}-{number}{end}" if number else f"{path.stem}{end}")
+    if not number and not end:
+        return path
+    return path / (f"{number}-{name}{end}" if number else f"{name}{end}")
 
 
 def save_or_say(path: Path, save: Callable[[Path], Iterable[Path] | None], dry_run: bool) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from motiongpt.data.words import actions, content_words, stem, stems
-from motiongpt.generator import MAX_PROMPT, MotionGenerator
+from motiongpt.generation.requests import MAX_PROMPT
+from motiongpt.generator import MotionGenerator
 from motiongpt.motion import STAND_IN, STAND_IN_NOTE, needs_joints
 from motiongpt.stages.run_folder import finished_stages, run_backbone
 

@@ -10,6 +10,7 @@ command comes next.
 import argparse
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from motiongpt.cli.config_file import read_config_file
@@ -44,6 +45,7 @@ from motiongpt.stages.run_folder import (
     tokenizer_meta,
 )
 from motiongpt.tasks.table import WRITE_TEXT
+from motiongpt.tasks.templates import BUILT_IN, Templates, built_in, read_templates
 from motiongpt.weights.shards import weights_hash
 
 DEBUG_ENTRIES = 8  # how many entries validation looks at with --debug
@@ -63,6 +65,7 @@ def language_stage(args: argparse.Namespace, number: int, stage: Stage, demo: Pa
         return None
 
     # flags to configs
+    args.train = args.train or stage.train
     source = vars(args)["from"]  # a keyword of Python: no attribute
     source = None if source is None else named_stage(source, print)
     origin = None if source is None else read_origin(source)
@@ -226,13 +229,14 @@ def _language_job(
     if data is None:
         data = motion_llm_dataset()
     last = len(RECIPES[args.recipe])
+    templates = _templates(args, stage, config)
     return Job(
         number=number,
         name=stage.name,
-        tasks=parse_tasks(args.tasks) if args.tasks else stage.tasks,
+        tasks=_tasks(args, stage, templates),
         recipe=args.recipe,
         out=args.out,
-        train_mode=args.train or "lora",
+        train_mode=args.train,
         data=data or demo / "tokens.json.gz",
         backbone=backbone,
         vqvae=args.vqvae or (None if data else demo / "vqvae"),
@@ -245,11 +249,31 @@ def _language_job(
         resume=args.resume,
         config=config,
         lora=lora,
+        templates=templates,
         clears=tuple(stage_folder(args.out, later) for later in range(number + 1, last + 1)) if every else (),
         validation=DEBUG_ENTRIES if args.debug else None,
         debug=args.debug,
         dry_run=args.dry_run,
     )
+
+
+def _templates(args: argparse.Namespace, stage: Stage, config: TrainConfig) -> Templates:
+    """How the stage words its requests: --templates, a file or a built-in name, else the recipe's."""
+    if args.templates is None or args.templates in BUILT_IN:
+        templates = built_in(args.templates or stage.templates)
+    else:
+        templates = read_templates(Path(args.templates), print)
+    settings = {"motion_as": args.motion_as} if args.motion_as else {}
+    return replace(templates, tell_length=config.tell_length, **settings)
+
+
+def _tasks(args: argparse.Namespace, stage: Stage, templates: Templates) -> dict[str, float]:
+    """Task -> share: --tasks, else those of a file of templates, by its number of groups, else the stage's."""
+    if args.tasks:
+        return parse_tasks(args.tasks)
+    if args.templates is None:
+        return stage.tasks
+    return {task: float(len(groups)) for task, groups in templates.groups.items()}
 
 
 def _config_codes(path: str | None) -> int | None:

@@ -129,9 +129,10 @@ class MotionDataset:
                 )
 
     def hash(self) -> str:
-        """16 hex digits over statistics and split files:
+        """16 hex digits over statistics, split files and edits.json:
         cheap, and enough to tell two data sets apart."""
-        files = [self.folder / name for name in ("Mean.npy", "Std.npy", *(f"{split}.txt" for split in SPLITS))]
+        names = ("Mean.npy", "Std.npy", *(f"{split}.txt" for split in SPLITS), "edits.json")
+        files = [self.folder / name for name in names]
         return short_hash(file_hash(file).encode() for file in files if file.is_file())
 
     def features(self, clip: str) -> np.ndarray:

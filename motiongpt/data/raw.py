@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from motiongpt.data.edits import Edit
 from motiongpt.data.texts import Caption
 from motiongpt.files.hashes import short_hash
 from motiongpt.files.listing import visible
@@ -65,6 +66,7 @@ class Record:
     guess: str = ""  # the caption of last resort: the words of a name
     row: str | None = None  # id in the captions file
     files: tuple[Path, ...] = ()  # files, or folders of them, that `load` and the captions are read from
+    edit: Edit | None = None  # how another clip of the source becomes this one
 
     def fingerprint(self) -> str:
         """A hash of captions, split, participant, and of each file's size and time, to see whether a source changed.

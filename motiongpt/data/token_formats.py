@@ -190,13 +190,16 @@ def write_instructions(folder: Path, records: list[dict], meta: dict, seed: int 
     rows. `participant_id` is one field more than theirs, and tokens.meta.json one file more.
 
     Returns the number of rows per split. Raises FileExistsError if `folder` has something in it
-    already, ValueError for a caption that holds their marker of motion tokens.
+    already, ValueError for a caption that holds their marker of motion tokens. Edits are left out:
+    that form has no place for them.
     """
     if not is_free(folder):
         raise FileExistsError(f"{folder} exists already; delete it or name another")
     rows: dict[str, list[dict]] = {"train": [], "val": []}
     rng = np.random.default_rng(seed)
     for record in records:
+        if "source_tokens" in record:
+            continue
         text = record["text_query"]
         if any(marker in text for marker in MARKERS):
             raise ValueError(f"caption {text!r:.80} holds {MARKERS[0]}, which would be read as a given motion token")

@@ -4,7 +4,9 @@
 
 `participant_id`, `id` and `split` are optional, and the file may be compressed (tokens.json.gz).
 `motion_tokens` may be a list of ints or any of the field's spellings; `word` may stand for
-`text_query`. The forms of other projects are read, too (`token_formats.py`). What cannot be trained
+`text_query`. An entry with `source_tokens` is an edit: its sentence says how the motion of those
+codes becomes that of `motion_tokens` ("but faster"). It is for the task `edit` alone, and no
+caption. The forms of other projects are read, too (`token_formats.py`). What cannot be trained
 on is an error here that names the entry, before training starts.
 
 This module knows no tokenizer: <name>.meta.json beside the file says which one wrote the codes. It
@@ -16,7 +18,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from motiongpt.data.motions import SPLITS
@@ -42,13 +44,21 @@ MAX_VALIDATION = 1_000  # entries
 
 @dataclass(frozen=True)
 class Entry:
-    """One captioned motion. `split` is train, val or test."""
+    """One captioned motion, or one edit. `split` is train, val or test."""
 
     text: str
     codes: tuple[int, ...]
     participant: str | None = None
     id: str = ""
     split: str = "train"
+    # The codes of the motion that the sentence changes; empty for all tasks but edit. They are not in the repr, since
+    # hashes of older data are made of it.
+    source: tuple[int, ...] = field(default=(), repr=False)
+
+
+def plain_entries(entries: Sequence[Entry]) -> list[Entry]:
+    """The entries whose text describes their motion: all but edits."""
+    return [entry for entry in entries if not entry.source]
 
 
 def load_tokens(path: Path | str, seed: int = 42, say: Callable[[str], None] = print) -> list[Entry]:
@@ -90,7 +100,8 @@ def load_tokens(path: Path | str, seed: int = 42, say: Callable[[str], None] = p
 def rank(entry: Entry, seed: int) -> bytes:
     """A sort key that shuffles entries by content, not by position:
     the first n are a fair sample."""
-    return hashlib.sha256(f"{seed}/{entry.text}/{entry.codes}".encode()).digest()
+    source = f"/{entry.source}" if entry.source else ""
+    return hashlib.sha256(f"{seed}/{entry.text}/{entry.codes}{source}".encode()).digest()
 
 
 def tokens_hash(path: Path, entries: Sequence[Entry]) -> str:
@@ -130,20 +141,9 @@ def _to_entry(item: dict, where: str) -> Entry:
             raise ValueError(f"{where}: {key} has half a character (a lone surrogate): {ascii(item[key])[:60]}")
     if len(text) > MAX_CAPTION:
         raise ValueError(f"{where}: text_query has {len(text)} characters, at most {MAX_CAPTION} are trained on")
-    # 2) the codes, as text or as a list
-    codes = item.get("motion_tokens")
-    if isinstance(codes, str):
-        try:
-            codes = parse_motion(codes)
-        except ValueError as error:
-            raise ValueError(f"{where}: motion_tokens: {error}") from error
-    # type, not isinstance: true and false of JSON are ints too
-    if not isinstance(codes, list) or not all(type(code) is int for code in codes):
-        raise ValueError(f"{where}: motion_tokens must be a string or a list of ints, got {str(codes)[:60]}")
-    if not codes:
-        raise ValueError(f"{where}: motion_tokens is empty")
-    if min(codes) < 0:
-        raise ValueError(f"{where}: motion_tokens holds {min(codes)}; codes start at 0")
+    # 2) the codes, and those that an edit starts from
+    codes = _to_codes(item.get("motion_tokens"), f"{where}: motion_tokens")
+    source = _to_codes(item["source_tokens"], f"{where}: source_tokens") if "source_tokens" in item else ()
     # 3) where it belongs, and who moves
     split = item.get("split", "train")
     if split not in SPLITS:
@@ -153,7 +153,24 @@ def _to_entry(item: dict, where: str) -> Entry:
         if not isinstance(participant, str | int):
             raise ValueError(f"{where}: participant_id must be a string, got {str(participant)[:60]}")
         participant = str(participant).strip() or None
-    return Entry(text.strip(), tuple(codes), participant, str(item.get("id", "")), split)
+    return Entry(text.strip(), codes, participant, str(item.get("id", "")), split, source)
+
+
+def _to_codes(codes: object, where: str) -> tuple[int, ...]:
+    """Codes as text or as a list, checked. Raises ValueError that begins with `where`."""
+    if isinstance(codes, str):
+        try:
+            codes = parse_motion(codes)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
+    # type, not isinstance: true and false of JSON are ints too
+    if not isinstance(codes, list) or not all(type(code) is int for code in codes):
+        raise ValueError(f"{where} must be a string or a list of ints, got {str(codes)[:60]}")
+    if not codes:
+        raise ValueError(f"{where} is empty")
+    if min(codes) < 0:
+        raise ValueError(f"{where} holds {min(codes)}; codes start at 0")
+    return tuple(codes)
 
 
 def to_records(entries: Sequence[Entry], path: Path | str) -> list[dict]:
@@ -163,6 +180,8 @@ def to_records(entries: Sequence[Entry], path: Path | str) -> list[dict]:
         if not is_text(f"{entry.text}{entry.participant}{entry.id}"):
             raise ValueError(f"{path}: half a character (a lone surrogate) in the clip {ascii(entry)[:200]}")
         record = {"text_query": entry.text, "motion_tokens": " ".join(map(str, entry.codes))}
+        if entry.source:
+            record["source_tokens"] = " ".join(map(str, entry.source))
         if entry.participant:
             record["participant_id"] = entry.participant
         records.append(record | {"id": entry.id, "split": entry.split})
@@ -174,11 +193,14 @@ def save_tokens(path: Path | str, entries: Sequence[Entry], meta: dict, form: st
     <name>.meta.json.
 
     A path that ends in .gz is compressed, to a thirteenth of the size. The same entries give the
-    same bytes. The form npy is a folder of code arrays instead, see `write_code_folder`.
+    same bytes. The form npy is a folder of code arrays instead, see `write_code_folder`. It has no
+    place for edits: ValueError if there are some.
     """
     records = to_records(entries, path)
     path = Path(path)
     if form == "npy":
+        if len(plain_entries(entries)) < len(entries):
+            raise ValueError(f"{path}: a folder of code arrays has no place for edits; write a .json file")
         write_code_folder(path, records, meta)
         return
     lines = ",\n".join(json.dumps(record, ensure_ascii=False) for record in records)
@@ -229,7 +251,11 @@ def read_tokens_meta(path: Path) -> dict:
 def _codes_hash(records: object) -> str:
     """A hash of which clips have which codes, so that captions, participants and splits may be edited."""
     items = records if isinstance(records, list) else []
-    clips = {f"{item.get('id', '')}\t{item.get('motion_tokens')}\n" for item in items if isinstance(item, dict)}
+    clips = set()
+    for item in items:
+        if isinstance(item, dict):
+            source = f"\t{item['source_tokens']}" if "source_tokens" in item else ""
+            clips.add(f"{item.get('id', '')}\t{item.get('motion_tokens')}{source}\n")
     return short_hash(clip.encode(errors="backslashreplace") for clip in sorted(clips))
 
 
@@ -247,8 +273,9 @@ def codebook_size(
 
     Raises ValueError naming the entry if a code of the data lies outside.
     """
-    largest = max(range(len(entries)), key=lambda i: max(entries[i].codes))
-    top = max(entries[largest].codes)
+    tops = [max(entry.codes + entry.source) for entry in entries]
+    top = max(tops)
+    largest = tops.index(top)
     meta = meta_path(path)
     if given is not None:
         size, origin = given, giver
@@ -269,8 +296,8 @@ def codebook_size(
 
 
 def dedup(entries: Sequence[Entry]) -> list[Entry]:
-    """The first entry per caption and participant."""
+    """The first entry per caption and participant; edits also differ by what they change."""
     first: dict[tuple, Entry] = {}
     for entry in entries:
-        first.setdefault((entry.text, entry.participant), entry)
+        first.setdefault((entry.text, entry.participant, entry.source), entry)
     return list(first.values())

@@ -17,7 +17,7 @@ from operator import itemgetter
 import numpy as np
 
 from motiongpt.data.spelling import fold, visible_text
-from motiongpt.data.tokens import Entry
+from motiongpt.data.tokens import Entry, plain_entries
 from motiongpt.data.words import content_words, stem, words
 
 SIMILAR = 5  # how many training captions a new caption's length is guessed from
@@ -39,14 +39,14 @@ def global_median(lengths: Sequence[int]) -> int:
 
 def prompt_table(entries: Sequence[Entry], folded: bool = False) -> dict:
     """prompts.json of a data set: per caption of the training split its lengths and codes,
-    and the global median.
+    and the global median. Edits are no captions.
 
     `folded`: captions that differ in spelling only are one caption,
     because the model reads them as one.
 
     {"global_median": 24, "captions": {"a person walks": {"median": 22, "min": 18, "max": 30, "codes": [3, 17, ...]}}}
     """
-    training = [entry for entry in entries if entry.split == "train"]
+    training = [entry for entry in plain_entries(entries) if entry.split == "train"]
     by_caption: dict[str, list[Entry]] = defaultdict(list)
     for entry in training:
         by_caption[fold(entry.text) if folded else entry.text].append(entry)

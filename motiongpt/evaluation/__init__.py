@@ -10,6 +10,8 @@ The files build on each other in this order:
     reconstruction                          measures a motion tokenizer
     model_answers, perplexity, t2m_m2t      ask a language model, and measure it in both directions
     token_writing                           measures it by the codes it writes, without motions
+    completion, given_codes                 prediction and in-betweening against the real motion
+    action_naming                           whether a written sentence names the action of a clip
     markdown, report_markdown, report       write an evaluation as Markdown and files
     intervals, comparison                   two evaluations side by side
 """

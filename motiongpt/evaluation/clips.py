@@ -94,6 +94,12 @@ def check_tokens(data: MotionDataset, clip: str, captions: Sequence[Caption]) ->
             raise ValueError(f"{data.folder / 'texts' / clip}.txt: {error}") from None
 
 
+def items_in_train(data: MotionDataset, items: Sequence[Item]) -> int:
+    """How many items are clips of the training split, or pieces of one (ID@start-end)."""
+    train = set(data.ids("train"))
+    return sum(item.name in train or item.name.rpartition("@")[0] in train for item in items)
+
+
 def items_hash(items: Sequence[Item]) -> str:
     """`clips_hash` of items with their captions."""
     return clips_hash((item.name, item.features, item.captions) for item in items)

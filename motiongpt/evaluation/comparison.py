@@ -242,6 +242,8 @@ def compare(a: Path, b: Path, seed: int = 0, resamples: int = RESAMPLES) -> dict
         kinds = "a tokenizer alone, the other of a language model"
         if "tokens" in (*parts_a, *parts_b):
             kinds = "motion tokens alone, the other of motions"
+        if "given codes" in (*parts_a, *parts_b):
+            kinds = "motions of which a part was given, the other is not"
         raise ValueError(f"{a} and {b} cannot be compared: one is of {kinds}")
     pairs = {name: (parts_a[name], parts_b[name]) for name in names}
     for pair in pairs.values():

@@ -299,3 +299,24 @@ def _fill(config: EvaluatorConfig, tensors: dict[str, Tensor], path: Path) -> Ma
         network = MatchingNetwork(config, len(tensors["words.weight"]))
     network.load_state_dict(check_tensors(network, tensors, path), assign=True)
     return network.eval()
+
+
+def find_evaluator(
+    folder: Path | None,
+    published: Path,
+    glove: Path | None,
+    published_glove: Path,
+    packing: str | None,
+    stats: Path | None,
+    device: str | torch.device,
+) -> Evaluator | None:
+    """The evaluator of `folder`; None means the published one in `published`, and gives None if there is none.
+
+    `published_glove` is where the word vectors of a published one are unless `glove` says otherwise.
+    The other arguments and errors are those of `Evaluator.load`.
+    """
+    chosen = published if folder is None else folder
+    is_published = (chosen / PUBLISHED_FILE).is_file()
+    if folder is None and not is_published:
+        return None
+    return Evaluator.load(chosen, (glove or published_glove) if is_published else glove, packing, stats, device)

@@ -79,7 +79,26 @@ CAPTIONS = {
 }
 """Written sentences against the captions of the clip."""
 
-ALL_LABELS = MATCHING | MOTION | TOKENS | CAPTIONS | ERRORS | PARAMETERS
+COMPLETION = {
+    "ade": "ADE (m)",
+    "fde": "FDE (m)",
+    "ade_root": "ADE, root-aligned (m)",
+    "fde_root": "FDE, root-aligned (m)",
+    "mpjpe_mm": ERRORS["mpjpe_mm"],
+    "global_mpjpe_mm": ERRORS["global_mpjpe_mm"],
+    "given_kept": "given codes kept (share)",
+}
+"""A motion of which a part was given, against the real one: the frames that were not given."""
+
+NAMING = {
+    "action_named": "actions named, with their sides (share)",
+    "family_named": "actions named, whatever the side (share)",
+    "one_named": "one of the actions named (share)",
+    "side_named": "side right, if the action is (share)",
+}
+"""Written sentences against the actions that a clip of the embedded data shows."""
+
+ALL_LABELS = MATCHING | MOTION | TOKENS | CAPTIONS | ERRORS | PARAMETERS | COMPLETION
 """Every metric, in the order of a comparison."""
 
 

@@ -1,12 +1,15 @@
 """What all reports share: numbers, tables, and the protocol line that says what was measured.
 
 A report of `reconstruction` has one value per metric. A report of `text`, the part "matching", has
-rows with intervals, and so has one of `token_writing`, without an evaluator. A tokenizer measured
-with an evaluator has two parts. `report_parts` and `protocol_line` tell the kinds apart, and
-nothing else does.
+rows with intervals, and so have one of `token_writing` and one of `given_codes`, without an
+evaluator. A tokenizer measured with an evaluator has two parts. `report_parts` and `protocol_line`
+tell the kinds apart, and nothing else does.
 """
 
+from collections.abc import Mapping
+
 from motiongpt.config import SampleConfig
+from motiongpt.evaluation.given_codes import LENGTHS, POSITIONS
 from motiongpt.evaluation.model_answers import LENGTH_POLICIES
 
 
@@ -24,6 +27,8 @@ def report_parts(report: dict) -> dict[str, dict]:
     """The measured parts of report.json by name, "reconstruction" before "matching"."""
     if report.get("what") == "tokens":
         return {"tokens": report}
+    if report.get("what") in POSITIONS:
+        return {"given codes": report}
     # t2m and m2t have one part; a tokenizer has its own and maybe that of an evaluator
     if report.get("what") != "vqvae":
         return {"matching": report}
@@ -36,6 +41,8 @@ def protocol_line(protocol: dict) -> str:
     comparable."""
     if protocol.get("what") == "tokens":
         return tokens_line(protocol)
+    if protocol.get("what") in POSITIONS:
+        return given_line(protocol)
     return matching_line(protocol) if "evaluator" in protocol else reconstruction_line(protocol)
 
 
@@ -77,11 +84,11 @@ def measured(p: dict) -> list[str]:
     return line
 
 
-def sampled(p: dict) -> list[str]:
-    """The parts of a protocol line about how the model was asked."""
+def sampled(p: dict, policies: Mapping[str, str] = LENGTH_POLICIES) -> list[str]:
+    """The parts of a protocol line about how the model was asked; `policies` says what a length policy means."""
     line = []
     if "length_policy" in p:
-        line.append(f"length policy {p['length_policy']} ({LENGTH_POLICIES[p['length_policy']]})")
+        line.append(f"length policy {p['length_policy']} ({policies[p['length_policy']]})")
     usual = SampleConfig().to_dict()
     for name, value in p.get("sampling", {}).items():
         # these two always, the others only if they are not the default
@@ -101,6 +108,23 @@ def tokens_line(protocol: dict) -> str:
             f"N = {p['N']} ({taken}, with {p['motions']} motions)",
             f"stage {p['stage']} of a run of recipe {p['run']} ({p['run_hash']})",
             *sampled(p),
+            f"{p['repeats']} repeat{'s' * (p['repeats'] > 1)}, seed {p['seed']}",
+            versions(p),
+        ]
+    )
+
+
+def given_line(protocol: dict) -> str:
+    """The `protocol_line` of prediction and in-betweening."""
+    p = protocol
+    ends = "first and last " if p["what"] == "inbetween" else "first "
+    return ", ".join(
+        [
+            f"{p['what']}, the {ends}{100 * p['given_share']:g} % given",
+            *measured(p),
+            f"asked for as {p['asked_for']}, captions {p['captions']}",
+            *sampled(p, LENGTHS),
+            f"best of {p['best_of']}",
             f"{p['repeats']} repeat{'s' * (p['repeats'] > 1)}, seed {p['seed']}",
             versions(p),
         ]

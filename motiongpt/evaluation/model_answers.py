@@ -1,6 +1,6 @@
 """How a language model is asked for motions and sentences, and the options for it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from tqdm import tqdm
@@ -66,22 +66,25 @@ def in_batches(sizes: Sequence[int], batch_size: int, write: Callable[[list[int]
 
 def write_motions(
     generator: MotionGenerator,
-    texts: Sequence[str],
+    texts: Sequence[str | None],
     first_seed: int,
     lengths: Sequence[int] | None,
     config: SampleConfig,
     batch_size: int,
     participants: Sequence[str | None] | None = None,
+    task: str = "t2m",
+    given: Sequence[Mapping[int, int]] | None = None,
 ) -> list[list[int]]:
     """Codes of a motion for each text; row i has the seed first_seed + i.
     `lengths`, in codes, are kept exactly.
 
-    `participants`: whose style each motion has; None: nobody's.
+    `participants`: whose style each motion has; None: nobody's. `task` and `given`, position ->
+    code for each text, are those of `MotionGenerator.generate`; it says where a text may be None.
     """
     # the sampler is asked in seconds
     seconds_per_code = generator.run.config.frames_per_code / generator.run.config.fps
     # only to batch motions of similar length; the model decides how long they are
-    sizes = lengths or [generator.run.prompts.expected_length(text) for text in texts]
+    sizes = lengths or [generator.run.prompts.expected_length(text or "") for text in texts]
 
     def write(indices: list[int]) -> list[list[int]]:
         motions = generator.generate(
@@ -90,6 +93,8 @@ def write_motions(
             seed=[first_seed + i for i in indices],
             seconds=[lengths[i] * seconds_per_code for i in indices] if lengths else None,
             exact_length=lengths is not None,
+            task=task,
+            given=[given[i] for i in indices] if given else None,
             config=config,
         )
         return [list(motion.tokens) for motion in motions]

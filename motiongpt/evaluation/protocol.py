@@ -25,7 +25,16 @@ from torch import Tensor
 from motiongpt import __version__
 from motiongpt.data.motions import MotionDataset
 from motiongpt.data.texts import Caption
-from motiongpt.evaluation.clips import CURVE, FEWEST, UNIT, Item, items_hash, read_items, shortest_clip
+from motiongpt.evaluation.clips import (
+    CURVE,
+    FEWEST,
+    UNIT,
+    Item,
+    items_hash,
+    items_in_train,
+    read_items,
+    shortest_clip,
+)
 from motiongpt.evaluation.qualities import clip_qualities
 from motiongpt.evaluation.word_vectors import caption_tokens
 from motiongpt.metrics.embeddings import GROUP, diversity, fid, pair_distances, retrieval_ranks, top_shares
@@ -98,6 +107,12 @@ def rounded(value: object) -> object:
     return value
 
 
+def draw_captions(items: Sequence[Item], seed: int, repeat: int) -> list[Caption]:
+    """One caption of each item: those of a repeat, the same in every evaluation of these items."""
+    rng = np.random.default_rng([seed, repeat])
+    return [item.captions[rng.integers(len(item.captions))] for item in items]
+
+
 class RepeatDraws:
     """Everything that a repeat draws, as a pure function of (seed, repeat):
     every row of the table gets the same.
@@ -114,9 +129,8 @@ class RepeatDraws:
         self.seed = seed
 
     def captions(self, repeat: int) -> tuple[list[Caption], Tensor]:
-        """One caption of each item, and their embeddings (N, E)."""
-        rng = np.random.default_rng([self.seed, repeat])
-        chosen = [item.captions[rng.integers(len(item.captions))] for item in self.items]
+        """`draw_captions`, and their embeddings (N, E)."""
+        chosen = draw_captions(self.items, self.seed, repeat)
         return chosen, self.embeddings[[self.row_of[tuple(caption_tokens(caption))] for caption in chosen]]
 
     def rng(self, repeat: int) -> np.random.Generator:
@@ -231,7 +245,7 @@ class EvaluationSet:
             "N": self.N,
             "usable": len(usable),
             "dropped": len(self.dropped),
-            "in_train": self._in_train(),
+            "in_train": items_in_train(data, self.items),
             "min_frames": least,
             "max_frames": evaluator.config.max_frames,
             "repeats": config.repeats,
@@ -245,11 +259,6 @@ class EvaluationSet:
             "motiongpt": __version__,
             "torch": torch.__version__,
         }
-
-    def _in_train(self) -> int:
-        """How many items are clips of the training split, or pieces of one (ID@start-end)."""
-        train = set(self.data.ids("train"))
-        return sum(item.name in train or item.name.rpartition("@")[0] in train for item in self.items)
 
     def embed(self, motions: Sequence[np.ndarray | Tensor]) -> Tensor:
         """`embed_motion`, with the last frame of a motion repeated if it is shorter than a movement

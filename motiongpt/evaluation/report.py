@@ -10,12 +10,14 @@ from torch import Tensor
 
 from motiongpt.body.skeletons import HUMANML3D, Skeleton
 from motiongpt.data.motions import MotionDataset
+from motiongpt.evaluation.given_codes import GivenEvaluation
 from motiongpt.evaluation.labels import CAPTIONS, MATCHING
-from motiongpt.evaluation.markdown import printed
+from motiongpt.evaluation.markdown import number, printed
 from motiongpt.evaluation.protocol import SHOWN, Evaluation
 from motiongpt.evaluation.reconstruction import reconstruct
 from motiongpt.evaluation.report_markdown import (
     clips_markdown,
+    given_markdown,
     matching_markdown,
     reconstruction_markdown,
     report_markdown,
@@ -108,6 +110,24 @@ def write_tokens(report: dict, out: Path) -> tuple[str, list[Path]]:
     write_text(paths[1], text)
     plot_code_usage({name: usage["histogram"] for name, usage in report["codebook"].items()}, paths[2])
     plot_lengths(report["lengths"], paths[3])
+    return printed(report, text), paths
+
+
+def write_given(evaluation: GivenEvaluation, data: MotionDataset, out: Path) -> tuple[str, list[Path]]:
+    """Write the report of `evaluate_given`, with GIFs of real and written motions; returns the text a script prints,
+    and the paths."""
+    clear_report(out)
+    report = evaluation.report
+    text = given_markdown(report)
+    paths = [out / "report.json", out / "report.md", out / "lengths.png"]
+    write_json(paths[0], report)
+    write_text(paths[1], text)
+    plot_lengths(report["lengths"], paths[2])
+    for rank, (real, written) in evaluation.shown.items():
+        name, ade = report["shown"][rank]["clip"], report["shown"][rank]["ade"]
+        titles = {"title": f"{name}, real", "other": f"written, ADE {number(ade)} m"}
+        paths.append(out / f"{rank}.gif")
+        render_pair(real.numpy(), written.numpy(), data.skeleton, paths[-1], fps=data.fps, **titles)
     return printed(report, text), paths
 
 

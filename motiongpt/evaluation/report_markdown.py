@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 
-from motiongpt.evaluation.labels import CAPTIONS, MATCHING, MOTION, RECONSTRUCTION, TOKENS, ranking
+from motiongpt.evaluation.labels import CAPTIONS, COMPLETION, MATCHING, MOTION, RECONSTRUCTION, TOKENS, ranking
 from motiongpt.evaluation.markdown import (
     dropped_clips,
     measured,
@@ -266,7 +266,62 @@ def tokens_markdown(report: dict) -> str:
     return "\n".join([*lines, *dropped_clips(report)])
 
 
-# 4) The pages of t2m and m2t.
+# 4) A motion of which a part was given.
+
+
+def given_markdown(report: dict) -> str:
+    """A report of `given_codes`."""
+    protocol, rows = report["protocol"], report["rows"]
+    predict = protocol["what"] == "predict"
+    lines = ["# Prediction" if predict else "# In-betweening", "", *train_warning(protocol["in_train"], protocol["N"])]
+    if protocol["asked_for"] != protocol["what"]:
+        unlearnt = (
+            f"This stage never learnt {protocol['what']}: it was asked for text to motion, and the sampler kept the "
+            "given codes."
+        )
+        lines += [f"**{unlearnt}**", ""]
+    lines += _table(report, COMPLETION, list(rows))
+    baseline = (
+        "Hold last pose: the last given pose stays."
+        if predict
+        else "Interpolation: from the last given pose to the next one, the root and each joint in a straight line, the "
+        "joints as seen from the body, which turns evenly."
+    )
+    lines += [
+        "Lower is better. Only frames that were not given count, and every clip counts once. ADE is the mean over "
+        "frames of the distance between whole poses, the root of the sum over joints of their squared distances; FDE "
+        "is that of the last frame (MotionGPT, DLow). MPJPE is the mean distance of a joint. Root-aligned moves both "
+        "roots to one place in each frame. Before, a written motion is turned and moved on the ground so that its "
+        f"given frames lie closest to the real ones. {baseline} It is measured with the exact given frames, the other "
+        "rows are decoded from codes. Reconstruction is the whole clip through the tokenizer."
+        + (
+            f" Best of {protocol['best_of']} takes the smallest of each error over so many motions of a clip."
+            if protocol["best_of"] > 1
+            else ""
+        )
+        + " Greedy is the most likely code at every step.",
+        "",
+        _given_repeats(protocol),
+        "",
+    ]
+    lines += ["![lengths](lengths.png)", "", "## Clips by ADE", "", "Real on the left, written on the right.", ""]
+    for rank, shown in report["shown"].items():
+        asked = report["clips"][shown["clip"]].get("asked")
+        lines += [f"{rank}: {shown['clip']}, ADE {number(shown['ade'])} m" + (f", asked: {asked}" if asked else ""), ""]
+        lines += [f"![{rank}]({rank}.gif)", ""]
+    return "\n".join([*lines, *dropped_clips(report)])
+
+
+def _given_repeats(protocol: dict) -> str:
+    if protocol["repeats"] == 1:
+        return "One repeat: there are no intervals."
+    return (
+        "± is half of a 95 % interval over repeats, each with other captions and other motions; rows without a model "
+        "are always the same."
+    )
+
+
+# 5) The pages of t2m and m2t.
 
 
 def clips_markdown(report: dict, drawn: Collection[str] = ()) -> str:

@@ -27,11 +27,11 @@ from motiongpt.body.skeletons import SIDES
 from motiongpt.faithfulness.conditions import CHECKS, INCLUDED
 from motiongpt.faithfulness.judge import does, performs
 from motiongpt.features.humanml3d import joints_to_features
+from motiongpt.lengths import codes_for_seconds
 from motiongpt.procedural.clips import make_clip
 from motiongpt.procedural.performer import SIZES, STYLES, TEMPOS
 from motiongpt.procedural.phrases import SIZED
 from motiongpt.procedural.sentences import family, write_captions
-from motiongpt.sampling import codes_for_seconds
 
 FRESH_SEED = 20261121  # of motions that no training uses
 BATCH = 32  # sentences sampled at once

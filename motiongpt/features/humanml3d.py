@@ -113,7 +113,7 @@ def joints_to_features(joints: Array, skeleton: Skeleton, retargeted: bool = Fal
     step = x[1:] - x[:-1]  # (F - 1, J, 3) to the next frame
 
     # 1) heading (F,) radians, continuous from 0: sum the wrapped turns, so that it never jumps by a whole turn
-    heading = _smooth(_forward(x, skeleton, hip_sign=-1.0))  # (F, 2)
+    heading = _smooth(facing(x, skeleton, hip_sign=-1.0))  # (F, 2)
     heading = torch.atan2(heading[:, 0], heading[:, 1])  # (F,)
     # a turn is the difference of two angles, so it may be off by a whole turn
     turn = torch.cat((heading[1:2], heading[2:] - heading[1:-1]))  # the first heading counts as zero
@@ -209,11 +209,11 @@ def _canonicalise(x: Tensor, skeleton: Skeleton, retargeted: bool) -> Tensor:
         x = _retarget(x, skeleton)
     # the floor is the lowest joint of the whole clip, the origin the first root
     x = x - torch.stack((x[0, 0, 0], x[..., 1].min(), x[0, 0, 2]))
-    forward = _forward(x[:1], skeleton)[0]
+    forward = facing(x[:1], skeleton)[0]
     return rotate_y(x, -torch.atan2(forward[0], forward[1]))
 
 
-def _forward(x: Tensor, skeleton: Skeleton, hip_sign: float = 1.0) -> Tensor:
+def facing(x: Tensor, skeleton: Skeleton, hip_sign: float = 1.0) -> Tensor:
     """Horizontal direction (x, z) that the body faces, (F, 2).
     Not a unit vector: shorter when the body leans sideways.
 

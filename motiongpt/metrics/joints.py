@@ -93,6 +93,27 @@ def acceleration_error(predicted: Tensor, target: Tensor) -> Tensor:
     return (predicted - target).diff(n=2, dim=-3).norm(dim=-1).mean(-1)
 
 
+def displacement_errors(predicted: Tensor, target: Tensor, root: int | None = None) -> tuple[Tensor, Tensor]:
+    """ADE and FDE, average and final displacement error: (..., F, J, 3) -> (...,) and (...,), metres.
+
+    A pose is one vector of 3 J numbers, and its error the distance sqrt(sum_j |p_j - t_j|^2): up to
+    sqrt(J) times `mpjpe`. ADE is its mean over frames, FDE its value in the last one. So count
+    MotionGPT's PredMetrics and DLow (Yuan & Kitani 2020, "DLow: Diversifying latent flows for
+    diverse human motion prediction"). Frames that were given must be cut off before.
+
+    With `root`, both poses are first moved so that this joint is at the origin, as in `mpjpe`; None
+    compares global positions, as the field does. Raises ValueError for unequal shapes, or no frame.
+    """
+    check_same_shape("displacement_errors", predicted, target)
+    if predicted.shape[-3] == 0:
+        raise ValueError("displacement_errors needs at least one frame")
+    difference = predicted - target
+    if root is not None:
+        difference = difference - difference[..., root : root + 1, :]
+    distance = difference.flatten(-2).norm(dim=-1)  # (..., F)
+    return distance.mean(-1), distance[..., -1]
+
+
 # 2) Joints alone.
 
 

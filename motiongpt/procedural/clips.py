@@ -12,7 +12,7 @@ captured motion. Captions come from a small grammar (`sentences.py`), so scores 
 nothing about free language.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +37,8 @@ ONLY_FIRST = ("stand_up",)
 ONLY_LAST = ("sit_down", "kneel")
 ONLY_ALONE = ("walk_circle", "sit_and_stand", "kneel_and_rise", "balance")
 SEQUENCES = 0.28  # share of clips with two actions
+FIRSTS = tuple(name for name in ACTIONS if family(name) not in ONLY_LAST + ONLY_ALONE)
+LASTS = tuple(name for name in ACTIONS if family(name) not in ONLY_FIRST + ONLY_ALONE)
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Clip:
     planted: np.ndarray  # (F, 2) bool: the left or right toe carries weight and does not move
 
 
-def _choose(rng: np.random.Generator, names: list[str], by_family: dict[str, float]) -> str:
+def choose(rng: np.random.Generator, names: Sequence[str], by_family: dict[str, float]) -> str:
     """Draw an action by the weight of its family, divided evenly among its sides."""
     # both sides share the weight of their family
     families = [family(name) for name in names]
@@ -77,11 +79,20 @@ def _perform(actions, tempos, sizes, rng: np.random.Generator, style: Style) -> 
     """The actions one after another. The time of a clip is shared evenly,
     but the result may still be too long."""
     seconds = MAX_FRAMES / FPS * (0.995 if len(actions) == 1 else 0.9 / len(actions))
+    manners = zip(tempos, sizes, strict=True)
+    return perform(actions, (Director(rng, style, tempo, seconds, size) for tempo, size in manners))
+
+
+def perform(actions: Iterable[str], directors: Iterable[Director]) -> tuple[Track, tuple[Performed, ...]]:
+    """The actions one after another, each with its director, of any length.
+
+    Danger: a director draws when it is made. A generator makes each after the draws of the action
+    before it.
+    """
     tracks = []
     performed = []
     start = 0
-    for name, tempo, size in zip(actions, tempos, sizes, strict=True):
-        director = Director(rng, style, tempo, seconds, size)
+    for name, director in zip(actions, directors, strict=True):
         tracks.append(ACTIONS[name](director))
         end = start + len(tracks[-1])
         performed.append(Performed(name, start, end, director.facts))
@@ -89,8 +100,8 @@ def _perform(actions, tempos, sizes, rng: np.random.Generator, style: Style) -> 
     return join(tracks), tuple(performed)
 
 
-def _finish(track: Track, performed: tuple[Performed, ...], rng: np.random.Generator, **known) -> Clip:
-    """From a performance to a clip: breath, joints, captions."""
+def finish(track: Track, performed: tuple[Performed, ...], rng: np.random.Generator, **known) -> Clip:
+    """From a performance to a clip: breath, joints, captions. `known` are id, participant and split."""
     t = np.arange(len(track)) / FPS
     breath = np.sin(2 * np.pi * (t / rng.uniform(3.2, 4.5) + rng.random()))
     # a body that breathes is never quite still: chest and arms move by less than a degree
@@ -136,7 +147,7 @@ def make_clip(
     track, performed = _perform(actions, tempos, sizes, rng, style)
     if len(track) > MAX_FRAMES:
         raise ValueError(f"{' + '.join(actions)} took {len(track)} frames, a clip has at most {MAX_FRAMES}")
-    return _finish(track, performed, rng, id=id, participant=style.name, split=split)
+    return finish(track, performed, rng, id=id, participant=style.name, split=split)
 
 
 def clip_name(index: int, seed: int = 0) -> str:
@@ -150,19 +161,16 @@ def generate_clip(index: int, seed: int = 0) -> Clip:
     Danger: the order of the draws is part of the dataset.
     A draw more, or one earlier, changes every clip.
     """
-    names = list(ACTIONS)
-    firsts = [name for name in names if family(name) not in ONLY_LAST + ONLY_ALONE]
-    lasts = [name for name in names if family(name) not in ONLY_FIRST + ONLY_ALONE]
     rng = np.random.default_rng([seed, index])
     split = split_by_hash(str(index))
     style = STYLES[int(rng.integers(len(STYLES)))]
     pair = rng.random() < SEQUENCES
     while True:  # a slow pair may be too long: draw again
         if pair:
-            first = _choose(rng, firsts, FIRST_WEIGHTS)
-            actions = (first, _choose(rng, [name for name in lasts if name != first], LAST_WEIGHTS))
+            first = choose(rng, FIRSTS, FIRST_WEIGHTS)
+            actions = (first, choose(rng, [name for name in LASTS if name != first], LAST_WEIGHTS))
         else:
-            actions = (_choose(rng, names, WEIGHTS),)
+            actions = (choose(rng, list(ACTIONS), WEIGHTS),)
         # tempos and sizes; two actions in one clip are seldom both unusual
         shares = (0.06, 0.84, 0.1) if pair else (0.17, 0.66, 0.17)
         tempos = tuple(str(tempo) for tempo in rng.choice(list(TEMPOS), len(actions), p=shares))
@@ -172,7 +180,7 @@ def generate_clip(index: int, seed: int = 0) -> Clip:
         track, performed = _perform(actions, tempos, sizes, rng, style)
         if len(track) <= MAX_FRAMES:
             break
-    return _finish(track, performed, rng, id=clip_name(index, seed), participant=style.name, split=split)
+    return finish(track, performed, rng, id=clip_name(index, seed), participant=style.name, split=split)
 
 
 def generate_clips(count: int, seed: int = 0) -> Iterator[Clip]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from motiongpt.body.limbs import triangle, unit
 from motiongpt.body.skeletons import HUMANML3D, SIDES
 from motiongpt.body.smoothing import smooth
 
@@ -43,11 +44,6 @@ FLAT = np.arcsin(ANKLE_HEIGHT / FOOT)  # (2,) how far the ankle-toe bone points 
 MAX_LEG_REACH = 0.99  # longest planted leg, as a share of its bones: knees are never locked
 STANDING = ANKLE_HEIGHT + 0.984 * float((THIGH + SHIN).min()) + 0.0669  # pelvis height of a relaxed stand, metres
 TOE_AHEAD = 0.11  # metres from the pelvis forward to the toes in a relaxed stand
-
-
-def unit(v: np.ndarray) -> np.ndarray:
-    """Unit vectors along the last axis; a zero vector stays zero."""
-    return v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-9)
 
 
 def ease(x: np.ndarray) -> np.ndarray:
@@ -183,9 +179,8 @@ def reach(hand, elbow=(0.5, -1.0, -0.3)) -> np.ndarray:
     d = np.clip(distance, 0.12, 0.99 * (a + b))
     pole = np.asarray(elbow, float)
     pole = unit(pole - (pole * aim).sum(-1, keepdims=True) * aim)  # its part perpendicular to the aim
-    # law of cosines: how far along the aim the elbow is, and the rest of the upper arm goes sideways
-    along = (a * a - b * b + d * d) / (2 * d)
-    bend = along * aim + np.sqrt(np.maximum(a * a - along * along, 0.0)) * pole  # shoulder to elbow
+    along, across = triangle(a, b, d)
+    bend = along * aim + across * pole  # shoulder to elbow
     return arm_pose(bend, d * aim - bend)
 
 
@@ -346,6 +341,6 @@ def _leg(track: Track, side: int, hip: np.ndarray, ankle: np.ndarray) -> tuple[n
     gap = track.foot_yaw[:, side] - track.yaw - track.pelvis[:, 1]
     hinge = sideways(pelvis_yaw + 0.5 * np.sin(gap) + out)  # (F, 2) the knee's axis, pointing left
     forward = unit(np.cross(aim, np.stack([hinge[:, 0], np.zeros(len(track)), hinge[:, 1]], axis=-1)))
-    along = (a * a - b * b + distance**2) / (2 * distance)  # law of cosines, as in `reach`
-    knee = hip + along * aim + np.sqrt(np.maximum(a * a - along**2, 0.0)) * forward
+    along, across = triangle(a, b, distance)
+    knee = hip + along * aim + across * forward
     return knee, hip + distance * aim

@@ -164,7 +164,7 @@ def travel(d: Director, seconds: tuple[float, float], gait: Gait, speed: float) 
     The speed (m/s) rises over the first steps, is steady, and falls over the last ones. `seconds`
     is the range that the duration is drawn from.
     """
-    n = min(round(FPS * d.uniform(*seconds)), d.limit())
+    n = d.span(seconds)
     speed = min(speed, FASTEST_GAIT * gait.swing / gait.step)
     track = d.stand(n)
     steps, end = footsteps(d, n, gait)
@@ -238,7 +238,7 @@ def _in_place(d: Director, gait: Gait, knee: float, elbow_swing: float, seconds:
 
     `knee` is how far in metres the lifted foot goes ahead, `elbow_swing` the arm swing in radians.
     """
-    track = d.stand(min(round(FPS * d.uniform(*seconds)), d.limit()))
+    track = d.stand(d.span(seconds))
     steps, _ = footsteps(d, len(track), gait)
     track = walk(d, track, steps, gait)
     # a lifted foot goes a little ahead in a march, a little back in a jog

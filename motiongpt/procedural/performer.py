@@ -89,6 +89,11 @@ class Director:
         at least two."""
         return max(2, round(FPS * seconds * self.rate))
 
+    def span(self, seconds: tuple[float, float]) -> int:
+        """Draw how many frames something lasts that has no end of its own, such as a walk; the
+        tempo is that of its steps."""
+        return min(round(FPS * self.uniform(*seconds)), self.limit())
+
     def limit(self) -> int:
         """The longest duration in frames."""
         return round(FPS * self.seconds)

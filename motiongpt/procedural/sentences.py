@@ -57,7 +57,7 @@ TWO = {
 }
 
 _LETTERS = "abcdefgh"  # the fields of a template, one per action; a clip has no room for more
-_NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
 _SOMETIMES = {
     "clap": 0.7,
     "nod": 0.6,
@@ -148,7 +148,7 @@ def verb_phrase(
     times = ""
     if count is not None and name not in _UNCOUNTED:
         if count > 1 and (rng is None or rng.random() < _SOMETIMES.get(name, 1.0)):
-            times = " twice" if count == 2 and (rng is None or rng.random() < 0.8) else f" {_NUMBERS[count]} times"
+            times = " twice" if count == 2 and (rng is None or rng.random() < 0.8) else f" {NUMBERS[count]} times"
         elif count == 1 and rng is not None and rng.random() < 0.1:
             times = " once"
 

@@ -25,13 +25,16 @@ from motiongpt.backbones.t5 import T5
 from motiongpt.config import SampleConfig
 from motiongpt.data.batches import BucketedBatches, by_length
 from motiongpt.data.spelling import fold
+from motiongpt.data.tokens import plain_entries
 from motiongpt.data.training_captions import Prompts, prompt_table
+from motiongpt.files.hashes import values_hash
 from motiongpt.files.store import read_json, write_atomic, write_json
+from motiongpt.lengths import limits_from_guess, limits_from_median
 from motiongpt.loops import Result, resolve_precision
 from motiongpt.metrics.tokens import token_distances
 from motiongpt.motion_tokenizer import MotionTokenizer, tokenizer_files
-from motiongpt.sampling import generate, limits_from_guess, limits_from_median
-from motiongpt.stages.model import StageModel, new_backbone, open_renderer, open_stage
+from motiongpt.sampling import generate
+from motiongpt.stages.model import TEMPLATES, StageModel, new_backbone, open_renderer, open_stage
 from motiongpt.stages.plan import Job, Plan, read_plan
 from motiongpt.stages.run_folder import (
     HASHED_FILES,
@@ -43,8 +46,10 @@ from motiongpt.stages.run_folder import (
     versions,
 )
 from motiongpt.tasks.collate import TaskCollate, lm_losses
+from motiongpt.tasks.prompts import Request
 from motiongpt.tasks.sequences import Renderer
-from motiongpt.tasks.table import WRITE_TEXT
+from motiongpt.tasks.table import TABLE, WRITE_TEXT
+from motiongpt.tasks.templates import Templates
 from motiongpt.vocab import MotionVocab
 from motiongpt.weights.shards import weights_hash
 
@@ -60,9 +65,9 @@ def prepare_stage(job: Job, device: torch.device, say: Callable[[str], None]) ->
     plan = read_plan(job, say)
     start = open_model(plan)
     start.stage_model.llm.to(device)
-    fold_captions = plan.run_config.fold_captions
     stage_model = start.stage_model
-    renderer = open_renderer(stage_model.llm, stage_model.vocab, job.think, job.config.max_seq_len, fold_captions)
+    run_config = replace(plan.run_config, think=job.think)
+    renderer = open_renderer(stage_model.llm, stage_model.vocab, run_config, job.templates, job.config.max_seq_len)
     check_lengths(plan, renderer, start.stage_model.llm.config.max_positions)
     data = build_data(plan, renderer)
     if job.fresh and not job.dry_run:  # only now that nothing can be wrong any more
@@ -133,13 +138,21 @@ def _random_model(plan: Plan) -> StageModel:
 
 
 def check_lengths(plan: Plan, renderer: Renderer, max_positions: int) -> None:
-    """ValueError for an example that --max-seq-len or the backbone cannot hold, or a code out of range."""
+    """ValueError for an example that --max-seq-len or the backbone cannot hold."""
     rng = np.random.default_rng(0)
     longest = 0
-    for entry in plan.training + plan.held_out:
+    for entry in renderer.longest(plan.training + plan.held_out):
         for task in plan.job.tasks:
+            if TABLE[task].of_pairs != bool(entry.source):
+                continue
             ids, _ = renderer.render(task, entry, rng)
-            longest = max(longest, len(ids))
+            most = len(ids) + renderer.margin(task, entry)
+            if most > plan.job.config.max_seq_len:
+                raise ValueError(
+                    f"entry {entry.id or entry.text[:40]!r} may need {most} tokens for task {task}, in its longest "
+                    f"wording; --max-seq-len is {plan.job.config.max_seq_len}"
+                )
+            longest = max(longest, most)
     if longest > max_positions:
         raise ValueError(f"the longest example has {longest} tokens, the backbone {max_positions} positions")
 
@@ -233,18 +246,21 @@ class Prepared:
         """Edit distance of the motions written for some held-out captions to the real ones, mean over captions.
 
         In codes, and as a share of the longer motion of each pair. The model is greedy and may use all codes. It has
-        the length limits of sampling. Empty for a stage that does not learn t2m.
+        the length limits of sampling. Empty for a stage that does not learn t2m, or writes motions as digits.
         """
-        if "t2m" not in self.plan.job.tasks:
+        renderer = self.data.held_out.renderer
+        if "t2m" not in self.plan.job.tasks or renderer.templates.motion_as == "digits":
             return {}
-        entries = self.plan.held_out[:DECODED]  # in an order that is random already
+        entries = plain_entries(self.plan.held_out)[:DECODED]  # in an order that is random already
         known = Prompts(prompt_table(self.plan.training, self.plan.run_config.fold_captions))
         limits = []
         for entry in entries:
             around = limits_from_median if known.find(entry.text) else limits_from_guess
             limits.append(around(known.expected_length(entry.text)))
-        renderer = self.data.held_out.renderer
-        prompts = [renderer.text_prompt(entry.text, entry.participant) for entry in entries]
+        prompts = [
+            renderer.request(Request("t2m", renderer.read(entry.text), participant=entry.participant))
+            for entry in entries
+        ]
         room = self.model.config.max_positions - max(map(len, prompts)) - 1  # 1 for <MOT_BEGIN>
         written = generate(
             self.model,
@@ -265,6 +281,9 @@ class Prepared:
         if not self.begun:
             self._write_run()
             self.begun = True
+        if self.templates_hash:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(folder / TEMPLATES, self.data.held_out.renderer.templates.to_json())
         self.start.stage_model.save(folder, self._meta() | {"finished": False})
 
     def finish(self, result: Result) -> None:
@@ -303,7 +322,17 @@ class Prepared:
         values = {"data": plan.data_hash, "tasks": job.tasks, "train": job.train_mode, "recipe": job.recipe}
         values |= {"codes": plan.codes, "think": job.think, **self.start.identity, **job.config.run_identity()}
         values |= {"fold_captions": True} if plan.run_config.fold_captions else {}  # older states have no such key
+        values |= {"templates": self.templates_hash} if self.templates_hash else {}  # nor this one
         return values | (job.lora.to_dict() if job.train_mode == "lora" else {})
+
+    @property
+    def templates_hash(self) -> str:
+        """A hash of how the stage words its requests; empty if no template words any of them."""
+        templates = self.data.held_out.renderer.templates
+        content = templates.to_json()
+        worded = {task: content[task] for task in self.plan.job.tasks if task in templates.groups}
+        changed = templates.settings != Templates().settings
+        return values_hash({"settings": templates.settings, **worded}) if worded or changed else ""
 
     @property
     def summary(self) -> str:

@@ -16,10 +16,11 @@ from motiongpt.backbones.t5 import T5
 from motiongpt.config import LLM_PRESETS, LoRAConfig
 from motiongpt.data.training_captions import Prompts
 from motiongpt.files.fields import get_field
-from motiongpt.files.hashes import HASHES, check_hashes, file_hashes
+from motiongpt.files.hashes import HASHES, check_hashes, file_hashes, hashes_in
 from motiongpt.files.store import read_json, write_json
 from motiongpt.llm import LLM
 from motiongpt.lora import inject, lora_layers, merge
+from motiongpt.motion_tokenizer import MotionTokenizer
 from motiongpt.stages.run_folder import (
     RunConfig,
     backbone_tokenizer,
@@ -32,7 +33,9 @@ from motiongpt.stages.run_folder import (
     relative_path,
     stage_folder,
 )
+from motiongpt.tasks.prompts import Clock
 from motiongpt.tasks.sequences import Renderer
+from motiongpt.tasks.templates import Templates, read_templates
 from motiongpt.text_tokenizer import TextTokenizer, load_text_tokenizer, train_text_tokenizer
 from motiongpt.vocab import MotionVocab, words_of
 from motiongpt.weights.adapters import load_adapter, save_adapter
@@ -41,6 +44,9 @@ from motiongpt.weights.shards import hashed_files, is_adapter, weights_hash
 from motiongpt.word_tables import MAX_GAP
 
 TRAIN_MODES = ("lora", "full")
+TEMPLATES = "templates.json"
+"""In a stage folder: how the stage words what it asks for."""
+
 WEIGHT_FILES = ("adapter_model.safetensors", "adapter_config.json", "model.safetensors", "config.json")
 """What meta.json remembers by a hash, so that a damaged or replaced file shows when it is loaded."""
 
@@ -82,7 +88,7 @@ class StageModel:
         base = None if self.base is None else self.repo_id or relative_backbone(self.base, folder)
         known = {"base_hash": self.base_hash} if self.base_hash else {}
         values = {"train": self.mode, "base": base, **known, "vocab_size": self.llm.vocab_size}
-        values |= {HASHES: file_hashes(folder, WEIGHT_FILES)}
+        values |= {HASHES: file_hashes(folder, (*WEIGHT_FILES, TEMPLATES))}
         write_json(folder / "meta.json", meta | values)
 
 
@@ -231,16 +237,42 @@ def lora_for(llm: Backbone, lora: LoRAConfig) -> LoRAConfig:
     return replace(lora, lora_targets=tuple(own))
 
 
-def open_renderer(llm: Backbone, vocab: MotionVocab, think: str, max_seq_len: int, fold_captions: bool) -> Renderer:
+def open_renderer(
+    llm: Backbone, vocab: MotionVocab, config: RunConfig, templates: Templates, max_seq_len: int
+) -> Renderer:
     """The renderer of a run's prompts and examples. ValueError if model and text tokenizer end texts differently."""
     encoder = isinstance(llm, T5)
-    renderer = Renderer(vocab, think, max_seq_len, fold_captions=fold_captions, encoder=encoder)
+    if encoder:  # it writes no prompt, so it cannot learn one
+        templates = replace(templates, loss_on_prompt=False)
+    renderer = Renderer(
+        vocab,
+        config.think,
+        max_seq_len,
+        fold_captions=config.fold_captions,
+        encoder=encoder,
+        templates=templates,
+        clock=Clock(config.fps, config.frames_per_code),
+    )
     if encoder and renderer.frame.stop_id != llm.config.end_id:
         raise ValueError(
             f"</s> has the id {renderer.frame.stop_id} in the text tokenizer, and {llm.config.end_id} in the model's "
             "config.json (eos_token_id): they are not of one model"
         )
     return renderer
+
+
+def stage_templates(folder: Path) -> Templates:
+    """How a stage words its requests; the defaults for an older one.
+
+    Raises ValueError if the file has been changed, and FileNotFoundError if it is gone.
+    """
+    path, meta = folder / TEMPLATES, read_meta(folder)
+    if not path.is_file():
+        if TEMPLATES in hashes_in(meta, folder / "meta.json"):
+            raise FileNotFoundError(f"{path} is missing: it says how the stage words its requests; copy it again")
+        return Templates()
+    check_hashes(folder, meta, [TEMPLATES], folder / "meta.json")
+    return read_templates(path)
 
 
 def _shape_of(lora: LoRAConfig) -> tuple:
@@ -336,6 +368,27 @@ def load_run(
         config=config,
         llm=llm.to(device).eval(),
         vocab=vocab,
-        renderer=open_renderer(llm, vocab, config.think, llm.config.max_positions, config.fold_captions),
+        renderer=open_renderer(llm, vocab, config, stage_templates(stage_folder(run, stage)), llm.config.max_positions),
         prompts=read_prompts(run),
     )
+
+
+def open_motion_tokenizer(
+    run: LoadedRun, given: Path | str | MotionTokenizer | None, device: torch.device
+) -> MotionTokenizer | None:
+    """The given tokenizer, else the run's own. ValueError if it would decode the run's codes to other motions."""
+    folder = run.folder / "vqvae"
+    if given is None:
+        return MotionTokenizer.load(folder, device) if folder.is_dir() else None
+    motion_tokenizer = given if isinstance(given, MotionTokenizer) else MotionTokenizer.load(given, device)
+    name = motion_tokenizer.source or "the tokenizer"
+    has, writes = motion_tokenizer.config.codes, run.config.codes
+    if has < writes:  # more codes than the run writes are fine: it never writes the others
+        raise ValueError(f"{name} has {has} codes, the run writes {writes}: it is another tokenizer")
+    # the same number of codes does not make them the same latents
+    if folder.is_dir() and not motion_tokenizer.has_codes_of(MotionTokenizer.load(folder)):
+        raise ValueError(
+            f"{name} is another tokenizer than the one whose codes this run writes, {folder}: they would decode to "
+            "other motions"
+        )
+    return motion_tokenizer

@@ -42,6 +42,7 @@ from motiongpt.stages.run_folder import (
     relative_backbone,
     stage_folder,
 )
+from motiongpt.tasks.templates import Templates
 from motiongpt.text_tokenizer import TextTokenizer
 from motiongpt.weights.shards import weights_hash
 from motiongpt.weights.wrong_folders import find_backbone
@@ -71,6 +72,7 @@ class Job:
     resume: bool
     config: TrainConfig
     lora: LoRAConfig
+    templates: Templates = Templates()
     clears: tuple[Path, ...] = ()  # folders of later stages that `fresh` empties too
     validation: int | None = None  # how many entries validation looks at; None: MAX_VALIDATION_ENTRIES
     debug: bool = False  # a few steps to see that it runs; meta.json says so

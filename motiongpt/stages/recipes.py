@@ -26,16 +26,20 @@ class Stage:
     values: dict = field(default_factory=dict)
     demo: dict = field(default_factory=dict)  # values for a small backbone on a laptop, on top of `values`
     full: dict = field(default_factory=dict)  # values for --train full, on top of `values` and below `demo`
+    templates: str = "plain"  # of `templates.BUILT_IN`: how requests are worded
+    train: str = "lora"  # the default of --train
 
     @property
     def trains_tokenizer(self) -> bool:
         return not self.tasks
 
 
-_PAPER = {"lr": 1e-5, "batch_size": 8, "grad_accum": 8, "warmup": 0.1, "weight_decay": 0.0, "clip": 1.0, "seed": 42}
+_PAPER = {"lr": 1e-5, "batch_size": 8, "grad_accum": 8, "warmup": 0.1, "weight_decay": 0.0, "clip": 1.0, "seed": 42,
+          "tell_length": 0.0}  # fmt: skip
 # measured (LOG.md): at the source's rate and batch, a LoRA on a thousand clips stays worse than chance
-_SIGN = _PAPER | {"lr": 1e-3, "grad_accum": 1}
+_SIGN = _PAPER | {"lr": 1e-3, "grad_accum": 1, "tell_length": 0.5}
 _SIGN_FULL = {"lr": 1e-4}
+_LATER = {"batch_size": 8, "warmup": 0.1, "weight_decay": 0.0, "clip": 1.0, "seed": 42}
 _MYO = {"beta2": 0.99, "clip": 1.0}
 _SHORT = {"max_steps": 250}
 
@@ -54,6 +58,12 @@ def _three_stages(values: dict, full: dict) -> tuple[Stage, ...]:
 RECIPES: dict[str, tuple[Stage, ...]] = {
     "signmotiongpt": _three_stages(_SIGN, _SIGN_FULL),
     "signmotiongpt-paper": _three_stages(_PAPER, {}),
+    # SignMotionGPT's later code: Qwen3-0.6B, all weights
+    "signmotiongpt-full": (
+        Stage("motion-lm", {"motion": 1.0}, _LATER | {"lr": 5e-5, "epochs": 20.0}, _SHORT, train="full"),
+        Stage("text-to-motion", {"t2m": 1.0}, _LATER | {"lr": 2e-5, "epochs": 20.0}, _SHORT, train="full"),
+        Stage("words-only", {"t2m": 1.0}, _LATER | {"lr": 1e-5, "epochs": 2.0}, _SHORT, train="full"),
+    ),
     # the shipped demo's backbone: a small model from random weights learns the captions as plain text
     "captions": (Stage("captions", {"caption": 1.0}, {"lr": 1e-3, "batch_size": 32, "epochs": 3.0}),),
     # Zhang et al. (MotionGPT, AAAI 2024), values of their code: 37,500 micro-steps of 4 are 585 steps of 256. They
@@ -65,7 +75,8 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
             {"lr": 3e-3, "schedule": "constant", "warmup": 100.0, "weight_decay": 0.01, "batch_size": 4,
              "grad_accum": 64, "max_steps": 585, "max_seq_len": 512, "lora_r": 64, "lora_alpha": 16.0,
              "lora_dropout": 0.05, "lora_targets": ("q_proj", "v_proj")},
-            _SHORT,
+            _SHORT | {"max_seq_len": 512},  # its requests are long
+            templates="zhang",
         ),
     ),
     # MyoSkeleton's guide and configuration files. The shares of its tasks are not published, so they are equal
@@ -74,9 +85,11 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
         Stage("tokenizer", {}, _MYO | {"lr": 2e-4, "weight_decay": 1e-5, "warmup": 0.0, "batch_size": 32,
                                        "epochs": 3000.0, "commit_weight": 0.02, "joint_weight": 0.5}),
         Stage("pretrain", {"t2m": 1 / 3, "m2t": 1 / 3, "predict": 1 / 3}, _MYO | {"lr": 1e-4, "weight_decay": 1e-4,
-              "warmup": 50.0, "epochs": 2000.0, "batch_size": 64, "grad_accum": 2}, _SHORT),
+              "warmup": 50.0, "epochs": 2000.0, "batch_size": 64, "grad_accum": 2}, _SHORT,
+              templates="myoskeleton-pretrain"),
         Stage("instruct", {"t2m": 0.25, "m2t": 0.25, "predict": 0.25, "inbetween": 0.25}, _MYO | {"lr": 5e-5,
-              "warmup": 20.0, "epochs": 1500.0, "batch_size": 32, "max_seq_len": 256}, _SHORT),
+              "warmup": 20.0, "epochs": 1500.0, "batch_size": 32, "max_seq_len": 256}, _SHORT,
+              templates="myoskeleton-instruct"),
     ),
 }  # fmt: skip
 
@@ -90,12 +103,14 @@ FORMER_VALUES = {"signmotiongpt": "signmotiongpt-paper"}
 
 UNLIKE_THE_SOURCE = {
     "signmotiongpt": "its own learning rate and batch, measured with LoRA; those of the source: signmotiongpt-paper",
-    "zhang": "not there yet: loss on the prompt, its own instruction format; key codes have positions here; "
+    "signmotiongpt-full": "the last stage still names the participant in 70 % of the examples; "
+    "its sampling values are not applied: sample.py --temperature 0.7 --top-k 50 --repetition-penalty 1.2",
+    "zhang": "motions are new words; as decimal text, as in its published LoRA: --motion-as digits; "
     "its sampling values are not applied: sample.py --temperature 0.8 --top-k 200",
-    "myoskeleton": "predict and inbetween write the whole motion, given codes included; "
-    "its T5 is trained with --train full; its span noise is what a T5 learns from the tasks motion and "
+    "myoskeleton": "its T5 is trained with --train full; its span noise is what a T5 learns from the tasks motion and "
     "caption (--tasks t2m m2t motion caption); "
-    "not applied: clip lengths of 40 to 196 frames, captions in quotes, T5's dropout of 0.1, its sampling values",
+    "not applied: clip lengths of 40 to 196 frames, quotes around captions that are answers, T5's dropout of 0.1, "
+    "its sampling values",
 }
 """How else a recipe differs from its source, for people."""
 
@@ -132,7 +147,11 @@ def former_values(recipe: str, number: int, begun: dict) -> dict:
         return {}
     now = RECIPES[recipe][number - 1].values
     former = RECIPES[FORMER_VALUES[recipe]][number - 1].values
-    return {name: value for name, value in former.items() if value != now.get(name) and begun.get(name) == value}
+    if not begun:
+        return {}
+    unnamed = {"tell_length": 0.0}  # older settings lack what did not exist
+    then = unnamed | begun
+    return {name: value for name, value in former.items() if value != now.get(name) and then.get(name) == value}
 
 
 def first_language_stage(recipe: str) -> int:
@@ -146,7 +165,7 @@ def list_recipes() -> str:
     for recipe, stages in RECIPES.items():
         for number, stage in enumerate(stages, 1):
             tasks = ", ".join(f"{task} {100 * share:.0f} %" for task, share in stage.tasks.items())
-            lines.append(f"{recipe:19} {number} {stage.name:12} {tasks or 'the motion tokenizer (VQ-VAE)'}")
+            lines.append(f"{recipe:19} {number} {stage.name:14} {tasks or 'the motion tokenizer (VQ-VAE)'}")
         alias = ", ".join(alias for alias, name in ALIASES.items() if name == recipe)
         notes = [f"also called {alias}"] if alias else []
         notes += [UNLIKE_THE_SOURCE[recipe]] if recipe in UNLIKE_THE_SOURCE else []

@@ -70,6 +70,11 @@ class RunConfig(JSONConfig):
         check_values({key: value for key, value in values.items() if key != "backbone"}, content, "RunConfig", path)
         return config
 
+    @property
+    def seconds_per_code(self) -> float:
+        """How long a code lasts."""
+        return self.frames_per_code / self.fps
+
     def __post_init__(self) -> None:
         require(self.codes >= 1, "codes", self.codes, "at least 1")
         require(self.fps > 0, "fps", self.fps, "positive")
@@ -260,7 +265,7 @@ def clear_stage(folder: Path) -> None:
     if not folder.is_dir():
         return
     with hold(folder, "trained"):
-        for name in ("state", "metrics.jsonl", "meta.json", *WEIGHTS["lora"], *WEIGHTS["full"]):
+        for name in ("state", "metrics.jsonl", "meta.json", "templates.json", *WEIGHTS["lora"], *WEIGHTS["full"]):
             target = folder / name
             shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
 

@@ -24,7 +24,7 @@ from motiongpt.files.hashes import HASHES, file_hash, file_hashes
 from motiongpt.files.listing import is_free, visible
 from motiongpt.files.store import new_folder, read_json, read_tensors, write_json, write_tensors
 from motiongpt.motion_tokenizer import MotionTokenizer
-from motiongpt.stages.model import WEIGHT_FILES, load_run, motion_words, run_text_tokenizer
+from motiongpt.stages.model import TEMPLATES, WEIGHT_FILES, load_run, motion_words, run_text_tokenizer
 from motiongpt.stages.run_folder import HASHED_FILES, RunConfig, find_base, finished_stages, split_seed, stage_folder
 from motiongpt.text_tokenizer import TextTokenizer
 from motiongpt.vocab import MotionVocab
@@ -143,7 +143,7 @@ def _write_stage(cargo: Cargo, number: int, folder: Path, base_hash: str, named_
     for path in visible(source.glob("*.json"), source):
         shutil.copyfile(path, folder / path.name)
     # two files name the base: ours relative to the stage, PEFT's relative to the working directory
-    values = {"base": "../backbone", "base_hash": base_hash, HASHES: file_hashes(folder, WEIGHT_FILES)}
+    values = {"base": "../backbone", "base_hash": base_hash, HASHES: file_hashes(folder, (*WEIGHT_FILES, TEMPLATES))}
     write_json(folder / "meta.json", cargo.stages[number] | values)
     adapter = read_json(folder / "adapter_config.json")
     write_json(folder / "adapter_config.json", adapter | {"base_model_name_or_path": named_base})

@@ -8,7 +8,7 @@ what validation needs to choose the best one.
 """
 
 import collections
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,9 @@ import torch
 
 from motiongpt.config import TrainConfig, VQVAEConfig
 from motiongpt.data.batches import WindowBatches, pad_motions
+from motiongpt.data.edits import Edit, read_edits, split_of_edits
 from motiongpt.data.motions import SPLITS, MotionDataset
-from motiongpt.data.tokens import MAX_CAPTION, Entry, meta_path, read_tokens_meta, save_tokens
+from motiongpt.data.tokens import MAX_CAPTION, Entry, meta_path, plain_entries, read_tokens_meta, save_tokens
 from motiongpt.files.fields import get_field
 from motiongpt.files.folders import check_training_folder
 from motiongpt.files.store import read_json
@@ -161,18 +162,23 @@ def tokenise_dataset(
     form: str = "json",
     say: Callable[[str], None] = print,
 ) -> None:
-    """Write `out`, one entry per caption of every split, and its meta.json.
+    """Write `out`, one entry per caption of every split and per sentence of edits.json, and its meta.json.
 
-    A caption of part of a clip gets the codes of that part. A residual tokenizer gives the codes of its first layer.
-    `form` is json or npy, see `save_tokens`.
+    A caption of part of a clip gets the codes of that part, an edit those of its two whole clips. A residual tokenizer
+    gives the codes of its first layer. `form` is json or npy, see `save_tokens`; npy leaves the edits out.
 
-    Raises ValueError if tokenizer and data have different skeletons, representations or frame rates, or no clip is
-    long enough; FileExistsError if a folder is in the way.
+    Raises ValueError if tokenizer and data have different skeletons, representations or frame rates, if edits.json is
+    wrong, or if no clip is long enough; FileExistsError if a folder is in the way.
     """
     check_same_motion(motion_tokenizer, data)
     people = data.folder / "participants.json"
     participant_of = read_json(people) if people.is_file() else {}
-    entries = []
+    edits = read_edits(data.folder)
+    if edits and form == "npy":
+        say(f"{len(edits)} edits are left out: a folder of code arrays has no place for them")
+        edits = []
+    split_of = split_of_edits(data, edits)  # of their clips
+    entries: list[Entry] = []
     dropped = collections.Counter()  # reason -> how many
     for split in SPLITS:
         if not (data.folder / f"{split}.txt").is_file():
@@ -187,6 +193,7 @@ def tokenise_dataset(
             captions |= {clip: data.captions(clip) for clip in clips}
             # captions of one clip mostly describe the same frames: each piece is encoded once
             pieces = {(clip, c.start, c.end): c.cut(clips[clip], data.fps) for clip in clips for c in captions[clip]}
+            pieces |= {(clip, 0.0, 0.0): features for clip, features in clips.items() if clip in split_of}
             codes_of |= zip(pieces, motion_tokenizer.encode(list(pieces.values())), strict=True)
         # entries in the split's own order
         for clip in ids:
@@ -198,7 +205,9 @@ def tokenise_dataset(
                     dropped["shorter than one code"] += 1
                 else:
                     entries.append(Entry(caption.text, tuple(codes), participant_of.get(clip), clip, split))
-    if not entries:
+        of_split = [edit for edit in edits if split_of[edit.target] == split]
+        entries += _edit_entries(of_split, codes_of, participant_of, split, dropped)
+    if not plain_entries(entries):
         least = motion_tokenizer.config.frames_per_code
         raise ValueError(f"{data.folder} has no captioned clip of at least {least} frames")
     meta = {
@@ -218,6 +227,29 @@ def tokenise_dataset(
             say(f"dropped {count}: {reason}")
     used = len({code for entry in entries for code in entry.codes})
     say(f"wrote {out}: {len(entries)} entries, {used} of {motion_tokenizer.config.codes} codes in use")
+
+
+def _edit_entries(
+    edits: Sequence[Edit],
+    codes_of: dict[tuple[str, float, float], list[int]],
+    participant_of: dict[str, str],
+    split: str,
+    dropped: collections.Counter,
+) -> Iterator[Entry]:
+    """An entry per sentence of the edits of a split. `dropped` counts the others, such as those of a change too small
+    for the codebook: they would teach that nothing has to change."""
+    for edit in edits:
+        source, target = (codes_of.get((clip, 0.0, 0.0)) for clip in (edit.source, edit.target))
+        for text in edit.texts:
+            if not source or not target:
+                dropped["edit of a clip without codes"] += 1
+            elif source == target:
+                dropped["edit that the codes do not show"] += 1
+            elif len(text) > MAX_CAPTION:
+                dropped[f"edit of more than {MAX_CAPTION} characters"] += 1
+            else:
+                person = participant_of.get(edit.target)
+                yield Entry(text, tuple(target), person, edit.target, split, tuple(source))
 
 
 def is_tokenised(out: Path, tokenizer_hash: str, data: MotionDataset) -> bool:

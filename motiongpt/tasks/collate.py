@@ -14,37 +14,65 @@ import torch
 from torch import Tensor
 
 from motiongpt.data.batches import pad
-from motiongpt.data.tokens import Entry
+from motiongpt.data.tokens import Entry, plain_entries
 from motiongpt.tasks.sequences import Renderer
-from motiongpt.tasks.table import TASKS
+from motiongpt.tasks.table import FORMER, TABLE, TASKS
 
 
 class TaskCollate:
     """Turns entries into a batch. Every entry gets a task,
-    drawn with the probability of its share."""
+    drawn with the probability of its share.
+
+    Pairs (entries with a motion to change) are for the task edit alone, so where edit is drawn a pair, drawn too,
+    takes the place of the entry.
+    """
 
     def __init__(self, entries: Sequence[Entry], tasks: dict[str, float], renderer: Renderer) -> None:
         unknown = sorted(set(tasks) - set(TASKS))
         if unknown or not tasks or not all(0 < share < math.inf for share in tasks.values()):
             raise ValueError(f"tasks must be positive shares of {', '.join(TASKS)}; got {tasks}")
-        self.entries, self.renderer = entries, renderer
+        self.entries, self.pairs = plain_entries(entries), [entry for entry in entries if entry.source]
+        self.renderer = renderer
+        needed = [name for name in tasks if TABLE[name].of_pairs]
+        if needed and not self.pairs:
+            raise ValueError(
+                f"task {needed[0]} needs pairs of motions, entries with source_tokens, for training and for "
+                f"validation, and one of the two has none: scripts/prepare.py --from procedural --edits N makes them "
+                "(100 or more, so that some are for validation)"
+            )
+        if len(needed) == len(tasks):
+            self.entries = self.pairs
+        templates = renderer.templates
+        wordless = [name for name in tasks if name in FORMER and name != "caption" and name not in templates.groups]
+        if templates.motion_as == "digits" and wordless:
+            raise ValueError(
+                f"--motion-as digits needs templates that word {wordless[0]}, such as --templates zhang for t2m; these "
+                f"word {', '.join(templates.groups)}"
+            )
         self.names = list(tasks)
         self.shares = np.array(list(tasks.values())) / sum(tasks.values())
 
     def __call__(self, indices: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
         """A batch as `collate` makes it, with `task` (B,), numbers of `names`, and `task_labels`:
-        name -> labels."""
+        name -> labels. Where motions are digits, `text_ids` is the number of ids below the new words."""
         # `rng` is a function of the step, so a resumed run draws the same tasks
         drawn = rng.choice(len(self.names), size=len(indices), p=self.shares)
-        pairs = zip(drawn, indices, strict=True)
-        examples = [self.renderer.render(self.names[task], self.entries[i], rng) for task, i in pairs]
+        asked = zip(drawn, indices, strict=True)
+        examples = [self._example(self.names[task], self.entries[i], rng) for task, i in asked]
         batch = collate(examples, self.renderer.encoder)
+        if self.renderer.templates.motion_as == "digits":
+            batch["text_ids"] = self.renderer.vocab.first_id
         labels = (batch["targets"] >= 0).sum(1).numpy()  # (B,)
         counts = {name: int(labels[drawn == task].sum()) for task, name in enumerate(self.names)}
         return batch | {
             "task": torch.from_numpy(drawn),
             "task_labels": {name: count for name, count in counts.items() if count},
         }
+
+    def _example(self, task: str, entry: Entry, rng: np.random.Generator) -> tuple[list[int], list[bool]]:
+        if TABLE[task].of_pairs and not entry.source:
+            entry = self.pairs[int(rng.integers(len(self.pairs)))]
+        return self.renderer.render(task, entry, rng)
 
     def split_by_task(self, losses: Tensor, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Task -> sum () of its share of `losses` (n,), one for each labelled position;
@@ -54,7 +82,7 @@ class TaskCollate:
         return {name: sums[self.names.index(name)] for name in batch["task_labels"]}
 
     def lengths(self) -> np.ndarray:
-        """Rough length of each entry's sequence, for bucketing:
+        """Rough length of the sequence of each of `entries`, for bucketing:
         four characters of caption count as one token."""
         return np.array([len(entry.codes) + len(entry.text) // 4 for entry in self.entries])
 
@@ -110,11 +138,13 @@ def lm_losses(llm: torch.nn.Module, batch: dict, label_smoothing: float = 0.0) -
 
     Only the sum has a gradient and is smoothed. It equals torch's `cross_entropy` bit for bit;
     computed in its two steps, it shares the log-probabilities with the single values. Hidden states
-    are gathered before the product with the vocabulary, the most expensive one of a step.
+    are gathered before the product with the vocabulary, the most expensive one of a step. With
+    `text_ids` in the batch, V ends there: new words that no answer has take no probability.
     """
     labelled = batch["targets"] >= 0  # (B, T)
     targets = batch["targets"][labelled]  # (n,)
-    logits = llm.logits(llm.states(batch)[labelled])  # (n, V)
+    span = (0, batch["text_ids"]) if "text_ids" in batch else None
+    logits = llm.logits(llm.states(batch)[labelled], span)  # (n, V)
     # a sum over the whole vocabulary loses its small terms in half precision
     with torch.autocast(logits.device.type, enabled=False):
         log_p = torch.nn.functional.log_softmax(logits.float(), -1)

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from motiongpt.sampling import CODE_COLUMN, Limits
+from motiongpt.lengths import Limits
+from motiongpt.sampling import CODE_COLUMN
 
 
 def place_codes(
@@ -80,6 +81,7 @@ def check_given(task: str, given: Mapping[int, int]) -> None:
         "last": ("the code at position -1", positions == [-1]),
         "keys": ("codes at some positions", bool(given)),
         "random": ("no codes", not given),
+        "edit": ("no codes", not given),
     }.get(task, ("", False))
     if not wanted:
         raise ValueError(f"task {task!r} writes no motion from given codes")

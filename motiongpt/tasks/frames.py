@@ -34,6 +34,7 @@ class ChatFormat:
     after: str
     stop: str  # ends an answer in words
     template: str = ""  # what the folder's chat template must contain
+    lead: str = ""  # what the family puts before the first word of a text
 
 
 CHAT_FORMATS = (
@@ -59,10 +60,16 @@ CHAT_FORMATS = (
         stop="<end_of_turn>",
     ),
     ChatFormat(markers=("<|endoftext|>",), start="", before="", after="\n", stop="<|endoftext|>"),
-    ChatFormat(  # the first space is the one that Llama 2 puts before every text
-        markers=("<s>", "</s>"), start="<s>", before=" [INST] ", after=" [/INST]", stop="</s>", template="[INST]"
+    ChatFormat(
+        markers=("<s>", "</s>"),
+        start="<s>",
+        before=" [INST] ",
+        after=" [/INST]",
+        stop="</s>",
+        template="[INST]",
+        lead=" ",
     ),
-    ChatFormat(markers=("<s>", "</s>"), start="<s>", before="", after="\n", stop="</s>"),
+    ChatFormat(markers=("<s>", "</s>"), start="<s>", before="", after="\n", stop="</s>", lead=" "),
     ChatFormat(markers=("</s>",), start="", before="", after="\n", stop="</s>"),
     ChatFormat(markers=("<eos>",), start="", before="", after="\n", stop="<eos>"),
 )
@@ -85,7 +92,8 @@ def find_chat_format(text_tokenizer: TextTokenizer, encoder: bool = False) -> Ch
 class Frame:
     """The turn around a request as ids: `before` + request + `after` + answer, and `stop_id` ends an answer in words.
 
-    `start` is what a text without a request begins with. `encoder`: for an encoder-decoder.
+    `start` is what a text without a request begins with, and `lead` comes before its first word. `encoder`: for an
+    encoder-decoder.
     """
 
     def __init__(self, vocab: MotionVocab, think: str = "auto", encoder: bool = False) -> None:
@@ -94,6 +102,7 @@ class Frame:
         text_tokenizer = vocab.text_tokenizer
         chat_format = find_chat_format(text_tokenizer, encoder)
         self.start = _ids(text_tokenizer, chat_format.start)
+        self.lead = chat_format.lead
         self.before = self.start + _ids(text_tokenizer, chat_format.before)
         self.after = _ids(text_tokenizer, chat_format.after)
         self.stop_id = vocab.id(chat_format.stop)

@@ -7,7 +7,7 @@ The rows of `table.py` say what is read and what is learnt; `prompts.py` writes 
     denoise  user(<DENOISE><PID>\n\n<MOT_BEGIN> masked <MOT_END>)   -> [<MOT_BEGIN> codes <MOT_END>]
     motion   [<MOT_BEGIN> codes <MOT_END>]                          without text
     caption  [caption <|im_end|>]                                   without motion
-    others   user(<PID>\n\nsentence given codes)                    -> [<MOT_BEGIN> codes <MOT_END>]
+    others   user(<PID>\n\ntemplate)                                -> [template]
 
 The loss is on what stands in [...]. The frame user(...) is SignMotionGPT's text inside the chat
 turn of the backbone's family, and <|im_end|> is Qwen's end of it (`frames.py`). With a Qwen3
@@ -29,14 +29,21 @@ captions in capitals or with a full stop are the same ids. Sentences that the mo
 keep their own spelling.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from motiongpt.data.tokens import Entry
-from motiongpt.tasks.prompts import PromptWriter
-from motiongpt.tasks.table import TABLE, TASKS, Sample
+from motiongpt.tasks.prompts import CLOCK, Clock, PromptWriter
+from motiongpt.tasks.table import KEYS, TABLE, TASKS, Sample, build
+from motiongpt.tasks.templates import CAPTION, FRAMES, MOTIONS, PLACEHOLDERS, SECONDS, Templates, pieces
 from motiongpt.vocab import MotionVocab
 
+SEAM = 2  # tokens by which text may be shorter or longer where something is put in: letters may join over the seam
 NULL_SHARE = 0.3  # share of the examples with a participant that are shown without one
+
+Shapes = dict[tuple[str, ...], tuple[int, int, int]]
+"""What is put into templates -> how many there are, fewest and most tokens of their own text."""
 
 
 def sentinel_ids(vocab: MotionVocab) -> list[int]:
@@ -61,10 +68,13 @@ class Renderer(PromptWriter):
         caption_dropout: float = 0.0,
         fold_captions: bool = False,
         encoder: bool = False,
+        templates: Templates | None = None,
+        clock: Clock = CLOCK,
     ) -> None:
-        super().__init__(vocab, think, fold_captions, encoder)
+        super().__init__(vocab, think, fold_captions, encoder, templates, clock)
         self.max_seq_len, self.caption_dropout = max_seq_len, caption_dropout
         self._sentinels = sentinel_ids(vocab) if encoder else []
+        self._shapes: dict[str, tuple[Shapes, Shapes]] = {}  # by task: of requests, of answers
 
     def render(self, task: str, entry: Entry, rng: np.random.Generator) -> tuple[list[int], list[bool]]:
         """One training example: ids, and for each id whether the model must predict it.
@@ -75,10 +85,92 @@ class Renderer(PromptWriter):
             raise ValueError(f"unknown task {task!r}; there are: {', '.join(TASKS)}")
         who = None if entry.participant is not None and rng.random() < NULL_SHARE else entry.participant
         sample = Sample(entry, who, self.caption_dropout, self._sentinels)
-        read, learnt = TABLE[task].build(self, sample, rng)
+        read, learnt = build(self, task, sample, rng)
         if len(read) + len(learnt) > self.max_seq_len:
             raise ValueError(
                 f"entry {entry.id or entry.text[:40]!r} needs {len(read) + len(learnt)} tokens for task {task}, "
                 f"--max-seq-len is {self.max_seq_len}"
             )
-        return [*read, *learnt], [False] * len(read) + [True] * len(learnt)
+        return [*read, *learnt], [self.templates.loss_on_prompt] * len(read) + [True] * len(learnt)
+
+    def longest(self, entries: Sequence[Entry]) -> list[Entry]:
+        """The few entries that have the longest examples: no other entry has more motion and more sentence than one.
+
+        An example grows with both, whatever its task, so nothing is gained by rendering 100,000 others.
+        """
+        measured = [(bool(entry.source), self._motion_tokens(entry), self._sentence_tokens(entry)) for entry in entries]
+        order = sorted(range(len(entries)), key=measured.__getitem__, reverse=True)
+        found: list[Entry] = []
+        most: dict[bool, int] = {}  # tokens of the longest sentence so far, of pairs and of all others
+        for i in order:
+            pair, _, sentence = measured[i]
+            if sentence > most.get(pair, -1):
+                most[pair] = sentence
+                found.append(entries[i])
+        return found
+
+    def _motion_tokens(self, entry: Entry) -> int:
+        """Tokens of the motions of an entry."""
+        if self.templates.motion_as == "digits":
+            return len(self.vocab.text_tokenizer.encode(",".join(map(str, entry.source + entry.codes))))
+        return len(entry.source) + len(entry.codes)
+
+    def _sentence_tokens(self, entry: Entry) -> int:
+        """Tokens of the sentence of an entry, in the longer of its spellings."""
+        return max(len(self.encode(self.read(entry.text))), len(self.encode(entry.text)))
+
+    def margin(self, task: str, entry: Entry) -> int:
+        """By how many tokens another draw of the task may be longer than any example of this entry, at most.
+
+        Wordings differ in length, some have no sentence, some tell the length, sentences may be in quotes, and the
+        number of keys is drawn. Dropped words of captions do not count.
+        """
+        groups = self.templates.groups.get(task, ())
+        if not groups:
+            return len(self.length_words(len(entry.codes))) if task == "t2m" and self.templates.tell_length else 0
+        if task not in self._shapes:
+            texts = [text for group in groups for text in group.inputs]
+            self._shapes[task] = self._shapes_of(texts), self._shapes_of([t for group in groups for t in group.outputs])
+        asked, answered = self._shapes[task]
+        margin = self._spread(asked, entry) + self._spread(answered, entry)
+        if self.templates.quote_share and any(CAPTION in placed for placed in asked):
+            margin += 2 * len(self.encode('"')) + SEAM
+        if task == "keys":
+            key = self.encode(f" {len(entry.codes)}:{self.vocab.codes},")  # its code may be decimal text
+            margin += KEYS[1] * len(key)
+        return margin
+
+    def _shapes_of(self, texts: Sequence[str]) -> Shapes:
+        """Templates by what is put into them."""
+        shapes: Shapes = {}
+        for text in texts:
+            placed = tuple(sorted(piece for piece in pieces(text) if piece in PLACEHOLDERS))
+            plain = len(self.encode("".join(piece for piece in pieces(text) if piece not in PLACEHOLDERS)))
+            texts_so_far, least, most = shapes.get(placed, (0, plain, plain))
+            shapes[placed] = texts_so_far + 1, min(least, plain), max(most, plain)
+        return shapes
+
+    def _spread(self, shapes: Shapes, entry: Entry) -> int:
+        """The tokens of the longest of some templates less those of the shortest, filled for an entry."""
+        if sum(texts for texts, _, _ in shapes.values()) == 1:
+            return 0
+        S = len(entry.codes)
+        frames = str(S * self.clock.frames_per_code)
+        sizes = {
+            CAPTION: self._sentence_tokens(entry),
+            FRAMES: len(self.encode(frames)),
+            SECONDS: len(self.encode(self.clock.seconds(S))),
+        }
+        in_all = set.intersection(*map(set, shapes))
+        if any(piece in MOTIONS and piece not in in_all for placed in shapes for piece in placed):
+            digits = self.templates.motion_as == "digits"
+            motion = max(len(self.encode(f",{code}")) for code in entry.codes) * S if digits else S + 2
+            sizes |= dict.fromkeys(MOTIONS, motion)
+        longest, shortest = (
+            [
+                bounds[i] + sum(sizes.get(piece, 0) for piece in placed if piece not in in_all)
+                for placed, bounds in shapes.items()
+            ]
+            for i in (2, 1)
+        )
+        return max(longest) - min(shortest) + SEAM * max(map(len, shapes))

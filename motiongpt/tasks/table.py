@@ -10,8 +10,11 @@ the second one is learnt, so a label can never drift from its token. Every rando
     inbetween            the first and last 25 %, in half of the examples a sentence too
     init, last, keys     a sentence and the first code, the last one, or 3 to 5 codes with positions
     random               nothing
+    edit                 a motion and a sentence that changes it
+    t2d, m2d             a sentence, or a motion, to its duration in seconds
 
-The answer of a task with given codes is the whole motion, these codes included.
+The tasks below the second line are worded by templates (`templates.py`), which also say what the answer is: with
+plain.json it is the whole motion, given codes included.
 
 The shares of predict and inbetween are MyoSkeleton's, the number of keys is that of Zhang et al.
 (MotionGPT, AAAI 2024), whose keys have no positions.
@@ -23,13 +26,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from motiongpt.data.tokens import Entry
-from motiongpt.tasks.prompts import PromptWriter
+from motiongpt.tasks.prompts import PromptWriter, Request
 from motiongpt.tasks.spans import corrupt_spans
+from motiongpt.tasks.templates import CAPTION, Group
 
 MASKED_SHARE = 0.15  # share of the codes that denoising hides
 PREDICT_SHARE = 0.2  # share of the codes that predict is given
 BETWEEN_SHARE = 0.25  # share of the codes that inbetween is given at either end
-TEXT_SHARE = 0.5  # share of the examples of predict and inbetween that have a sentence
 KEYS = (3, 5)  # fewest and most key codes
 
 
@@ -49,11 +52,15 @@ Build = Callable[[PromptWriter, Sample, np.random.Generator], Example]
 
 @dataclass(frozen=True)
 class Task:
-    """A row of the table. `writes` is what the answer is, motion or text."""
+    """A row of the table. `writes` is what the answer is, motion or text.
+
+    `of_pairs`: it needs entries that have a motion to change, and no other task takes those.
+    """
 
     name: str
     build: Build
     writes: str = "motion"
+    of_pairs: bool = False
 
 
 # 1) The tasks that a word of the vocabulary asks for.
@@ -61,8 +68,11 @@ class Task:
 
 def text_to_motion(writer: PromptWriter, sample: Sample, rng: np.random.Generator) -> Example:
     """t2m."""
-    motion = writer.vocab.motion_ids(sample.entry.codes)
-    return writer.prompt("t2m", read_caption(writer, sample, rng), sample.who), motion
+    codes = sample.entry.codes
+    caption = read_caption(writer, sample, rng)
+    share = writer.templates.tell_length
+    told = len(codes) if share and rng.random() < share else None  # without a share nothing is drawn
+    return writer.prompt("t2m", [*caption, *writer.length_words(told)], sample.who), writer.vocab.motion_ids(codes)
 
 
 def motion_to_text(writer: PromptWriter, sample: Sample, rng: np.random.Generator) -> Example:
@@ -109,7 +119,7 @@ def fill_gaps(writer: PromptWriter, sample: Sample, ids: Sequence[int], rng: np.
     return [*shown, stop], [*hidden, stop]
 
 
-# 3) The tasks that a sentence asks for, most of them with given codes.
+# 3) The tasks that a template asks for, most of them with given codes.
 
 
 def no_codes(S: int, rng: np.random.Generator) -> list[int]:
@@ -142,17 +152,27 @@ def key_codes(S: int, rng: np.random.Generator) -> list[int]:
     return sorted(rng.choice(S, size=count, replace=False).tolist())
 
 
-def with_given_codes(name: str, positions: Callable[[int, np.random.Generator], list[int]], text_share: float) -> Build:
-    """A task that is given the codes at `positions(S, rng)`, and a sentence in `text_share` of the examples."""
+def by_template(task: str, positions: Callable[[int, np.random.Generator], list[int]] = no_codes) -> Build:
+    """A task that is given the codes at `positions(S, rng)`; one of its templates says with what else."""
 
     def build(writer: PromptWriter, sample: Sample, rng: np.random.Generator) -> Example:
-        codes = sample.entry.codes
+        entry = sample.entry
+        codes = entry.codes
         given = {position: codes[position] for position in positions(len(codes), rng)}
-        caption = read_caption(writer, sample, rng) if rng.random() < text_share else []
-        prompt = writer.given_prompt(name, caption, given, len(codes), sample.who)
-        return prompt, writer.vocab.motion_ids(codes)
+        asked, answer = draw_template(writer.templates.groups[task], rng)
+        caption = quoted(kept_words(writer.read(entry.text), sample, rng), writer, rng) if CAPTION in asked else ""
+        request = Request(task, caption, entry.source or codes, given, len(codes), sample.who)
+        answered = Request(task, entry.text, codes, given, len(codes))
+        return writer.framed(asked, request), writer.answer(answer, answered)
 
     return build
+
+
+def draw_template(groups: Sequence[Group], rng: np.random.Generator) -> tuple[str, str]:
+    """An input and an output of a group, all three drawn."""
+    group = groups[int(rng.integers(len(groups)))]
+    asked = group.inputs[int(rng.integers(len(group.inputs)))]
+    return asked, group.outputs[int(rng.integers(len(group.outputs)))]
 
 
 # 4) Captions.
@@ -166,6 +186,21 @@ def read_caption(writer: PromptWriter, sample: Sample, rng: np.random.Generator)
     # if every word is dropped, all of them stay: an empty prompt asks for nothing
     kept = rng.random(len(caption)) >= sample.caption_dropout
     return [token for token, keep in zip(caption, kept, strict=True) if keep] or caption
+
+
+def kept_words(text: str, sample: Sample, rng: np.random.Generator) -> str:
+    """The sentence of a template without the words that are dropped; all of them stay if none would."""
+    if not sample.caption_dropout:
+        return text
+    words = text.split(" ")
+    kept = rng.random(len(words)) >= sample.caption_dropout
+    return " ".join(word for word, keep in zip(words, kept, strict=True) if keep) or text
+
+
+def quoted(text: str, writer: PromptWriter, rng: np.random.Generator) -> str:
+    """The sentence of a template, in quotes for the share of the examples that the templates want so."""
+    share = writer.templates.quote_share
+    return f'"{text}"' if share and rng.random() < share else text
 
 
 def written_caption(writer: PromptWriter, sample: Sample) -> list[int]:
@@ -183,14 +218,25 @@ TABLE = {
         Task("denoise", denoise),
         Task("motion", whole_motion),
         Task("caption", whole_caption, writes="text"),
-        Task("predict", with_given_codes("predict", first_codes, TEXT_SHARE)),
-        Task("inbetween", with_given_codes("inbetween", end_codes, TEXT_SHARE)),
-        Task("init", with_given_codes("init", first_code, 1.0)),
-        Task("last", with_given_codes("last", last_code, 1.0)),
-        Task("keys", with_given_codes("keys", key_codes, 1.0)),
-        Task("random", with_given_codes("random", no_codes, 0.0)),
+        Task("predict", by_template("predict", first_codes)),
+        Task("inbetween", by_template("inbetween", end_codes)),
+        Task("init", by_template("init", first_code)),
+        Task("last", by_template("last", last_code)),
+        Task("keys", by_template("keys", key_codes)),
+        Task("random", by_template("random")),
+        Task("edit", by_template("edit"), of_pairs=True),
+        Task("t2d", by_template("t2d"), writes="text"),
+        Task("m2d", by_template("m2d"), writes="text"),
     )
 }
 TASKS = tuple(TABLE)  # for a recipe's stages and --tasks
 WRITE_TEXT = tuple(task.name for task in TABLE.values() if task.writes == "text")
 TEXT_OPTIONAL = ("predict", "inbetween", "random")  # a request for one of these may do without a sentence
+FORMER = ("t2m", "m2t", "denoise", "motion", "caption")  # worded by no template unless a file does
+FROM_TEMPLATES = tuple(name for name in TASKS if name not in FORMER)
+
+
+def build(writer: PromptWriter, task: str, sample: Sample, rng: np.random.Generator) -> Example:
+    """An example of a task: by its row, or by the stage's templates where they word t2m, m2t or caption too."""
+    worded = task in FORMER and task in writer.templates.groups
+    return (by_template(task) if worded else TABLE[task].build)(writer, sample, rng)

@@ -213,8 +213,13 @@ def save_t2m_gpt(vqvae: VQVAE, path: Path, facts: dict[str, Any] | None = None) 
     If there are `facts`, they and our config go under a key of their own, which T2M-GPT does not
     read. Without them our own reader would take the file for one of the published tokenizers.
 
-    Raises ValueError for any quantiser but ema_reset.
+    Raises ValueError for any quantiser but ema_reset, and for a causal tokenizer.
     """
+    if vqvae.config.causal:
+        raise ValueError(
+            "T2M-GPT's layout cannot say that a tokenizer is causal, so it would decode to other motions there; train "
+            "one without --causal to export it"
+        )
     if vqvae.config.quantizer != "ema_reset":
         raise ValueError(f"T2M-GPT's layout has one codebook; this tokenizer's quantizer is {vqvae.config.quantizer}")
     names = own_names(vqvae.config)

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from motiongpt.body.skeletons import Skeleton, save_skeleton
+from motiongpt.data.edits import Edit, write_edits
 from motiongpt.data.joint_maps import JointMap
 from motiongpt.data.jumps import jump_warnings
 from motiongpt.data.motions import JOURNAL, SPLITS
@@ -138,7 +139,7 @@ def _build_locked(
     check_skipped(report.skipped, len(outcomes) - len(kept), len(outcomes), out / "report.json" if kept else None)
     if not report.kept["train"]:
         raise ValueError(f"no usable training clip among {len(outcomes)} records of {source}")
-    _finish(kept, target, report, licence, given)
+    _finish(kept, plan.edits, target, report, licence, given)
     return report
 
 
@@ -194,6 +195,7 @@ class Plan:
     known: list[dict | None] = field(default_factory=list)  # per record its outcome, None: it is to be made
     names: set[str] = field(default_factory=set)  # ids of clips
     fingerprints: dict[str, str] = field(default_factory=dict)  # by record id
+    edits: list[Edit] = field(default_factory=list)  # of the records that have one
 
     def todo(self, records: Iterable[Record]) -> Iterator[Record]:
         for record in records:
@@ -203,6 +205,7 @@ class Plan:
                 continue
             self.names |= made
             self.unused.discard(record.row)
+            self.edits += [record.edit] if record.edit else []
             self.fingerprints[record.id] = record.fingerprint()
             outcome = self.done.get(record.id)
             if outcome and outcome.get("fingerprint") != self.fingerprints[record.id]:  # the source has changed since
@@ -272,7 +275,9 @@ def _clear(target: Target) -> None:
     (target.out / JOURNAL).unlink()
 
 
-def _finish(kept: list[dict], target: Target, report: Report, licence: str, given: dict[str, str]) -> None:
+def _finish(
+    kept: list[dict], edits: list[Edit], target: Target, report: Report, licence: str, given: dict[str, str]
+) -> None:
     """Write everything that makes the folder a data set, then remove the journal."""
     out, representation = target.out, target.representation
     clips: dict[str, list[str]] = {split: [] for split in SPLITS}
@@ -291,6 +296,7 @@ def _finish(kept: list[dict], target: Target, report: Report, licence: str, give
     (out / "participants.json").unlink(missing_ok=True)  # of a build killed here, whose source has changed since
     if people:
         write_json(out / "participants.json", people)
+    write_edits(out, edits, {clip for names in clips.values() for clip in names})
     for split, names in clips.items():
         text = "".join(clip + "\n" for clip in names)
         write_atomic(out / f"{split}.txt", lambda path, text=text: path.write_text(text, encoding="utf-8"))

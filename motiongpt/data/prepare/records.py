@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from motiongpt.body.skeletons import HUMANML3D, Skeleton
+from motiongpt.data.edits import Edit
 from motiongpt.data.joint_maps import JointMap
 from motiongpt.data.prepare.array_folders import (
     captioned,
@@ -32,7 +33,9 @@ from motiongpt.data.prepare.sources import SOURCES, reader
 from motiongpt.data.raw import RawClip, Record
 from motiongpt.data.units import metres
 from motiongpt.features.representations import Representation, get_representation
-from motiongpt.procedural.clips import clip_name, generate_clip
+from motiongpt.procedural.clips import Clip, clip_name, generate_clip
+from motiongpt.procedural.edits import make_pair
+from motiongpt.procedural.recipes import Recipe, make_recipe_clip
 
 if TYPE_CHECKING:
     from motiongpt.data.readers.amass_index import IndexRow
@@ -60,6 +63,13 @@ class Options:
     more_input: tuple[Path, ...] = ()  # further files or folders that join the first
     count: int = 4000
     seed: int = 0
+    edits: int = 0  # pairs of motions
+
+    @property
+    def generated(self) -> str:
+        """The embedded data in words: what stands for the name of an input."""
+        edits = f", {self.edits} edits" if self.edits else ""
+        return f"{self.count} clips{edits}, seed {self.seed}"
 
 
 # 1) Options and defaults of a source.
@@ -119,7 +129,7 @@ def records(source: str, folder: Path | None, options: Options) -> tuple[Iterato
     """
     fps = options.skeleton.fps
     if source == "procedural":
-        return _procedural(options), options.count, fps
+        return _procedural(options), options.count + 2 * options.edits, fps
     if source == "amass" and not options.index:
         _check_models(options)
     _check_input(source, folder, options)
@@ -187,10 +197,23 @@ def _first_fps(source: str, paths: list[Path], options: Options) -> float:
 def _procedural(options: Options) -> Iterator[Record]:
     for index in range(options.count):
         yield Record(clip_name(index, options.seed), None, [], partial(_generate, index, options.seed))
+    for index in range(options.edits):
+        # a pair is drawn here and performed by a worker, which takes ten times as long
+        pair = make_pair(index, options.seed)
+        edit = Edit(pair.source.id, pair.target.id, pair.texts, pair.kind)
+        yield Record(pair.source.id, None, [], partial(_perform, pair.source))
+        yield Record(pair.target.id, None, [], partial(_perform, pair.target), edit=edit)
 
 
 def _generate(index: int, seed: int) -> RawClip:
-    clip = generate_clip(index, seed)
+    return _raw(generate_clip(index, seed))
+
+
+def _perform(recipe: Recipe) -> RawClip:
+    return _raw(make_recipe_clip(recipe))
+
+
+def _raw(clip: Clip) -> RawClip:
     return RawClip(clip.joints, HUMANML3D.joints, HUMANML3D.fps, tuple(clip.captions), clip.participant, clip.split)
 
 

@@ -41,7 +41,7 @@ SOURCES = {
     "smplx": Source(
         _flags("input fps captions smplx_layout smplx_dir representation"), "smplx", representation="smplx"
     ),
-    "procedural": Source(_flags(f"count seed {_JOINTS}")),
+    "procedural": Source(_flags(f"count edits seed {_JOINTS}")),
 }
 
 
