@@ -151,7 +151,7 @@ def sentence_rows(generator: MotionGenerator, known: Known, seed: int, batch: in
 
 def length_rows(generator: MotionGenerator, known: Known) -> Iterator[list[str]]:
     """t2d, m2d: the length that the model says, against that of the clip, in codes."""
-    per_code = generator.run.config.frames_per_code / generator.run.config.fps
+    per_code = generator.run.config.seconds_per_code
     real = np.array([len(row) for row in known.codes], dtype=float)
     constant = number(float(np.abs(real - np.median(real)).mean()))
     for task, ask, questions in (

@@ -313,8 +313,7 @@ RIGHT: list[Right] = [
     Right("--templates, --tell-length", (f"{STAGE} {LORA} --stage 3 --tasks t2m predict t2d --templates plain "
           "--tell-length 0.5", "sample --prompt walk --run {here}/out --max-new-tokens 3 --task t2d --output "
           "{here}/s.txt"), ("out/stage3/templates.json", "s.txt")),
-    Right("--motion-as digits", (f"{STAGE} {LORA} --recipe zhang --stage 1 --motion-as digits",
-          "sample --prompt walk --run {here}/out --max-new-tokens 3 --output {here}/m.txt"),
+    Right("--motion-as digits", (f"{STAGE} {LORA} --recipe zhang --stage 1 --motion-as digits",),
           ("out/stage1/templates.json",)),
     # finetune
     Right("--list", ("finetune --list",), (), ("zhang               1 finetune", "as decimal text",

@@ -71,7 +71,7 @@ class Fake:
 
     def __init__(self, *tasks: str) -> None:
         self.tasks, self.calls = {"t2m", *tasks}, []
-        self.run = SimpleNamespace(config=SimpleNamespace(frames_per_code=4, fps=20.0))
+        self.run = SimpleNamespace(config=SimpleNamespace(frames_per_code=4, seconds_per_code=0.2))
 
     def generate(self, prompt, *, seed, **options):
         self.calls.append(("generate", prompt, seed, options))

@@ -28,7 +28,7 @@ def run_info(generator: MotionGenerator) -> str:
     ]
     verbs = actions(captions)
     more = ", ..." if len(verbs) > SHOWN_ACTIONS else ""
-    code_seconds = config.frames_per_code / config.fps
+    code_seconds = config.seconds_per_code
     shortest = min((known["min"] for known in captions.values()), default=0)
     longest = max((known["max"] for known in captions.values()), default=0)
     in_seconds = f"{shortest * code_seconds:.1f} to {longest * code_seconds:.1f} s"

@@ -25,6 +25,7 @@ from motiongpt.files.store import write_text
 from motiongpt.generation.requests import request_room, usual_length
 from motiongpt.generation.scores import by_description
 from motiongpt.generation.seams import keep_given
+from motiongpt.generation.sequence import CONTEXT, REDONE
 from motiongpt.generation.streaming import StreamTiming
 from motiongpt.generator import MotionGenerator
 from motiongpt.motion import Motion
@@ -224,7 +225,8 @@ def is_long(
     if seconds is None or not alone or args.num_samples > 1:
         return False
     room = request_room(generator.run, config.max_new_tokens)
-    if not room * generator.run.config.seconds_per_code < seconds <= LONGEST:
+    small = room < 2 * (CONTEXT + REDONE)  # then somebody wants a limit, and pieces would be mostly context
+    if small or not room * generator.run.config.seconds_per_code < seconds <= LONGEST:
         return False
     print(f"note: {seconds:g} s are more than one request has room for, so this motion is written in several")
     return True

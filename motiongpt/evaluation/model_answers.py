@@ -82,7 +82,7 @@ def write_motions(
     code for each text, are those of `MotionGenerator.generate`; it says where a text may be None.
     """
     # the sampler is asked in seconds
-    seconds_per_code = generator.run.config.frames_per_code / generator.run.config.fps
+    seconds_per_code = generator.run.config.seconds_per_code
     # only to batch motions of similar length; the model decides how long they are
     sizes = lengths or [generator.run.prompts.expected_length(text or "") for text in texts]
 

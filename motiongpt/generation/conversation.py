@@ -102,7 +102,7 @@ class Conversation:
     @property
     def seconds_per_code(self) -> float:
         """How long one code of this run lasts."""
-        return self.talker.run.config.frames_per_code / self.talker.run.config.fps
+        return self.talker.run.config.seconds_per_code
 
     def say(self, text: str) -> Reply:
         """Follow one sentence. It never raises for what it says: a ValueError of the talker becomes the reply."""
