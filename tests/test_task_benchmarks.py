@@ -132,7 +132,7 @@ def test_data_that_nobody_knows_has_no_such_rows(tasks, embedded, generator, mon
 def test_lengths_that_are_said(tasks):
     """20 fps and 4 frames per code: 2 s are 10 codes. One answer of three is none."""
     answers = iter([2.0, None, 3.0])
-    config = SimpleNamespace(fps=20.0, frames_per_code=4)
+    config = SimpleNamespace(seconds_per_code=0.2)
     model = SimpleNamespace(
         run=SimpleNamespace(config=config),
         learnt=lambda task: task == "t2d",
