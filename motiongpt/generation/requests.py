@@ -86,7 +86,7 @@ def plan_row(
     before: tuple[int, ...] = ()
     templates = run.renderer.templates
     # a task that the stage never learnt, or not with a sentence, is asked as t2m: then only sampling knows the codes
-    worded = not read or templates.for_sampling(task, True, told) is not None
+    worded = not read or TABLE[task].of_pairs or templates.for_sampling(task, True, told) is not None
     if task == "t2m" or not learnt(run, task) or not worded:
         told = told and templates.tells_length("t2m")
         request = Request("t2m", run.renderer.read(read), length=limits.target if told else None,
