@@ -30,9 +30,10 @@ sys.path.insert(0, str(ROOT))
 import numpy as np
 import torch
 
+from motiongpt.body.feet import legs, slide_speeds
 from motiongpt.body.skeletons import HUMANML3D
 from motiongpt.cleanup.bones import own_lengths, stretch
-from motiongpt.cleanup.feet import footprints, legs_of, slide_speeds
+from motiongpt.cleanup.feet import footprints
 from motiongpt.cleanup.joints import clean_joints
 from motiongpt.evaluation.markdown import table
 from motiongpt.faithfulness.conditions import CHECKS
@@ -71,7 +72,7 @@ def row(name: str, clips: Clips, true: Clips, met: np.ndarray, before: np.ndarra
     def mean(measure: Callable) -> float:
         return float(torch.cat([measure(*pair).double() for pair in tensors]).mean())
 
-    prints = [[footprints(x[:, leg.toe], FPS) for leg in legs_of(HUMANML3D)] for x in true]
+    prints = [[footprints(x[:, leg.toe], FPS) for leg in legs(HUMANML3D)] for x in true]
     slide = np.concatenate([slide_speeds(x, p, HUMANML3D, FPS) for x, p in zip(clips, prints, strict=True)]).mean()
     longest = max(stretch(x, own_lengths(t, HUMANML3D), HUMANML3D).max() for x, t in pairs)
     moved = max(np.linalg.norm(x - g, axis=-1).max() for x, g in zip(clips, given, strict=True))

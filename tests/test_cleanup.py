@@ -8,10 +8,11 @@ import torch
 from cases import at_most, for_each
 from test_jumps import unpacked
 
+from motiongpt.body.feet import legs, slide_speeds
 from motiongpt.body.skeletons import HUMANML3D, KIT, MYOSKELETON, MYOSKELETON_26, Skeleton
 from motiongpt.cleanup import bones
 from motiongpt.cleanup.bones import own_lengths, rigid, skeleton_lengths, stretch, without_jitter
-from motiongpt.cleanup.feet import PRINT, footprints, hold, legs_of, place_feet, slide_speeds
+from motiongpt.cleanup.feet import PRINT, footprints, hold, place_feet
 from motiongpt.cleanup.joints import SMOOTHING, CleanReport, Faults, clean_joints, is_decoded
 from motiongpt.faithfulness.judge import performs
 from motiongpt.faithfulness.report import fresh_clips
@@ -83,7 +84,7 @@ def test_footprints_of_a_walk_are_where_its_feet_are_planted():
     agree = total = 0
     for index in range(12):
         clip = generate_clip(index, 3)
-        for side, leg in enumerate(legs_of(HUMANML3D)):
+        for side, leg in enumerate(legs(HUMANML3D)):
             side = 0 if "left" in HUMANML3D.joints[leg.toe] else 1
             found = footprints(clip.joints[:, leg.toe].astype(np.float64), FPS) > 0
             agree, total = agree + (found == clip.planted[:, side]).sum(), total + len(found)
@@ -114,14 +115,12 @@ def test_between_footprints_the_correction_waits_until_the_toe_is_high():
 
 def test_placed_feet_move_legs_alone_and_keep_bones():
     joints = generate_clip(4, 5).joints.astype(np.float64)
-    toes = [joints[:, leg.toe] + [0.02, 0.01, -0.01] for leg in legs_of(HUMANML3D)]
+    toes = [joints[:, leg.toe] + [0.02, 0.01, -0.01] for leg in legs(HUMANML3D)]
     out = place_feet(joints, toes, None, HUMANML3D, floor=0.0)
     still = [joint for joint in range(22) if joint not in LEGS]
     assert np.array_equal(out[:, still], joints[:, still])
     assert stretch(out, LENGTHS, HUMANML3D).max() < 1e-6
-    reached = [
-        np.linalg.norm(out[:, leg.toe] - toe, axis=-1) for leg, toe in zip(legs_of(HUMANML3D), toes, strict=True)
-    ]
+    reached = [np.linalg.norm(out[:, leg.toe] - toe, axis=-1) for leg, toe in zip(legs(HUMANML3D), toes, strict=True)]
     assert np.percentile(reached, 90) < 1e-9  # the others are legs too straight to follow
 
 
@@ -224,7 +223,7 @@ def test_any_skeleton(skeleton):
     clean, report = clean_joints(joints, FPS, skeleton)
     lengths = skeleton_lengths(skeleton) if skeleton.has_lengths else own_lengths(joints, skeleton)
     assert stretch(clean, lengths, skeleton).max() < 1e-4 and report.after.jerk < report.before.jerk
-    assert (report.before.slide > 0) == bool(legs_of(skeleton)) == (skeleton is not STICK)
+    assert (report.before.slide > 0) == bool(legs(skeleton)) == (skeleton is not STICK)
 
 
 @for_each("frames", [0, 1, 2, 3, 4, 5])

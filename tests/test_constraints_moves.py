@@ -7,10 +7,11 @@ import pytest
 from cases import for_each
 from test_constraints import ABOVE, FPS, bones, cyclic, elsewhere, moved, random_path, random_reach, walk
 
+from motiongpt.body.feet import legs
 from motiongpt.body.limbs import limbs
 from motiongpt.body.skeletons import HUMANML3D, KIT, MYOSKELETON
 from motiongpt.constraints.apply import apply_constraints
-from motiongpt.constraints.feet import contacts, keep_footprints, legs
+from motiongpt.constraints.feet import contacts, keep_footprints
 from motiongpt.constraints.ground import ground, headings, largest_steps, turned
 from motiongpt.constraints.path import TOLERANCE as PATH_TOLERANCE
 from motiongpt.constraints.path import follow_path, path_errors

@@ -4,12 +4,11 @@ A footprint is a stretch of frames in which a toe is low and slow. Within one th
 two the correction goes on while the toe is high, so that a foot never catches up while it is low. NumPy, float64.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 
-from motiongpt.body.limbs import Limb, bend, limbs, moved_with
+from motiongpt.body import feet
+from motiongpt.body.limbs import bend
 from motiongpt.body.skeletons import Skeleton
 from motiongpt.features.humanml3d import facing
 
@@ -22,40 +21,9 @@ STILL = 1e-6  # metres: a foot that is moved by less stays; bending a straight l
 OTHER_FLOOR = 0.15  # metres: a foot that is usually deeper stands on another floor, and is not lifted
 
 
-class Leg(NamedTuple):
-    """A leg and its foot, as joint indices."""
-
-    limb: Limb
-    toe: int
-    foot: tuple[int, ...]  # the ankle and all joints that hang on it
-
-
-def legs_of(skeleton: Skeleton) -> list[Leg]:
-    """The legs of a skeleton that have two bones and a toe: two, or none."""
-    found = []
-    for limb in limbs(skeleton).values():
-        foot = moved_with(skeleton, limb.end)
-        found += [Leg(limb, toe, tuple(foot)) for _, toe in (skeleton.feet_left, skeleton.feet_right) if toe in foot]
-    return found
-
-
 def footprints(toe: np.ndarray, fps: float) -> np.ndarray:
-    """Which footprint each frame of a toe (F, 3) belongs to: 1, 2, ..., and 0 in the air; (F,) whole numbers."""
-    low = toe[:, 1] < np.percentile(toe[:, 1], 5) + LOW
-    speed = np.linalg.norm(np.diff(toe[:, [0, 2]], axis=0), axis=-1) * fps
-    speed = np.minimum(np.append(speed, np.inf), np.insert(speed, 0, np.inf))  # the slower side of each frame
-    stands = low & (speed < SLOW)
-    begins = stands & ~np.insert(stands[:-1], 0, False)
-    return np.cumsum(begins) * stands
-
-
-def slide_speeds(joints: np.ndarray, prints: list[np.ndarray], skeleton: Skeleton, fps: float) -> np.ndarray:
-    """Speeds of the toes over the ground, m/s, at all steps within the `footprints` of each leg, one after another."""
-    speeds = [np.zeros(0)]
-    for leg, numbers in zip(legs_of(skeleton), prints, strict=True):
-        within = (numbers[1:] == numbers[:-1]) & (numbers[1:] > 0)
-        speeds.append(np.linalg.norm(np.diff(joints[:, leg.toe][:, [0, 2]], axis=0), axis=-1)[within] * fps)
-    return np.concatenate(speeds)
+    """`body.feet.footprints` within `LOW` and slower than `SLOW`."""
+    return feet.footprints(toe, fps, LOW, SLOW)
 
 
 def hold(toe: np.ndarray, prints: np.ndarray, floor: float) -> np.ndarray:
@@ -95,7 +63,7 @@ def place_feet(
     out = joints.copy()
     ahead = facing(torch.from_numpy(joints), skeleton).numpy()  # (F, 2)
     hint = np.stack([ahead[:, 0], np.zeros(len(joints)), ahead[:, 1]], axis=-1)  # knees point where the body faces
-    for number, (leg, toe) in enumerate(zip(legs_of(skeleton), toes, strict=True)):
+    for number, (leg, toe) in enumerate(zip(feet.legs(skeleton), toes, strict=True)):
         foot, (_, middle, end) = list(leg.foot), leg.limb
         shift = toe - joints[:, leg.toe]
         if prints is not None:

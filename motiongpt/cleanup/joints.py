@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from motiongpt.body.feet import legs, slide_speeds
 from motiongpt.body.skeletons import Skeleton
 from motiongpt.cleanup.bones import own_lengths, rigid, skeleton_lengths, stretch, without_jitter
-from motiongpt.cleanup.feet import footprints, legs_of, place_feet, slide_speeds
+from motiongpt.cleanup.feet import footprints, place_feet
 from motiongpt.metrics.joints import floor_penetration, jerk
 
 SMOOTHING = 0.05  # strength of `without_jitter`; what is jitter counts in frames, so it is the same at any frame rate
@@ -100,7 +101,7 @@ def clean_joints(
     calm = without_jitter(x, SMOOTHING) if decoded else x
     out = rigid(calm, lengths, skeleton)
     source = calm if decoded else out  # a decoder means the places of the feet, whatever its bones are
-    toes = [source[:, leg.toe] for leg in legs_of(skeleton)]
+    toes = [source[:, leg.toe] for leg in legs(skeleton)]
     prints = [footprints(toe, fps) for toe in toes] if len(x) else []
     if prints:
         out = place_feet(out, toes, prints if decoded else None, skeleton, floor)

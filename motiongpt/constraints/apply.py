@@ -10,11 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from motiongpt.body.feet import legs
 from motiongpt.body.skeletons import Skeleton
 from motiongpt.constraints import loop as loops
 from motiongpt.constraints import path as paths
 from motiongpt.constraints import reach as reaches
-from motiongpt.constraints.feet import legs
 from motiongpt.constraints.ground import ground, headings, put_on_ground, turned
 from motiongpt.constraints.in_place import stay_in_place
 from motiongpt.constraints.spec import Constraints, frame_at

@@ -5,59 +5,27 @@ stood still stands still, one that slid by a centimetre slides by a centimetre. 
 smoothly from one to the next.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
-from motiongpt.body.limbs import Limb, bend, limbs, moved_with
+from motiongpt.body.feet import footprints, legs, slide_speeds
+from motiongpt.body.limbs import bend
 from motiongpt.body.skeletons import Skeleton
 from motiongpt.constraints.ground import ground, headings, put_on_ground
 from motiongpt.metrics.joints import SKATE_HEIGHT, SKATE_SPEED
 from motiongpt.procedural.kinematics import through
 
 
-class Leg(NamedTuple):
-    """A leg and its foot, as joint indices."""
-
-    limb: Limb
-    toe: int
-    foot: tuple[int, ...]  # the ankle and all joints that hang on it
-
-
-def legs(skeleton: Skeleton) -> list[Leg]:
-    """The legs of a skeleton that have two bones: two, or none for a skeleton without knees."""
-    found = []
-    for limb in limbs(skeleton).values():
-        foot = moved_with(skeleton, limb.end)
-        toes = [toe for _, toe in (skeleton.feet_left, skeleton.feet_right) if toe in foot]
-        if toes:
-            found.append(Leg(limb, toes[0], tuple(foot)))
-    return found
-
-
 def contacts(toe: np.ndarray, fps: float) -> np.ndarray:
-    """Which footprint each frame of a toe (F, 3) belongs to: 1, 2, ..., and 0 in the air; (F,) whole numbers.
-
-    A toe is on the ground if it is within 5 cm of its usual lowest height and slower than 0.5 m/s.
-    """
-    low = toe[:, 1] < np.percentile(toe[:, 1], 5) + SKATE_HEIGHT
-    speed = np.abs(np.diff(ground(toe))) * fps
-    speed = np.minimum(np.append(speed, np.inf), np.insert(speed, 0, np.inf))  # the slower side of each frame
-    stands = low & (speed < SKATE_SPEED)
-    begins = stands & ~np.insert(stands[:-1], 0, False)
-    return np.cumsum(begins) * stands
+    """`body.feet.footprints` of a toe within 5 cm of its usual lowest height and slower than 0.5 m/s."""
+    return footprints(toe, fps, SKATE_HEIGHT, SKATE_SPEED)
 
 
 def slide(joints: np.ndarray, on_ground: list[np.ndarray], skeleton: Skeleton, fps: float) -> float:
     """How fast the toes move over the ground within footprints, metres per second, the mean over all such steps.
 
-    `on_ground` has the `contacts` of each of the `legs`.
+    `on_ground` has the `contacts` of each of the legs.
     """
-    speeds = []
-    for leg, prints in zip(legs(skeleton), on_ground, strict=True):
-        within = (prints[1:] == prints[:-1]) & (prints[1:] > 0)
-        speeds.append(np.abs(np.diff(ground(joints[:, leg.toe])))[within] * fps)
-    steps = np.concatenate([*speeds, np.zeros(0)])
+    steps = slide_speeds(joints, on_ground, skeleton, fps)
     return float(steps.mean()) if len(steps) else 0.0
 
 

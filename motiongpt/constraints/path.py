@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from motiongpt.body.feet import legs
 from motiongpt.body.skeletons import Skeleton
 from motiongpt.body.smoothing import smooth
-from motiongpt.constraints.feet import contacts, keep_footprints, legs, slide
+from motiongpt.constraints.feet import contacts, keep_footprints, slide
 from motiongpt.constraints.ground import ground, headings, put_on_ground
 from motiongpt.constraints.spec import Waypoint, frame_at
 from motiongpt.procedural.kinematics import through

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from motiongpt.body.feet import legs
 from motiongpt.body.limbs import STRETCH, bend, limbs, longest, moved_with
 from motiongpt.body.skeletons import Skeleton
-from motiongpt.constraints.feet import legs
 from motiongpt.constraints.ground import headings, put_on_ground
 from motiongpt.constraints.spec import Reach, nearest_frame
 from motiongpt.procedural.kinematics import ease
