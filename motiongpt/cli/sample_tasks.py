@@ -26,10 +26,11 @@ from motiongpt.generation.requests import request_room, usual_length
 from motiongpt.generation.scores import by_description
 from motiongpt.generation.seams import keep_given
 from motiongpt.generation.sequence import CONTEXT, REDONE
-from motiongpt.generation.streaming import StreamTiming
+from motiongpt.generation.streaming import StreamTiming, look_ahead_error
 from motiongpt.generator import MotionGenerator
 from motiongpt.motion import Motion
 from motiongpt.motion_files import Reading, read_codes
+from motiongpt.vqvae import decoder_reach
 
 LONGEST = 300.0  # seconds of a single sentence; more is a typing error
 TRIED = 8  # samples to choose from if a constraint is given and --best-of is not
@@ -257,6 +258,12 @@ def streamed(
     fps = generator.run.config.fps
     frames = torch.cat(list(_told(chunks, fps))).numpy()
     print(timing.line(fps))
+    motion_tokenizer = generator.motion_tokenizer
+    reach = decoder_reach(motion_tokenizer.config)[1]
+    if args.look_ahead is not None and args.look_ahead < reach and motion_tokenizer.representation.has_joints:
+        placed, pose = look_ahead_error(motion_tokenizer, [codes], args.look_ahead)
+        exact = f"--look-ahead {reach} is exact, {args.look_ahead} puts joints {pose:.1f} mm off the exact pose"
+        print(f"{exact}, and {placed:.1f} mm with the body's place")
     if generator.motion_tokenizer.representation.has_joints:
         return Motion(frames, fps, codes, request.text, generator.motion_tokenizer.skeleton)
     return Motion(None, fps, codes, request.text, parameters=frames)
