@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from motiongpt.body.rotations import rotate_y
+from motiongpt.constraints.ground import largest_steps
 from motiongpt.features.humanml3d import recover_root
 from motiongpt.features.representations import Representation
 from motiongpt.features.smplx import SMPLX_ROTATIONS, stand_in_joints
@@ -54,7 +55,7 @@ class Seam(NamedTuple):
 
 def seam_report(joints: np.ndarray, seams: Sequence[int]) -> list[Seam]:
     """How far the farthest joint moves into each of the frames `seams`, beside all other steps of joints (F, J, 3)."""
-    steps = np.linalg.norm(np.diff(joints, axis=0), axis=-1).max(axis=-1)  # (F - 1,); step i leads into frame i + 1
+    steps = largest_steps(joints)  # (F - 1,); step i leads into frame i + 1
     others = np.delete(steps, [frame - 1 for frame in seams])
     usual = float(np.percentile(others, USUAL)) if len(others) else 0.0
     return [Seam(frame, float(steps[frame - 1]), usual) for frame in seams]
