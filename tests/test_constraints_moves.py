@@ -37,7 +37,7 @@ def test_waypoints_are_met_and_steps_stay_steps():
         # 1e-6: joints come in float32
         np.testing.assert_allclose(bones(followed.joints), bones(joints), atol=1e-6)
         before, carried, after = followed.slide
-        assert after < carried / 2 and (followed.stride > 1.2 or after < before + 0.02), followed[1:]
+        assert after < carried / 2 and (followed.stride > 1.15 or after < before + 0.02), followed[1:]
 
 
 def test_the_body_above_the_hips_is_turned_and_nothing_else():
@@ -152,7 +152,7 @@ def test_several_targets_of_one_hand_and_of_both():
     joints = make_clip(("wave_left",), np.random.default_rng(0)).joints
     reaches = [
         Reach("left_wrist", 1.0, (0.4, 1.3, 0.3)),
-        Reach("left_wrist", 1.2, (0.4, 1.1, 0.25)),
+        Reach("left_wrist", 1.2, (0.3, 1.1, 0.25)),
         Reach("right_wrist", 1.2, (-0.4, 1.5, 0.2)),
         Reach("right_ankle", 2.0, (-0.2, 0.3, 0.3)),
     ]

@@ -48,7 +48,7 @@ def random_tokenizer(kind: str, example: np.ndarray, **config) -> MotionTokenize
 
 def test_a_frame_gets_the_code_that_it_belongs_to(joints, tokenizer, tmp_path):
     path = tmp_path / "clip.npy"
-    F = 4 * ((len(joints) - 1) // 4) + 1  # joints; one frame fewer of features, so all are in whole codes
+    F = 4 * ((len(joints) - 3) // 4) + 1  # joints; one frame fewer of features, so all are in whole codes
     np.save(path, joints[:F])
     codes = read_codes(path, tokenizer)
     assert len(set(codes)) > 1

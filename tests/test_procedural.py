@@ -17,8 +17,6 @@ from motiongpt.procedural.performer import STYLES
 from motiongpt.procedural.recipes import make_recipe_clip
 
 FPS = 20
-LARGE = set("big large wide widely high deep deeply far long".split())
-SMALL = set("small little slight slightly short shallow close".split())
 LEGS = (("left_hip", "left_knee", "left_ankle", "left_foot"), ("right_hip", "right_knee", "right_ankle", "right_foot"))
 
 
@@ -140,10 +138,11 @@ def test_clip_depends_on_seed_and_index_only():
 
 @pytest.mark.slow
 def test_splits_styles_sides_and_pairs_are_balanced():
-    made = list(generate_clips(500, seed=1))
+    N = 1200
+    made = list(generate_clips(N, seed=1))
     splits = collections.Counter(clip.split for clip in made)
-    assert 0.85 < splits["train"] / 500 < 0.94 and splits["val"] > 10 and splits["test"] > 10
-    assert len({clip.id for clip in made}) == 500
+    assert 0.87 < splits["train"] / N < 0.93 and splits["val"] > 30 and splits["test"] > 30
+    assert len({clip.id for clip in made}) == N
     assert {clip.participant for clip in made} == {style.name for style in STYLES}
     assert 0.2 < np.mean([len(clip.actions) == 2 for clip in made]) < 0.36  # 0.28, four standard deviations
     names = collections.Counter(name for clip in made for name in clip.actions)
@@ -152,7 +151,9 @@ def test_splits_styles_sides_and_pairs_are_balanced():
     right = sum(n for name, n in names.items() if name.endswith("_right"))
     assert abs(left - right) < 4 * np.sqrt(left + right)  # four standard deviations of a fair coin
     said = collections.Counter(caption for clip in made for caption in clip.captions)
-    assert said["a person walks forward"] >= 15 and said["a person waves the right hand"] >= 3
+    assert said["a person walks forward"] >= 8 and said["a person waves the right hand"] >= 3
+    assert 0.05 < np.mean([len(clip.actions) == 3 for clip in made]) < 0.12  # 0.08
+    assert 0.1 < np.mean(["while_" in clip.performed[0].facts for clip in made]) < 0.18  # 0.14
 
 
 def test_performed_covers_the_clip(clips):
@@ -166,78 +167,26 @@ def test_performed_covers_the_clip(clips):
 
 
 def test_captions_are_true(clips, every_action):
-    numbers = {"once": 1, "twice": 2, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
+    """Of what was performed; the words of the grammar have tests of their own."""
+    numbers = dict(zip(("twice", "two times", "three times", "four times", "five times"), (2, 2, 3, 4, 5), strict=True))
     for clip in clips + every_action:
         facts = [p.facts for p in clip.performed]
         assert len(clip.captions) >= 3 and len(set(clip.captions)) == len(clip.captions)
+        sides = {
+            side for p in clip.performed for side in (p.facts.get("side"), p.facts.get("while_", "").split("_")[-1])
+        }
         for caption in clip.captions:
             assert "{" not in caption and "  " not in caption and caption == caption.strip().lower()
             words = set(re.findall(r"[a-z]+", caption))
             assert not words & {"slowly", "unhurriedly"} or any(f["tempo"] == "slow" for f in facts), caption
             assert not words & {"quickly", "fast", "rapidly"} or any(f["tempo"] == "quick" for f in facts), caption
-            large, small = words & LARGE, words & SMALL
-            assert not large or any(f["size"] == "large" for f in facts), caption
-            assert not small or any(f["size"] == "small" for f in facts), caption
-            for word in words & set(numbers):
-                assert numbers[word] in {f.get("count") for f in facts}, (caption, facts)
-        if len(facts) == 1 and clip.actions[0].endswith(("_left", "_right")):
-            side, name = facts[0]["side"], clip.actions[0]
-            other = {"left": "right", "right": "left"}[side]
-            if not name.startswith("balance"):  # "lifts the other leg" is true there
-                assert not any(re.search(rf"\b{other}\b", caption) for caption in clip.captions), clip.captions
-
-
-def test_every_action_has_eight_phrasings():
-    assert len(ACTIONS) >= 24
-    for name in ACTIONS:
-        phrases = grammar.PHRASES[grammar.family(name)]
-        assert len(set(phrases)) >= 8, name
-        if name.endswith(("_left", "_right")):
-            assert all("{side}" in p or "{wise}" in p or "{other}" in p for p in phrases), name
-    for verb, expected in {"walks": "walking", "runs": "running", "makes": "making", "goes": "going"}.items():
-        assert grammar.gerund(verb) == expected
-    gerunds = {grammar.gerund(p.split()[0]) for phrases in grammar.PHRASES.values() for p in phrases}
-    assert all(g.endswith("ing") and not g.endswith("eing") for g in gerunds), gerunds
-
-
-def test_verb_forms():
-    """Every verb of every phrase, against a list written by hand."""
-    regular = (
-        "walk step back sidestep shuffle circle stride run jog trot keep march lift turn rotate jump leap spring hop"
-    )
-    regular += " bounce squat bend crouch lower sit get stand rise bow give kneel drop put kick swing lunge wave raise"
-    regular += (
-        " greet punch throw strike hold reach clap applaud stretch pick grab toss pitch point gesture balance rest"
-    )
-    regular += " place set nod shake bob perform exercise make take move go do lift come"
-    doubled = "step sidestep run jog trot hop squat sit get drop put clap grab set nod bob".split()
-    third, gerunds = {}, {}
-    for base in regular.split():
-        es = base.endswith(("ch", "sh", "ss")) or base in ("go", "do")
-        third[base + ("es" if es else "s")] = base
-        short = base[:-1] if base.endswith("e") else base
-        gerunds[base] = short + (base[-1] if base in doubled else "") + "ing"
-    phrases = [p for group in grammar.PHRASES.values() for p in group]
-    phrases += [p for sizes in grammar.SIZED.values() for group in sizes.values() for p in group]
-    for phrase in phrases:
-        assert phrase.split()[0] in third, phrase
-        for verb in [phrase.split()[0]] + [word for word in re.findall(r"\band (\w+)", phrase) if word in third]:
-            assert grammar.base_form(verb) == third[verb] and grammar.gerund(verb) == gerunds[third[verb]], phrase
-        for form in ("base", "ing"):
-            words = set(re.findall("[a-z]+", grammar.inflect(phrase, form)))
-            assert not words & set(third) - {"steps", "jumps", "hops", "strides"}, (phrase, form)  # those are nouns too
-    assert grammar.inflect("kneels down and gets up", "ing") == "kneeling down and getting up"
-    assert grammar.inflect("jumps with arms and legs apart", "base") == "jump with arms and legs apart"
-
-
-def test_templates_keep_the_order_of_the_motion():
-    parts = [("walk_forward", {"tempo": "normal"}), ("bow", {"tempo": "normal", "count": 1})]
-    said = {c for k in range(80) for c in grammar.write_captions(parts, np.random.default_rng(k))}
-    bows = re.compile(r"\b(bow|bows|bowing|bends|bending|bend|takes a bow)\b")
-    walks = re.compile(r"\b(walk|step|mov|go|tak)\w*")
-    assert len({c for c in said if " before " in c}) > 5 and len({c for c in said if c.startswith("after ")}) > 5
-    for caption in said:
-        assert walks.search(caption).start() < bows.search(caption).start(), caption
+            for word, count in numbers.items():
+                assert word not in caption or count in {f.get("count") for f in facts}, (caption, facts)
+            # "lifts the other leg" and "left and right" are true of them
+            if not any(re.match("balance|tree_pose|hop|shake_head", name) for name in clip.actions) and sides & {
+                "left"
+            }:
+                assert "right" in sides or not re.search(r"\bright\b", caption), caption
 
 
 def test_sizes_show(every_action):

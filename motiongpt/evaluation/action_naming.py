@@ -10,7 +10,7 @@ phrases of other people, counts, tempo and size.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 import numpy as np
@@ -18,11 +18,12 @@ import numpy as np
 from motiongpt.body.skeletons import SIDES
 from motiongpt.procedural.clips import generate_clip
 from motiongpt.procedural.edits import make_pair
-from motiongpt.procedural.phrases import PHRASES, SIZED
-from motiongpt.procedural.sentences import family, inflect
+from motiongpt.procedural.phrases import DEGREES, PHRASES, SIZED, says_side
+from motiongpt.procedural.sentences import ANGLES, family
+from motiongpt.procedural.word_forms import FORMS, inflect
 
 Action = tuple[str, str]  # family, side
-ARTICLES = ("the", "their", "his", "her", "its", "your")  # what {the} of a phrase may be: all read as one
+ARTICLES = ("the", "their", "his", "her", "its", "your", "my", "our")  # what {the} of a phrase may be: all read as one
 CLIP_ID = re.compile(r"(M?)p(\d+)_(\d+)")  # of `clips.clip_name`; M: left and right exchanged
 PAIR_ID = re.compile(r"(M?)e(\d+)_(\d+)_(source|target)")  # of `edits.make_pair`
 
@@ -32,23 +33,32 @@ PAIR_ID = re.compile(r"(M?)e(\d+)_(\d+)_(source|target)")  # of `edits.make_pair
 
 def _words(text: str) -> list[str]:
     """Lower-case words, with every article and possessive as "the"."""
-    words = re.findall(r"[a-z'-]+", text.lower())
+    words = re.findall(r"[a-z0-9'-]+", text.lower().replace("n't", " not"))
     return ["the" if word in ARTICLES else word for word in words]
+
+
+def family_phrases(name: str) -> Iterator[str]:
+    """Every phrase of a family, its angle in words and in digits."""
+    special = [*SIZED.get(name, {}).values(), *DEGREES.get(name, {}).values()]
+    yield from (phrase for several in (PHRASES[name], *special) for phrase in several if "{degrees}" not in phrase)
+    for degrees, several in DEGREES.get(name, {}).items():
+        for phrase in several:
+            for angle in (degrees, ANGLES[degrees]):
+                yield phrase.replace("a {degrees}", f"a {degrees}-degree").replace("{degrees}", f"{angle} degrees")
 
 
 @cache
 def phrase_table() -> dict[tuple[str, ...], Action]:
     """The words of every phrase, in every form of its verbs and for both sides -> the action it names."""
     table = {}
-    for name, phrases in PHRASES.items():
-        sized = [phrase for several in SIZED.get(name, {}).values() for phrase in several]
-        for phrase in (*phrases, *sized):
-            for form in ("finite", "base", "ing"):
+    for name in PHRASES:
+        for phrase in family_phrases(name):
+            has_side = says_side(phrase)
+            for form in FORMS:
                 said = inflect(phrase, form)
                 for side, other in (SIDES, SIDES[::-1]):
                     wise = "counterclockwise" if side == "left" else "clockwise"
                     words = _words(said.format(side=side, other=other, the="the", wise=wise))
-                    has_side = any(field in said for field in ("{side}", "{other}", "{wise}"))
                     table[tuple(words)] = (name, side if has_side else "")
     return table
 

@@ -18,15 +18,15 @@ from functools import partial
 import numpy as np
 
 from motiongpt.body.skeletons import SIDES
-from motiongpt.procedural import gestures, jumping, locomotion
+from motiongpt.procedural import gestures, jumping, locomotion, poses
 from motiongpt.procedural.kinematics import Track, arm_pose, ease, flight, pulse, reach, through
-from motiongpt.procedural.performer import Director, hanging, repeated
+from motiongpt.procedural.performer import FPS, Director, hanging, repeated, shift
 
 BRUSHING = 0.03  # metres: a foot lower than this must hardly move over the floor
 
 
 def squat(d: Director) -> Track:
-    track, w = repeated(d, (1, 1, 2, 3), 0.8, 0.15, 0.8)
+    track, w = repeated(d, (1, 1, 2, 3, 4), 0.8, 0.15, 0.8)
     deep = min(d.uniform(0.37, 0.43) * d.size, 0.56)  # any deeper and the thighs would touch the calves
     track.lift -= deep * w
     track.root[:, 1] -= 0.4 * deep * w
@@ -49,6 +49,7 @@ def _sit(d: Director, track: Track, w: np.ndarray, lean: np.ndarray) -> Track:
     track.pelvis[:, 0] += 0.55 * lean - 0.08 * w
     track.spine[:, 0] += 0.4 * lean + 0.05 * w
     track.head[:, 0] -= 0.35 * lean
+    track.pelvis[:, 2] *= 1 - w  # both hips are on the seat
     for side in (0, 1):
         track.blend("arms", w, reach((-0.02, -0.4, 0.26), (1.0, -0.1, -0.6)), side)
     return track
@@ -56,14 +57,14 @@ def _sit(d: Director, track: Track, w: np.ndarray, lean: np.ndarray) -> Track:
 
 def sit_down(d: Director) -> Track:
     before, move = d.pause(), d.frames(1.3)
-    track = d.stand(before + move + d.frames(d.uniform(0.6, 1.6)) + 8)
+    track = d.stand(max(40, before + move + d.hold((0.3, 0.9))))
     n = len(track)
     return _sit(d, track, ease((np.arange(n) - before) / move), pulse(n, before, 0.55 * move, 0, 0.6 * move))
 
 
 def stand_up(d: Director) -> Track:
-    before, move = d.frames(d.uniform(0.4, 1.0)), d.frames(1.2)
-    track = d.stand(max(40, before + move + d.pause() + 6))
+    before, move = d.frames(d.uniform(0.2, 0.5)), d.frames(1.2)
+    track = d.stand(max(40, before + move + d.pause() + 3))
     n = len(track)
     # the pelvis rises after the trunk has begun to lean, as in `sit_and_stand`
     w = 1.0 - ease((np.arange(n) - before - 0.15 * move) / (0.85 * move))
@@ -73,7 +74,7 @@ def stand_up(d: Director) -> Track:
 def sit_and_stand(d: Director) -> Track:
     before = d.pause()
     down = d.frames(1.2)
-    hold = d.frames(d.uniform(0.5, 1.4))
+    hold = d.hold((0.3, 0.9))
     up = d.frames(1.15)
     track = d.stand(before + down + hold + up + d.pause())
     n = len(track)
@@ -84,7 +85,7 @@ def sit_and_stand(d: Director) -> Track:
 
 
 def bow(d: Director) -> Track:
-    track, w = repeated(d, (1, 1, 1, 2), 0.8, 0.35, 0.8)
+    track, w = repeated(d, (1, 1, 1, 2, 3), 0.8, 0.35, 0.8)
     deep = min(d.uniform(0.85, 1.0) * d.size, 1.35)  # at 1.35 the trunk is level
     track.pelvis[:, 0] += 0.55 * deep * w
     track.spine[:, 0] += 0.55 * deep * w
@@ -99,9 +100,9 @@ def kneel(d: Director, side: str, back_up: bool) -> Track:
     knee = d.side(side)
     before = d.pause()
     down = d.frames(1.5)
-    hold = d.frames(d.uniform(0.5, 1.2))
+    hold = d.hold((0.3, 0.8))
     up = d.frames(1.4)
-    n = before + down + hold + (up + d.pause() if back_up else 8)
+    n = max(40, before + down + hold + (up + d.pause() if back_up else 3))
     track = d.stand(n)
     t = np.arange(n)
     rise = before + down + hold
@@ -163,17 +164,20 @@ def pick_up(d: Director, side: str | None) -> Track:
 def kick(d: Director, side: str) -> Track:
     foot = d.side(side)
     load = d.frames(0.42)
-    strike = max(4, d.frames(0.26))
-    back = d.frames(0.5)
+    strike = max(5, d.frames(0.28))
+    # below the knee of a small kick, at the hip of a normal one, at the chest of a large one, which takes longer
+    high = float(np.clip(0.68 * d.size**1.6 + d.uniform(-0.03, 0.03), 0.3, 1.0))
+    strike = round(strike * max(1.0, high / 0.66))
+    back = round(d.frames(0.5) * max(1.0, high / 0.66))
     gap = d.frames(0.35)
     hold = 2  # frames the leg stays out
     cycle = load + strike + hold + back + gap
-    before = d.pause() + 4
+    before = d.pause() + 3
     after = d.pause()
-    count = d.count((1, 1, 1, 2, 3), cycle, before + after)
+    count = d.count((1, 1, 2, 3, 4), cycle, before + after)
     n = max(40, before + after + count * cycle)
     track = d.stand(n)
-    high = min(d.uniform(0.5, 0.62) * d.size, 0.74)
+    ahead = 0.6 + 0.06 * high
     for index in range(count):
         # the foot goes back (load), out to the front (strike), stays (hold) and comes home (back)
         start = before + index * cycle
@@ -184,7 +188,7 @@ def kick(d: Director, side: str) -> Track:
         up = through(n, [start, loaded, out, out + hold, near, end], [0, 0.22, high, high, 0.09, 0])
         low = out + int(np.argmax(up[out:] < BRUSHING))  # first frame near the floor, on the way back
         home = min(end - 0.15 * back, low)  # by then the foot is back in its place: it must not brush the floor
-        along = through(n, [start + 0.3 * load, loaded, out, out + hold, home], [0, -0.42, 0.66, 0.66, 0])
+        along = through(n, [start + 0.3 * load, loaded, out, out + hold, home], [0, -0.36, ahead, ahead, 0])
         pitch = through(n, [start, loaded, out, out + hold, end - 0.5 * back, end], [0, 0.8, -0.35, -0.35, 0.3, 0])
         track.toes[:, foot, 1] += up
         track.toes[:, foot, 2] += along
@@ -192,12 +196,14 @@ def kick(d: Director, side: str) -> Track:
         track.planted[start + 1 : end, foot] = False
         # the pelvis is over the standing foot before the kick begins; trunk and arms swing against the leg
         w = pulse(n, start - 6, load, strike + hold + 2, back)
-        track.root[:, 0] += (1 - 2 * foot) * -0.07 * w
+        shift(track, 1 - foot, w)
         hit = pulse(n, loaded - 1, strike, hold + 1, back)
-        track.pelvis[:, 0] -= 0.22 * hit
+        track.pelvis[:, 0] -= 0.36 * high * hit  # the higher the leg, the more the trunk leans back
+        track.root[:, 1] -= 0.05 * high * hit
         track.pelvis[:, 1] -= (1 - 2 * foot) * 0.25 * hit
         track.spine[:, 1] += (1 - 2 * foot) * 0.35 * hit
-        track.spine[:, 0] += 0.12 * hit
+        track.spine[:, 0] += 0.2 * hit
+        track.head[:, 0] += 0.14 * hit
         for arm in (0, 1):
             forward = 1.0 if arm != foot else -0.7
             track.blend("arms", hit, hanging(d.style.abduction + 0.3, 0.6, 0.8 * forward), arm)
@@ -213,7 +219,7 @@ def lunge(d: Director, side: str) -> Track:
     cycle = out + hold + back + gap
     before = d.pause()
     after = d.pause()
-    count = d.count((1, 1, 2, 3), cycle, before + after)
+    count = d.count((1, 1, 2, 3, 4), cycle, before + after)
     track = d.stand(max(40, before + after + count * cycle))
     n = len(track)
     for index in range(count):
@@ -226,6 +232,8 @@ def lunge(d: Director, side: str) -> Track:
         w = pulse(n, start + 2, out + 2, hold - 2, back - 2)
         track.root[:, 1] += 0.3 * d.size * w
         track.lift -= 0.24 * d.size * w
+        track.pelvis[:, 1] -= (1 - 2 * foot) * 0.12 * w  # the hip of the leg in front comes along
+        track.spine[:, 0] += 0.1 * w
         track.foot_pitch[:, 1 - foot] += 0.6 * w  # the rear heel comes up
         for arm in (0, 1):
             track.blend("arms", w, reach((0.16, -0.38, 0.05), (0.8, 0.0, -1.0)), arm)
@@ -234,16 +242,21 @@ def lunge(d: Director, side: str) -> Track:
 
 def balance(d: Director, side: str) -> Track:
     foot = d.side(side)
-    track, w = repeated(d, (1,), 0.9, d.uniform(0.8, 2.0), 0.9)
+    track, w = repeated(d, (1,), 0.9, (0.8, 2.0), 0.9)
     del d.facts["count"]  # nobody says that somebody balances once
     other = 1 - foot
     track.toes[:, other, 1] += 0.36 * d.size * w
     track.toes[:, other, 2] += 0.2 * ease(1.3 * w - 0.3)
     track.foot_pitch[:, other] += 0.45 * w
     track.planted[w > 0, other] = False
-    track.root[:, 0] += (1 - 2 * foot) * 0.085 * ease(1.6 * w)  # over the standing foot, before the other one is up
+    shift(track, foot, ease(1.6 * w), 0.85)  # over the standing foot, before the other one is up
+    t = np.arange(len(track)) / FPS
+    wobble = w * np.sin(2 * np.pi * (0.9 * t + d.rng.random()))
+    track.spine[:, 2] += 0.05 * wobble
+    track.root[:, 0] += 0.008 * wobble
     for arm in (0, 1):
-        track.blend("arms", w, arm_pose((1.0, 0.02, 0.15), (1.0, 0.05, 0.25)), arm)
+        level = np.stack([1 + 0 * w, 0.02 + 0.12 * wobble * (1 - 2 * arm), 0.15 + 0 * w], axis=-1)
+        track.blend("arms", w, arm_pose(level, level + np.array([0.0, 0.03, 0.1])), arm)
     return track
 
 
@@ -268,11 +281,21 @@ _PLAIN_ACTIONS = (
     gestures.hands_on_hips,
     gestures.nod,
     gestures.shake_head,
+    locomotion.march_forward,
+    locomotion.tiptoe,
+    locomotion.sneak,
+    poses.stand_still,
+    poses.dance,
+    poses.yoga,
+    poses.touch_toes,
+    gestures.boxing,
+    gestures.shrug,
+    gestures.wave_both,
 )
 _SIDED_ACTIONS = {
     "walk_circle": locomotion.walk_circle,
     "walk_sideways": locomotion.walk_sideways,
-    "turn": partial(locomotion.turn, degrees=90),
+    "turn": locomotion.turn,
     "hop": jumping.hop,
     "kneel": partial(kneel, back_up=False),
     "kneel_and_rise": partial(kneel, back_up=True),
@@ -285,6 +308,13 @@ _SIDED_ACTIONS = {
     "raise_arm": gestures.raise_arms,
     "throw": gestures.throw,
     "point": gestures.point,
+    "spin": partial(locomotion.turn, degrees=360),
+    "tree_pose": poses.tree_pose,
+    "warrior_pose": poses.warrior_pose,
+    "side_bend": poses.side_bend,
+    "look": gestures.look,
+    "salute": gestures.salute,
+    "drink": gestures.drink,
 }
 # The order is part of the dataset: clips are drawn by position.
 ACTIONS: dict[str, Action] = {

@@ -1,9 +1,10 @@
 """The embedded dataset: captioned motions computed from kinematics,
 so that everything runs without a download.
 
-`generate_clips(4000, seed=0)` yields clips of a 22-joint HumanML3D body at 20 fps. About 72 % show
-one action (`ACTIONS`), 28 % two in a row, in eight body styles, slowly, normally or quickly, with
-small, normal or large movements. Clip i depends on (seed, i) alone. Motions are made of planted
+`generate_clips(4000, seed=0)` yields clips of a 22-joint HumanML3D body at 20 fps. About 50 % show
+one action (`ACTIONS`), 28 % two in a row, 8 % three, 14 % a gesture on top of a walk (`layers.py`),
+in eight body styles, slowly, normally or quickly, with small, normal or large movements, and 18 % in
+a mood (`moods.py`). Clip i depends on (seed, i) alone. Motions are made of planted
 footsteps, pelvis and arm curves and inverse kinematics; nothing is captured and nothing is learned.
 
 What it does not know: physics beyond ballistic jumps, hands and faces, objects, other people. It
@@ -20,25 +21,34 @@ import numpy as np
 from motiongpt.body.smoothing import smooth
 from motiongpt.files.hashes import split_by_hash
 from motiongpt.procedural.actions import ACTIONS
-from motiongpt.procedural.kinematics import Track, join, solve
-from motiongpt.procedural.performer import FPS, SIZES, STYLES, TEMPOS, Director, Style
+from motiongpt.procedural.kinematics import Track, ease, join, rotation, solve
+from motiongpt.procedural.layers import BASES, LEAST, OVERLAYS, overlay
+from motiongpt.procedural.moods import MOODS, colour
+from motiongpt.procedural.performer import EVEN, FPS, SIZES, STYLES, TEMPOS, Director, Stance, Style, draw_stance
 from motiongpt.procedural.phrases import SIZED
 from motiongpt.procedural.sentences import family, write_captions
 
 MIN_FRAMES, MAX_FRAMES = 40, 196
 
 # How often a family of actions is drawn, 1 if it is not listed. Both sides of a family are equally likely.
-WEIGHTS = {"walk_forward": 4.0, "wave": 2.0, "walk_circle": 3.0, "run": 1.5, "jump": 1.5, "turn": 1.5, "kneel": 0.6}
-WEIGHTS |= {"kneel_and_rise": 0.6, "pick_up": 0.6, "pick_up_both": 0.6, "sit_and_stand": 0.6, "turn_around": 0.8}
-FIRST_WEIGHTS = WEIGHTS | {"walk_forward": 11.0, "stand_up": 3.0}  # the first of two actions
-LAST_WEIGHTS = WEIGHTS | {"walk_forward": 5.0, "wave": 4.0, "turn": 4.0, "sit_down": 2.0}
+WEIGHTS = {"walk_forward": 4.5, "wave": 2.0, "walk_circle": 2.6, "run": 1.5, "jump": 1.4, "turn": 2.4, "dance": 1.6}
+WEIGHTS |= {"tree_pose": 1.9, "balance": 1.9, "sit_and_stand": 1.7, "kneel_and_rise": 1.9, "yoga": 1.8, "sneak": 1.8}
+WEIGHTS |= {"spin": 1.4, "turn_around": 1.2, "hop": 1.3, "boxing": 1.2}
+FIRST_WEIGHTS = WEIGHTS | {"walk_forward": 9.0, "stand_up": 3.0, "dance": 0.8}  # all but the last of several actions
+LAST_WEIGHTS = WEIGHTS | {"walk_forward": 5.0, "wave": 4.0, "turn": 4.0, "sit_down": 2.5, "kneel": 2.0, "dance": 0.8}
 # what does not start or end in the relaxed stand, and what takes too long to share a clip
 ONLY_FIRST = ("stand_up",)
 ONLY_LAST = ("sit_down", "kneel")
-ONLY_ALONE = ("walk_circle", "sit_and_stand", "kneel_and_rise", "balance")
-SEQUENCES = 0.28  # share of clips with two actions
+ONLY_ALONE = ("walk_circle", "sit_and_stand", "kneel_and_rise", "balance", "tree_pose", "yoga", "sneak")
+LONG = ("warrior_pose", "pick_up", "pick_up_both", "stretch", "spin", "turn_around", "throw", "hop", "dance", "boxing")
+SEQUENCES, TRIPLES, LAYERED = 0.28, 0.08, 0.14  # shares of clips with two actions, with three, and with two at once
+MOODY = 0.18  # share of clips in a mood
+DEGREES = (45, 90, 180, 360)  # of a turn,
+DEGREE_SHARES = (0.18, 0.5, 0.18, 0.14)
 FIRSTS = tuple(name for name in ACTIONS if family(name) not in ONLY_LAST + ONLY_ALONE)
+MIDDLES = tuple(name for name in FIRSTS if family(name) not in (*ONLY_FIRST, *LONG))  # of three
 LASTS = tuple(name for name in ACTIONS if family(name) not in ONLY_FIRST + ONLY_ALONE)
+IDLE = ("stand_still",)  # actions without a movement of their own
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,7 @@ class Performed:
     name: str
     start: int
     end: int
-    facts: dict  # always tempo and size; side and count if the action has them
+    facts: dict  # always tempo and size; side, count, degrees, mood and while_ (a gesture on top) if there are any
 
 
 @dataclass(frozen=True)
@@ -75,16 +85,38 @@ def choose(rng: np.random.Generator, names: Sequence[str], by_family: dict[str, 
     return names[int(rng.choice(len(names), p=weights / weights.sum()))]
 
 
-def _perform(actions, tempos, sizes, rng: np.random.Generator, style: Style) -> tuple[Track, tuple[Performed, ...]]:
-    """The actions one after another. The time of a clip is shared evenly,
-    but the result may still be too long."""
-    seconds = MAX_FRAMES / FPS * (0.995 if len(actions) == 1 else 0.9 / len(actions))
-    manners = zip(tempos, sizes, strict=True)
-    return perform(actions, (Director(rng, style, tempo, seconds, size) for tempo, size in manners))
+@dataclass(frozen=True)
+class Plan:
+    """What a clip should show: a tempo and a size for each action, degrees for each turn; a gesture on
+    top of each action, or nothing; one mood, one stance."""
+
+    actions: tuple[str, ...]
+    tempos: tuple[str, ...]
+    sizes: tuple[str, ...]
+    degrees: tuple[int, ...]
+    over: tuple[str, ...]
+    mood: str = ""
+    stance: Stance = EVEN
+
+    def perform(self, rng: np.random.Generator, style: Style) -> tuple[Track, tuple[Performed, ...]]:
+        """The actions one after another. The time of a clip is shared evenly, but the result may still be too
+        long."""
+        several = len(self.actions)
+        seconds = MAX_FRAMES / FPS * (0.995 if several == 1 else 0.9 / several)
+
+        def cast() -> Iterator[Director]:
+            for tempo, size, degrees, over in zip(self.tempos, self.sizes, self.degrees, self.over, strict=True):
+                known = {"mood": self.mood, "degrees": degrees, "stance": self.stance, "least": LEAST * bool(over)}
+                yield Director(rng, style, tempo, seconds, size, **known)
+
+        return perform(self.actions, cast(), self.over)
 
 
-def perform(actions: Iterable[str], directors: Iterable[Director]) -> tuple[Track, tuple[Performed, ...]]:
-    """The actions one after another, each with its director, of any length.
+def perform(
+    actions: Sequence[str], directors: Iterable[Director], over: Sequence[str] = ()
+) -> tuple[Track, tuple[Performed, ...]]:
+    """The actions one after another, each with its director, of any length. `over` has a gesture on
+    top of each action, or "".
 
     Danger: a director draws when it is made. A generator makes each after the draws of the action
     before it.
@@ -92,8 +124,10 @@ def perform(actions: Iterable[str], directors: Iterable[Director]) -> tuple[Trac
     tracks = []
     performed = []
     start = 0
-    for name, director in zip(actions, directors, strict=True):
+    for name, director, gesture in zip(actions, directors, over or ("",) * len(actions), strict=True):
         tracks.append(ACTIONS[name](director))
+        if gesture:
+            overlay(tracks[-1], gesture, ACTIONS[gesture], director)
         end = start + len(tracks[-1])
         performed.append(Performed(name, start, end, director.facts))
         start = end
@@ -101,19 +135,39 @@ def perform(actions: Iterable[str], directors: Iterable[Director]) -> tuple[Trac
 
 
 def finish(track: Track, performed: tuple[Performed, ...], rng: np.random.Generator, **known) -> Clip:
-    """From a performance to a clip: breath, joints, captions. `known` are id, participant and split."""
-    t = np.arange(len(track)) / FPS
-    breath = np.sin(2 * np.pi * (t / rng.uniform(3.2, 4.5) + rng.random()))
-    # a body that breathes is never quite still: chest and arms move by less than a degree
-    track.spine[:, 0] += 0.008 * breath
-    track.arms[:, :, 0] += 0.006 * breath[:, None]
+    """From a performance to a clip: breath, mood, joints, captions. `known` are id, participant and split."""
+    idle = all(p.name in IDLE for p in performed)
+    colour(track, performed[0].facts.get("mood", ""), rng, 0.15 if idle else 1.0)
+    _enliven(track, 0.3 if idle else 1.0, rng)
     track.arms = smooth(track.arms, 0.7)  # rounds the corners where two movements of an arm meet
     joints = solve(track)
-    # every clip starts at the origin, whatever the pelvis did in the first frame
+    # every clip starts at the origin facing +z, whatever the pelvis did in the first frame
     joints[..., [0, 2]] -= joints[0, 0, [0, 2]]
+    left, right = joints[0, 1], joints[0, 2]  # hips: a pelvis that leans to two sides at once is turned a little
+    yaw = np.arctan2(left[2] - right[2], left[0] - right[0])
+    joints = joints @ rotation(*np.array([[0.0], [yaw], [0.0]]))[0].T.astype(np.float32)
     captions = write_captions([(p.name, p.facts) for p in performed], rng)
     actions = tuple(p.name for p in performed)
     return Clip(joints=joints, captions=captions, actions=actions, performed=performed, planted=track.planted, **known)
+
+
+def _enliven(track: Track, much: float, rng: np.random.Generator) -> None:
+    """A body that breathes is never quite still: its weight, head, trunk and arms wander, in place."""
+    n = len(track)
+    t = np.arange(n) / FPS
+    breath = np.sin(2 * np.pi * (t / rng.uniform(3.2, 4.5) + rng.random()))
+    track.spine[:, 0] += 0.008 * breath
+    # ten slow waves of two frequencies each, 0 in the first frame and rising, in 0.15 to 0.8 Hz
+    speeds = rng.uniform((0.15, 0.4), (0.4, 0.8), (10, 2))
+    phases = rng.random((10, 2))
+    waves = np.sin(2 * np.pi * (t[:, None, None] * speeds + phases)) @ (0.7, 0.3) * ease(t / 0.8)[:, None]  # (n, 10)
+    waves *= much
+    track.root += 0.009 * waves[:, :2]
+    track.spine[:, 1:] += 0.03 * waves[:, 2:4]
+    track.head += (0.04, 0.06, 0.03) * waves[:, 4:7]
+    track.arms[:, :, 1] += 0.03 * waves[:, 7:9]
+    track.arms[:, :, 3] += 0.05 * waves[:, 8:10]
+    track.arms[:, :, 0] += 0.006 * breath[:, None]
 
 
 def make_clip(
@@ -124,12 +178,18 @@ def make_clip(
     sizes: tuple[str, ...] | None = None,
     id: str = "clip",
     split: str = "train",
+    degrees: tuple[int, ...] | None = None,
+    over: tuple[str, ...] | None = None,
+    mood: str = "",
+    stance: Stance = EVEN,
 ) -> Clip:
     """Perform `actions` (names in `ACTIONS`) one after another.
 
     `tempos` has "slow", "normal" or "quick" for each action, `sizes` has "small", "normal" or
-    "large". Some actions, such as sitting down, have one size only. Raises ValueError for an
-    unknown action, tempo or size, and for actions that do not fit into 196 frames.
+    "large". Some actions, such as sitting down, have one size only. `degrees` says how far each turn
+    goes (90), `over` names a gesture (in `OVERLAYS`) on top of each action (in `BASES`), or "". The
+    mood is a name in `MOODS`. Raises ValueError for an unknown action, tempo, size, gesture or mood,
+    and for actions that do not fit into 196 frames.
     """
     unknown = [name for name in actions if name not in ACTIONS]
     if unknown or not actions:
@@ -143,8 +203,17 @@ def make_clip(
     for name, size in zip(actions, sizes, strict=True):
         if size != "normal" and family(name) not in SIZED:
             raise ValueError(f"{name} has one size only, got {size}; use normal")
+    degrees = degrees or (90,) * len(actions)
+    if len(degrees) != len(actions) or not set(degrees) <= set(DEGREES):
+        raise ValueError(f"degrees must be one of {DEGREES} for each of {len(actions)} actions, got {degrees}")
+    over = over or ("",) * len(actions)
+    if len(over) != len(actions) or not set(over) <= {"", *OVERLAYS}:
+        raise ValueError(f"over must be '' or one of {', '.join(OVERLAYS)} for each action, got {over}")
+    for name, gesture in zip(actions, over, strict=True):
+        if gesture and name not in BASES:
+            raise ValueError(f"no gesture goes on top of {name}; use one of {', '.join(BASES)}")
     # the length is known only after the performance, as durations are drawn
-    track, performed = _perform(actions, tempos, sizes, rng, style)
+    track, performed = Plan(actions, tempos, sizes, degrees, over, mood, stance).perform(rng, style)
     if len(track) > MAX_FRAMES:
         raise ValueError(f"{' + '.join(actions)} took {len(track)} frames, a clip has at most {MAX_FRAMES}")
     return finish(track, performed, rng, id=id, participant=style.name, split=split)
@@ -164,23 +233,44 @@ def generate_clip(index: int, seed: int = 0) -> Clip:
     rng = np.random.default_rng([seed, index])
     split = split_by_hash(str(index))
     style = STYLES[int(rng.integers(len(STYLES)))]
-    pair = rng.random() < SEQUENCES
-    while True:  # a slow pair may be too long: draw again
-        if pair:
-            first = choose(rng, FIRSTS, FIRST_WEIGHTS)
-            actions = (first, choose(rng, [name for name in LASTS if name != first], LAST_WEIGHTS))
-        else:
-            actions = (choose(rng, list(ACTIONS), WEIGHTS),)
-        # tempos and sizes; two actions in one clip are seldom both unusual
-        shares = (0.06, 0.84, 0.1) if pair else (0.17, 0.66, 0.17)
-        tempos = tuple(str(tempo) for tempo in rng.choice(list(TEMPOS), len(actions), p=shares))
-        shares = (0.07, 0.86, 0.07) if pair else (0.16, 0.68, 0.16)
-        sizes = tuple(str(size) for size in rng.choice(list(SIZES), len(actions), p=shares))
-        sizes = tuple(s if family(name) in SIZED else "normal" for name, s in zip(actions, sizes, strict=True))
-        track, performed = _perform(actions, tempos, sizes, rng, style)
+    mood = str(rng.choice(list(MOODS))) if rng.random() < MOODY else ""
+    stance = draw_stance(rng)
+    kind = float(rng.random())
+    while True:  # slow actions may be too long: draw again
+        plan = draw_plan(rng, kind, mood, stance)
+        track, performed = plan.perform(rng, style)
         if len(track) <= MAX_FRAMES:
             break
     return finish(track, performed, rng, id=clip_name(index, seed), participant=style.name, split=split)
+
+
+def draw_plan(rng: np.random.Generator, kind: float, mood: str, stance: Stance) -> Plan:
+    """What a clip shows; `kind` in 0..1 decides how many actions."""
+    over: tuple[str, ...] = ()
+    if kind < SEQUENCES + TRIPLES:
+        first = choose(rng, FIRSTS if kind < SEQUENCES else MIDDLES, FIRST_WEIGHTS)
+        actions = (first,)
+        if kind >= SEQUENCES:
+            actions += (choose(rng, [name for name in MIDDLES if name not in actions], FIRST_WEIGHTS),)
+        names = LASTS if kind < SEQUENCES else [name for name in LASTS if family(name) not in LONG]
+        actions += (choose(rng, [name for name in names if name not in actions], LAST_WEIGHTS),)
+    elif kind < SEQUENCES + TRIPLES + LAYERED:
+        actions = (choose(rng, BASES, WEIGHTS),)
+        over = (choose(rng, OVERLAYS, {"wave": 1.8, "raise_arm": 1.5, "point": 1.5}),)
+    else:
+        actions = (choose(rng, list(ACTIONS), WEIGHTS),)
+    # several actions in one clip, and those in a mood, are seldom unusual in other ways
+    plain = len(actions) > 1 or bool(over) or bool(mood)
+    several = len(actions)
+    shares = (0.06, 0.84, 0.1) if plain else (0.17, 0.66, 0.17)
+    if several > 2:
+        shares = (0.0, 0.8, 0.2)
+    tempos = tuple(str(tempo) for tempo in rng.choice(list(TEMPOS), several, p=shares))
+    shares = (0.07, 0.86, 0.07) if plain else (0.16, 0.68, 0.16)
+    sizes = tuple(str(size) for size in rng.choice(list(SIZES), several, p=shares))
+    sizes = tuple(s if family(name) in SIZED else "normal" for name, s in zip(actions, sizes, strict=True))
+    degrees = tuple(int(k) for k in rng.choice(DEGREES, several, p=DEGREE_SHARES))
+    return Plan(actions, tempos, sizes, degrees, over or ("",) * several, mood, stance)
 
 
 def generate_clips(count: int, seed: int = 0) -> Iterator[Clip]:

@@ -17,18 +17,23 @@ PARTS = {
     "point": "hand",
     "pick_up": "hand",
     "pick_up_both": "hand",
+    "wave_both": "hand",
+    "salute": "hand",
+    "drink": "hand",
     "raise_arm": "arm",
     "raise_both_arms": "arm",
     "kick": "leg",
     "lunge": "leg",
     "hop": "leg",
     "balance": "leg",
+    "tree_pose": "leg",
+    "warrior_pose": "leg",
     "kneel": "knee",
     "kneel_and_rise": "knee",
 }
 """Family of actions -> the limb that has a side. Other sided families have a direction."""
 
-STANDS_ON = ("hop", "balance", "kneel", "kneel_and_rise")
+STANDS_ON = ("hop", "balance", "tree_pose", "kneel", "kneel_and_rise")
 """Families that are done on a limb, not with it."""
 
 _TEXTS = {

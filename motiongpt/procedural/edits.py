@@ -37,8 +37,21 @@ NAMED = 0.5  # share of sentences that name the action or the side
 SEQUENCES = 0.3  # share of pairs with two actions, where one is enough
 ONE_OF_TWO = 0.5  # share of those whose change is about one of the two
 LEAST_CHANGE = 0.9  # a faster motion lasts at most this share of the slower one
-REPEATABLE = ("turn", "point", "pick_up", "pick_up_both", "kneel_and_rise")  # done again as a whole
-BOTH_HANDS = {"raise_arm": "raise_both_arms", "pick_up": "pick_up"}  # family of one limb -> action of both
+REPEATABLE = (
+    "turn",
+    "spin",
+    "look",
+    "point",
+    "salute",
+    "pick_up",
+    "pick_up_both",
+    "kneel_and_rise",
+)  # done again as a whole
+BOTH_HANDS = {
+    "raise_arm": "raise_both_arms",
+    "wave": "wave_both",
+    "pick_up": "pick_up",
+}  # family of one limb -> action of both
 # sentences that are not said if another action stays in the clip
 WHOLE = ("{do}", "now {do}", "{do} instead", "and {do} again at the end")
 
@@ -321,5 +334,5 @@ class _Fields(dict):
         }[name]
         facts = {"side": step.side}
         if change.told and step is change.do:
-            facts |= {"tempo": step.tempo, "size": step.size, "count": step.count}
+            facts |= {"tempo": step.tempo, "size": step.size} | ({"count": step.count} if step.count else {})
         return verb_phrase(step.action, facts, self.rng, "your" if form == "base" else "the", form)

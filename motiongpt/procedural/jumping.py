@@ -92,7 +92,7 @@ def jumps(
         track.toes[:, other, 2] -= 0.22 * ease(1.3 * up - 0.3)
         track.foot_pitch[:, other] += 0.9 * up
         track.planted[up > 0, other] = False
-        track.root[:, 0] += (1 - 2 * foot) * 0.07 * up
+        track.root[:, 0] += 0.7 * track.toes[0, foot, 0] * up
         for side in (0, 1):
             track.blend("arms", 0.5 * up, reach((0.25, -0.25, 0.1)), side)
     return track
@@ -100,7 +100,7 @@ def jumps(
 
 def jump(d: Director) -> Track:
     cycle = d.frames(0.8) + 9
-    return jumps(d, d.count((1, 1, 1, 2, 3), cycle, 30), d.uniform(0.22, 0.25) * d.size**1.4, 0.26 * d.size)
+    return jumps(d, d.count((1, 1, 1, 2, 3, 4), cycle, 30), d.uniform(0.22, 0.25) * d.size**1.4, 0.26 * d.size)
 
 
 def jump_forward(d: Director) -> Track:
@@ -116,11 +116,12 @@ def hop(d: Director, side: str) -> Track:
 
 
 def jumping_jacks(d: Director) -> Track:
-    out, hold = max(6, d.frames(0.36)), max(2, d.frames(0.1))
+    out, hold = max(6, d.frames(0.36)), max(3, d.frames(0.15))
     cycle, before = 2 * (out + hold), d.pause()
-    count = d.count((2, 3, 4, 5), cycle, before + 10)
-    n = max(40, before + count * cycle + 10)
+    count = d.count((2, 3, 4, 5), cycle, before + 5)
+    n = max(40, before + count * cycle + 5)
     track = d.stand(n)
+    stand = track.arms[0].copy()
     for index in range(count):
         for half in (0, 1):  # apart, together
             start = before + index * cycle + half * (out + hold)
@@ -133,7 +134,7 @@ def jumping_jacks(d: Director) -> Track:
                 track.planted[airborne, side] = False
             track.lift += 0.05 * arc**3 - 0.03 * wide
             s = (np.arange(n) - start) / out
-            high = hanging(d.style.abduction, d.style.elbow) if half else arm_pose((0.45, 0.9, 0.05), (0.1, 1.0, 0.1))
             for side in (0, 1):  # each half moves the arms on from where the half before left them
+                high = stand[side] if half else arm_pose((0.45, 0.9, 0.05), (0.1, 1.0, 0.1))
                 track.arms[:, side] += ease(s)[:, None] * (high - track.arms[:, side])
     return track

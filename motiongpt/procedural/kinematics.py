@@ -43,6 +43,7 @@ ANKLE_HEIGHT = 0.055  # of a flat foot; its toe is on the floor
 FLAT = np.arcsin(ANKLE_HEIGHT / FOOT)  # (2,) how far the ankle-toe bone points below the horizon in a flat foot
 MAX_LEG_REACH = 0.99  # longest planted leg, as a share of its bones: knees are never locked
 STANDING = ANKLE_HEIGHT + 0.984 * float((THIGH + SHIN).min()) + 0.0669  # pelvis height of a relaxed stand, metres
+LOW_HAND = -0.32  # metres over the shoulder: a hand that is any lower aims at nothing
 TOE_AHEAD = 0.11  # metres from the pelvis forward to the toes in a relaxed stand
 
 
@@ -129,12 +130,9 @@ def rotation(pitch: np.ndarray, yaw: np.ndarray, roll: np.ndarray) -> np.ndarray
 
 # The directions in the middle of all arm poses, (out, up, forward): blends between poses go past them, in front.
 _ARM_REST = {"upper": unit(np.array([1.0, 0.0, 1.0])), "fore": unit(np.array([0.37, 0.0, 1.0]))}
-
-
-def _tangent_basis(reference: np.ndarray) -> np.ndarray:
-    """(2, 3) unit vectors that span the plane perpendicular to a level reference."""
-    up = np.array([0.0, 1.0, 0.0])
-    return np.stack([up, np.cross(up, reference)])
+_UP = np.array([0.0, 1.0, 0.0])
+# (2, 3) unit vectors each, which span the plane perpendicular to the level reference
+_ARM_BASIS = {name: np.stack([_UP, np.cross(_UP, reference)]) for name, reference in _ARM_REST.items()}
 
 
 def arm_pose(upper, fore) -> np.ndarray:
@@ -150,7 +148,7 @@ def arm_pose(upper, fore) -> np.ndarray:
         reference, d = _ARM_REST[name], unit(np.asarray(direction, float))
         cosine = np.clip(d @ reference, -1.0, 1.0)
         tangent = d - cosine[..., None] * reference
-        parts.append(np.arccos(cosine)[..., None] * (unit(tangent) @ _tangent_basis(reference).T))  # (..., 2)
+        parts.append(np.arccos(cosine)[..., None] * (unit(tangent) @ _ARM_BASIS[name].T))  # (..., 2)
     return np.concatenate(parts, axis=-1)
 
 
@@ -160,7 +158,7 @@ def arm_directions(pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for name, part in (("upper", pose[..., :2]), ("fore", pose[..., 2:])):
         reference = _ARM_REST[name]
         angle = np.linalg.norm(part, axis=-1, keepdims=True)
-        tangent = (part / np.maximum(angle, 1e-9)) @ _tangent_basis(reference)
+        tangent = (part / np.maximum(angle, 1e-9)) @ _ARM_BASIS[name]
         directions.append(np.cos(angle) * reference + np.sin(angle) * tangent)
     return directions[0], directions[1]
 
@@ -197,6 +195,7 @@ class Track:
     head: np.ndarray  # (F, 3) pitch, yaw, roll on top of the chest
     arms: np.ndarray  # (F, 2, 4) `arm_pose` of each side, in the chest's frame
     hang: np.ndarray  # (F, 2) 0: the arm moves with the chest; 1: it keeps its direction in space, as a hanging one
+    shoulders: np.ndarray  # (F, 2) shoulder raised, radians of the collar-shoulder bone
     toes: np.ndarray  # (F, 2, 3) toe positions
     foot_yaw: np.ndarray  # (F, 2)
     foot_pitch: np.ndarray  # (F, 2) heel up (+) or toes up (-), relative to the flat foot
@@ -254,12 +253,40 @@ def _bone(name: str, side: int | None = None) -> np.ndarray:
     return direction * [1 - 2 * side, 1, 1] * LENGTH[JOINT[f"{SIDES[side]}_{name}"]]
 
 
+def _turns(track: Track) -> list[np.ndarray]:
+    """Rotations (F, 3, 3) of the pelvis and of the three spine joints, each of which turns by a third."""
+    third = rotation(*(track.spine / 3).T)
+    turns = [rotation(track.pelvis[:, 0], track.yaw + track.pelvis[:, 1], track.pelvis[:, 2])]
+    for _ in range(3):
+        turns.append(turns[-1] @ third)
+    return turns
+
+
+def chest_turn(track: Track) -> np.ndarray:
+    """(F, 3, 3) rotation of the chest, which carries arms and head."""
+    return _turns(track)[-1]
+
+
+def aim_arms(track: Track, turn: np.ndarray) -> None:
+    """Raised arms point in the room where a chest turned by `turn` (F, 3, 3) would point them, in place.
+
+    Arms that hang, or whose hands are on hips or knees, stay with the chest.
+    """
+    upper, fore = arm_directions(track.arms)
+    high = UPPER.mean() * upper[..., 1] + FORE.mean() * fore[..., 1]  # (F, 2) metres, of the hand over the shoulder
+    w = ease((high - LOW_HAND) / 0.2) * (1 - track.hang)
+    back = np.swapaxes(chest_turn(track), 1, 2) @ turn
+    mirror = np.array([[1.0, 1.0, 1.0], [-1.0, 1.0, 1.0]])  # from out to left
+    aimed = arm_pose(*(np.einsum("fij,fkj->fki", back, part * mirror) * mirror for part in (upper, fore)))
+    track.arms += w[..., None] * (aimed - track.arms)
+
+
 def solve(track: Track) -> np.ndarray:
     """Joints (F, 22, 3) float32 metres of a track; bone lengths are HUMANML3D's,
     first frame at x = z = 0."""
     F = len(track)
     at = {}  # joint -> (F, 3), from the inside outwards
-    pelvis_turn = rotation(track.pelvis[:, 0], track.yaw + track.pelvis[:, 1], track.pelvis[:, 2])  # (F, 3, 3)
+    pelvis_turn, *spine_turns = _turns(track)
     hips = [pelvis_turn @ _bone("hip", side) for side in (0, 1)]  # (F, 3) each, from the pelvis
 
     # 1) Feet, from the toe back to the ankle.
@@ -280,10 +307,8 @@ def solve(track: Track) -> np.ndarray:
         at[f"{name}_foot"] = ankle + FOOT[side] * foot[:, side]
 
     # 3) Trunk and head: each of the three spine joints turns by a third.
-    third = rotation(*(track.spine / 3).T)
-    turn = pelvis_turn
-    for name, parent in (("spine1", "pelvis"), ("spine2", "spine1"), ("spine3", "spine2")):
-        turn = turn @ third
+    chain = ("pelvis", "spine1", "spine2", "spine3")
+    for parent, name, turn in zip(chain, chain[1:], spine_turns, strict=False):
         at[name] = at[parent] + turn @ _bone(name)
     at["neck"] = at["spine3"] + turn @ _bone("neck")
     at["head"] = at["neck"] + turn @ rotation(*track.head.T) @ _bone("head")
@@ -292,8 +317,10 @@ def solve(track: Track) -> np.ndarray:
     upright = rotation(np.zeros(F), track.yaw, np.zeros(F))
     upper, fore = arm_directions(track.arms)  # (F, 2, 3) each: (out, up, forward)
     for side, name in enumerate(SIDES):
-        at[f"{name}_collar"] = at["spine3"] + turn @ _bone("collar", side)
-        point = at[f"{name}_shoulder"] = at[f"{name}_collar"] + turn @ _bone("shoulder", side)
+        raised = track.shoulders[:, side] * (1 - 2 * side)
+        half, full = (turn @ rotation(np.zeros(F), np.zeros(F), share * raised) for share in (0.5, 1.0))
+        at[f"{name}_collar"] = at["spine3"] + half @ _bone("collar", side)
+        point = at[f"{name}_shoulder"] = at[f"{name}_collar"] + full @ _bone("shoulder", side)
         for joint, direction, length in (("elbow", upper, UPPER[side]), ("wrist", fore, FORE[side])):
             local = direction[:, side] * [1 - 2 * side, 1, 1]
             with_chest = (turn @ local[..., None])[..., 0]

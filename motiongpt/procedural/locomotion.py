@@ -6,13 +6,13 @@ its way through the air. Each foot is planted beside the place where the pelvis 
 the stance, so feet never slide, whatever the path. Each action goes from a `Director` to a `Track`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from motiongpt.body.skeletons import SIDES
 from motiongpt.body.smoothing import smooth
-from motiongpt.procedural.kinematics import TOE_AHEAD, Track, ease, flight, heading, pulse, sideways, through
+from motiongpt.procedural.kinematics import TOE_AHEAD, Track, ease, flight, heading, pulse, reach, sideways, through
 from motiongpt.procedural.performer import FPS, Director, hanging
 
 FASTEST_GAIT = 2.6  # m/s at swing = step: at this speed the feet swing at almost 11 m/s
@@ -27,12 +27,13 @@ class Gait:
     swing: int  # frames a foot is in the air; more than `step` is a run
     clearance: float = 0.09  # metres
     heel: float = 0.6  # heel-off at the end of a stance, radians
-    toe: float = 0.25  # toes up before landing, radians
-    bob: float = 0.015  # metres, pelvis up and down
-    sway: float = 0.02  # metres, pelvis over the standing foot
-    arms: float = 0.75  # arm swing, radians per metre of foot separation
+    toe: float = 0.18  # toes up before landing, radians
+    bob: float = 0.018  # metres, pelvis up and down
+    sway: float = 0.024  # metres, pelvis over the standing foot
+    roll: float = 0.055  # radians the hip of the swinging leg drops
+    arms: float = 0.95  # arm swing, radians per metre of foot separation
     elbow: float = 0.12  # additional elbow flexion while moving, radians
-    twist: float = 0.15  # pelvis yaw, radians per metre
+    twist: float = 0.26  # pelvis yaw, radians per metre
     lean: float = 0.03  # radians
     width: float = 0.8  # distance between the feet, as a share of the stand's
 
@@ -43,8 +44,8 @@ def footsteps(d: Director, n: int, gait: Gait) -> tuple[list[tuple[int, int, int
     first = d.pause()
     side = int(d.rng.integers(2))  # the foot that starts
     steps = []
-    # the last six frames are left for standing still
-    while first + len(steps) * gait.step + gait.swing <= n - 6:
+    # the last three frames are left for standing still
+    while first + len(steps) * gait.step + gait.swing <= n - 3:
         lift = first + len(steps) * gait.step
         steps.append(((side + len(steps)) % 2, lift, lift + gait.swing))
     return steps, steps[-1][2]
@@ -65,32 +66,54 @@ def walk(d: Director, track: Track, steps: list[tuple[int, int, int]], gait: Gai
     # 1) feet
     for side in (0, 1):
         swings = [(lift, land) for s, lift, land in steps if s == side]
-        spots = _stances(track, side, swings, path, d.style.stance, gait.width)
+        spots = _stances(track, side, swings, path, d.style.stance * gait.width)
         track.toes[:, side, [0, 2]] = spots[0, :2]
         track.foot_yaw[:, side] = spots[0, 2]
         for index, (lift, land) in enumerate(swings):
-            _swing(track, side, lift, land, spots[index], spots[index + 1], gait)
+            _swing(track, side, lift, land, spots[index], spots[index + 1], gait, d.style.sway)
 
     # 2) arms and trunk follow the feet: each arm swings with the opposite leg, and the shoulders against the pelvis
     apart = track.toes[:, 1] - track.toes[:, 0]  # (n, 3) from the left foot to the right one
-    ahead = smooth((apart[:, [0, 2]] * heading(track.yaw)).sum(-1), 1.2)  # (n,) metres the right foot is ahead
-    amount = np.clip(ahead, -0.75, 0.75) * gait.arms * d.size
+    ahead = (apart[:, [0, 2]] * heading(track.yaw)).sum(-1)  # (n,) metres the right foot is ahead,
+    ahead = smooth(ahead - ahead[0], 1.2)  # more than in the stand
+    amount = np.clip(ahead, -0.75, 0.75) * gait.arms * d.size * d.style.swing
     for side in (0, 1):
         swing = amount * (1 - 2 * side)
-        bent = d.style.elbow + gait.elbow * beat + 0.35 * np.maximum(swing, 0.0)
-        track.arms[:, side] = hanging(d.style.abduction, bent, 0.85 * swing - 0.12 * beat * (gait.elbow > 0.5))
+        swing_arm(d, track, side, gait.elbow * beat + 0.35 * np.maximum(swing, 0.0), 0.85 * swing, beat, gait)
     track.pelvis[:, 1] += gait.twist * ahead
-    track.spine[:, 1] -= 1.7 * gait.twist * ahead
+    track.spine[:, 1] -= 1.8 * gait.twist * ahead
+    track.head[:, 1] += 0.7 * gait.twist * ahead  # the head looks where it goes
     track.pelvis[:, 0] += 0.5 * gait.lean * beat
     track.spine[:, 0] += gait.lean * beat
+    for side, lift, land in steps:  # the hip of the leg in the air drops, and the trunk leans over the other one
+        drop = (2 * side - 1) * gait.roll * d.style.sway * _hump(n, lift, land)
+        track.pelvis[:, 2] += drop
+        track.spine[:, 2] -= 1.4 * drop
+        track.head[:, 2] += 0.5 * drop
 
     # 3) the pelvis bobs once per step. In mid-swing the standing leg of a walk is straight, so the pelvis is highest;
     #    the standing leg of a run is bent to push, so the pelvis is lowest.
     middle = steps[0][1] + 0.5 * gait.swing
-    sign = 1.0 if gait.swing <= gait.step * 1.02 else -1.0
+    sign, bounce = (1.0, d.style.bounce) if gait.swing <= gait.step * 1.02 else (-1.0, min(d.style.bounce, 1.3))
     phase = 2 * np.pi * (np.arange(n) - middle) / gait.step
-    track.lift += beat * gait.bob * d.style.bounce * (sign * np.cos(phase) - 1.0)
+    track.lift += beat * gait.bob * bounce * (sign * np.cos(phase) - 1.0)
+    nod = 0.6 * beat * gait.bob * bounce * np.sin(phase)  # the trunk follows each step, the head evens it out
+    track.spine[:, 0] += 2.0 * nod
+    track.head[:, 0] -= 1.5 * nod
     return track
+
+
+def swing_arm(d: Director, track: Track, side: int, bent, swing, beat: np.ndarray, gait: Gait) -> None:
+    """Move an arm away from how it hangs: bent more at the elbow, swung forward; radians, each (n,)."""
+    s = d.style
+    pumping = 0.12 * beat * (gait.elbow > 0.5)  # the elbows of a runner stay behind the body
+    moved = hanging(s.abduction, s.elbow + bent, swing - pumping)
+    track.arms[:, side] += moved - hanging(s.abduction, s.elbow)
+
+
+def _hump(n: int, lift: int, land: int) -> np.ndarray:
+    """(n,) 0 but between two frames, 1 half-way."""
+    return np.sin(np.pi * np.clip((np.arange(n) - lift) / (land - lift), 0.0, 1.0)) ** 2
 
 
 def _beat(n: int, steps: list[tuple[int, int, int]], gait: Gait) -> np.ndarray:
@@ -99,36 +122,38 @@ def _beat(n: int, steps: list[tuple[int, int, int]], gait: Gait) -> np.ndarray:
     return ease((t - steps[0][1]) / gait.step) - ease((t - steps[-1][2] + gait.step) / gait.step)
 
 
-def _stances(
-    track: Track, side: int, swings: list[tuple[int, int]], path: np.ndarray, stance: float, width: float
-) -> np.ndarray:
+def _stances(track: Track, side: int, swings: list[tuple[int, int]], path: np.ndarray, half: float) -> np.ndarray:
     """Where a foot stands before each of its swings and after the last:
     (stances, 3) toe x, toe z, foot yaw.
 
-    `path` (n, 2) is the way of the pelvis, `stance` half the distance of the toes in the stand,
-    `width` the share of it while walking.
+    `path` (n, 2) is the way of the pelvis, `half` half the distance of the toes while walking. The
+    first and the last stance are those of the stand, under the body of the first and the last frame.
     """
     n = len(track)
+    stand = track.toes[0, side, 0], track.toes[0, side, 2]  # metres to the left of the pelvis, and ahead of it
+    walking = (1 - 2 * side) * half, TOE_AHEAD
     spots = []
     for index in range(len(swings) + 1):
         # the frame whose pelvis decides: the middle of the stance, but the very first and last frame at the ends
+        out, ahead = walking
         if index == 0:
-            at = 0
+            at, (out, ahead) = 0, stand
         elif index == len(swings):
-            at = n - 1
+            at, (out, ahead) = n - 1, stand
         else:
             at = (swings[index - 1][1] + swings[index][0]) / 2
         root = np.array([np.interp(at, np.arange(n), axis) for axis in path.T])
         yaw = np.interp(at, np.arange(n), track.yaw)
-        out = (1 - 2 * side) * stance * (1.0 if index in (0, len(swings)) else width)
-        spot = root + out * sideways(yaw) + TOE_AHEAD * heading(yaw)
+        spot = root + out * sideways(yaw) + ahead * heading(yaw)
         spots.append((*spot, yaw + track.foot_yaw[0, side]))
     return np.array(spots)
 
 
-def _swing(track: Track, side: int, lift: int, land: int, start: np.ndarray, goal: np.ndarray, gait: Gait) -> None:
+def _swing(
+    track: Track, side: int, lift: int, land: int, start: np.ndarray, goal: np.ndarray, gait: Gait, sway: float
+) -> None:
     """Fly a foot from one stance to the next, `start` and `goal` being rows of `_stances`;
-    it then stays there."""
+    it then stays there. `sway` is the style's."""
     n = len(track)
     track.toes[land:, side, [0, 2]] = goal[:2]
     track.foot_yaw[land:, side] = goal[2]
@@ -155,7 +180,8 @@ def _swing(track: Track, side: int, lift: int, land: int, start: np.ndarray, goa
     track.foot_pitch[window, side] = curve[window - (lift - early)]
 
     # the pelvis sways over the other foot, which stands
-    track.root[t] -= (1 - 2 * side) * gait.sway * np.sin(np.pi * s)[:, None] ** 2 * sideways(track.yaw[t])
+    way = (1 - 2 * side) * gait.sway * sway * np.sin(np.pi * s)[:, None] ** 2
+    track.root[t] -= way * sideways(track.yaw[t])
 
 
 def travel(d: Director, seconds: tuple[float, float], gait: Gait, speed: float) -> tuple[Track, list, np.ndarray]:
@@ -177,14 +203,14 @@ def travel(d: Director, seconds: tuple[float, float], gait: Gait, speed: float) 
 
 
 def walk_forward(d: Director) -> Track:
-    gait = Gait(step=d.frames(0.52), swing=d.frames(0.42), bob=0.014)
+    gait = Gait(step=d.frames(0.52), swing=d.frames(0.42))
     track, steps, gone = travel(d, (3.6, 8.5), gait, 1.2 * d.size / d.rate)
     track.root[:, 1] = gone
     return walk(d, track, steps, gait)
 
 
 def walk_backward(d: Director) -> Track:
-    gait = Gait(step=d.frames(0.55), swing=d.frames(0.45), heel=0.3, toe=-0.1, arms=0.6, lean=-0.01)
+    gait = Gait(step=d.frames(0.55), swing=d.frames(0.45), heel=0.3, toe=-0.1, arms=0.8, lean=-0.01)
     track, steps, gone = travel(d, (3.2, 7.5), gait, 0.75 * d.size / d.rate)
     track.root[:, 1] = -gone
     return walk(d, track, steps, gait)
@@ -214,7 +240,7 @@ def walk_circle(d: Director, side: str) -> Track:
 def walk_sideways(d: Director, side: str) -> Track:
     turn = 1 - 2 * d.side(side)
     gait = Gait(
-        step=d.frames(0.46), swing=d.frames(0.4), clearance=0.09, heel=0.15, toe=0.0, sway=0.01, bob=0.008, width=1.35
+        step=d.frames(0.46), swing=d.frames(0.4), clearance=0.09, heel=0.15, toe=0.0, sway=0.015, bob=0.01, width=1.35
     )
     track, steps, gone = travel(d, (3.6, 6.5), gait, 0.46 * d.size / d.rate)
     if steps[0][0] != SIDES.index(side):  # the foot on that side goes first, or the legs would cross
@@ -226,7 +252,8 @@ def walk_sideways(d: Director, side: str) -> Track:
 def run(d: Director) -> Track:
     step = max(5, d.frames(0.34))
     # a swing longer than a step: for two frames both feet are in the air
-    gait = Gait(step, swing=step + 2, clearance=0.2, heel=1.0, toe=0.1, bob=0.03, arms=0.75, elbow=1.15, lean=0.16)
+    gait = Gait(step, swing=step + 2, clearance=0.2, heel=1.0, toe=0.1, bob=0.03, arms=0.8, elbow=1.15, lean=0.16)
+    gait = replace(gait, roll=0.03, twist=0.18, sway=0.02)
     track, steps, gone = travel(d, (2.6, 5.0), gait, min(2.5 * d.size / d.rate, 3.6))
     track.root[:, 1] = gone
     return walk(d, track, steps, gait)
@@ -248,38 +275,117 @@ def _in_place(d: Director, gait: Gait, knee: float, elbow_swing: float, seconds:
         track.toes[t, side, 2] += knee * up**2
     high = smooth(track.toes[:, :, 1], 1.2) / gait.clearance  # (n, 2), about 1 at the top
     apart = high[:, 0] - high[:, 1]
+    beat = _beat(len(track), steps, gait)
+    track.arms[:] = track.arms[0]  # instead of the swing of `walk`
     for side in (0, 1):
-        swing = elbow_swing * d.size * apart * (2 * side - 1)
-        beat = _beat(len(track), steps, gait)
-        track.arms[:, side] = hanging(d.style.abduction, d.style.elbow + gait.elbow * beat, swing)
-    track.spine[:, 1] += 0.08 * apart
+        swing = elbow_swing * d.size * d.style.swing * apart * (2 * side - 1)
+        swing_arm(d, track, side, gait.elbow * beat, swing, 0 * beat, gait)
+    track.pelvis[:, 1] -= 0.06 * apart
+    track.spine[:, 1] += 0.16 * apart
     return track
 
 
 def jog_in_place(d: Director) -> Track:
     step = max(5, d.frames(0.34))
     gait = Gait(
-        step, swing=step, clearance=0.16 * d.size, heel=1.6, toe=0.0, bob=0.025, elbow=1.15, lean=0.06, sway=0.01
+        step,
+        swing=step,
+        clearance=0.16 * d.size,
+        heel=1.6,
+        toe=0.0,
+        bob=0.025,
+        elbow=1.15,
+        lean=0.06,
+        sway=0.01,
+        roll=0.03,
     )
-    return _in_place(d, gait, -0.06, 0.45, (2.6, 6.0))
+    return _in_place(d, gait, -0.06, 0.5, (2.6, 6.0))
 
 
 def march_in_place(d: Director) -> Track:
     gait = Gait(d.frames(0.5), d.frames(0.46), clearance=0.34 * d.size, heel=0.6, toe=0.0, bob=0.006, elbow=0.35)
-    return _in_place(d, gait, 0.16, 0.55, (3.0, 6.5))
+    return _in_place(d, gait, 0.16, 0.65, (3.0, 6.5))
 
 
-def turn(d: Director, side: str | None, degrees: float) -> Track:
-    """Turn on the spot by about `degrees`, in small steps; without a side, either way."""
+def march_forward(d: Director) -> Track:
+    """A walk with high knees, straight trunk and bent arms that swing far."""
+    high = min(0.32 * d.size, 0.35)  # metres; a knee that goes any higher goes too fast
+    gait = Gait(d.frames(0.58), d.frames(0.53), clearance=high, heel=0.6, toe=0.0, elbow=0.5, arms=1.6)
+    gait = replace(gait, lean=-0.04, bob=0.012)
+    track, steps, gone = travel(d, (3.4, 7.5), gait, 0.9 * min(d.size, 1.2) / d.rate)
+    track.root[:, 1] = gone
+    track = walk(d, track, steps, gait)
+    for side, lift, land in steps:  # the thigh comes up to the front before the foot goes down
+        track.toes[:, side, 2] += 0.08 * _hump(len(track), lift, land) ** 2
+    return track
+
+
+def tiptoe(d: Director) -> Track:
+    """A walk on the toes in short steps, the arms a little away from the body for balance."""
+    gait = Gait(d.frames(0.46), d.frames(0.38), clearance=0.1, heel=0.2, toe=0.0, arms=0.3, lean=0.0, width=0.6)
+    track, steps, gone = travel(d, (3.4, 7.0), gait, 0.62 * d.size / d.rate)
+    track.root[:, 1] = gone
+    track = walk(d, track, steps, gait)
+    n = len(track)
+    w = pulse(n, 1, 9, n - 20, 9)
+    track.foot_pitch += 0.75 * w[:, None]
+    track.lift += 0.07 * w
+    track.head[:, 0] += 0.1 * w
+    for side in (0, 1):
+        track.blend("arms", 0.8 * w, reach((0.3, -0.3, 0.12), (0.4, -1.0, -0.5)), side)
+    return track
+
+
+def sneak(d: Director) -> Track:
+    """A slow walk with bent knees and bent trunk, high careful steps, the hands raised, the head looking about."""
+    gait = Gait(d.frames(0.78), d.frames(0.62), clearance=0.2, heel=0.4, toe=0.1, arms=0.25, lean=0.0, bob=0.03)
+    track, steps, gone = travel(d, (4.0, 8.0), gait, 0.5 * d.size / d.rate)
+    track.root[:, 1] = gone
+    track = walk(d, track, steps, gait)
+    n = len(track)
+    w = pulse(n, 0, 12, n - 25, 12)
+    track.lift -= 0.2 * w
+    track.root += -0.08 * w[:, None] * heading(track.yaw)
+    track.pelvis[:, 0] += 0.4 * w
+    track.spine[:, 0] += 0.4 * w
+    t = np.arange(n)
+    look = np.tanh(2 * np.sin(2 * np.pi * (t - steps[0][1]) / (4 * gait.step)))
+    track.head[:, 0] -= 0.55 * w
+    track.head[:, 1] += 0.45 * w * look
+    track.spine[:, 1] += 0.15 * w * look
+    for side in (0, 1):
+        beat = 0.05 * np.sin(2 * np.pi * (t - steps[0][1]) / (2 * gait.step) + np.pi * side)
+        hand = np.stack([np.full(n, -0.02), beat - 0.06, beat + 0.3], axis=-1)
+        track.blend("arms", w, reach(hand, (0.9, -0.6, -0.3)), side)
+    return track
+
+
+def turn(d: Director, side: str | None, degrees: int | None = None) -> Track:
+    """Turn on the spot by about `degrees`, the director's if none are given, in small steps;
+    without a side, either way."""
     way = 1 - 2 * d.side(side)
-    angle = np.radians(degrees + d.uniform(-8, 8))
-    gait = Gait(d.frames(0.4), d.frames(0.36), clearance=0.09, heel=0.2, toe=0.0, sway=0.012, bob=0.006)
-    count = max(4, 2 * round(angle / np.radians(60) + 0.6))  # an even number of steps: each foot turns as far
-    n = 16 + (count - 1) * gait.step + gait.swing
+    if degrees is None:
+        degrees = d.degrees
+        if degrees != 90:
+            d.facts["degrees"] = degrees
+    angle = np.radians(degrees * d.uniform(0.93, 1.07))
+    brisk = 0.34 if degrees == 360 else 0.4  # seconds a step
+    gait = Gait(d.frames(brisk), d.frames(0.9 * brisk), clearance=0.09, heel=0.2, toe=0.0, sway=0.018, bob=0.008)
+    # an even number of steps: each foot turns as far
+    count = 2 * max(1, round(degrees / (75 if degrees == 360 else 60) + (0.6 if degrees < 360 else 0)))
+    n = 9 + (count - 1) * gait.step + gait.swing
     track = d.stand(max(n, 40))
     steps, end = footsteps(d, n, gait)
     s = (np.arange(len(track)) - steps[0][1]) / (end - steps[0][1])
     track.yaw[:] = way * angle * ease(s)
-    # the head turns first and waits for the body
-    track.head[:, 1] += way * 0.35 * pulse(len(track), steps[0][1] - 4, 7, 2, 0.6 * (end - steps[0][1]))
-    return walk(d, track, steps, gait)
+    # the head turns first and waits for the body; the arms swing out with the trunk and come after it
+    w = pulse(len(track), steps[0][1] - 4, 7, 2, 0.6 * (end - steps[0][1]))
+    track.head[:, 1] += way * 0.4 * w
+    track.spine[:, 1] += way * 0.18 * w
+    out = pulse(len(track), steps[0][1], 0.4 * (end - steps[0][1]), 0, 0.6 * (end - steps[0][1]))
+    walk(d, track, steps, gait)
+    for arm in (0, 1):
+        swing = 0.25 * way * (2 * arm - 1)  # the outer arm goes ahead
+        wide = hanging(d.style.abduction + 0.25, d.style.elbow, swing) - hanging(d.style.abduction, d.style.elbow)
+        track.arms[:, arm] += out[:, None] * wide
+    return track

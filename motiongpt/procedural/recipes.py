@@ -15,10 +15,11 @@ import numpy as np
 
 from motiongpt.procedural.clips import MAX_FRAMES, MIN_FRAMES, Clip, Performed, finish, perform
 from motiongpt.procedural.kinematics import Track
-from motiongpt.procedural.performer import FPS, STYLES, TEMPOS, Director
+from motiongpt.procedural.performer import FPS, STYLES, TEMPOS, Director, draw_stance
 from motiongpt.procedural.sentences import family
 
 PAIR_DRAWS = 0x70616972  # apart from the draws of `generate_clip`
+STANCE_DRAWS = 0  # how somebody stands before, between and after the steps
 CLIP_DRAWS = 1  # breath and captions; the steps of a recipe have the numbers after it
 
 
@@ -102,12 +103,13 @@ def play(recipe: Recipe) -> Played:
     """Perform a recipe, however long that takes."""
     steps = [step for step in recipe.steps for _ in range(step.times)]
     directors: list[Rehearsed] = []
+    stance = draw_stance(recipe.rng(STANCE_DRAWS))
 
     def cast() -> Iterator[Rehearsed]:
         for step in steps:
             # each step may take the whole clip: what is drawn must not depend on how many there are
             where = recipe.rng(step.draws), STYLES[recipe.style], step.tempo, MAX_FRAMES / FPS, step.size
-            directors.append(Rehearsed(*where, again=step.count))
+            directors.append(Rehearsed(*where, stance=stance, again=step.count))
             yield directors[-1]
 
     track, played = perform([step.action for step in steps], cast())

@@ -1,0 +1,1 @@
+"""The texts of the embedded captions, in tables; `procedural/phrases.py` reads them."""
