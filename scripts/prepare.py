@@ -2,6 +2,7 @@
 
     python scripts/prepare.py --from procedural --out data/demo
     python scripts/prepare.py --from joints --input my_joints --fps 30 --out data/mine
+    python scripts/prepare.py --from asfamc --input CMU/subjects --captions data/cmu_captions.json --out data/cmu
     python scripts/prepare.py --from bvh --input my_bvh --captions captions.csv --out data/bvh
     python scripts/prepare.py --from bvh --explain my_bvh/walk.bvh     # exit code 0 if it is whole, 1 if it is broken
     python scripts/prepare.py --from humanml3d --input HumanML3D        # checks it, writes outputs/humanml3d.json
@@ -48,7 +49,7 @@ def make_parser() -> Parser:
     add("--out", type=Path, help="dataset folder to write; must be empty, absent, or an unfinished one")
     add("--explain", type=Path, metavar="FILE", help="print what a file holds and what would be dropped, and stop")
     add("--dry-run", action="store_true", help="read the first clip, say what would be done, write nothing")
-    add("--captions", type=Path, help=".csv or .json with id, caption, participant, split")
+    add("--captions", type=Path, help=".csv or .json with id, caption, participant, split; may cut trials (asfamc)")
     add("--fps", type=float, help="frames per second of files that do not say (default: 20 for .h5, 120 for .amc)")
     add("--unit", help="m, cm, mm, inch, or metres as a number (default: as the file says, or guessed)")
     add("--up", choices=("y", "z"), help="the axis that points up (default: as the file says, or guessed)")
@@ -64,6 +65,8 @@ def make_parser() -> Parser:
     add("--plain", type=Path, metavar="DIR", help="kit-xml: also write plain .npy and .json files into DIR")
     add("--workers", type=int, help="processes (default: one per core)")
     add("--mirror", action="store_true", help="add each clip with left and right exchanged")
+    add("--add", type=Path, metavar="FOLDER", help="a finished dataset folder whose clips join, as they are")
+    add("--repeat", type=int, help="with --add: list its training clips so often (default: 1)")
     add("--count", type=int, help="procedural: number of clips (default: 4000)")
     add("--edits", type=int, help="procedural: add pairs of clips, one changed by a sentence (default: 0)")
     add("--seed", type=int, help="procedural: seed (default: 0)")
@@ -109,8 +112,6 @@ def build_dataset(args, options, clips, total: int | None, fps: float | None) ->
     from motiongpt.data.prepare.build import build
     from motiongpt.data.prepare.records import choose_representation
 
-    places = (args.input, *options.more_input) if args.input else ()
-    name = " + ".join(place.name for place in places) or options.generated
     # what the folder remembers: an unfinished build continues only with the same flags
     free = ("out", "workers", "plain", "debug", "dry_run")
     said = {flag: str(value) for flag, value in vars(args).items() if value is not None and flag not in free}
@@ -118,8 +119,8 @@ def build_dataset(args, options, clips, total: int | None, fps: float | None) ->
         progress(clips, total),
         args.out,
         options.skeleton,
-        f"{args.source} {name}",
-        args.licence or "",
+        f"{args.source} {options.name(args.input)}",
+        options.licence,
         args.mirror,
         choose_representation(args.source, args.representation, options),
         fps,

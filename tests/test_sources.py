@@ -11,7 +11,7 @@ from test_build import tree
 from motiongpt.body.skeletons import HUMANML3D, KIT, MYOSKELETON
 from motiongpt.data.motions import MotionDataset
 from motiongpt.data.prepare.check_download import check_download, summary_lines
-from motiongpt.data.prepare.records import clip_id, guess_caption
+from motiongpt.data.prepare.names import clip_id, guess_caption
 from motiongpt.data.prepare.sources import SOURCES, check_flags
 from motiongpt.data.units import metres
 from motiongpt.features.humanml3d import joints_to_features
@@ -217,7 +217,7 @@ def test_real_samples(script, tmp_path, shared_data):
     [
         ("--from bvh --fps 30", "--fps is for --from joints, asfamc, myoskeleton, smplx; not for bvh"),
         ("--from humanml3d --captions x.csv",
-         "--captions is for --from kit-xml, bvh, asfamc, amass, smplx; not for humanml3d"),
+         "--captions is for --from joints, kit-xml, bvh, asfamc, amass, smplx; not for humanml3d"),
         ("--from smplx --mirror", "--mirror needs joints"),
         ("--from bvh --smplx-layout train", "--smplx-layout is for --from smplx; not for bvh"),
         ("--from joints --plain x", "--plain is for --from kit-xml; not for joints"),

@@ -16,13 +16,13 @@ from motiongpt.data.prepare.sources import check_flags
 from motiongpt.data.units import metres
 
 if TYPE_CHECKING:
-    from motiongpt.data.prepare.records import Options
+    from motiongpt.data.prepare.options import Options
     from motiongpt.data.raw import Record
 
 DOWNLOADS = ("humanml3d", "kit-ml")
 """Sources that are datasets already: without --out they are checked where they are."""
 
-SAME_IN_OPTIONS = ("fps", "unit", "up", "allow_no_text", "smplx_layout", "smplx_dir", "exact_fps", "index")
+SAME_IN_OPTIONS = ("fps", "unit", "up", "allow_no_text", "smplx_layout", "smplx_dir", "exact_fps", "index", "add")
 """Flags that `Options` takes as they are."""
 
 
@@ -39,7 +39,7 @@ class Inputs(argparse.Action):
 def check_source_flags(args: argparse.Namespace) -> None:
     """Raise ValueError for flags without effect, values that make no sense, and folders that overlap."""
     check_flags(args.source, vars(args))
-    built = ("captions", "joint_map", "representation", "workers", "mirror", "licence")
+    built = ("captions", "joint_map", "representation", "workers", "mirror", "licence", "add", "repeat")
     if args.explain:
         unused = ("input", "out", "index", "texts", "plain", *built)
         refuse_flags(args, unused, "with --explain, which looks at one file")
@@ -51,12 +51,17 @@ def check_source_flags(args: argparse.Namespace) -> None:
         raise ValueError(f"--fps must be positive, got {args.fps}")
     if args.more_input and args.source != "myoskeleton":
         raise ValueError(f"--input takes several files or folders for --from myoskeleton; one for {args.source}")
+    if args.repeat and not args.add:
+        raise ValueError("--repeat needs --add: it says how often the training clips of that folder are listed")
+    if args.add and args.representation == "positions":
+        raise ValueError("--add joins features of the representation humanml3d; not --representation positions")
     if args.texts and not args.index:
         raise ValueError("--texts needs --index, which says what piece of which file its captions are about")
     metres(args.unit)  # refuses a word that is no unit
     for name, least, words in (
         ("workers", 1, "at least 1"),
         ("count", 1, "at least 1"),
+        ("repeat", 1, "at least 1"),
         ("edits", 0, "0 or more"),
         ("seed", 0, "0 or more"),
     ):
@@ -69,9 +74,9 @@ def check_source_flags(args: argparse.Namespace) -> None:
 def _check_folders(args: argparse.Namespace, out: Path) -> None:
     """Refuse an --out where --input is read, since its files would be read again, and a --plain inside --out."""
     source = args.input and args.input.resolve()
-    for place in (args.input, *(args.more_input or ())):
+    for flag, place in (("input", args.input), *(("input", more) for more in args.more_input or ()), ("add", args.add)):
         if place and out in (place.resolve(), *place.resolve().parents):
-            raise ValueError(f"--out {args.out} holds the --input {place}; give a folder of its own")
+            raise ValueError(f"--out {args.out} holds the --{flag} {place}; give a folder of its own")
     inside = out.relative_to(source).parts if source and source in out.parents else ()
     if inside and (args.source == "smplx" or (args.source == "joints" and inside[0].endswith("joints"))):
         raise ValueError(f"--out {args.out} lies where --input {args.input} is read; give a folder outside of it")
@@ -85,20 +90,36 @@ def source_options(args: argparse.Namespace) -> "Options":
     from motiongpt.data.joint_maps import read_map
     from motiongpt.data.prepare.caption_table import read_captions
     from motiongpt.data.prepare.caption_texts import read_caption_texts
-    from motiongpt.data.prepare.records import Options, default_skeleton
+    from motiongpt.data.prepare.options import Options
+    from motiongpt.data.prepare.records import default_skeleton
 
     return Options(
         skeleton=get_skeleton(args.skeleton or default_skeleton(args.source, args.explain or args.input)),
         skeleton_file=Path(args.skeleton) if str(args.skeleton).endswith(".json") else None,
         captions=read_captions(args.captions) if args.captions else None,
+        captions_file=args.captions,
         texts=read_caption_texts(args.texts) if args.texts else None,
         joint_map=read_map(args.joint_map) if args.joint_map else None,
         more_input=args.more_input or (),
         count=args.count or 4000,
         seed=args.seed or 0,
         edits=args.edits or 0,
+        repeat=args.repeat or 1,
+        licence=_known_licence(args),
         **{name: getattr(args, name) for name in SAME_IN_OPTIONS},
     )
+
+
+def _known_licence(args: argparse.Namespace) -> str:
+    """--licence, else the credit of the captions file and the licence of --add."""
+    from motiongpt.data.motions import MotionDataset
+    from motiongpt.data.prepare.caption_table import read_credit
+
+    if args.licence:
+        return args.licence
+    found = [read_credit(args.captions)] if args.captions else []
+    found += [str(MotionDataset(args.add).info.get("licence", ""))] if args.add else []
+    return " ".join(text for text in found if text)
 
 
 def print_plan(

@@ -8,6 +8,7 @@
     dataset.json          skeleton, representation, fps, source, counts; absent from a plain download
     unfinished.jsonl      only while a build is under way (`prepare/build.py`): such a folder is not opened
     skeleton.json         only if the skeleton is not a built-in one
+    plain.json            optional: id -> the plain caption of the clip, what the task `read` reads a caption as
 
 A `MotionDataset` hands out arrays and captions, and knows no batches (`batches.py`). What the
 columns of a feature row mean is `features/representations.py`.
@@ -20,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from motiongpt.body.skeletons import Skeleton, load_skeleton
-from motiongpt.data.texts import Caption, parse_captions
+from motiongpt.data.texts import Caption, is_text, parse_captions
 from motiongpt.features.humanml3d import skeleton_of_width
 from motiongpt.features.normalizer import Normalizer
 from motiongpt.features.representations import get_representation
@@ -31,6 +32,7 @@ from motiongpt.files.store import read_json
 
 SPLITS = ("train", "val", "test")
 JOURNAL = "unfinished.jsonl"
+PLAIN = "plain.json"
 
 
 def check_id(clip: str) -> None:
@@ -129,9 +131,9 @@ class MotionDataset:
                 )
 
     def hash(self) -> str:
-        """16 hex digits over statistics, split files and edits.json:
+        """16 hex digits over statistics, split files, edits.json and plain.json:
         cheap, and enough to tell two data sets apart."""
-        names = ("Mean.npy", "Std.npy", *(f"{split}.txt" for split in SPLITS), "edits.json")
+        names = ("Mean.npy", "Std.npy", *(f"{split}.txt" for split in SPLITS), "edits.json", PLAIN)
         files = [self.folder / name for name in names]
         return short_hash(file_hash(file).encode() for file in files if file.is_file())
 
@@ -150,6 +152,16 @@ class MotionDataset:
     def captions(self, clip: str) -> list[Caption]:
         path = self.folder / "texts" / f"{clip}.txt"
         return parse_captions(path) if path.is_file() else []
+
+    def plain_captions(self) -> dict[str, str]:
+        """Clip id -> its plain caption; empty without plain.json.
+        ValueError naming the clip whose caption is no sentence."""
+        path = self.folder / PLAIN
+        found = read_json(path) if path.is_file() else {}
+        for clip, text in found.items():
+            if not isinstance(text, str) or not text.strip() or not is_text(text):
+                raise ValueError(f"{path}: the plain caption of {clip!r:.60} must be a sentence, got {text!a:.60}")
+        return {clip: " ".join(text.split()) for clip, text in found.items()}
 
     def frames(self, clip: str) -> int:
         """F, from the header of the file only; 0 if there is no such file."""

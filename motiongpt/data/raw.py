@@ -41,6 +41,8 @@ class RawClip:
     split: str | None = None  # train, val or test, if the source says so
     notes: tuple[str, ...] = ()  # what was assumed or guessed, one line each: "unit: centimetres (guessed)"
     parameters: np.ndarray | None = None  # (F, 182) float32 of SMPL-X, instead of joints or beside them
+    plain: str = ""  # the plainest of the captions, if the source has one for every clip
+    style: str = ""  # how the participant moves, in words
 
     def __post_init__(self) -> None:
         if self.joints is not None and self.joints.shape[1:] != (len(self.names), 3):
@@ -67,9 +69,13 @@ class Record:
     row: str | None = None  # id in the captions file
     files: tuple[Path, ...] = ()  # files, or folders of them, that `load` and the captions are read from
     edit: Edit | None = None  # how another clip of the source becomes this one
+    plain: str = ""  # the plain caption, that of what is loaded goes first
+    style: str = ""  # how the participant moves; the same
+    repeat: int = 1  # how often its clips are listed, if they are for training
 
     def fingerprint(self) -> str:
-        """A hash of captions, split, participant, and of each file's size and time, to see whether a source changed.
+        """A hash of captions, split, participant, plain caption, repeats, and of each file's size and time, to see
+        whether a source changed.
 
         No file is read.
         """
@@ -79,5 +85,5 @@ class Record:
                 files = visible(path.iterdir(), path) if path.is_dir() else [path]
                 found = [(file, file.stat()) for file in files]
                 stats += [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in found]
-        facts = self.captions, self.split, self.participant, self.guess, stats
+        facts = self.captions, self.split, self.participant, self.guess, self.plain, self.repeat, stats
         return short_hash([repr(facts).encode()])

@@ -2,7 +2,8 @@
 
     [{"text_query": "a person walks forward", "motion_tokens": "42 18 91", "participant_id": "P001"}, ...]
 
-`participant_id`, `id` and `split` are optional, and the file may be compressed (tokens.json.gz).
+`participant_id`, `id`, `split` and `plain` (the plain caption of the clip, for the task `read`) are
+optional, and the file may be compressed (tokens.json.gz).
 `motion_tokens` may be a list of ints or any of the field's spellings; `word` may stand for
 `text_query`. An entry with `source_tokens` is an edit: its sentence says how the motion of those
 codes becomes that of `motion_tokens` ("but faster"). It is for the task `edit` alone, and no
@@ -54,6 +55,7 @@ class Entry:
     # The codes of the motion that the sentence changes; empty for all tasks but edit. They are not in the repr, since
     # hashes of older data are made of it.
     source: tuple[int, ...] = field(default=(), repr=False)
+    plain: str = field(default="", repr=False)  # the plain caption of the motion, "" if nobody said it
 
 
 def plain_entries(entries: Sequence[Entry]) -> list[Entry]:
@@ -136,7 +138,7 @@ def _to_entry(item: dict, where: str) -> Entry:
     text = item.get("text_query", item.get("word"))
     if not isinstance(text, str) or not visible_text(text).strip():
         raise ValueError(f"{where}: text_query is missing or empty")
-    for key in ("text_query", "word", "participant_id", "id"):
+    for key in ("text_query", "word", "participant_id", "id", "plain"):
         if not is_text(str(item.get(key, ""))):
             raise ValueError(f"{where}: {key} has half a character (a lone surrogate): {ascii(item[key])[:60]}")
     if len(text) > MAX_CAPTION:
@@ -153,7 +155,10 @@ def _to_entry(item: dict, where: str) -> Entry:
         if not isinstance(participant, str | int):
             raise ValueError(f"{where}: participant_id must be a string, got {str(participant)[:60]}")
         participant = str(participant).strip() or None
-    return Entry(text.strip(), codes, participant, str(item.get("id", "")), split, source)
+    plain = item.get("plain", "")
+    if not isinstance(plain, str) or len(plain) > MAX_CAPTION:
+        raise ValueError(f"{where}: plain must be a sentence of at most {MAX_CAPTION} characters, got {plain!r:.60}")
+    return Entry(text.strip(), codes, participant, str(item.get("id", "")), split, source, plain.strip())
 
 
 def _to_codes(codes: object, where: str) -> tuple[int, ...]:
@@ -177,13 +182,15 @@ def to_records(entries: Sequence[Entry], path: Path | str) -> list[dict]:
     """The entries as the objects of a token file; errors name it, `path`."""
     records = []
     for entry in entries:
-        if not is_text(f"{entry.text}{entry.participant}{entry.id}"):
+        if not is_text(f"{entry.text}{entry.participant}{entry.id}{entry.plain}"):
             raise ValueError(f"{path}: half a character (a lone surrogate) in the clip {ascii(entry)[:200]}")
         record = {"text_query": entry.text, "motion_tokens": " ".join(map(str, entry.codes))}
         if entry.source:
             record["source_tokens"] = " ".join(map(str, entry.source))
         if entry.participant:
             record["participant_id"] = entry.participant
+        if entry.plain:
+            record["plain"] = entry.plain
         records.append(record | {"id": entry.id, "split": entry.split})
     return records
 
@@ -194,7 +201,7 @@ def save_tokens(path: Path | str, entries: Sequence[Entry], meta: dict, form: st
 
     A path that ends in .gz is compressed, to a thirteenth of the size. The same entries give the
     same bytes. The form npy is a folder of code arrays instead, see `write_code_folder`. It has no
-    place for edits: ValueError if there are some.
+    place for edits: ValueError if there are some; nor for plain captions, which are left out.
     """
     records = to_records(entries, path)
     path = Path(path)

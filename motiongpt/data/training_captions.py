@@ -16,6 +16,7 @@ from operator import itemgetter
 
 import numpy as np
 
+from motiongpt.data.plain_captions import ReadingTable, check_reading_table, reading_table
 from motiongpt.data.spelling import fold, visible_text
 from motiongpt.data.tokens import Entry, plain_entries
 from motiongpt.data.words import content_words, stem, words
@@ -45,6 +46,8 @@ def prompt_table(entries: Sequence[Entry], folded: bool = False) -> dict:
     because the model reads them as one.
 
     {"global_median": 24, "captions": {"a person walks": {"median": 22, "min": 18, "max": 30, "codes": [3, 17, ...]}}}
+
+    Where entries have plain captions, "reading" holds their `reading_table`.
     """
     training = [entry for entry in plain_entries(entries) if entry.split == "train"]
     by_caption: dict[str, list[Entry]] = defaultdict(list)
@@ -56,7 +59,9 @@ def prompt_table(entries: Sequence[Entry], folded: bool = False) -> dict:
         # the sampler can keep to the codes that training had with a caption
         codes = sorted({code for entry in group for code in entry.codes})
         captions[text] = {"median": median_length(lengths), "min": min(lengths), "max": max(lengths), "codes": codes}
-    return {"global_median": global_median([len(entry.codes) for entry in training]), "captions": captions}
+    table = {"global_median": global_median([len(entry.codes) for entry in training]), "captions": captions}
+    reading = reading_table(training)
+    return table if reading is None else table | {"reading": reading}
 
 
 class Prompts:
@@ -68,6 +73,10 @@ class Prompts:
             raise ValueError("prompts.json must have global_median and captions; training a stage writes it anew")
         self.global_median: int = table["global_median"]
         self.captions: dict[str, dict] = table["captions"]
+        self.styles: dict[str, str] = table.get("styles") or {}  # participant -> how they move, in words
+        self.reading: ReadingTable | None = table.get("reading")
+        if self.reading is not None:
+            check_reading_table(self.reading)
 
     @cached_property
     def _folded(self) -> dict[str, str]:

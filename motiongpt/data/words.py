@@ -20,6 +20,19 @@ EMPTY = frozenset(
 LIGHT = frozenset("make makes making take takes taking give gives giving keep keeps perform performs performing doing "
                   "go goes going get gets getting".split())  # fmt: skip
 
+SIDES = frozenset("left right lefts rights leftward rightward leftwards rightwards clockwise counterclockwise "
+                  "anticlockwise".split())  # fmt: skip
+NUMBER_WORDS = frozenset(
+    "once twice thrice one two three four five six seven eight nine ten eleven twelve first second third half quarter "
+    "single double triple times time both degree degrees".split()
+)
+NEGATION = re.compile(
+    r"\b(?:not|no longer|no more|never|without|neither|nor|cannot|nobody|nothing|none"
+    r"|(?:do|does|did|is|are|was|were|has|have|had|wo|ca|could|should|would|must|need|ai)n'?t)\b"
+)
+"""In a folded sentence."""
+DENIED_UNTIL = re.compile(r"\s*(?:[,;.!?]|\b(?:and|then|but|before|after|while|until)\b)")
+
 
 def stem(word: str) -> str:
     """`walks`, `walking`, `walked` -> `walk`; `waving`, `waves` -> `wav`; `sitting` -> `sit`; `carries` -> `carry`.
@@ -68,3 +81,18 @@ def actions(captions: Iterable[str]) -> list[str]:
             forms[stem(word)][word] += 1
     ranked = sorted(forms.values(), key=lambda counts: (-counts.total(), min(counts)))
     return [min(counts, key=lambda word: (-counts[word], word)) for counts in ranked]
+
+
+def denials(text: str) -> list[tuple[int, int, str]]:
+    """What a folded sentence denies: (start, end) of each negation up to the end of its part of the sentence, and the
+    stem of what it denies, the next content word that is no light verb; "" if there is none.
+
+    "walks, does not wave and sits" -> [(7, 20, "wav")]
+    """
+    found = []
+    for match in NEGATION.finditer(text):
+        ends = DENIED_UNTIL.search(text, match.end())
+        end = ends.start() if ends else len(text)
+        denied = (word for word in content_words(text[match.end() : end]) if word not in LIGHT)
+        found.append((match.start(), end, stem(next(denied, ""))))
+    return found

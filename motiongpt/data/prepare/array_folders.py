@@ -7,6 +7,7 @@ line. Nothing is loaded here: a record says which file to load, and a worker doe
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,16 @@ from typing import Any
 import numpy as np
 
 from motiongpt.body.skeletons import Skeleton
-from motiongpt.data.motions import SPLITS, read_ids
+from motiongpt.data.edits import read_edits
+from motiongpt.data.motions import SPLITS, MotionDataset, read_ids
 from motiongpt.data.raw import Record, to_metres
 from motiongpt.data.resample import resample
 from motiongpt.data.texts import Caption, parse_captions
 from motiongpt.features.humanml3d import skeleton_of_width
+from motiongpt.features.representations import get_representation
 from motiongpt.files.arrays import load_array, read_array
+from motiongpt.files.fields import get_field
+from motiongpt.files.store import read_json
 
 JOINT_FOLDERS = ("raw_joints", "joints", "new_joints")  # the first one that exists is used
 MEASURED = 5  # clips whose width is compared with the skeleton's
@@ -34,7 +39,8 @@ def read_splits(folder: Path) -> dict[str, str]:
     for split in SPLITS:
         path = folder / f"{split}.txt"
         for clip in read_ids(path) if path.is_file() else []:
-            if clip in split_of:
+            # twice in one split is meant: the clip is trained on twice as often
+            if split_of.get(clip, split) != split:
                 raise ValueError(f"{path}: clip {clip} is in {split_of[clip]}.txt too")
             split_of[clip] = split
     return split_of
@@ -80,6 +86,35 @@ def feature_records(folder: Path, skeleton: Skeleton) -> Iterator[Record]:
     for clip, path in paths.items():
         load, captions = captioned(folder, clip, partial(load_array, path, 2, skeleton.feature_dim))
         yield Record(clip, split_of[clip], captions, load, is_features=True, files=(path, text_path(folder, clip)))
+
+
+def added_records(folder: Path, skeleton: Skeleton, fps: float, repeat: int = 1) -> list[Record]:
+    """Records of a finished dataset folder whose clips join another source: features as they are, with captions,
+    splits, participants, plain captions and edits. Its training clips are to be listed `repeat` times.
+
+    Raises FileNotFoundError, or ValueError if it is unfinished, or of another skeleton, representation or rate.
+    """
+    data = MotionDataset(folder)
+    has = f"{data.skeleton.name} at {data.fps:g} fps, {data.representation.name}"
+    wanted = f"{skeleton.name} at {fps:g} fps, {get_representation('humanml3d', skeleton).name}"
+    if has != wanted:
+        raise ValueError(f"--add {folder} has {has}; what it joins is {wanted}: build it with the same flags")
+    people = folder / "participants.json"
+    participant_of = read_json(people) if people.is_file() else {}
+    plain_of = data.plain_captions()
+    style_of = get_field(data.info, "styles", dict, folder / "dataset.json", {})
+    edit_of = {edit.target: edit for edit in read_edits(folder)}
+    return [
+        replace(
+            record,
+            participant=participant_of.get(record.id),
+            plain=plain_of.get(record.id, ""),
+            style=style_of.get(participant_of.get(record.id), ""),
+            edit=edit_of.get(record.id),
+            repeat=repeat,
+        )
+        for record in feature_records(folder, skeleton)
+    ]
 
 
 def _check_width(folder: Path, paths: list[Path], skeleton: Skeleton) -> None:

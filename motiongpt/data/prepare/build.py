@@ -25,7 +25,8 @@ from motiongpt.body.skeletons import Skeleton, save_skeleton
 from motiongpt.data.edits import Edit, write_edits
 from motiongpt.data.joint_maps import JointMap
 from motiongpt.data.jumps import jump_warnings
-from motiongpt.data.motions import JOURNAL, SPLITS
+from motiongpt.data.mirror import mirror_caption
+from motiongpt.data.motions import JOURNAL, PLAIN, SPLITS
 from motiongpt.data.posture import warnings
 from motiongpt.data.prepare.clip_files import Target, is_whole, make_clips, remove_clips
 from motiongpt.data.prepare.processes import map_in_order
@@ -282,20 +283,29 @@ def _finish(
     out, representation = target.out, target.representation
     clips: dict[str, list[str]] = {split: [] for split in SPLITS}
     people: dict[str, str] = {}
+    plain: dict[str, str] = {}
     for outcome in kept:
+        # a clip that is listed several times is trained on, and counts in the statistics, that often
+        times = outcome.get("repeat", 1) if outcome["split"] == "train" else 1
         for clip, *_ in outcome["clips"]:
-            clips[outcome["split"]].append(clip)
+            clips[outcome["split"]] += [clip] * times
             if outcome["participant"]:
                 people[clip] = outcome["participant"]
+            if text := outcome.get("plain"):
+                plain[clip] = text if clip == outcome["id"] else mirror_caption(text)
 
     # read again, one at a time: all clips need not fit in memory
     training = (np.load(out / "new_joint_vecs" / f"{clip}.npy", allow_pickle=False) for clip in clips["train"])
     Normalizer.fit(training, representation).save(out)
     save_skeleton(target.skeleton, out)
     report.save_histogram(out / "lengths.png")
-    (out / "participants.json").unlink(missing_ok=True)  # of a build killed here, whose source has changed since
-    if people:
-        write_json(out / "participants.json", people)
+    styles = {
+        outcome["participant"]: outcome["style"] for outcome in kept if outcome.get("style") and outcome["participant"]
+    }
+    for name, known in (("participants.json", people), (PLAIN, plain)):
+        (out / name).unlink(missing_ok=True)  # of a build killed here, whose source has changed since
+        if known:
+            write_json(out / name, known)
     write_edits(out, edits, {clip for names in clips.values() for clip in names})
     for split, names in clips.items():
         text = "".join(clip + "\n" for clip in names)
@@ -310,6 +320,7 @@ def _finish(
             "unit_length": target.skeleton.unit_length,
             "source": report.source,
             "licence": licence,
+            **({"styles": dict(sorted(styles.items()))} if styles else {}),
             **{name: given[name] for name in ("smplx_layout",) if name in given},
             "counts": {key: value for key, value in report.to_dict().items() if key not in NOT_COUNTS},
         },

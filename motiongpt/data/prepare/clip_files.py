@@ -58,7 +58,8 @@ def make_clips(record: Record, target: Target) -> dict:
     """Write the clips of a record and say what was written, or why it is skipped.
 
     Returns a line of the build's journal: {"id", "skipped"}, or {"id", "clips": [[id, frames,
-    captions], ...], "split", "participant", "guessed", "notes", "posture", "jump"}.
+    captions], ...], "split", "participant", "guessed", "notes", "posture", "jump"}, and "plain", "style" and
+    "repeat" if they say something.
     """
     notes: list[str] = []
     try:
@@ -94,6 +95,8 @@ def make_clips(record: Record, target: Target) -> dict:
         "notes": notes,
         "posture": posture,
         "jump": jump,
+        **{name: value for name in ("plain", "style") if (value := getattr(record, name))},
+        **({"repeat": record.repeat} if record.repeat > 1 else {}),
     }
 
 
@@ -137,6 +140,8 @@ def _load(record: Record, target: Target, notes: list[str]) -> tuple[Record, np.
         captions=own or record.captions,
         split=loaded.split or record.split,
         participant=loaded.participant or record.participant,
+        plain=" ".join(loaded.plain.split()) or record.plain,
+        style=loaded.style or record.style,
     )
     return record, _to_target(loaded, target, notes)
 

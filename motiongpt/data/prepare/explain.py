@@ -16,7 +16,8 @@ from motiongpt.data.motions import SPLITS, read_ids
 from motiongpt.data.posture import warnings
 from motiongpt.data.prepare.array_folders import JOINT_FOLDERS, load_raw_joints
 from motiongpt.data.prepare.clip_files import Target, make_clips
-from motiongpt.data.prepare.records import Options, choose_representation, reader_options, records
+from motiongpt.data.prepare.options import Options
+from motiongpt.data.prepare.records import choose_representation, reader_options, records
 from motiongpt.data.prepare.report import MAX_SKIPPED
 from motiongpt.data.prepare.sources import SOURCES, reader
 from motiongpt.data.raw import Record
@@ -136,7 +137,8 @@ def _try_build(source: str, path: Path, options: Options) -> Iterator[str]:
             (target.out / name).mkdir()
         for record in found:
             # a name without words gives no caption: one stands in, so that the rest is tried
-            needs = "captions" in SOURCES[source].flags and not record.guess
+            # (files of a reader only: a folder of joints has texts/ for its captions)
+            needs = SOURCES[source].reader and "captions" in SOURCES[source].flags and not record.guess
             outcomes.append(make_clips(replace(record, guess="-") if needs else record, target))
             for file in target.out.glob("*/*"):  # an H5 file may hold more clips than a temporary folder has room for
                 file.unlink()

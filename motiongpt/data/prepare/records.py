@@ -7,69 +7,31 @@ A record is small: it names its files, and a worker process loads them. Clips of
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from motiongpt.body.skeletons import HUMANML3D, Skeleton
+from motiongpt.body.skeletons import HUMANML3D
 from motiongpt.data.edits import Edit
-from motiongpt.data.joint_maps import JointMap
-from motiongpt.data.prepare.array_folders import (
-    captioned,
-    feature_records,
-    joint_records,
-    read_splits,
-    refuse,
-    text_path,
-    with_captions,
-)
-from motiongpt.data.prepare.caption_table import CaptionRow
-from motiongpt.data.prepare.caption_texts import CaptionTexts
+from motiongpt.data.prepare.array_folders import added_records, feature_records, joint_records, refuse, with_captions
+from motiongpt.data.prepare.caption_table import find_row
+from motiongpt.data.prepare.names import clip_id, guess_caption
+from motiongpt.data.prepare.options import Options
+from motiongpt.data.prepare.pieces import check_models, index_records, trial_records
 from motiongpt.data.prepare.sources import SOURCES, reader
 from motiongpt.data.raw import RawClip, Record
 from motiongpt.data.units import metres
 from motiongpt.features.representations import Representation, get_representation
 from motiongpt.procedural.clips import Clip, clip_name, generate_clip
 from motiongpt.procedural.edits import make_pair
+from motiongpt.procedural.performer import STYLES
 from motiongpt.procedural.recipes import Recipe, make_recipe_clip
 
-if TYPE_CHECKING:
-    from motiongpt.data.readers.amass_index import IndexRow
-
-    Piece = tuple[IndexRow, Callable[[], RawClip], list[Path]]  # a row of the index, its clip's load, the clip's files
-
-
-@dataclass(frozen=True)
-class Options:
-    """The flags, checked; None if the source decides."""
-
-    skeleton: Skeleton
-    skeleton_file: Path | None = None
-    fps: float | None = None  # of files that do not say
-    unit: str | None = None
-    up: str | None = None
-    captions: dict[str, CaptionRow] | None = None
-    joint_map: JointMap | None = None
-    allow_no_text: bool = False
-    smplx_layout: str | None = None
-    smplx_dir: Path | None = None
-    exact_fps: bool = False
-    index: Path | None = None
-    texts: CaptionTexts | None = None
-    more_input: tuple[Path, ...] = ()  # further files or folders that join the first
-    count: int = 4000
-    seed: int = 0
-    edits: int = 0  # pairs of motions
-
-    @property
-    def generated(self) -> str:
-        """The embedded data in words: what stands for the name of an input."""
-        edits = f", {self.edits} edits" if self.edits else ""
-        return f"{self.count} clips{edits}, seed {self.seed}"
+STYLE_WORDS = {style.name: style.words for style in STYLES}  # of the embedded data's participants
 
 
 # 1) Options and defaults of a source.
@@ -122,23 +84,33 @@ def choose_representation(source: str, given: str | None, options: Options) -> R
 
 
 def records(source: str, folder: Path | None, options: Options) -> tuple[Iterator[Record], int | None, float]:
-    """The records of a source, their number, and the frame rate of the data set.
+    """The records of a source and of the folder that is added, their number, and the frame rate of the data set.
 
     Everything that makes a whole source unusable is found here, before anything is written. Raises FileNotFoundError
     or ValueError.
     """
+    found, count, fps = _of_source(source, folder, options)
+    if options.add is None:
+        return found, count, fps
+    more = added_records(options.add, options.skeleton, fps, options.repeat)
+    return chain(found, more), None if count is None else count + len(more), fps
+
+
+def _of_source(source: str, folder: Path | None, options: Options) -> tuple[Iterator[Record], int | None, float]:
     fps = options.skeleton.fps
     if source == "procedural":
         return _procedural(options), options.count + 2 * options.edits, fps
     if source == "amass" and not options.index:
-        _check_models(options)
+        check_models(options)
     _check_input(source, folder, options)
     if source == "joints":
-        found = list(joint_records(folder, options.skeleton, options.fps or fps, metres(options.unit), options.up))
+        found = _joints(folder, options)
     elif source in ("humanml3d", "kit-ml"):
         found = list(feature_records(folder, options.skeleton))
     elif options.index:
         found = list(index_records(source, folder, options))
+    elif source == "asfamc" and options.cuts_trials:
+        found = list(trial_records(folder, options))
     else:
         paths = [folder] if folder.is_file() else reader(source).find(folder)
         if not paths:
@@ -154,7 +126,7 @@ def records(source: str, folder: Path | None, options: Options) -> tuple[Iterato
 
 
 def _check_input(source: str, folder: Path | None, options: Options) -> None:
-    may_be_file = bool(SOURCES[source].reader) and not options.index
+    may_be_file = bool(SOURCES[source].reader) and not (options.index or options.cuts_trials)
     if folder is None or not (folder.is_dir() or (folder.is_file() and may_be_file)):
         wanted = "a folder or a file of it" if may_be_file else "a folder"
         found = "none was given" if folder is None else f"{folder} is a file"
@@ -169,14 +141,6 @@ def _check_captions(found: list[Record], options: Options) -> None:
         raise ValueError(
             f"--captions: no id fits a clip; the ids are like {next(iter(options.captions))!r}, the clips "
             f"like {found[0].id if found else 'none'!r}"
-        )
-
-
-def _check_models(options: Options) -> None:
-    if options.smplx_dir is None:
-        raise ValueError(
-            "--from amass needs --smplx-dir DIR, the body models that its poses are of; --explain FILE "
-            "says which, and where they come from"
         )
 
 
@@ -214,7 +178,26 @@ def _perform(recipe: Recipe) -> RawClip:
 
 
 def _raw(clip: Clip) -> RawClip:
-    return RawClip(clip.joints, HUMANML3D.joints, HUMANML3D.fps, tuple(clip.captions), clip.participant, clip.split)
+    known = {"captions": tuple(clip.captions), "participant": clip.participant, "split": clip.split}
+    known |= {"plain": clip.captions[0], "style": STYLE_WORDS.get(clip.participant, "")}
+    return RawClip(clip.joints, HUMANML3D.joints, HUMANML3D.fps, **known)
+
+
+def _joints(folder: Path, options: Options) -> list[Record]:
+    """The records of a folder of joints. What the captions file says of a clip goes before texts/ID.txt and the
+    splits; a file that cuts trials lists all clips, and the others are passed over."""
+    fps = options.fps or options.skeleton.fps
+    found = list(joint_records(folder, options.skeleton, fps, metres(options.unit), options.up))
+    if options.captions is None:
+        return found
+    records = []
+    for record in found:
+        key, row = find_row(options.captions, record.id)
+        if key is None and options.cuts_trials:
+            continue
+        own = {name: value for name in ("captions", "split", "participant", "plain") if (value := getattr(row, name))}
+        records.append(replace(record, row=key, **own))
+    return records
 
 
 def loaded(value: np.ndarray | RawClip) -> np.ndarray | RawClip:
@@ -284,7 +267,7 @@ def _file_record(source: str, path: Path, root: Path, options: Options) -> Recor
     name = clip_id(path, root)
     stem = path.name if path.is_dir() else path.stem
     number = stem.removesuffix("_mmm")  # kit-xml: 00001_mmm.xml is clip 00001
-    key, row = _row(options, name, stem, path.name, number)
+    key, row = find_row(options.captions, name, stem, path.name, number)
     load: Callable = partial(_read, source, path, reader_options(source, options))
     captions = row.captions
     beside = path.parent / f"{stem}.txt"
@@ -305,92 +288,5 @@ def _file_record(source: str, path: Path, root: Path, options: Options) -> Recor
         guess=guess_caption(number, path.parent.name),
         row=key,
         files=tuple(files),
+        plain=row.plain or "",
     )
-
-
-def index_records(source: str, folder: Path, options: Options) -> Iterator[Record]:
-    """A record for each row of HumanML3D's index.csv over a folder of AMASS or of CMU's ASF/AMC, at HumanML3D's rate.
-
-    Captions come from the captions file, else from --texts, else from texts/ID.txt. That folder and the splits are
-    looked for beside the index, and in a folder HumanML3D beside it.
-    """
-    places = (options.index.parent, options.index.parent / "HumanML3D")
-    place = next((p for p in places if (p / "texts").is_dir()), places[0])
-    split_of = read_splits(place) if (place / "train.txt").is_file() else {}
-    pieces = list((_asfamc_pieces if source == "asfamc" else _amass_pieces)(folder, options))
-    if options.texts and pieces and not any(row.id in options.texts.texts for row, _, _ in pieces):
-        raise ValueError(f"--texts {options.texts.path}: no text of the clips of the index, such as {pieces[0][0].id}")
-    for row, load, files in pieces:
-        key, known = _row(options, row.id)
-        captions = known.captions
-        if not captions and options.texts:
-            try:
-                captions = options.texts.captions(row.id)
-            except ValueError as error:
-                load = partial(refuse, str(error))
-        elif not captions:
-            load, captions = captioned(place, row.id, load)
-        yield Record(
-            row.id,
-            known.split or split_of.get(row.id),
-            captions,
-            load,
-            known.participant,
-            guess=guess_caption(row.source.stem.removesuffix("_poses")),
-            row=key,
-            files=(options.index, text_path(place, row.id), *files),
-        )
-
-
-def _amass_pieces(folder: Path, options: Options) -> "Iterator[Piece]":
-    from motiongpt.data.readers.amass_index import index_rows, is_humanact12, read_row, source_file
-
-    rows = index_rows(options.index)
-    if not all(map(is_humanact12, rows)):  # HumanAct12 comes as joints, which need no body model
-        _check_models(options)
-    for row in rows:
-        files = []
-        with suppress(FileNotFoundError):  # loading says so
-            files.append(source_file(row, folder))
-        yield row, partial(read_row, row, folder, options.smplx_dir, None, options.exact_fps), files
-
-
-def _asfamc_pieces(folder: Path, options: Options) -> "Iterator[Piece]":
-    from motiongpt.data.readers.asfamc import find, find_skeleton
-    from motiongpt.data.readers.asfamc_index import read_row, trial_rows
-
-    trials, note = trial_rows(options.index, find(folder))
-    for trial in trials:
-        load = partial(read_row, trial, options.fps, metres(options.unit), options.up, note)
-        files = [trial.file]
-        with suppress(FileNotFoundError):  # loading says so
-            files.append(find_skeleton(trial.file))
-        yield trial.row, load, files
-
-
-# 4) Names and captions.
-
-
-def clip_id(path: Path, root: Path) -> str:
-    """A file name for a clip: its path below the input folder, without suffix, subfolders joined by _."""
-    name = "_".join(path.relative_to(root).parts) if path != root else path.name
-    if not path.is_dir():
-        name = name.removesuffix(path.suffix)
-    return re.sub(r"[^\w.-]+", "_", name.removesuffix("_mmm")).lstrip(".-") or "clip"
-
-
-def _row(options: Options, *names: str) -> tuple[str | None, CaptionRow]:
-    """The first of these ids that the captions file has, and its row; else None and an empty row."""
-    table = options.captions or {}
-    key = next((name for name in names if name in table), None)
-    return key, CaptionRow() if key is None else table[key]
-
-
-def guess_caption(*names: str) -> str:
-    """The words of the first name that has any: "dataset-1_walk-turn-left_004" says "dataset walk turn left"."""
-    for name in names:
-        words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)  # TurnLeft -> Turn Left
-        words = [word.lower() for word in re.findall(r"[^\W\d_]+", words) if len(word) > 1]
-        if words:
-            return " ".join(words)
-    return ""

@@ -25,11 +25,11 @@ def _flags(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_JOINTS = "mirror skeleton representation"  # flags of every source that has joints
+_JOINTS = "mirror skeleton representation add repeat"  # flags of every source that has joints
 
 SOURCES = {
-    "joints": Source(_flags(f"input fps unit up {_JOINTS}")),
-    "humanml3d": Source(_flags("input skeleton")),
+    "joints": Source(_flags(f"input fps captions unit up {_JOINTS}")),
+    "humanml3d": Source(_flags("input skeleton add repeat")),
     "kit-ml": Source(_flags("input"), skeleton="kit"),
     "kit-xml": Source(_flags(f"input captions joint_map plain {_JOINTS}"), "kit_xml"),
     "bvh": Source(_flags(f"input captions joint_map unit up {_JOINTS}"), "bvh"),
