@@ -30,8 +30,9 @@ import numpy as np
 from motiongpt.config import SampleConfig
 from motiongpt.evaluation.markdown import number, table
 from motiongpt.evaluation.model_answers import in_batches, run_hash
-from motiongpt.faithfulness.measures import FPS, Measures, moving_mean, runs
-from motiongpt.faithfulness.report import fresh_clips
+from motiongpt.faithfulness.fresh import fresh_clips
+from motiongpt.faithfulness.measures import Measures
+from motiongpt.faithfulness.quality import GOING, end_speed, ground_speed, restarts
 from motiongpt.generator import MotionGenerator
 from motiongpt.lengths import codes_for_seconds
 
@@ -52,9 +53,6 @@ PROMPTS = {
 """Sentence -> the action it asks for."""
 
 SECONDS = (1.5, 3.0, 5.0, 15.0)
-END = 0.25  # seconds at the end whose speed counts
-GOING, STANDING, REST = 0.5, 0.15, 0.3  # m/s, m/s, seconds
-SMOOTHED = 5  # frames: footfalls and codes make the speed of the pelvis uneven
 HEAD = ["run", "seconds", "end speed (m/s)", "mid-stride", "restarts", "turn (degrees)", "length", "N"]
 
 
@@ -70,25 +68,7 @@ class Ending:
 
 def measure(joints: np.ndarray) -> Ending:
     """Joints (F, 22, 3) in metres, F >= 2."""
-    m = Measures(joints)
-    pelvis = m.joint("pelvis")
-    last = round(END * FPS)
-    end_speed = float(np.linalg.norm(np.diff(pelvis[-last - 1 :], axis=0), axis=-1).mean() * FPS)
-    return Ending(len(joints), end_speed, restarts(ground_speed(pelvis)), m.turned)
-
-
-def ground_speed(pelvis: np.ndarray) -> np.ndarray:
-    """(F, 3) metres -> (F - 1,) m/s in x and z."""
-    return np.linalg.norm(np.diff(moving_mean(pelvis[:, [0, 2]], SMOOTHED), axis=0), axis=-1) * FPS
-
-
-def restarts(speed: np.ndarray) -> int:
-    """How often a speed (F,) in m/s goes, stands for more than `REST` seconds, and goes again."""
-    goes = np.flatnonzero(speed > GOING)
-    if not len(goes):
-        return 0
-    between = speed[goes[0] : goes[-1]]  # before the first and after the last step nobody restarts
-    return sum(end - start > REST * FPS for start, end in runs(between < STANDING))
+    return Ending(len(joints), end_speed(joints), restarts(ground_speed(joints[:, 0])), Measures(joints).turned)
 
 
 def write(generator: MotionGenerator, seconds: float | None, seeds: int, batch: int) -> list[tuple[str, np.ndarray]]:

@@ -3,6 +3,7 @@
     python scripts/demo_report.py                             # the shipped demo: report.json, report.md and a table
     python scripts/demo_report.py --run outputs/run --rows model sentences --seeds 2
     python scripts/demo_report.py --rows truth --matrix       # which condition passes on motions of which action
+    python scripts/demo_report.py --rows free --sheets DIR    # free sentences by category, and 20 of the motions
 
 The model gets a sentence and a seed, as `scripts/sample.py` would give them; the conditions get the joints.
 Environment: WORK_DIR (the folder that outputs/ is in).
@@ -23,7 +24,10 @@ from motiongpt.cli.opening import add_tokenizer_flags, open_generator
 from motiongpt.cli.parser import Parser, run_script
 
 SPLIT = ("truth", "roundtrip", "model")  # each in two rows: the actions everybody expects, and all others
-ROWS = (*(row for name in SPLIT for row in (name, f"{name}-more")), "spellings", "sentences", "sequences", "lengths")
+MANNERS = ("truth-manners", "roundtrip-manners")
+ROWS = (*(row for name in SPLIT for row in (name, f"{name}-more")), *MANNERS)
+ROWS += ("spellings", "sentences", "free", "counts", "manners", "sequences", "lengths", "quality")
+UNLEARNT = ("truth", "truth-more", "truth-manners")  # rows that need no run
 
 
 def make_parser() -> Parser:
@@ -36,8 +40,12 @@ def make_parser() -> Parser:
     add("--seeds", type=int, default=5, help="motions per plain caption (default 5)")
     add("--sentence-seeds", type=int, default=1, help="motions per frozen sentence (default 1)")
     add("--first-seed", type=int, default=0, help="seeds count up from this one (default 0)")
-    where = "benchmarks/demo_sentences.json"
-    add("--sentences", type=Path, default=ROOT / where, help=f"JSON of sentences and their actions (default: {where})")
+    for name, where in {
+        "sentences": "benchmarks/demo_sentences.json",
+        "free": "benchmarks/free_sentences.json",
+    }.items():
+        add(f"--{name}", type=Path, default=ROOT / where, help=f"JSON of sentences and their wants (default: {where})")
+    add("--sheets", type=Path, help="folder for contact sheets of 20 of the motions of frozen sentences")
     add("--data", type=Path, help="token file of the training: refuse sentences that are among its captions")
     add("--clips", type=int, default=20, help="fresh motions per action (default 20)")
     add("--data-seed", type=int, help="seed of the fresh motions; take one that training did not use")
@@ -50,47 +58,52 @@ def make_parser() -> Parser:
 
 
 def main(args) -> None:
-    from motiongpt.faithfulness import report
-    from motiongpt.faithfulness.conditions import CHECKS
-    from motiongpt.faithfulness.judge import check_requests, pass_matrix
+    from motiongpt.faithfulness import report, rows
+    from motiongpt.faithfulness.judge import pass_matrix
+    from motiongpt.faithfulness.wants import read_sentences
     from motiongpt.files.store import read_json, write_json, write_text
 
     # 1) everything that can be wrong, before anything is measured
     check_counts(args)
-    sentences = check_requests(read_json(args.sentences, object), args.sentences) if "sentences" in args.rows else []
-    checked = check_new(sentences, args.data) if sentences and args.data else None
+    files = {name: path for name, path in (("sentences", args.sentences), ("free", args.free)) if name in args.rows}
+    sentences = {name: read_sentences(read_json(path, object), path) for name, path in files.items()}
+    checked = check_new(sentences, args.data) if files and args.data else None
     out = args.out or default_output("demo_report")
-    seed = report.FRESH_SEED if args.data_seed is None else args.data_seed
-    generator = load(args) if set(args.rows) - {"truth", "truth-more"} else None
+    generator = load(args) if set(args.rows) - set(UNLEARNT) else None
     place = generator.run.folder if generator else "no run"
-    print(f"run {place}; fresh motions from seed {seed}; seeds {args.first_seed} and up")
+    study = rows.Study(generator, args.seeds, args.sentence_seeds, args.first_seed, args.clips, sentences=sentences)
+    if args.data_seed is not None:
+        study.data_seed = args.data_seed
+    sheets = report.Sheets(args.sheets) if args.sheets else None
+    study.seen = sheets and sheets.see
+    print(f"run {place}; fresh motions from seed {study.data_seed}; seeds {args.first_seed} and up")
 
     # 2) row by row
-    clips = {}
-    if args.matrix or any(row.startswith(("truth", "roundtrip")) for row in args.rows):
-        more = [name for name in CHECKS if name not in report.NAMED]
-        clips = {name: report.fresh_clips((name,), args.clips, seed) for name in (*report.NAMED, *more)}
-    rows = []
+    measured = []
     for name in args.rows:
         print(f"measuring {name} ...", flush=True)
-        rows.append(measure(name, args, generator, clips, sentences))
-    matrix = pass_matrix(clips) if args.matrix else None
-    print("\n".join(report.summary(rows) + (report.matrix_lines(matrix) if matrix else [])))
+        measured.append(study.measure(name))
+        for line in (*report.group_lines(measured[-1]), *report.number_lines(measured[-1])):
+            print(line)
+    matrix = pass_matrix(study.clips) if args.matrix else None
+    print("\n".join(report.summary(measured) + (report.matrix_lines(matrix) if matrix else [])))
+    if sheets:
+        print(f"wrote {len(sheets.write())} contact sheets to {args.sheets}")
 
     # 3) the two files
     record = {
         "run": str(place),
         "stage": generator and generator.run.stage,
-        "data_seed": seed,
+        "data_seed": study.data_seed,
         "first_seed": args.first_seed,
         "device": generator and str(generator.device),
         "dtype": generator and str(generator.run.llm.compute_dtype()).removeprefix("torch."),
         "sentences_checked_against": checked,
-        "rows": {row.name: row.record() for row in rows},
+        "rows": {row.name: row.record() for row in measured},
     }
     (out / "report.md").unlink(missing_ok=True)  # of an earlier report.json
     write_json(out / "report.json", record | ({"matrix": matrix} if matrix else {}))
-    write_text(out / "report.md", report.markdown(f"Faithfulness of {place}", rows, matrix))
+    write_text(out / "report.md", report.markdown(f"Faithfulness of {place}", measured, matrix))
     print(f"wrote {out / 'report.json'}\nwrote {out / 'report.md'}")
 
 
@@ -98,31 +111,6 @@ def check_counts(args) -> None:
     for name, least in {"seeds": 1, "sentence_seeds": 1, "clips": 1, "first_seed": 0, "data_seed": 0}.items():
         if (value := getattr(args, name)) is not None and value < least:
             raise ValueError(f"--{name.replace('_', '-')} must be {least} or more, got {value}")
-
-
-def measure(name: str, args, generator, clips: dict, sentences: list):
-    """One row of the report; `clips` are fresh motions by action, `sentences` the frozen ones with their actions."""
-    from motiongpt.faithfulness import report
-    from motiongpt.faithfulness.conditions import CHECKS
-
-    kind = name.removesuffix("-more")
-    actions = [action for action in CHECKS if action not in report.NAMED] if name != kind else report.NAMED
-    if kind in ("truth", "roundtrip"):
-        some = {action: clips[action] for action in actions}
-        some = report.round_trip(generator.motion_tokenizer, some) if kind == "roundtrip" else some
-        return report.clips_row(name, some)
-    if kind == "lengths":
-        config = generator.run.config
-        return report.lengths_row(generator.generate, config.fps, config.frames_per_code, args.first_seed)
-    if kind == "sentences":
-        requests, count = sentences, args.sentence_seeds
-    else:  # plain captions: of one action each for the model and its spellings, of two for sequences
-        groups = report.PAIRS if kind == "sequences" else [(action,) for action in actions]
-        requests, count = [(report.plain_caption(group), group) for group in groups], args.seeds
-    seeds = range(args.first_seed, args.first_seed + count)
-    if kind == "spellings":
-        return report.spellings_row(requests, seeds, generator.generate)
-    return report.model_row(name, [(*request, seed) for request in requests for seed in seeds], generator.generate)
 
 
 def load(args):
@@ -133,7 +121,7 @@ def load(args):
     return generator
 
 
-def check_new(sentences: list, data: Path) -> dict:
+def check_new(sentences: dict[str, list], data: Path) -> dict:
     """A record of what the sentences were checked against. Raises ValueError if one is a caption of `data`."""
     from motiongpt.data.spelling import fold
     from motiongpt.data.tokens import load_tokens
@@ -141,7 +129,7 @@ def check_new(sentences: list, data: Path) -> dict:
 
     entries = load_tokens(data)
     captions = {fold(entry.text) for entry in entries}
-    if read := [text for text, _ in sentences if fold(text) in captions]:
+    if read := [one.sentence for some in sentences.values() for one in some if fold(one.sentence) in captions]:
         raise ValueError(f"{len(read)} of the sentences are captions of {data}, such as {read[0]!r}; take new ones")
     return {"file": data.name, "hash": file_hash(data), "entries": len(entries)}
 

@@ -14,8 +14,8 @@ from motiongpt.cleanup import bones
 from motiongpt.cleanup.bones import own_lengths, rigid, skeleton_lengths, stretch, without_jitter
 from motiongpt.cleanup.feet import PRINT, footprints, hold, place_feet
 from motiongpt.cleanup.joints import SMOOTHING, CleanReport, Faults, clean_joints, is_decoded
+from motiongpt.faithfulness.fresh import fresh_clips
 from motiongpt.faithfulness.judge import performs
-from motiongpt.faithfulness.report import fresh_clips
 from motiongpt.features.humanml3d import canonicalise
 from motiongpt.metrics.joints import floor_penetration, foot_skate, jerk, mpjpe
 from motiongpt.procedural.clips import generate_clip

@@ -3,21 +3,18 @@
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from motiongpt.data.spelling import fold
-from motiongpt.faithfulness import report
+from motiongpt.faithfulness import rows
 from motiongpt.faithfulness.conditions import CHECKS
-from motiongpt.faithfulness.report import (
-    NAMED,
-    PAIRS,
-    MeasureRow,
-    clips_row,
-    fresh_clips,
-    lengths_row,
-    markdown,
-    model_row,
-)
+from motiongpt.faithfulness.fresh import fresh_clips
+from motiongpt.faithfulness.plain_requests import plain_caption
+from motiongpt.faithfulness.report import MeasureRow, Sheets, markdown
+from motiongpt.faithfulness.rows import NAMED, PAIRS, Asked, ask, clips_row, lengths_row, quality_row, spellings_row
+from motiongpt.faithfulness.wants import Want, plain_want
 
 pytestmark = pytest.mark.slow  # many small cases and processes: together they take long
 
@@ -26,7 +23,7 @@ pytestmark = pytest.mark.slow  # many small cases and processes: together they t
 def motions():
     """Sentence -> a motion that does what it says, as an ideal model would write it."""
     known = [("jump",), ("wave_left",), ("turn_left", "walk_forward")]
-    return {report.plain_caption(names): fresh_clips(names, 1)[0] for names in known}
+    return {plain_caption(names): fresh_clips(names, 1)[0] for names in known}
 
 
 def ideal(motions):
@@ -41,27 +38,61 @@ def ideal(motions):
 
 
 def test_plain_captions_are_the_grammar_s_own():
-    assert report.plain_caption(("wave_left",)) == "a person waves the left hand"
-    assert report.plain_caption(("turn_right", "walk_forward")) == "a person turns right then walks forward"
-    texts = [report.plain_caption((name,)) for name in CHECKS]
+    assert plain_caption(("wave_left",)) == "a person waves the left hand"
+    assert plain_caption(("turn_right", "walk_forward")) == "a person turns right then walks forward"
+    texts = [plain_caption((name,)) for name in CHECKS]
     assert len(set(texts)) == len(texts)
 
 
+def tries(*some) -> list[Asked]:
+    """(sentence, actions, seed), ... -> tries that count by their actions."""
+    return [Asked(text, seed, plain_want(actions), " then ".join(actions)) for text, actions, seed in some]
+
+
 def test_an_ideal_model_gets_everything_and_a_mixed_up_one_fails(motions):
-    tasks = [("a person jumps", ("jump",), 0), ("a person jumps", ("jump",), 1),
-             ("a person waves the left hand", ("wave_left",), 0),
-             ("a person turns left then walks forward", ("turn_left", "walk_forward"), 4)]  # fmt: skip
+    some = [("a person jumps", ("jump",), 0), ("a person jumps", ("jump",), 1),
+            ("a person waves the left hand", ("wave_left",), 0),
+            ("a person turns left then walks forward", ("turn_left", "walk_forward"), 4)]  # fmt: skip
     generate, asked = ideal(motions)
-    row = model_row("model", tasks, generate)
+    row = ask(MeasureRow("model"), tries(*some), generate)
     assert (row.passed, row.total, row.failures) == (4, 4, [])
-    assert sorted(asked) == sorted((sentence, seed) for sentence, _, seed in tasks)  # sentence and seed, no action
+    assert sorted(asked) == sorted((sentence, seed) for sentence, _, seed in some)  # sentence and seed, no action
     assert row.tries["jump"] == [True, True] and row.tries["turn_left then walk_forward"] == [True]
 
     mixed = dict(zip(motions, reversed(motions.values()), strict=True))
-    row = model_row("model", tasks, ideal(mixed)[0])
+    row = ask(MeasureRow("model"), tries(*some), ideal(mixed)[0])
     assert (row.passed, row.total) == (1, 4)  # the middle one of three stays in its place
     failure = next(what for what in row.failures if what["sentence"].endswith("walks forward"))
     assert failure["seed"] == 4 and failure["shows"] == ["jump"] and failure["wanted"] == "turn_left then walk_forward"
+    assert failure["lacks"] == ["actions"]
+
+
+def test_a_refusal_counts_where_it_is_right_and_nowhere_else(motions):
+    """What is refused is not generated; a motion of the nearest action is as good where that is said."""
+    generate, asked = ideal(motions)
+    jumps = plain_want(("jump",))
+    near = Want(jumps.steps, refused=True)
+    some = [Asked("flies to the moon", 0, Want(refused=True), "right"), Asked("leaps", 0, jumps, "wrong"),
+            Asked("hops about", 0, near, "near"), Asked("a person jumps", 0, near, "near"),
+            Asked("a person waves the left hand", 0, Want(refused=True), "guessed")]  # fmt: skip
+    row = ask(MeasureRow("free"), some, generate, refused=lambda text: None if text in motions else "no idea")
+    assert row.tries == {"right": [True], "wrong": [False], "near": [True, True], "guessed": [False]}
+    assert [text for text, _ in asked] == ["a person jumps", "a person waves the left hand"]
+    lacks = {what["wanted"]: what["lacks"] for what in row.failures}
+    assert lacks == {"wrong": ["answer"], "guessed": ["refusal"]}
+    assert next(what for what in row.failures if what["wanted"] == "wrong")["refused"] == "no idea"
+
+
+def test_refusals_are_those_of_the_reader():
+    def understand(sentence):
+        if "moon" in sentence:
+            raise ValueError("names no action")
+
+    generator = SimpleNamespace(listener=SimpleNamespace(reads=True), understand=understand)
+    refused = rows.refusals(generator)
+    assert refused("flies to the moon") == "names no action" and refused("walks") is None
+    generator.listener.reads = False
+    assert rows.refusals(generator)("flies to the moon") is None  # a run that reads nothing refuses nothing
 
 
 def test_the_captions_are_asked_for_in_every_spelling(motions):
@@ -73,9 +104,8 @@ def test_the_captions_are_asked_for_in_every_spelling(motions):
         known = [motions.get(sentence.replace("  ", " "), motions["a person jumps"]) for sentence in sentences]
         return [SimpleNamespace(joints=joints, tokens=()) for joints in known]
 
-    captions = [("a person waves the left hand", ("wave_left",))]
-    row = report.spellings_row(captions, range(3), generate)
-    counts = {spelling: sum(tries) for spelling, tries in row.tries.items()}
+    row = spellings_row(["wave_left"], range(3), generate)
+    counts = {spelling: sum(passed) for spelling, passed in row.tries.items()}
     assert counts == {"capital and full stop": 0, "capitals": 0, "double spaces": 3, "quoted": 0}
     spelt = ["A person waves the left hand.", "A PERSON WAVES THE LEFT HAND", "a  person  waves  the  left  hand",
              "“A person waves the left hand.”"]  # fmt: skip
@@ -83,14 +113,14 @@ def test_the_captions_are_asked_for_in_every_spelling(motions):
     assert {fold(text) for text in spelt} == {"a person waves the left hand"}
     assert row.failures[0]["seed"] == 0 and row.failures[0]["shows"] == ["jump"]
     text = markdown("Title", [row])
-    assert "| spellings | 3 / 12 | 25.0 % | 95 % | no |" in text and "| double spaces | 3/3 |" in text
+    assert "| spellings | 3 / 12 | 25.0 % | 98 % | no |" in text and "| double spaces | 3/3 |" in text
     assert "## Per action" not in text
 
 
 def test_batches_lose_nothing(motions, monkeypatch):
-    monkeypatch.setattr(report, "BATCH", 3)
+    monkeypatch.setattr(rows, "BATCH", 3)
     generate, asked = ideal(motions)
-    row = model_row("sentences", [("a person jumps", ("jump",), seed) for seed in range(7)], generate)
+    row = ask(MeasureRow("sentences"), tries(*[("a person jumps", ("jump",), seed) for seed in range(7)]), generate)
     assert row.total == 7 and sorted(seed for _, seed in asked) == list(range(7))
 
 
@@ -126,11 +156,48 @@ def test_pairs_are_distinct_and_have_conditions():
     assert {name for pair in PAIRS for name in pair} <= set(CHECKS)
 
 
+def test_quality_tells_a_cut_walk_from_a_whole_one():
+    (walk,) = fresh_clips(("walk_forward",), 1)
+    shaking = walk + np.random.default_rng(0).normal(0, 0.01, walk.shape)
+    for joints, at_rest in ((walk, 1), (walk[: len(walk) // 2], 0)):
+        row = quality_row(["walk_forward"], [0], answering(joints), {"walk_forward": [walk]})
+        assert row.tries == {"ends at rest": [bool(at_rest)], "does not stop and start again": [True]}
+    numbers = quality_row(["walk_forward"], [0], answering(shaking), {"walk_forward": [walk]}).numbers
+    for name in ("jerk (m/s^3)", "slide (cm/s)", "stretch (cm)", "below floor (mm)"):
+        assert numbers["model"][name] > 1.5 * numbers["fresh motions"][name], name
+    assert numbers["model"]["rest at the end (%)"] == 0 < numbers["fresh motions"]["rest at the end (%)"]
+
+
+def answering(joints):
+    return lambda sentences, seed: [SimpleNamespace(joints=joints, tokens=()) for _ in sentences]
+
+
+def test_numbers_are_a_table():
+    row = MeasureRow("quality", numbers={"model": {"jerk": 61.23}, "fresh motions": {"jerk": 55.0}})
+    row.add("ends at rest", True)
+    text = markdown("Title", [row])
+    assert "| quality | model | fresh motions |" in text and "| jerk | 61.2 | 55 |" in text
+    assert row.record()["numbers"] == row.numbers and "numbers" not in MeasureRow("model").record()
+
+
+def test_contact_sheets_show_twenty_of_the_sentences(motions, tmp_path):
+    sheets = Sheets(tmp_path / "sheets", most=2)
+    generate = ideal(motions)[0]
+    some = [Asked(text, seed, plain_want(("jump",)), "made up") for text in motions for seed in (0, 1)]
+    ask(MeasureRow("free"), some, generate, seen=sheets.see)
+    assert len(sheets.motions) == 3  # one of each sentence
+    names = [path.name for path in sheets.write()]
+    assert names == ["01-made_up-passes.png", "02-made_up-lacks-actions.png"]
+    with Image.open(tmp_path / "sheets" / names[0]) as picture:
+        assert picture.width > 3 * picture.height  # one row
+
+
 def test_the_script_measures_truth_without_a_model(script, tmp_path):
     done = script("demo_report", "--rows", "truth", "truth-more", "--clips", 2, "--matrix", "--out", tmp_path)
     assert done.code == 0, done.err
-    assert "| truth | 64 / 64 | 100.0 % | 99 % | yes |" in done.out  # 32 actions that a demo must have, 19 more
-    assert "| truth-more | 38 / 38 | 100.0 % | 99 % | yes |" in done.out and "| pick_up | 100 % |" in done.out
+    assert "| truth | 64 / 64 | 100.0 % | 99 % | yes |" in done.out  # 32 actions that a demo must have
+    more = 2 * (len(CHECKS) - 32)
+    assert f"| truth-more | {more} / {more} | 100.0 % | 99 % | yes |" in done.out and "| pick_up | 100 % |" in done.out
     assert done.out.rstrip().endswith(f"wrote {tmp_path / 'report.md'}")
     record = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert (
@@ -188,6 +255,7 @@ def test_sentences_are_checked_against_the_captions_of_the_training(script, tiny
 @pytest.mark.parametrize(
     "flags, said",
     [(("--clips", 0), "--clips must be 1 or more, got 0"),
+     (("--free", "none.json", "--rows", "free"), "none.json does not exist"),
      (("--sentences", "none.json", "--rows", "sentences"), "none.json does not exist"),
      (("--rows", "magic"), "invalid choice")],
 )  # fmt: skip

@@ -1,10 +1,11 @@
-"""Conditions of jumping, sitting, kneeling, bending and kicking;
+"""Conditions of jumping, sitting, kneeling, bending, kicking and balancing, of poses and dances;
 `conditions.py` says what a condition is."""
 
 import numpy as np
 
-from motiongpt.faithfulness.measures import END, FPS, START, Measures, longest, runs, swings
-from motiongpt.faithfulness.shared_conditions import ends_upright, in_place, stands, travels
+from motiongpt.faithfulness import gesture_checks as arms
+from motiongpt.faithfulness.measures import END, FPS, START, Measures, longest, moving_mean, runs, swings
+from motiongpt.faithfulness.shared_conditions import arms_level, ends_upright, in_place, stands, sways, travels
 
 
 def _leaps(m: Measures) -> bool:
@@ -17,7 +18,10 @@ def _leaps(m: Measures) -> bool:
     # stretches of three frames to one second in the air, with floor before and after
     flights = [slice(a, b) for a, b in runs(both > 0.06) if a > 0 and b < len(both) and 3 <= b - a <= FPS]
     leap = any(
-        both[air].max() > 0.1 and m.strides[air].max() < 0.3 and m.spread[air].max() < m.spread[0] + 0.15
+        both[air].max() > 0.1
+        and np.ptp(m.feet[air], axis=1).max() < 0.12  # both feet at one height, as no hop has them
+        and m.strides[air].max() < 0.3
+        and m.spread[air].max() < m.spread[0] + 0.15
         for air in flights
     )
     return bool(ends_upright(m) and m.drop.max() > 0.12 and leap)
@@ -56,7 +60,7 @@ def squat(m: Measures) -> bool:
         and m.strides[k] < 0.25
         and m.hand_height.min() > 0.42
         and m.knee_height.min() > 0.3
-        and m.lean.max() < 53  # whoever picks something up leans further
+        and m.bent.max() < 53  # whoever picks something up leans further
     )
 
 
@@ -91,8 +95,8 @@ def bow(m: Measures) -> bool:
     """Trunk more than 23 degrees forward and back up, on straight legs, feet on the floor,
     hands above 0.45 m."""
     return bool(
-        m.lean.max() > 23
-        and max(m.lean[START].mean(), m.lean[END].mean()) < 15
+        m.bent.max() > 23
+        and max(m.bent[START].mean(), m.bent[END].mean()) < 15
         and stands(m)
         and m.hand_height.min() > 0.45
     )
@@ -126,7 +130,7 @@ def pick_up(m: Measures, side: int | None = None) -> bool:
     hand = low.min() if side is None else low[side]
     return bool(
         hand < 0.3
-        and m.lean.max() > 45
+        and m.bent.max() > 45
         and m.drop.max() > 0.2
         and ends_upright(m)
         and in_place(m)
@@ -142,7 +146,7 @@ def kick(m: Measures, side: int) -> bool:
 
 
 def lunge(m: Measures, side: int) -> bool:
-    """At the lowest point this foot is more than 0.33 m ahead of the other one,
+    """At the lowest point this foot is more than 0.28 m ahead of the other one,
     and the pelvis 0.13 m down at least.
 
     It ends where it began. If the pelvis is down by 0.285 m more than the rear knee is up,
@@ -150,9 +154,10 @@ def lunge(m: Measures, side: int) -> bool:
     """
     k, rear = m.lowest, 1 - side
     return bool(
-        m.toes[k, side, 2] - m.toes[k, rear, 2] > 0.33  # metres between the feet
+        m.toes[k, side, 2] - m.toes[k, rear, 2] > 0.28  # metres between the feet
         and m.drop[k] > 0.13
         and m.drop[k] - m.knee_height[k, rear] < 0.285
+        and m.hands[k, :, 1].max() < -0.1  # else it is a warrior or a boxer
         and ends_upright(m)
         and in_place(m)
     )
@@ -170,13 +175,99 @@ def balance(m: Measures, side: int) -> bool:
         and m.toes[up, 1 - side, 2].max() < 0.42  # farther ahead it kicks
         and m.feet[:, side].max() < 0.06
         and np.ptp(m.drop[up]) < 0.08
+        and np.median(m.between_hands[up]) > 0.4  # else it is a tree
         and in_place(m)
     )
 
 
 def jumping_jacks(m: Measures) -> bool:
-    """The feet go apart and together by 0.2 m at least once each,
-    and both hands go above the head."""
+    """The feet go apart and together by 0.2 m at least once each, hardly off the floor,
+    and both hands go above the head along with them."""
+    lower = m.hands[..., 1].min(1)  # (F,) of both hands
     return bool(
-        in_place(m) and swings(m.spread, 0.2) >= 2 and m.hands[..., 1].min(1).max() > 0.33 and m.drop.max() < 0.2
+        in_place(m)
+        and swings(m.spread, 0.2) >= 2
+        and lower.max() > 0.33
+        and m.feet.max() < 0.2
+        and np.corrcoef(m.spread, lower)[0, 1] > 0.5
+        and m.drop.max() < 0.2
+    )
+
+
+# Poses, dancing, and standing still.
+
+
+def stand_still(m: Measures) -> bool:
+    """Upright, no joint is ever more than 0.06 m from its middle place, and the head turns and pitches by less than 12
+    degrees."""
+    away = np.linalg.norm(m.joints - np.median(m.joints, axis=0), axis=-1)
+    return bool(stands(m) and away.max() < 0.06 and np.ptp(m.head, axis=0).max() < 12)
+
+
+def tree_pose(m: Measures, side: int) -> bool:
+    """On this foot; the other one is more than 0.18 m up for 0.4 s, while the hands are together, at the chest or
+    overhead."""
+    up = (m.feet[:, 1 - side] > 0.18) & (m.between_hands < 0.25)
+    return bool(longest(up) >= 8 and m.feet[:, side].max() < 0.06 and in_place(m) and m.drop.max() < 0.16)
+
+
+def warrior_pose(m: Measures, side: int) -> bool:
+    """This foot is more than 0.33 m ahead of the other one and the pelvis 0.1 m down for 0.5 s, both arms level.
+
+    Upright at both ends."""
+    ahead = m.toes[:, side, 2] - m.toes[:, 1 - side, 2]
+    there = (ahead > 0.33) & (m.drop > 0.1) & arms_level(m)
+    return bool(longest(there) >= 10 and ends_upright(m) and in_place(m))
+
+
+def touch_toes(m: Measures) -> bool:
+    """The trunk folds by more than 80 degrees on legs that stay straight, both hands come within 0.35 m of the floor;
+    upright at both ends."""
+    return bool(
+        m.lean.max() > 80
+        and m.hand_height.max(1).min() < 0.35
+        and m.drop.max() < 0.2
+        and ends_upright(m)
+        and in_place(m)
+    )
+
+
+def side_bend(m: Measures, side: int) -> bool:
+    """The trunk leans by more than 18 degrees to this side, less than 12 to the other one; both feet stand."""
+    lean = (1 - 2 * side) * m.side_lean
+    return bool(stands(m) and lean.max() > 18 and lean.min() > -12 and m.bent.max() < 30)
+
+
+def _folds_after_reaching(m: Measures) -> bool:
+    """Both hands go above the head, then the toes are touched."""
+    up = m.hands[..., 1].min(1) > 0.33
+    low = int(m.bent.argmax())
+    return touch_toes(m) and bool(up[:low].any())
+
+
+def yoga(m: Measures) -> bool:
+    """A tree, a warrior, or a reach up that ends in a fold."""
+    poses = [check(m, side) for check in (tree_pose, warrior_pose) for side in (0, 1)]
+    return any(poses) or _folds_after_reaching(m)
+
+
+def dance(m: Measures) -> bool:
+    """The body goes up and down with a beat and sways or twists at least five times, the hands move most of the time.
+
+    A beat: 2.4 to 6.5 strokes a second. Sways: the pelvis by 0.05 m to a side. Twists: the shoulders by 25 degrees
+    against the hips. No foot is more than 0.15 m up, no hand hits, throws or claps.
+    """
+    beats = swings(moving_mean(m.drop, 3), 0.012) / len(m.joints) * FPS  # strokes a second
+    speed = np.linalg.norm(m.hand_speed, axis=-1).max(1)  # (F - 1,) m/s of the faster hand
+    smooth = np.linalg.norm(np.diff(moving_mean(m.hands, 4), axis=0), axis=-1).max(1) * FPS
+    return bool(
+        in_place(m)
+        and m.drop.max() < 0.25
+        and 2.4 <= beats <= 6.5
+        and max(sways(m), swings(m.twist, 25)) >= 5
+        and np.mean(speed > 0.4) > 0.5
+        and np.median(speed) < 2 * np.median(smooth)  # jitter is no movement
+        and m.feet.max() < 0.15
+        and not any(arms.fist_hits(m, side).any() or arms.throw(m, side) for side in (0, 1))
+        and not arms.hands_clap(m)
     )

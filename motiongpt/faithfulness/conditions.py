@@ -46,6 +46,16 @@ _PLAIN_CHECKS = (
     gestures.hands_on_hips,
     gestures.nod,
     gestures.shake_head,
+    steps.march_forward,
+    steps.tiptoe,
+    steps.sneak,
+    body.stand_still,
+    body.dance,
+    body.yoga,
+    body.touch_toes,
+    gestures.boxing,
+    gestures.shrug,
+    gestures.wave_both,
 )
 _SIDED_CHECKS = (
     steps.walk_circle,
@@ -63,6 +73,13 @@ _SIDED_CHECKS = (
     gestures.raise_arm,
     gestures.throw,
     gestures.point,
+    steps.spin,
+    body.tree_pose,
+    body.warrior_pose,
+    body.side_bend,
+    gestures.look,
+    gestures.salute,
+    gestures.drink,
 )
 
 CHECKS: dict[str, Callable[[Measures], bool]] = {check.__name__: check for check in _PLAIN_CHECKS}
@@ -73,6 +90,14 @@ CHECKS |= {
 
 INCLUDED = {
     ("raise_both_arms", "stretch"): "a stretch holds both arms over the head",
+    ("walk_forward", "march_forward"): "somebody who marches forward walks forward",
+    ("walk_forward", "tiptoe"): "so does somebody on tiptoe",
+    ("touch_toes", "yoga"): "one of its poses ends in a fold down to the toes",
+    **{
+        pair: "trees and warriors are the poses of yoga"
+        for pose in ("tree_pose_left", "tree_pose_right", "warrior_pose_left", "warrior_pose_right")
+        for pair in (("yoga", pose), (pose, "yoga"))
+    },
     ("pick_up", "pick_up_left"): "picking something up does not say with which hand",
     ("pick_up", "pick_up_right"): "picking something up does not say with which hand",
 }

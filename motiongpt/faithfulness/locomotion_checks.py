@@ -4,7 +4,10 @@
 import numpy as np
 
 from motiongpt.faithfulness.measures import Measures, swings
-from motiongpt.faithfulness.shared_conditions import flies, in_place, travels
+from motiongpt.faithfulness.shared_conditions import flies, in_place, sways, travels
+
+DEGREES = {45: (25, 67), 90: (67, 130), 180: (135, 230), 360: (300, 420)}
+"""Degrees in words -> the least and the most that the hips may turn."""
 
 
 def steps(m: Measures) -> bool:
@@ -46,16 +49,46 @@ def walk_circle(m: Measures, side: int) -> bool:
     return (1 - 2 * side) * m.turned > 230 and m.path > 1.5 and m.ahead > 0.8 * m.path and walks(m)
 
 
+def legs_walk_forward(m: Measures) -> bool:
+    """More than 0.4 m ahead on stepping feet, off the floor both at once at most once."""
+    return travels(m, 2, 1, 0.4) and steps(m) and flies(m) < 2 and m.drop.max() < 0.25
+
+
+def march_forward(m: Measures) -> bool:
+    """More than 0.4 m ahead; each foot is lifted by more than 0.17 m, and the body stays upright."""
+    return walk_forward(m) and bool(m.feet.max(0).min() > 0.17 and m.drop.max() < 0.16)
+
+
+def tiptoe(m: Measures) -> bool:
+    """More than 0.4 m ahead, and half of the time the lower heel is up by 0.04 m."""
+    return walk_forward(m) and bool(np.median(m.heels.min(1)) > 0.04)
+
+
+def sneak(m: Measures) -> bool:
+    """More than 0.4 m ahead on stepping feet; half of the time bent by 20 degrees, the pelvis 0.13 m down."""
+    return travels(m, 2, 1, 0.4) and steps(m) and bool(np.median(m.sunk) > 0.13 and np.median(m.lean) > 20)
+
+
+def legs_run(m: Measures) -> bool:
+    """More than 1 m ahead in long strides, both feet off the floor at least twice."""
+    return travels(m, 2, 1, 1.0) and flies(m) >= 2 and bool(m.strides.max() > 0.4)
+
+
 def run(m: Measures) -> bool:
     """More than 1 m ahead in long strides, both feet off the floor at least twice,
     elbows bent by 55 degrees."""
-    return travels(m, 2, 1, 1.0) and flies(m) >= 2 and m.bent_elbows > 55 and m.strides.max() > 0.4
+    return legs_run(m) and m.bent_elbows > 55
+
+
+def legs_jog_in_place(m: Measures) -> bool:
+    """In place; the feet rise in turn, knees not lifted (balls within 0.195 m ahead)."""
+    return _steps_in_place(m) and bool(m.toes[..., 2].max() < 0.195)
 
 
 def jog_in_place(m: Measures) -> bool:
-    """In place; the feet rise in turn, elbows bent by 60 degrees,
-    knees not lifted (balls within 0.195 m ahead)."""
-    return _steps_in_place(m) and m.bent_elbows > 60 and m.toes[..., 2].max() < 0.195
+    """In place; the feet rise in turn, knees not lifted, elbows bent by 60 degrees; hips and shoulders do not sway."""
+    swaying = max(sways(m), swings(m.twist, 25)) >= 4  # else it would dance
+    return legs_jog_in_place(m) and m.bent_elbows > 60 and not swaying
 
 
 def march_in_place(m: Measures) -> bool:
@@ -77,13 +110,24 @@ def _steps_in_place(m: Measures) -> bool:
 
 
 def turn(m: Measures, side: int) -> bool:
-    """Hips end 45 to 135 degrees to the side, within 0.4 m of the start, on feet that step."""
-    return _on_spot(m) and 45 < (1 - 2 * side) * m.turned < 135
+    """Hips end 25 to 135 degrees to the side, within 0.4 m of the start, on feet that step."""
+    return _on_spot(m) and 25 < (1 - 2 * side) * m.turned < 135
 
 
 def turn_around(m: Measures) -> bool:
     """Hips end 135 to 230 degrees away, either way, within 0.4 m of the start."""
     return _on_spot(m) and 135 < abs(m.turned) < 230
+
+
+def spin(m: Measures, side: int) -> bool:
+    """Hips turn by 300 to 420 degrees to the side, within 0.4 m of the start, on feet that step."""
+    return _on_spot(m) and 300 < (1 - 2 * side) * m.turned < 420
+
+
+def turned_by(m: Measures, degrees: int, side: int | None) -> bool:
+    """Hips turn by about 45, 90, 180 or 360 degrees on the spot, see `DEGREES`; without a side, either way."""
+    least, most = DEGREES[degrees]
+    return _on_spot(m) and least < (abs(m.turned) if side is None else (1 - 2 * side) * m.turned) < most
 
 
 def _on_spot(m: Measures) -> bool:

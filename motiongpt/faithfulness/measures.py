@@ -15,6 +15,10 @@ from motiongpt.body.skeletons import HUMANML3D, SIDES
 
 FPS = HUMANML3D.fps
 EDGE = 4  # frames averaged at the start and at the end of a clip: one motion code
+UPRIGHT, CROUCH = 0.06, 0.17  # metres a body that stands is sunk: at most so far, and so much more if it crouches
+STRAIGHT, STOOP = 8.0, 40.0  # degrees a trunk that stands leans: at most so far, and so much more if it stoops
+NECK_BACK, FACING = 0.17, 0.15  # radians the neck leans back on an upright chest; least share of a skull that is ahead
+OFF = 0.06  # metres: higher than this both feet are in the air
 START, END = slice(0, EDGE), slice(-EDGE, None)
 
 
@@ -30,24 +34,33 @@ def longest(mask: np.ndarray) -> int:
     return max((end - start for start, end in runs(mask)), default=0)
 
 
+def strokes(curve: np.ndarray, size: float) -> list[tuple[int, int]]:
+    """The ways of a curve (F,) from one turning point to the next that are at least `size` long.
+
+    Each is (frame, frame) of its two ends. Smaller wiggles change nothing. A full wave is two strokes.
+    """
+    found: list[tuple[int, int]] = []
+    way = 0  # 1 rising, -1 falling, 0 not known yet
+    low = high = 0  # frames of the extremes since the last turn
+    for frame, value in enumerate(curve):
+        low = frame if value < curve[low] else low
+        high = frame if value > curve[high] else high
+        # a turn counts when the curve has come back from an extreme by `size`
+        if way != 1 and value - curve[low] >= size:
+            found.append((low, frame))
+            way, high = 1, frame
+        elif way != -1 and curve[high] - value >= size:
+            found.append((high, frame))
+            way, low = -1, frame
+        elif found:  # the last stroke goes on to its extreme
+            found[-1] = (found[-1][0], high if way == 1 else low)
+    return found
+
+
 def swings(curve: np.ndarray, size: float) -> int:
     """How often a curve (F,) goes from one turning point to the next by at least `size`.
     A full wave counts two."""
-    count = 0
-    way = 0  # 1 rising, -1 falling, 0 not known yet
-    low = high = curve[0]  # the extremes since the last turn
-    for value in curve:
-        # a turn counts when the curve has come back from an extreme by `size`; smaller wiggles change nothing
-        low, high = min(low, value), max(high, value)
-        if way != 1 and value - low >= size:
-            count += 1
-            way = 1
-            high = value
-        elif way != -1 and high - value >= size:
-            count += 1
-            way = -1
-            low = value
-    return count
+    return len(strokes(curve, size))
 
 
 @dataclass(frozen=True)
@@ -144,9 +157,21 @@ class Measures:
         return float(np.median(leg) + np.median(hip) + ankle)
 
     @cached_property
-    def drop(self) -> np.ndarray:
-        """(F,) metres the pelvis is below the upright stand."""
+    def sunk(self) -> np.ndarray:
+        """(F,) metres the pelvis is below the upright stand on straight legs."""
         return self.upright - (self.joint("pelvis")[:, 1] - self.floor)
+
+    @cached_property
+    def drop(self) -> np.ndarray:
+        """(F,) metres the pelvis is below this body's own stand.
+
+        That is the upright one; a sneaky or tired body whose knees are never straight stands up to `CROUCH` lower.
+        """
+        # a body that takes off and lands stretches its legs, however it stands
+        near_flight = np.convolve(self.feet.min(1) > OFF, np.ones(11), "same") > 0
+        standing = self.sunk if near_flight.sum() > len(self.sunk) - 2 * EDGE else self.sunk[~near_flight]
+        own = np.percentile(standing, 5) - UPRIGHT
+        return self.sunk - np.clip(own, 0.0, CROUCH)
 
     @cached_property
     def lowest(self) -> int:
@@ -178,10 +203,26 @@ class Measures:
         """(F, 2) degrees: how far the head is turned to the left of the chest,
         and how far it is pitched forward."""
         # seen from the chest: a turned trunk is no turned head
+        skull = self.joint("head") - self.joint("neck")
+        left, up, ahead = self.seen(skull, self.chest_yaw).T  # (F,) each
+        _, high, along = self.seen(self.joint("neck") - self.joint("spine3"), self.chest_yaw).T
+        tilt = np.arctan2(along, high) + NECK_BACK
+        # Danger: over a trunk that leans back the skull points straight up, and its heading would be noise. The chest
+        # sees it point ahead; a floor keeps the angle steady when the head itself goes back.
+        front = np.maximum(ahead * np.cos(tilt) - up * np.sin(tilt), FACING * np.linalg.norm(skull, axis=-1))
+        return np.degrees(np.stack((np.arctan2(left, front), np.arctan2(ahead, up)), 1))
+
+    @cached_property
+    def chest_yaw(self) -> np.ndarray:
+        """Where the shoulders face, radians to the left of +z."""
         across = self.joint("left_shoulder") - self.joint("right_shoulder")
-        chest_yaw = np.arctan2(-across[:, 2], across[:, 0])
-        left, up, ahead = self.seen(self.joint("head") - self.joint("neck"), chest_yaw).T  # (F,) each
-        return np.degrees(np.arctan2(np.stack((left, ahead), 1), np.stack((ahead, up), 1)))
+        return np.arctan2(-across[:, 2], across[:, 0])
+
+    @cached_property
+    def twist(self) -> np.ndarray:
+        """(F,) degrees the chest is turned to the left of the hips."""
+        apart = self.chest_yaw - self.yaw
+        return np.degrees(np.arctan2(np.sin(apart), np.cos(apart)))
 
     @cached_property
     def knee_height(self) -> np.ndarray:
@@ -193,6 +234,41 @@ class Measures:
         """(F,) degrees the trunk leans forward; negative is backward."""
         trunk = self.seen(self.joint("neck") - self.joint("pelvis"), self.yaw)
         return np.degrees(np.arctan2(trunk[:, 2], trunk[:, 1]))
+
+    @cached_property
+    def bent(self) -> np.ndarray:
+        """(F,) degrees the trunk leans forward of this body's own stand, which stoops by up to `STOOP`."""
+        own = np.percentile(self.lean, 10) - STRAIGHT
+        return self.lean - np.clip(own, 0.0, STOOP)
+
+    @cached_property
+    def side_lean(self) -> np.ndarray:
+        """(F,) degrees the trunk leans to the left."""
+        trunk = self.seen(self.joint("neck") - self.joint("pelvis"), self.yaw)
+        return np.degrees(np.arctan2(trunk[:, 0], np.hypot(trunk[:, 1], trunk[:, 2])))
+
+    @cached_property
+    def nod(self) -> np.ndarray:
+        """(F,) degrees the head is pitched farther forward than the trunk."""
+        return self.head[:, 1] - self.lean
+
+    @cached_property
+    def heels(self) -> np.ndarray:
+        """(F, 2) metres the ankles are higher above the balls of the feet than on a flat foot."""
+        high = self.pair("ankle")[..., 1] - self.pair("foot")[..., 1]
+        return high - np.percentile(high, 5, axis=0)
+
+    @cached_property
+    def shoulders(self) -> np.ndarray:
+        """(F, 2) metres the shoulders are over the neck, along the trunk."""
+        trunk = self.joint("neck") - self.joint("spine1")
+        trunk = trunk / np.maximum(np.linalg.norm(trunk, axis=-1, keepdims=True), 1e-9)
+        return ((self.pair("shoulder") - self.joint("neck")[:, None]) * trunk[:, None]).sum(-1)
+
+    @cached_property
+    def hands_to_head(self) -> np.ndarray:
+        """(F, 2) metres from each wrist to the head."""
+        return np.linalg.norm(self.pair("wrist") - self.joint("head")[:, None], axis=-1)
 
     @cached_property
     def hands(self) -> np.ndarray:

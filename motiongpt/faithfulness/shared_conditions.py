@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from motiongpt.faithfulness.measures import Measures, runs
+from motiongpt.faithfulness.measures import Measures, runs, swings
 
 
 def in_place(m: Measures) -> bool:
@@ -34,3 +34,14 @@ def travels(m: Measures, axis: int, sign: int, least: float) -> bool:
     """
     along, across = sign * m.travel[axis], abs(m.travel[2 - axis])
     return along > least and across < 0.5 * along and abs(m.turned) < 45
+
+
+def arms_level(m: Measures) -> np.ndarray:
+    """(F,) bool: both arms are straight, and both hands within 0.2 m of the height of their shoulders."""
+    return ((np.abs(m.hands[..., 1]) < 0.2) & (m.elbows < 45)).all(1)
+
+
+def sways(m: Measures) -> int:
+    """How often the pelvis goes to a side by more than 0.05 m, as the body faces at first."""
+    across = m.seen(m.joint("pelvis"), np.broadcast_to(m.yaw[:1], m.yaw.shape))[:, 0]
+    return swings(across, 0.05)
