@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from motiongpt.config import VQVAEConfig
 from motiongpt.metrics.tokens import perplexity
 
+GRACE = 2.0  # times the least usage: a new row dies after 69 batches without use, at a decay of 0.99
+
 
 class Quantizer(nn.Module):
     """What all quantisers share: only real latents are quantised, and each result goes back to its place."""
@@ -69,7 +71,7 @@ class EMAQuantizer(Quantizer):
     def __init__(self, config: VQVAEConfig) -> None:
         super().__init__()
         self.num_codes = config.codes
-        self.decay, self.dead_below = config.ema_decay, config.dead_below
+        self.decay, self.dead_below, self.dead_share = config.ema_decay, config.dead_below, config.dead_share
         self.register_buffer("codebook", torch.zeros(config.codes, config.code_dim))
         self.register_buffer("code_sum", torch.zeros(config.codes, config.code_dim))
         self.register_buffer("code_count", torch.zeros(config.codes))
@@ -104,11 +106,24 @@ class EMAQuantizer(Quantizer):
         total = torch.zeros_like(self.code_sum).index_add_(0, codes, latents)
         self.code_sum.mul_(self.decay).add_(total, alpha=1 - self.decay)
         self.code_count.mul_(self.decay).add_(count, alpha=1 - self.decay)
+        if self.dead_share:
+            return self._redraw(latents)
         # every row is replaced by its mean, or by a latent of the batch if it is dead
         alive = (self.code_count >= self.dead_below)[:, None]
         mean = self.code_sum / self.code_count.clamp(min=1e-9)[:, None]
         self.codebook.copy_(torch.where(alive, mean, self.sample_rows(latents)))
         return (~alive).sum()
+
+    def _redraw(self, latents: Tensor) -> Tensor:
+        """`update` by shares: dead rows start afresh, with some batches to prove themselves in; how many, ()."""
+        least = self.dead_share * self.code_count.mean()
+        dead = self.code_count < least
+        fresh = self.sample_rows(latents)
+        # without this a new row would carry the averages of its former places, and move back between them
+        self.code_count.copy_(torch.where(dead, GRACE * least, self.code_count))
+        self.code_sum.copy_(torch.where(dead[:, None], GRACE * least * fresh, self.code_sum))
+        self.codebook.copy_(self.code_sum / self.code_count.clamp(min=1e-9)[:, None])
+        return dead.sum()
 
     @torch.no_grad()
     def step(self, latents: Tensor, learning: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -116,8 +131,10 @@ class EMAQuantizer(Quantizer):
         if learning and not self.ready:  # the first batch fills the codebook
             rows = self.sample_rows(latents)
             self.codebook.copy_(rows)
-            self.code_sum.copy_(rows)
-            self.code_count.fill_(1.0)
+            # by shares, rows of the first batch have to prove themselves as later ones do
+            count = GRACE * self.dead_share * len(latents) / self.num_codes if self.dead_share else 1.0
+            self.code_sum.copy_(rows * count)
+            self.code_count.fill_(count)
             self.ready.fill_(True)
         index = self.nearest(latents)
         chosen = self.codebook[index]

@@ -22,6 +22,8 @@ Motion is `(B, F, D)` everywhere outside this file; the transposes for the convo
 features, not joints: no skeleton and no normalisation.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,6 +31,8 @@ from torch import Tensor, nn
 from motiongpt.config import VQVAEConfig
 from motiongpt.quantizers import make_quantizer
 
+ExtraLoss = Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, dict[str, Tensor]]]
+"""Decoded and true motion (B, F, D), coded frames (B,) or None -> weighted sum over frames (), its parts ()."""
 LOSS_PARTS = ("reconstruction", "joints", "commitment")
 
 
@@ -244,11 +248,15 @@ class VQVAE(nn.Module):
         quantised = self.quantizer.lookup(torch.cat((first, codes[..., 1:].clamp(-1, N - 1)), -1))
         return self.decoder(quantised.transpose(1, 2), lengths).transpose(1, 2)
 
-    def loss(self, motion: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def loss(
+        self, motion: Tensor, lengths: Tensor | None = None, extra: ExtraLoss | None = None
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """T2M-GPT's loss as (sum over real frames, number of real frames, output of `forward`).
 
         Per frame: smooth-L1 on all features + joint_weight x smooth-L1 on the joint positions (features 4:4+joint_dim;
         T2M-GPT calls this the velocity loss) + commit_weight x commitment, each a mean over its elements.
+
+        `extra` adds losses that know joints.
 
         The output has these three too, per real frame and without weights or gradients, as `LOSS_PARTS` names them
         (`joints` only if there are such features).
@@ -265,6 +273,10 @@ class VQVAE(nn.Module):
         if config.joint_dim:
             parts["joints"] = error[..., 4 : 4 + config.joint_dim].mean(-1).sum()
             total = total + config.joint_weight * parts["joints"]
+        if extra is not None:
+            more, of_extra = extra(out["motion"].float(), motion.float(), coded)
+            total = total + more
+            parts |= of_extra
         B, frames = motion.shape[:2]
         count = coded.sum() if coded is not None else torch.tensor(B * frames, device=motion.device)
         return total, count, out | {name: part.detach() / count.clamp(min=1) for name, part in parts.items()}

@@ -87,6 +87,7 @@ def test_bad_settings_are_named(values, message):
 
 def test_older_configs_load_and_older_runs_go_on():
     young = {"quantizer", "fsq_levels", "rvq_layers", "rvq_dropout", "rvq_codebooks", "activation", "dropout", "causal"}
+    young |= {"dead_share", "part_weights", "velocity_weight", "acceleration_weight", "bone_weight"}
     old = {name: value for name, value in VQVAEConfig().to_dict().items() if name not in young}
     assert VQVAEConfig.from_dict(old) == VQVAEConfig()
     assert VQVAEConfig().run_identity() == old  # an older run saved only these

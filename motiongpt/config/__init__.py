@@ -1,13 +1,15 @@
-"""Every number that defines a run: six frozen dataclasses, their presets, and JSON in both directions.
+"""Every number that defines a run: seven frozen dataclasses, their presets, and JSON in both directions.
 
 A config is only data: no paths, no devices, no repo ids. language_model: LLMConfig and LoRAConfig. motion_tokenizer:
-VQVAEConfig. training: TrainConfig. evaluator: EvaluatorConfig. sampling: SampleConfig. json_config: what they share.
+VQVAEConfig. training: TrainConfig. evaluator: EvaluatorConfig. sampling: SampleConfig. reward: RewardConfig.
+json_config: what they share.
 """
 
 from motiongpt.config.evaluator import EvaluatorConfig
 from motiongpt.config.json_config import BadField, JSONConfig, fits, flag_name, require
 from motiongpt.config.language_model import LAYER_TYPES, LLM_PRESETS, PROJECTIONS, LLMConfig, LoRAConfig
 from motiongpt.config.motion_tokenizer import QUANTIZERS, VQVAEConfig, fsq_levels
+from motiongpt.config.reward import RewardConfig
 from motiongpt.config.sampling import SampleConfig
 from motiongpt.config.training import VQVAE_TRAINING, TrainConfig
 
@@ -22,6 +24,7 @@ __all__ = [
     "JSONConfig",
     "LLMConfig",
     "LoRAConfig",
+    "RewardConfig",
     "SampleConfig",
     "TrainConfig",
     "VQVAEConfig",

@@ -65,7 +65,7 @@ class LLMConfig(JSONConfig):
 
 
 LLM_PRESETS = {
-    "demo": LLMConfig(),
+    "demo": LLMConfig(vocab_size=2048, num_layers=5),
     "tiny": LLMConfig(vocab_size=300, hidden_size=32, intermediate_size=64, num_layers=2, num_heads=4, head_dim=8),
 }
 

@@ -24,6 +24,20 @@ def fsq_levels(codes: int) -> tuple[int, ...]:
 QUANTIZERS = ("ema_reset", "fsq", "residual")
 ACTIVATIONS = ("relu", "silu", "gelu")
 CODEBOOKS = ("separate", "shared")
+EXTRA_WEIGHTS = ("velocity_weight", "acceleration_weight", "bone_weight")
+
+
+def _parse_weights(text: str) -> dict[str, float]:
+    """The text head=3,wrist=1 -> {"head": 3.0, "wrist": 1.0}. Raises ValueError naming the flag."""
+    weights = {}
+    for part in text.replace(",", " ").split():
+        name, _, number = part.partition("=")
+        try:
+            weights[name] = float(number)
+        except ValueError:
+            weights[name] = math.nan
+        require(bool(name) and 0 <= weights[name] <= 1000, "part_weights", text, "name=weight, as head=3,wrist=1")
+    return weights
 
 
 @dataclass(frozen=True)
@@ -45,8 +59,17 @@ class VQVAEConfig(JSONConfig):
     down: int = flag(2, "how often the frame rate is halved: with 2, a code is 4 frames")
     ema_decay: float = flag(0.99, "decay of the codebook's moving averages, between 0 and 1")
     dead_below: float = flag(1.0, "draw a codebook entry anew when its moving count per batch falls below this")
+    dead_share: float = flag(
+        0.0, "the same below this share of the usage that all entries have on average; 0 = --dead-below decides"
+    )
     commit_weight: float = flag(0.02, "weight of the commitment loss")
     joint_weight: float = flag(0.5, "weight of the additional smooth-L1 loss on joint positions")
+    part_weights: str = flag(
+        "", "weights of losses on joints as seen from their parents, such as head=3,wrist=1 (wrist: both)"
+    )
+    velocity_weight: float = flag(0.0, "weight of the loss on the steps of joint positions from frame to frame")
+    acceleration_weight: float = flag(0.0, "weight of the loss on how those steps change: against jitter")
+    bone_weight: float = flag(0.0, "weight of the loss on the lengths of bones")
     feature_bias: float = flag(5.0, "factor that enlarges normalised root and contact features (MoMask: 5)")
     causal: bool = flag(False, "see only the past, so that frames can be streamed")
     quantizer: str = flag(
@@ -78,14 +101,21 @@ class VQVAEConfig(JSONConfig):
             object.__setattr__(self, "codes", math.prod(levels))
         require(self.feature_bias > 0, "feature_bias", self.feature_bias, "positive")
         require(0 < self.ema_decay < 1, "ema_decay", self.ema_decay, "in (0, 1)")
-        for name in ("dead_below", "commit_weight", "joint_weight"):
+        for name in ("dead_below", "commit_weight", "joint_weight", *EXTRA_WEIGHTS):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        require(0 <= self.dead_share < 1, "dead_share", self.dead_share, "in [0, 1)")
+        _parse_weights(self.part_weights)
         most = self.feature_dim - 4
         require(0 <= self.joint_dim <= most, "joint_dim", self.joint_dim, f"0 to {most}")
 
     @property
     def frames_per_code(self) -> int:
         return 2**self.down
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """`part_weights` as numbers: name of a joint, or of a pair without its side -> weight."""
+        return _parse_weights(self.part_weights)
 
     @property
     def levels(self) -> tuple[int, ...]:
@@ -97,5 +127,6 @@ class VQVAEConfig(JSONConfig):
 
         A field added later counts only if it differs from its default, so that older states still fit.
         """
-        young = "quantizer fsq_levels rvq_layers rvq_dropout rvq_codebooks activation dropout causal"
+        young = "quantizer fsq_levels rvq_layers rvq_dropout rvq_codebooks activation dropout causal "
+        young += "dead_share part_weights velocity_weight acceleration_weight bone_weight"
         return self.without_unused(tuple(young.split()))
