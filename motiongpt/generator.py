@@ -22,7 +22,7 @@ import torch
 from motiongpt.config import SampleConfig
 from motiongpt.data.tokens import load_tokens
 from motiongpt.data.training_captions import Prompts, prompt_table
-from motiongpt.generation.answers import ask_length, write_text
+from motiongpt.generation.answers import ask_seconds, write_text
 from motiongpt.generation.best_of import ROWS, write_best, write_samples
 from motiongpt.generation.requests import (
     Wanted,
@@ -34,7 +34,8 @@ from motiongpt.generation.requests import (
 )
 from motiongpt.generation.seams import keep_given
 from motiongpt.generation.streaming import StreamTiming, stream
-from motiongpt.generation.writer import Writer, Written
+from motiongpt.generation.understanding import Listener, Understood
+from motiongpt.generation.writer import Writer
 from motiongpt.hub import resolve_folder
 from motiongpt.lengths import Limits
 from motiongpt.motion import Motion, check_suffix
@@ -62,6 +63,8 @@ class MotionGenerator:
         vqvae: Path | str | MotionTokenizer | None = None,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
+        raw: bool = False,
+        reader: Path | str | None = None,
     ) -> None:
         """Load a run folder, one of its stage folders, or a Hub repo id (`model_path`).
 
@@ -75,12 +78,14 @@ class MotionGenerator:
                 the run's own.
             dtype: dtype of the language model's base weights. bfloat16 halves their memory but rounds every product,
                 so a seed gives another motion than in float32. The motion tokenizer stays float32.
+            raw: leave joints as they are decoded; else they are cleaned, see `motion_files.decode_motions`.
+            reader: another stage folder that reads sentences for this run, see `generation.understanding.Listener`.
 
         Raises FileNotFoundError or ValueError, in one line, if something is missing or does not fit.
         """
         run = resolve_folder(model_path, "run", "scripts/finetune.py --out makes one", ignore=["*/state/*"])
         self.run: LoadedRun = load_run(run, stage, device, dtype, task)
-        self._task, self._dtype = task, dtype
+        self._task, self._dtype, self.raw = task, dtype, raw
         if dataset_path is not None:
             entries = load_tokens(dataset_path, split_seed(self.run.folder))  # the same split as in training
             self.run.prompts = Prompts(prompt_table(entries, self.run.config.fold_captions))
@@ -93,6 +98,7 @@ class MotionGenerator:
             )
         self.device = torch.device(device)
         self.motion_tokenizer = open_motion_tokenizer(self.run, vqvae, self.device)
+        self.listener = Listener(self.run, reader, self.device, dtype)
 
     @classmethod
     def load(cls, path: Path | str, **kwargs) -> "MotionGenerator":
@@ -111,6 +117,7 @@ class MotionGenerator:
         task: str = "t2m",
         given: Mapping[int, int] | None | Sequence[Mapping[int, int]] = None,
         source: Sequence[int] = (),
+        read: bool | None = None,
         config: SampleConfig | None = None,
         samples: int = 1,
         score: Callable[[Motion], float] | None = None,
@@ -135,6 +142,7 @@ class MotionGenerator:
             given: position -> code, kept exactly; -1 is the last position, and fixes the length. One for all prompts,
                 or one per prompt.
             source: with the task edit, the codes of the motion that is to change.
+            read: write what `understand` makes of a sentence; default where the run has learnt to read. `notes` say it.
             config, **sampling: a SampleConfig, or its fields by name (temperature, top_p, max_new_tokens, ...).
             samples: motions of each sentence, a list of them in place of each motion (`generation/best_of.py`).
             score: keep the one of them with the largest score, in place of the list.
@@ -154,7 +162,8 @@ class MotionGenerator:
         seeds = [seed + i for i in range(B)] if isinstance(seed, Integral) else per_row(seed, B, "seed")
         given = [given or {}] * B if given is None or isinstance(given, Mapping) else per_row(given, B, "given")
         people = per_row(participant_id, B, "participant_id")
-        columns = zip(prompts, people, seconds_of, given, map(operator.index, seeds), strict=True)
+        heard = self.listener.heard(prompts, task, read)
+        columns = zip([text for text, _ in heard], people, seconds_of, given, map(operator.index, seeds), strict=True)
         wanted = [Wanted(*values) for values in columns]
         writer = Writer(self.run, self.device, config, per_prompt_vocab, exact_length, trace)
         rows = [writer.plan(task, row, source) for row in wanted]  # every fault shows before the work
@@ -162,15 +171,13 @@ class MotionGenerator:
         # 2) Sentences to ids, ids to codes, codes to motions.
         def write(numbers: list[int], seeds: list[int]) -> list[Motion]:
             batch = [replace(wanted[i], seed=own) for i, own in zip(numbers, seeds, strict=True)]
-            # whole motions only: of a first few codes no end is planned
-            planned = (
-                writer.rows(batch, task, source) if first is None else [writer.plan(task, r, source) for r in batch]
-            )
-            short = replace(writer, config=_shortened(config, first))
-            return self._decoded(short.write(planned), [row.text for row in planned])
+            planned = writer.rows(batch, task, source, whole=first is None)
+            written = replace(writer, config=_shortened(config, first)).write(planned)
+            motions = self.decode([row.codes for row in written], [prompts[i] or "" for i in numbers])
+            found = zip(numbers, motions, written, strict=True)
+            return [replace(motion, notes=heard[i][1] + row.notes) for i, motion, row in found]
 
-        lengths = [row.limits.target for row in rows]
-        seeds = [row.seed for row in rows]
+        lengths, seeds = [row.limits.target for row in rows], [row.seed for row in rows]
         together = len(rows) * samples if trace is not None else ROWS  # its rows are those of one batch
         if score is not None:
             written = write_best(write, seeds, lengths, score, samples=samples, rows=together)
@@ -179,9 +186,9 @@ class MotionGenerator:
             written = several if samples > 1 else [motion for (motion,) in several]
         return written[0] if prompt is None or isinstance(prompt, str) else written
 
-    def _decoded(self, written: Sequence[Written], texts: Sequence[str]) -> list[Motion]:
-        motions = self.decode([row.codes for row in written], texts)
-        return [replace(motion, notes=row.notes) for motion, row in zip(motions, written, strict=True)]
+    def understand(self, sentence: str) -> Understood:
+        """What the run makes of a sentence, see `generation/understanding.py`. ValueError if it must not be guessed."""
+        return self.listener.understand_all(check_prompts(self.run, sentence, "t2m"))[0]
 
     def sequence(
         self,
@@ -191,6 +198,7 @@ class MotionGenerator:
         seed: int = 0,
         seconds: float | None | Sequence[float | None] = None,
         per_prompt_vocab: bool = True,
+        read: bool | None = None,
         config: SampleConfig | None = None,
         trace: Callable[[int, dict], None] | None = None,
         **sampling: float,
@@ -204,12 +212,15 @@ class MotionGenerator:
         config = replace(config or SampleConfig(), **sampling)
         texts = check_prompts(self.run, prompts, "t2m")
         lengths = per_row(seconds, len(texts), "seconds")
+        heard = self.listener.heard(texts, "t2m", read)
         writer = Writer(self.run, self.device, config, per_prompt_vocab, trace=trace)
-        codes, starts = writer.sequence(texts, lengths, participant_id, operator.index(seed))
+        codes, starts = writer.sequence([text for text, _ in heard], lengths, participant_id, operator.index(seed))
         (motion,) = self.decode([codes], [", then ".join(texts)])
         each = self.run.config.seconds_per_code
-        begins = zip(starts, texts, strict=True)
-        return replace(motion, notes=tuple(f"{start * each:.1f} s: {text}" for start, text in begins))
+        rows = zip(starts, texts, heard, strict=True)
+        return replace(
+            motion, notes=tuple(f"{at * each:.1f} s: {', '.join((text, *said))}" for at, text, (_, said) in rows)
+        )
 
     def stream(
         self,
@@ -223,6 +234,7 @@ class MotionGenerator:
         timing: StreamTiming | None = None,
         codes: list[int] | None = None,
         per_prompt_vocab: bool = True,
+        read: bool | None = None,
         config: SampleConfig | None = None,
         trace: Callable[[int, dict], None] | None = None,
         **sampling: float,
@@ -244,6 +256,7 @@ class MotionGenerator:
                 f"{folder} has no motion tokenizer, which makes frames of codes; name its folder (--vqvae)"
             )
         (text,) = check_prompts(self.run, prompt, "t2m")
+        ((text, _),) = self.listener.heard([text], "t2m", read)
         writer = Writer(self.run, self.device, config, per_prompt_vocab, exact_length, trace)
         wanted = Wanted(text, participant_id, seconds, {}, operator.index(seed))
         codes = [] if codes is None else codes
@@ -267,7 +280,9 @@ class MotionGenerator:
         if not isinstance(motion, Motion) or self.motion_tokenizer is None or shortened:
             return longer
         own = own_features(motion, self.motion_tokenizer)
-        return longer if own is None else keep_given(longer, own, len(codes), range(len(codes)), self.motion_tokenizer)
+        if own is None:
+            return longer
+        return keep_given(longer, own, codes, range(len(codes)), self.motion_tokenizer, raw=self.raw)
 
     def learnt(self, task: str) -> bool:
         """Whether the loaded stage was trained on this task."""
@@ -281,21 +296,12 @@ class MotionGenerator:
         """How long the model says a sentence takes, None if it names no length. ValueError if it never learnt t2d."""
         (text,) = check_prompts(self.run, text, "t2m")
         read = self.run.renderer.read(self.run.prompts.spelling(text))
-        return self._seconds(Request("t2d", read, participant=participant_id))
+        return ask_seconds(self.run, Request("t2d", read, participant=participant_id), self.device)
 
     def seconds_of(self, motion: Motion | Sequence[int] | str) -> float | None:
         """How long the model says that a motion is, None if it names no length. ValueError if it never learnt m2d."""
         codes = self._codes_of(motion, "measure")
-        return self._seconds(Request("m2d", motion=codes))
-
-    def _seconds(self, request: Request) -> float | None:
-        """The answer to a request of t2d or m2d, always the most likely one."""
-        if not self.learnt(request.task):
-            raise ValueError(
-                f"this stage never learnt {request.task}; to train it: finetune.py --tasks t2m {request.task}"
-            )
-        codes = ask_length(self.run, request, self.device)
-        return None if codes is None else codes * self.run.config.seconds_per_code
+        return ask_seconds(self.run, Request("m2d", motion=codes), self.device)
 
     def edit(self, motion: Motion | Sequence[int] | str, prompt: str, **options) -> Motion:
         """Write the motion that a sentence makes of the given one: "but faster". Options are those of `generate`.
@@ -305,12 +311,13 @@ class MotionGenerator:
         return self.generate(prompt, task="edit", source=self._codes_of(motion, "change"), **options)
 
     def decode(self, codes: Sequence[Sequence[int]], texts: Sequence[str]) -> list[Motion]:
-        """Codes -> motions, with joints or SMPL-X parameters if the run has a motion tokenizer."""
+        """Codes -> motions, with clean joints (or raw ones) or SMPL-X parameters if the run has a motion tokenizer."""
         motions = [Motion(None, self.run.config.fps, row, text) for row, text in zip(codes, texts, strict=True)]
         filled = [i for i, row in enumerate(codes) if len(row)]  # a motion that was written as digits may have no code
         if self.motion_tokenizer is not None and filled:
             rows, said = [codes[i] for i in filled], [texts[i] for i in filled]
-            for i, motion in zip(filled, decode_motions(self.motion_tokenizer, rows, said), strict=True):
+            decoded = decode_motions(self.motion_tokenizer, rows, said, self.raw)
+            for i, motion in zip(filled, decoded, strict=True):
                 motions[i] = motion
         return motions
 

@@ -57,7 +57,7 @@ class Motion:
     text: str = ""
     skeleton: Skeleton | None = None  # required with joints
     parameters: np.ndarray | None = None  # (F, 182) of SMPL-X in the order of SMPLX_COLUMNS, instead of joints
-    notes: tuple[str, ...] = ()  # what to know of how it was made, a line each; not saved
+    notes: tuple[str, ...] = ()  # what to know of how it was made, a line each; saved in .json alone
 
     def __repr__(self) -> str:
         """A line for the Python prompt, without the array."""
@@ -246,6 +246,7 @@ def _write_json(motion: Motion, path: Path) -> None:
     record["joints"] = numbers(motion.joints)
     if motion.parameters is not None:
         record["parameters"] = numbers(motion.parameters)
+    record |= {"notes": list(motion.notes)} if motion.notes else {}
     path.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -12,13 +12,14 @@ the data set made from it give the same codes.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from motiongpt.body.skeletons import HUMANML3D, Skeleton
+from motiongpt.cleanup.joints import clean_joints
 from motiongpt.data.joint_maps import JointMap, read_map, to_skeleton
 from motiongpt.data.jumps import SIZE, Jump, find_jump, jump_warnings, turned_points
 from motiongpt.data.posture import measure_posture, warnings
@@ -93,9 +94,10 @@ def own_features(motion: Motion, motion_tokenizer: MotionTokenizer) -> np.ndarra
     tokens, joints = motion.tokens, motion.joints
     if tokens and joints is not None and max(tokens) < motion_tokenizer.config.codes:
         decoded = motion_tokenizer.decode_features([tokens])[0]
-        again = motion_tokenizer.joints(decoded).numpy() if motion_tokenizer.representation.has_joints else None
-        if again is not None and again.shape == joints.shape and np.allclose(again, joints, atol=1e-3):  # a millimetre
-            return decoded.numpy()
+        again = motion_of_features(motion_tokenizer, decoded)
+        for other in (again, cleaned(again)) if again.joints is not None else ():
+            if other.joints.shape == joints.shape and np.allclose(other.joints, joints, atol=1e-3):  # a millimetre
+                return decoded.numpy()
     return motion_features(motion, motion_tokenizer)
 
 
@@ -116,9 +118,15 @@ def read_joints(path: Path, how: Reading = Reading()) -> Motion:
 
 
 def read_motion(
-    path: Path, motion_tokenizer: MotionTokenizer, how: Reading = Reading(), reconstruct: bool = False
+    path: Path,
+    motion_tokenizer: MotionTokenizer,
+    how: Reading = Reading(),
+    reconstruct: bool = False,
+    raw: bool = False,
 ) -> Motion:
     """The motion of a file, to be drawn. With `reconstruct` it goes through the tokenizer's codes and back.
+
+    What is decoded is cleaned unless `raw`: see `decode_motions`.
 
     Raises what `read_codes` raises.
     """
@@ -136,20 +144,7 @@ def read_motion(
         text = ""
     if not codes:
         raise ValueError(f"{path}: no motion tokens; expected such as <motion_42><motion_18>, or a motion of one code")
-    return decode_motions(motion_tokenizer, [codes], [text])[0]
-
-
-def distinct_names(paths: Sequence[Path]) -> list[str]:
-    """A name for what is made from each file: its stem, after the name of its folder if stems repeat."""
-    stems = [path.stem for path in paths]
-    return [s if stems.count(s) == 1 else f"{p.resolve().parent.name}-{s}" for s, p in zip(stems, paths, strict=True)]
-
-
-def needs_tokenizer(path: Path) -> bool:
-    """Whether only a tokenizer can tell what a file's numbers mean: for a .bvh, and a .npy of features or codes."""
-    if path.suffix.lower() != ".npy":
-        return path.suffix.lower() == ".bvh"
-    return read_array(path).ndim < 3
+    return decode_motions(motion_tokenizer, [codes], [text], raw)[0]
 
 
 def motion_codes(motion: Motion, motion_tokenizer: MotionTokenizer | None) -> list[int]:
@@ -182,12 +177,32 @@ def motion_clip(motion: Motion) -> RawClip | None:
 
 
 def decode_motions(
-    motion_tokenizer: MotionTokenizer, codes: Sequence[Sequence[int]], texts: Sequence[str]
+    motion_tokenizer: MotionTokenizer, codes: Sequence[Sequence[int]], texts: Sequence[str], raw: bool = False
 ) -> list[Motion]:
-    """Codes -> motions with joints, or with SMPL-X parameters if these are the tokenizer's features."""
+    """Codes -> motions with joints, or with SMPL-X parameters if these are the tokenizer's features.
+
+    Joints are cleaned (`cleanup/joints.py`): rigid bones, no jitter, feet that stand. `raw` leaves them as decoded.
+    """
     decoded = motion_tokenizer.decode_features(codes)
     rows = zip(decoded, codes, texts, strict=True)
-    return [motion_of_features(motion_tokenizer, features, row, text) for features, row, text in rows]
+    motions = [motion_of_features(motion_tokenizer, features, row, text) for features, row, text in rows]
+    return motions if raw else list(map(cleaned, motions))
+
+
+def cleaned(motion: Motion) -> Motion:
+    """A decoded motion with clean joints; one without joints as it is."""
+    if motion.joints is None:
+        return motion
+    joints, _ = clean_joints(motion.joints, motion.fps, motion.skeleton, decoded=True)
+    return replace(motion, joints=joints)
+
+
+def cleaning_line(motion_tokenizer: MotionTokenizer, codes: Sequence[int]) -> str:
+    """What cleaning does to the motion of these codes, for people: its faults before and after. "" without joints."""
+    (motion,) = decode_motions(motion_tokenizer, [codes], [""], raw=True)
+    if motion.joints is None:
+        return ""
+    return clean_joints(motion.joints, motion.fps, motion.skeleton, decoded=True)[1].line()
 
 
 def clip_features(
@@ -291,7 +306,7 @@ def read_source(
     tokens_fps = motion_tokenizer.fps if motion_tokenizer else TOKENS_FPS
     if suffix == ".txt":
         return Motion(None, tokens_fps, parse_motion(path.read_text(encoding="utf-8-sig")))
-    if suffix == ".npz" and not (is_smplx and not _is_saved(path)):
+    if suffix == ".npz" and not (is_smplx and "tokens" not in read_npz(path, ())[0]):
         return Motion.load(path)
     if suffix == ".npy":
         codes = read_array(path)
@@ -355,11 +370,6 @@ def _h5_motion(path: Path, how: Reading) -> Motion:
         how.say(note)
     _warn(joints, skeleton, clip.fps, how.say)
     return Motion(joints, clip.fps, (), next(iter(clip.captions), ""), skeleton)
-
-
-def _is_saved(path: Path) -> bool:
-    """Whether a .npz was written by `Motion.save`, which always writes a list of tokens."""
-    return "tokens" in read_npz(path, ())[0]
 
 
 def _from_array(path: Path, motion_tokenizer: MotionTokenizer, how: Reading, lone_pose: bool) -> RawClip | np.ndarray:

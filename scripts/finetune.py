@@ -6,7 +6,8 @@
 
 With --stage alone it trains on the embedded data with the demo backbone, into outputs/run. Stage N starts from stage
 N - 1 in the same --out. An unfinished stage resumes by itself; --fresh starts it over. --list shows recipes, stages
-and tasks. --window and the flags under VQVAEConfig, except --codes, are for a stage that trains the motion tokenizer.
+and tasks. --window and the flags under VQVAEConfig, except --codes, are for a stage that trains the motion tokenizer,
+those under RewardConfig for --stage reward, which may follow the last stage and rewards what the model writes.
 
 Environment variables, which flags override: DATA_JSON_PATH (--data), VQVAE_CHECKPOINT (--vqvae), VQVAE_STATS_PATH
 (--stats), WORK_DIR (the folder that outputs/ is in), HF_TOKEN or HUGGINGFACE_HUB_TOKEN (to download a backbone).
@@ -41,6 +42,7 @@ from motiongpt.cli.parser import (
     run_script,
     shorten_for_debug,
 )
+from motiongpt.cli.reward_flags import REWARD_FLAGS, add_reward_flags
 from motiongpt.config import LoRAConfig, TrainConfig, VQVAEConfig
 
 DEMO = ROOT / "checkpoints" / "demo"
@@ -61,7 +63,7 @@ TOKENIZER_ONLY = (*(name for name in VQVAE_FLAGS if name != "codes"), "window")
 def make_parser() -> Parser:
     parser = Parser(__doc__, debug=f"a run of at most {DEBUG_STEPS} steps, with the traceback of an error")
     add = parser.add_argument
-    add("--stage", help="number or name of a stage of the recipe, or all")
+    add("--stage", help="number or name of a stage of the recipe, all, or reward, after the last one")
     add("--list", action="store_true", help="list recipes, their stages and tasks, and stop")
     add(
         "--data",
@@ -69,11 +71,8 @@ def make_parser() -> Parser:
         help="token dataset, a JSON file or a folder of codes (default: the run's own tokens.json of --stage all, else "
         "the embedded one); a dataset folder for a stage that trains the tokenizer, or for --stage all",
     )
-    add(
-        "--backbone",
-        help="Hugging Face folder, Hub repo id, smollm2 (python scripts/assets.py --fetch smollm2 makes it once), or "
-        "preset demo/tiny (default: the run's, else the demo's)",
-    )
+    named = "Hugging Face folder, Hub repo id, smollm2 (python scripts/assets.py --fetch smollm2 makes it once), or "
+    add("--backbone", help=f"{named}preset demo/tiny (default: the run's, else the demo's)")
     recipes = "signmotiongpt, signmotiongpt-paper (with its source's learning rate and batch), signmotiongpt-full, "
     add("--recipe", default="signmotiongpt", help=f"{recipes}captions, zhang, myoskeleton (default: signmotiongpt)")
     names = "t2m m2t denoise motion caption predict inbetween init last keys random edit t2d m2d"
@@ -92,16 +91,14 @@ def make_parser() -> Parser:
     add("--dry-run", action="store_true", help="check everything, run one batch, say what would be done, write nothing")
     add("--config", help="JSON file of these flags, for all stages or one, or a run's config.json; flags override it")
     add("--dedup", action="store_true", help="keep only the first entry per caption and participant")
-    add(
-        "--think",
-        choices=("auto", "none", "empty"),
-        help="Qwen3's empty think block before the answer (default: auto, if the tokenizer has it)",
-    )
+    think = "Qwen3's empty think block before the answer (default: auto, if the tokenizer has it)"
+    add("--think", choices=("auto", "none", "empty"), help=think)
     add("--device", help="cpu, cuda, cuda:1, mps (default: cuda if there is one)")
     add_config_flags(parser, LoRAConfig, defaults=DEFAULTS)
     add_config_flags(parser, TrainConfig, defaults=DEFAULTS)
     size = "that of tokens.meta.json, else the largest code + 1; 512 when a tokenizer is trained"
     add_config_flags(parser, VQVAEConfig, VQVAE_FLAGS, {"codes": size})
+    add_reward_flags(parser)
     return parser
 
 
@@ -131,15 +128,18 @@ def main(args) -> int | None:
         say_unused_environment("DATA_JSON_PATH", "VQVAE_CHECKPOINT", "VQVAE_STATS_PATH")
     if args.train == "full":
         refuse_flags(args, LORA, "with --train full, which has no adapters")
+    if not any(stage.rewarded for _, stage in stages):
+        refuse_flags(args, REWARD_FLAGS, "but in --stage reward")
     say_unread_environment()
     args.out = output_path(args.out or default_run(), "--out", folder=True)
     shorten_for_debug(args)
     from motiongpt.cli.stages import language_stage
     from motiongpt.cli.tokenizer_stage import tokenizer_stage
+    from motiongpt.evaluation.evaluators import Evaluator
 
+    language = partial(language_stage, demo=DEMO, open_evaluator=Evaluator.load)
     for number, stage in stages:
-        train = tokenizer_stage if stage.trains_tokenizer else partial(language_stage, demo=DEMO)
-        code = train(args, number, stage)
+        code = (tokenizer_stage if stage.trains_tokenizer else language)(args, number, stage)
         if code is not None:  # it stopped, or --dry-run has seen enough
             return code
     if args.resume:

@@ -51,6 +51,7 @@ def make_parser() -> Parser:
     add("--title", default="", help="text above the picture (default: none)")
     add_input_flags(parser)
     add("--reconstruct", action="store_true", help="--input: draw the motion as the tokenizer reconstructs it")
+    add("--raw", action="store_true", help="draw decoded joints as they are: no rigid bones, no held feet")
     add("--size", type=int, help="width and height in pixels, 64 to 4096 (default: 480; .png: 320 per panel)")
     return parser
 

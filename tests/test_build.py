@@ -20,7 +20,8 @@ from motiongpt.data.motions import JOURNAL, MotionDataset, read_ids
 from motiongpt.data.prepare import build as module
 from motiongpt.data.prepare.build import build
 from motiongpt.data.prepare.caption_table import read_captions
-from motiongpt.data.prepare.records import Options, loaded, records
+from motiongpt.data.prepare.options import Options
+from motiongpt.data.prepare.records import loaded, records
 from motiongpt.data.raw import RawClip, Record
 from motiongpt.data.resample import resample_parameters
 from motiongpt.data.texts import Caption

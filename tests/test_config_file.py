@@ -18,7 +18,7 @@ from motiongpt.cli.config_file import (
     read_config_file,
 )
 from motiongpt.files.store import read_json
-from motiongpt.stages.recipes import RECIPES
+from motiongpt.stages.recipes import RECIPES, REWARD
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ("finetune", "sample", "train_vqvae", "train_evaluator")
@@ -53,7 +53,8 @@ def test_the_table_knows_the_flags_of_all_scripts_with_config():
     assert plain - {"config"} == FLAGS
     others = {path.stem for path in (ROOT / "scripts").glob("*.py")} - set(SCRIPTS)
     assert not any('"--config"' in (ROOT / "scripts" / f"{name}.py").read_text() for name in others)
-    assert set(STAGE_NAMES) == {stage.name.replace("-", "_") for stages in RECIPES.values() for stage in stages}
+    names = {stage.name for stages in RECIPES.values() for stage in stages} | {REWARD.name}
+    assert set(STAGE_NAMES) == {name.replace("-", "_") for name in names}
 
 
 def test_every_ancestor_name_becomes_a_flag_that_exists():

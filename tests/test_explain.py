@@ -11,7 +11,7 @@ import test_sources
 
 from motiongpt.body.skeletons import HUMANML3D, KIT, MYOSKELETON, MYOSKELETON_26
 from motiongpt.data.prepare.explain import explain
-from motiongpt.data.prepare.records import Options
+from motiongpt.data.prepare.options import Options
 from motiongpt.data.readers.kit_xml import find
 from motiongpt.features.humanml3d import joints_to_features
 from motiongpt.procedural.clips import generate_clip

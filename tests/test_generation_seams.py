@@ -15,7 +15,7 @@ from motiongpt.features.humanml3d import joints_to_features
 from motiongpt.features.normalizer import Normalizer
 from motiongpt.features.representations import get_representation
 from motiongpt.generation import seams
-from motiongpt.generation.seams import find_seams, keep_given, kept_frames, seam_report
+from motiongpt.generation.seams import RAMP, find_seams, keep_given, kept_frames, seam_report
 from motiongpt.motion import Motion
 from motiongpt.motion_files import read_given
 from motiongpt.motion_tokenizer import MotionTokenizer
@@ -92,18 +92,36 @@ def test_kept_frames_are_the_users_own(kind, task):
         codes = tokenizer.encode([own])[0]
         for new in (len(codes) // 2, 3 * len(codes)):  # as long as the user's, and much longer
             motion, positions = generated(task, codes, rng, tokenizer.config.codes, new)
-            out = keep_given(motion, own, len(codes), positions, tokenizer)
+            out = keep_given(motion, own, codes, positions, tokenizer)
             source = kept_frames(positions, len(motion.tokens), len(codes), len(own), 4).numpy()
             wanted = tokenizer.joints(torch.from_numpy(own)).numpy()
             np.testing.assert_allclose(out.joints[source >= 0], wanted[source[source >= 0]], atol=1e-4)
             assert out.tokens == motion.tokens and len(out.joints) == 4 * len(motion.tokens)
 
 
+def test_only_generated_frames_are_cleaned_unless_all_are_ours():
+    """A user's capture stays as it is, up to the ramp; what this tokenizer wrote is cleaned from end to end."""
+    codes = [3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
+    longer = Motion(None, 20.0, [*codes, 1, 2, 3, 1, 2, 3])
+    own = demo().decode_features([codes])[0].numpy()
+    # the same motion, 1 cm higher: nothing that the decoder wrote
+    users = own.copy()
+    users[:, 3] += 0.01
+    for features, ours in ((own, True), (users, False)):
+        raw, clean = (
+            keep_given(longer, features, codes, range(len(codes)), demo(), raw=raw).joints for raw in (True, False)
+        )
+        moved = np.abs(clean - raw).max((1, 2))
+        n = 4 * len(codes)
+        assert (moved[:n].max() > 1e-3) == ours
+        assert moved[n + RAMP :].max() > 1e-3
+
+
 def test_generated_frames_far_from_a_seam_are_the_decoded_ones():
     own = walks()[0]
     codes = demo().encode([own])[0]
     motion, positions = generated("predict", codes, np.random.default_rng(0), 512, 12)
-    out = keep_given(motion, own, len(codes), positions, demo())
+    out = keep_given(motion, own, codes, positions, demo(), raw=True)
     decoded = demo().decode([motion.tokens])[0]
     n = 4 * len(codes) + 11  # 0.5 s, and the frame it ends before
     # the path starts elsewhere, so compare heights and the sizes of steps, which no place or heading changes
@@ -116,7 +134,7 @@ def test_all_given_is_the_motion_itself():
     own = walks()[0]
     codes = demo().encode([own])[0]
     motion = Motion(None, 20.0, codes, "walks", notes=("a note",))
-    out = keep_given(motion, own, len(codes), range(len(codes)), demo())
+    out = keep_given(motion, own, codes, range(len(codes)), demo())
     wanted = demo().joints(torch.from_numpy(own[: 4 * len(codes)])).numpy()
     np.testing.assert_allclose(out.joints, wanted, atol=1e-5)
     assert (out.text, out.tokens, out.notes) == ("walks", motion.tokens, ("a note",))
@@ -136,7 +154,7 @@ def all_seams(motions: list[np.ndarray], tokenizer: MotionTokenizer) -> list:
             motion, positions = generated(task, codes, rng, 1, 0)
             head = sum(position >= 0 for position in positions)
             motion.tokens = type(motion.tokens)([*motion.tokens[:head], *other, *motion.tokens[head:]])
-            out = keep_given(motion, own, len(codes), positions, tokenizer)
+            out = keep_given(motion, own, codes, positions, tokenizer)
             source = kept_frames(positions, len(motion.tokens), len(codes), len(own), 4)
             found += seam_report(out.joints, find_seams(source))
     return found
@@ -176,7 +194,7 @@ def test_a_seam_in_the_fastest_moment_slows_down():
     still[39, ric] += 0.35  # metres in one frame
     codes = demo().encode([still])[0]
     said = []
-    out = keep_given(Motion(None, 20.0, [*codes, *codes]), still, 10, range(10), demo(), said.append)
+    out = keep_given(Motion(None, 20.0, [*codes, *codes]), still, codes, range(10), demo(), said.append)
     (seam,) = seam_report(out.joints, [40])
     assert not seam.jumps and said == [] and seam.step < 0.3
 
@@ -186,13 +204,13 @@ def test_what_cannot_be_joined_is_said():
     own = walks()[0]
     codes = demo().encode([own])[0]
     said = []
-    keep_given(Motion(None, 20.0, [*codes[:2], *codes[-2:]]), own, len(codes), [0, 1, -2, -1], demo(), said.append)
+    keep_given(Motion(None, 20.0, [*codes[:2], *codes[-2:]]), own, codes, [0, 1, -2, -1], demo(), said.append)
     assert len(said) == 1 and said[0].startswith("warning: at 0.40 s") and "cm in a frame" in said[0]
     far = own.copy()
     far[len(far) // 2, 2] += 3.0  # metres forward, in the part that is generated anew
     said.clear()
     motion, positions = generated("inbetween", codes, np.random.default_rng(0), 512, len(codes) // 2)
-    keep_given(motion, far, len(codes), positions, demo(), said.append)
+    keep_given(motion, far, codes, positions, demo(), said.append)
     assert len(said) == 1 and said[0].startswith("note: the new part ended") and "m and" in said[0]
 
 
@@ -210,7 +228,7 @@ def test_smplx_parameters_near_a_half_turn():
     theirs = decoded.copy()
     theirs[:, columns] = [-np.pi + 0.01, 0, 0]
     tokenizer.decode_features = lambda rows: [torch.from_numpy(theirs)]
-    out = keep_given(Motion(None, 20.0, codes), own, 5, [0, 1], tokenizer)
+    out = keep_given(Motion(None, 20.0, codes), own, codes, [0, 1], tokenizer)
     assert out.joints is None
     np.testing.assert_array_equal(out.parameters[:8], own[:8])
     assert np.abs(np.abs(out.parameters[8:, columns.start]) - np.pi).max() < 0.04
@@ -223,7 +241,7 @@ def test_saved_motions_and_features(tmp_path):
     Motion(joints, 20.0, codes, skeleton=HUMANML3D).save(tmp_path / "m.npz")
     found, features = read_given(tmp_path / "m.npz", demo())
     assert found == codes and features.shape == (32, 263)
-    out = keep_given(Motion(None, 20.0, [*codes, 1, 2, 3]), features, len(found), range(8), demo())
+    out = keep_given(Motion(None, 20.0, [*codes, 1, 2, 3]), features, found, range(8), demo(), raw=True)
     np.testing.assert_allclose(out.joints[:32], demo().joints(torch.from_numpy(features)).numpy(), atol=1e-4)
     np.save(tmp_path / "f.npy", walks()[0])
     found, features = read_given(tmp_path / "f.npy", demo())
@@ -246,4 +264,4 @@ def test_saved_motions_and_features(tmp_path):
 )
 def test_what_does_not_fit(make, codes, positions, message):
     with pytest.raises(ValueError, match=message):
-        keep_given(Motion(None, 20.0, [1, 2, 3, 4, 5]), make(walks()[0][:50]), codes, positions, demo())
+        keep_given(Motion(None, 20.0, [1, 2, 3, 4, 5]), make(walks()[0][:50]), [1] * codes, positions, demo())

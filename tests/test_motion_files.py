@@ -1,6 +1,7 @@
 """A user's own file needs no data set: it gives the same codes as with one, a sentence, a picture."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,22 @@ import pytest
 import test_sources
 
 from motiongpt.body.skeletons import HUMANML3D
+from motiongpt.cleanup.joints import clean_joints
+from motiongpt.cli.pictures import distinct_names
 from motiongpt.data.motions import MotionDataset
 from motiongpt.features.humanml3d import joints_to_features
 from motiongpt.features.normalizer import Normalizer
 from motiongpt.motion import Motion
-from motiongpt.motion_files import Reading, distinct_names, motion_codes, read_codes, read_joints, read_motion
+from motiongpt.motion_files import (
+    Reading,
+    cleaning_line,
+    decode_motions,
+    motion_codes,
+    own_features,
+    read_codes,
+    read_joints,
+    read_motion,
+)
 from motiongpt.motion_tokenizer import MotionTokenizer
 from motiongpt.procedural.clips import generate_clips
 from motiongpt.weights.vqvae import save_t2m_gpt
@@ -182,7 +194,9 @@ def test_the_file_of_another_project_through_the_scripts(script, tiny, tokenizer
     both = ("--vqvae", tmp_path / "net.pth", "--stats", tmp_path / "pair")
     sample = ("sample", "--run", tiny.run, "--max-new-tokens", 4)
 
-    done = script(*sample, "--prompt", "someone waves", *both, "--output", tmp_path / "m.npz", tmp_path / "m.txt")
+    done = script(
+        *sample, "--prompt", "someone waves", "--raw", *both, "--output", tmp_path / "m.npz", tmp_path / "m.txt"
+    )
     assert done.code == 0, done.err
     motion = Motion.load(tmp_path / "m.npz")
     (wanted,), (own,) = foreign.decode([motion.tokens]), tokenizer.decode([motion.tokens])
@@ -210,3 +224,34 @@ def test_the_file_of_another_project_through_the_scripts(script, tiny, tokenizer
         for command in ((*sample, "--prompt", "walk"), ("render", "--tokens", "1 2")):
             done = script(*command, *words)
             assert done.code == 2 and message in done.err and done.err.count("\n") == 1, done.err
+
+
+def test_decoded_joints_are_cleaned_unless_raw(tokenizer):
+    codes = [[1, 2, 3, 4, 5, 6]]
+    (raw,), (clean,) = (decode_motions(tokenizer, codes, ["a walk"], raw) for raw in (True, False))
+    np.testing.assert_array_equal(raw.joints, tokenizer.decode(codes)[0])
+    wanted, report = clean_joints(raw.joints, raw.fps, raw.skeleton, decoded=True)
+    np.testing.assert_array_equal(clean.joints, wanted)
+    assert clean.tokens == raw.tokens and clean.text == raw.text == "a walk"
+    assert cleaning_line(tokenizer, codes[0]) == report.line()
+    # both are known as what this tokenizer wrote
+    features = tokenizer.decode_features(codes)[0].numpy()
+    for motion in (raw, clean):
+        np.testing.assert_array_equal(own_features(motion, tokenizer), features)
+
+
+def test_raw_and_trace_through_the_scripts(script, tiny, tmp_path):
+    sample = ("sample", "--run", tiny.run, "--prompt", "someone waves", "--max-new-tokens", 4, "--trace")
+    said = script(*sample, "--output", tmp_path / "clean.npy").out
+    assert "cleaned: jerk " in said and "root moved by up to" in said
+    assert "cleaned:" not in script(*sample, "--raw", "--output", tmp_path / "raw.npy").out
+    raw, clean = np.load(tmp_path / "raw.npy"), np.load(tmp_path / "clean.npy")
+    assert raw.shape == clean.shape and np.abs(raw - clean).max() > 1e-3
+
+    codes = re.search(r"^[0-9 ]+$", said, re.MULTILINE)[0]
+    for flag, name in (("--raw", "raw"), (None, "clean")):
+        place = tmp_path / f"{name}.png"
+        assert (
+            script("render", "--run", tiny.run, "--tokens", codes, *filter(None, [flag]), "--output", place).code == 0
+        )
+    assert (tmp_path / "raw.png").read_bytes() != (tmp_path / "clean.png").read_bytes()

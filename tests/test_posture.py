@@ -7,7 +7,8 @@ from cases import for_each
 from motiongpt.body.skeletons import HUMANML3D, KIT, MYOSKELETON, MYOSKELETON_26
 from motiongpt.data.joint_maps import to_skeleton
 from motiongpt.data.posture import measure_posture, warnings
-from motiongpt.data.prepare.records import Options, records
+from motiongpt.data.prepare.options import Options
+from motiongpt.data.prepare.records import records
 from motiongpt.procedural.clips import generate_clip
 
 TURNS = {

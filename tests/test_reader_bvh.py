@@ -11,7 +11,8 @@ from mutations import check_mutations
 
 from motiongpt.body.skeletons import HUMANML3D, KIT
 from motiongpt.data.joint_maps import MAPS, apply_map, match_map, read_map
-from motiongpt.data.prepare.records import Options, records
+from motiongpt.data.prepare.options import Options
+from motiongpt.data.prepare.records import records
 from motiongpt.data.raw import RawClip
 from motiongpt.data.readers import bvh
 from motiongpt.data.resample import cubic_spline, new_length, slerp

@@ -12,7 +12,7 @@ from motiongpt.data.motions import read_ids
 from motiongpt.data.prepare.array_folders import load_raw_joints
 from motiongpt.data.prepare.caption_table import read_captions
 from motiongpt.data.prepare.explain import explain
-from motiongpt.data.prepare.records import Options
+from motiongpt.data.prepare.options import Options
 from motiongpt.data.texts import parse_captions
 from motiongpt.data.tokens import load_tokens
 from motiongpt.features.normalizer import Normalizer

@@ -8,7 +8,8 @@ from mutations import check_mutations
 
 from motiongpt.body.skeletons import HUMANML3D, MYOSKELETON, MYOSKELETON_26, get_skeleton
 from motiongpt.data.prepare.build import build
-from motiongpt.data.prepare.records import Options, records
+from motiongpt.data.prepare.options import Options
+from motiongpt.data.prepare.records import records
 from motiongpt.data.readers import myoskeleton
 from motiongpt.features.representations import get_representation
 

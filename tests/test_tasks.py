@@ -268,7 +268,7 @@ def test_collate_as_literal_tensors():
 
 def test_lm_loss_is_the_cross_entropy_over_labelled_positions():
     """Gathering before the vocabulary product changes only roundings: 1e-4 of a sum of about 20."""
-    entries = [ENTRY, Entry("b a b", (2, 2, 1, 0)), Entry("b", (1, 1), source=(0, 2))]
+    entries = [ENTRY, Entry("b a b", (2, 2, 1, 0), plain="a b"), Entry("b", (1, 1), source=(0, 2))]
     build = TaskCollate(entries, {task: 1.0 for task in TASKS}, renderer(*CHAT))
     batch = build(np.array([0, 1] * 5), rng())
     config = LLMConfig(vocab_size=20, hidden_size=16, intermediate_size=32, num_layers=1, head_dim=4)

@@ -95,9 +95,11 @@ def test_ids_labels_and_draws_of_the_former_tasks_stay(encoder, task, dropout, f
 
 def test_the_table_and_its_names():
     assert TASKS[:5] == FORMER == ("t2m", "m2t", "denoise", "motion", "caption")
-    assert TASKS[5:] == FROM_TEMPLATES == (*GIVEN, "edit", "t2d", "m2d") == tuple(built_in("plain").groups)
-    assert WRITE_TEXT == ("m2t", "caption", "t2d", "m2d") and all(name == task.name for name, task in TABLE.items())
+    assert TASKS[5:] == FROM_TEMPLATES == (*GIVEN, "edit", "t2d", "m2d", "read") == tuple(built_in("plain").groups)
+    assert WRITE_TEXT == ("m2t", "caption", "t2d", "m2d", "read")
+    assert all(name == task.name for name, task in TABLE.items())
     assert [task.name for task in TABLE.values() if task.of_pairs] == ["edit"]
+    assert [task.name for task in TABLE.values() if task.of_plain] == ["read"]
 
 
 @for_each("encoder", [False, True])

@@ -60,7 +60,10 @@ def chat(
         say(f"{HELP_TEXT}\n{COMMANDS}" if reply.kind == HELP else reply.text)
         if reply.motion is None:
             continue
-        if reply.kind == NEW and (note := prompt_notes(generator, [reply.motion.text], [options.get("seconds")])[0]):
+        for note in reply.motion.notes:
+            say(note)
+        guessed = reply.kind == NEW and not reply.motion.notes  # what was read has said so
+        if guessed and (note := prompt_notes(generator, [reply.motion.text], [options.get("seconds")])[0]):
             say(note)
         written += 1
         say(f"{len(reply.motion.tokens)} codes, {conversation.seconds(reply.motion):.1f} s")

@@ -15,25 +15,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from motiongpt.config import EvaluatorConfig, LoRAConfig, SampleConfig, TrainConfig, VQVAEConfig
+from motiongpt.config import EvaluatorConfig, LoRAConfig, RewardConfig, SampleConfig, TrainConfig, VQVAEConfig
 from motiongpt.files.store import read_json
 
-CONFIGS = (TrainConfig, LoRAConfig, VQVAEConfig, SampleConfig, EvaluatorConfig)
+CONFIGS = (TrainConfig, LoRAConfig, VQVAEConfig, SampleConfig, EvaluatorConfig, RewardConfig)
 """The configs whose fields a `--config` file may hold."""
 
 BESIDE_CONFIGS = ("RunConfig", "LLMConfig", "skeleton", "fps", "representation", "hashes")
 """Other entries of a run's or tokenizer's config.json; `--config` accepts such a file."""
 
 FLAGS = frozenset(
-    "at backbone best_of chat codes constraints data debug dedup device dry_run exact_length fps frame fresh from "
-    "glove in_place index info input joint_map list look_ahead loop motion_as movement no_per_prompt_vocab "
-    "num_samples out output path patience pid precision prompt reach recipe resume run seconds seed smplx_layout "
-    "stage stats stream task tasks templates then think trace train unit up vqvae vqvae_fps".split()
+    "as_written at backbone best_of chat codes constraints data debug dedup device dry_run evaluator exact_length "
+    "fps frame fresh from glove held_out in_place index info input joint_map judge list look_ahead loop motion_as "
+    "movement no_per_prompt_vocab num_samples out output path patience pid precision prompt raw reach reader recipe "
+    "requests resume run seconds seed smplx_layout stage stats stream task tasks templates then think trace train "
+    "unit up vqvae vqvae_fps".split()
 )
 """Flags that are not fields of a config, of all scripts that have `--config`; `codes` of sample.py, else a field."""
 
 STAGE_NAMES = ("motion_lm", "multitask", "sft", "text_to_motion", "words_only", "captions", "finetune", "tokenizer",
-               "pretrain", "instruct")  # fmt: skip
+               "pretrain", "instruct", "reward")  # fmt: skip
 """Stages of all recipes, in the spelling of a field; an object with the settings of one stage is named so."""
 
 ANCESTOR_NAMES = {

@@ -5,6 +5,7 @@ drawn is in `render/`.
 """
 
 import argparse
+from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from motiongpt.cli.environment import outputs_folder
 from motiongpt.cli.opening import named_motion_tokenizer, open_generator, reading_of_flags, run_or_demo
 from motiongpt.cli.prompts import folder_name
 from motiongpt.cli.run_info import prompt_notes
+from motiongpt.files.arrays import read_array
 from motiongpt.files.folders import output_path
 from motiongpt.files.listing import visible
 from motiongpt.motion import Motion
@@ -19,8 +21,6 @@ from motiongpt.motion_files import (
     H5_SUFFIXES,
     SUFFIXES,
     decode_motions,
-    distinct_names,
-    needs_tokenizer,
     read_joints,
     read_motion,
 )
@@ -37,7 +37,7 @@ def pictures(args: argparse.Namespace, demo: Path) -> list[tuple[Motion, Path]]:
         return [_sample(args, demo)]
     if args.tokens is not None:
         target = _place(args.output, outputs_folder() / "tokens.gif")
-        return [(_decode(args.tokens, _open_tokenizer(args, demo)), target)]
+        return [(_decode(args.tokens, _open_tokenizer(args, demo), args.raw), target)]
     return _read_files(args, demo)
 
 
@@ -57,9 +57,9 @@ def _read_files(args: argparse.Namespace, demo: Path) -> list[tuple[Motion, Path
 
     def read(file: Path) -> Motion:
         if file.suffix.lower() == ".txt":
-            return _decode(file.read_text(encoding="utf-8-sig"), motion_tokenizer())
+            return _decode(file.read_text(encoding="utf-8-sig"), motion_tokenizer(), args.raw)
         if args.reconstruct or needs_tokenizer(file):
-            return read_motion(file, motion_tokenizer(), how, args.reconstruct)
+            return read_motion(file, motion_tokenizer(), how, args.reconstruct, args.raw)
         return read_joints(file, how)
 
     # a file that is named twice, directly and by its folder, is drawn once
@@ -102,11 +102,11 @@ def _open_tokenizer(args: argparse.Namespace, demo: Path) -> MotionTokenizer:
     return MotionTokenizer.load(own if (own / "vqvae").is_dir() else demo)
 
 
-def _decode(text: str, motion_tokenizer: MotionTokenizer) -> Motion:
+def _decode(text: str, motion_tokenizer: MotionTokenizer, raw: bool) -> Motion:
     codes = parse_motion(text)
     if not codes:
         raise ValueError("no motion tokens to draw; expected such as <motion_42><motion_18>")
-    return decode_motions(motion_tokenizer, [codes], [""])[0]
+    return decode_motions(motion_tokenizer, [codes], [""], raw)[0]
 
 
 def _place(output: Path | None, usual: Path, name: str = "") -> Path:
@@ -119,3 +119,16 @@ def _place(output: Path | None, usual: Path, name: str = "") -> Path:
 def _is_file(output: Path | None) -> bool:
     """Whether --output names a file, there or not, and not a folder."""
     return output is not None and bool(output.suffix) and not output.is_dir()
+
+
+def distinct_names(paths: Sequence[Path]) -> list[str]:
+    """A name for what is made from each file: its stem, after the name of its folder if stems repeat."""
+    stems = [path.stem for path in paths]
+    return [s if stems.count(s) == 1 else f"{p.resolve().parent.name}-{s}" for s, p in zip(stems, paths, strict=True)]
+
+
+def needs_tokenizer(path: Path) -> bool:
+    """Whether only a tokenizer can tell what a file's numbers mean: for a .bvh, and a .npy of features or codes."""
+    if path.suffix.lower() != ".npy":
+        return path.suffix.lower() == ".bvh"
+    return read_array(path).ndim < 3

@@ -7,6 +7,7 @@ sampled.
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from motiongpt.data.plain_captions import ReadingTable, action_of
 from motiongpt.data.words import actions, content_words, stem, stems
 from motiongpt.generation.requests import MAX_PROMPT
 from motiongpt.generator import MotionGenerator
@@ -15,6 +16,8 @@ from motiongpt.stages.run_folder import finished_stages, run_backbone
 
 SHOWN_ACTIONS = 24
 SHOWN_CAPTIONS = 10
+SHOWN_PAIRS = 5
+WHILE = " while "  # in a plain caption: two actions at once
 
 
 def run_info(generator: MotionGenerator) -> str:
@@ -47,7 +50,33 @@ def run_info(generator: MotionGenerator) -> str:
         "captions": f"{len(captions)}, such as",
     }
     examples = sorted(captions)[:: max(1, len(captions) // SHOWN_CAPTIONS)][:SHOWN_CAPTIONS]
-    return "\n".join([f"{name:13}{text}" for name, text in lines.items()] + [f"  {text}" for text in examples])
+    shown = [f"{name:13}{text}" for name, text in lines.items()] + [f"  {text}" for text in examples]
+    known = {who: words for who, words in run.prompts.styles.items() if who in config.participants}
+    shown += ["styles", *(f"  {who:11}{words}" for who, words in known.items())] if known else []
+    if (reading := run.prompts.reading) and generator.listener.reads:
+        shown += known_actions(reading)
+    return "\n".join(shown)
+
+
+def known_actions(table: ReadingTable) -> list[str]:
+    """Every action that sentences are read as, with its most frequent plain caption; pairs done at once; moods."""
+    first: dict[tuple[str, ...], str] = {}
+    at_once = []
+    for clause in table["clauses"]:  # the most frequent ones come first
+        if WHILE in clause:
+            at_once.append(clause)
+        else:
+            first.setdefault(action_of(clause), clause)
+    subject = next(iter(table["subjects"]), "")
+    examples = sorted([f"{subject} {clause}" for clause in first.values()] + table["wholes"])
+    lines = [f"{'sentences':13}are read as one to three of {len(examples)} actions, whose plain captions are"]
+    lines += [f"  {text}" for text in examples]
+    if at_once:
+        lines += [f"{'at once':13}{len(at_once)} pairs, such as"]
+        lines += [f"  {subject} {clause}" for clause in at_once[:SHOWN_PAIRS]]
+    if moods := sorted(" ".join(text.split()[1:-1]) for text in table["subjects"] if len(text.split()) > 2):
+        lines += [f"{'moods':13}{', '.join(moods)}"]
+    return lines
 
 
 def _joints(generator: MotionGenerator) -> str:

@@ -71,6 +71,8 @@ def add_sample_flags(parser: Parser) -> Parser:
     # 2) which run
     add("--run", help="run folder, stage folder or Hub repo id (default: outputs/run, else the demo)")
     add("--stage", type=int, help="stage to sample from (default: the highest finished one that was trained on --task)")
+    add("--reader", help="stage folder of another run that reads sentences as plain captions (default: the run's own)")
+    add("--as-written", action="store_true", help="write what the sentence says, not the plain caption it is read as")
     add_tokenizer_flags(parser, "tokenizer folder (default: the run's own)")
     add_input_flags(parser)
     # 3) how the motion should be
@@ -92,6 +94,7 @@ def add_sample_flags(parser: Parser) -> Parser:
     add("--no-per-prompt-vocab", action="store_true", help="allow all codes, also for captions seen in training")
     # 4) what comes out
     add("--output", nargs="+", help="files (.npy .npz .gif .png .txt .json), or folders for .npy, .gif and .txt")
+    add("--raw", action="store_true", help="joints as they are decoded: no rigid bones, no held feet, jitter and all")
     add("--stream", action="store_true", help="decode the frames while the codes are written, and say how fast")
     add("--look-ahead", type=int, metavar="K", help="with --stream: frames wait for so many codes after them (default: "
         "as many as make them exact)")  # fmt: skip
@@ -129,6 +132,8 @@ def check_flags(args: argparse.Namespace) -> None:
     for name in ("then", "stream"):
         if getattr(args, name) and sentences > 1:
             raise ValueError(f"--{name} takes one sentence in --prompt, got {sentences}")
+    if args.reader and args.as_written:
+        raise ValueError("--reader reads sentences and --as-written takes them as they are; give one of the two")
     if args.exact_length and args.seconds is None and (args.chat or args.stream or args.then):
         raise ValueError("--exact-length needs --seconds")
     args.seed = args.seed or 0
@@ -213,7 +218,7 @@ class Given:
     codes: Mapping[int, int] = field(default_factory=dict)  # position -> code
     source: Sequence[int] = ()  # the motion that edit changes
     features: "np.ndarray | None" = None  # (F, D) of a motion whose own frames the output keeps
-    length: int = 0  # of that motion in codes
+    own: Sequence[int] = ()  # all codes of that motion
 
 
 def given_codes(args: argparse.Namespace, generator: "MotionGenerator", how: "Reading") -> Given:
@@ -240,11 +245,11 @@ def given_codes(args: argparse.Namespace, generator: "MotionGenerator", how: "Re
     if args.task == "edit":
         return Given(source=codes)
     if args.task == "predict":
-        return Given(dict(enumerate(codes)), features=features, length=S)
+        return Given(dict(enumerate(codes)), features=features, own=codes)
     if args.seconds is None:
         config = generator.run.config
         args.seconds, args.exact_length = S * config.seconds_per_code, True
     # the last quarter is counted from the end, so --seconds may ask for another length
     kept = end_codes(S, np.random.default_rng(0))
     given = {position if position < S // 2 else position - S: codes[position] for position in kept}
-    return Given(given, features=features, length=S)
+    return Given(given, features=features, own=codes)

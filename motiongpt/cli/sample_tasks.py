@@ -27,9 +27,10 @@ from motiongpt.generation.scores import by_description
 from motiongpt.generation.seams import keep_given
 from motiongpt.generation.sequence import CONTEXT, REDONE
 from motiongpt.generation.streaming import StreamTiming, look_ahead_error
+from motiongpt.generation.understanding import Understood
 from motiongpt.generator import MotionGenerator
 from motiongpt.motion import Motion
-from motiongpt.motion_files import Reading, read_codes
+from motiongpt.motion_files import Reading, cleaned, cleaning_line, read_codes
 from motiongpt.vqvae import decoder_reach
 
 LONGEST = 300.0  # seconds of a single sentence; more is a typing error
@@ -43,7 +44,7 @@ def run_task(args: argparse.Namespace, generator: MotionGenerator, how: Reading,
             generator.check_output(path)  # before anything is sampled
     if args.chat:
         options = {"participant_id": args.pid, "seconds": args.seconds, "exact_length": args.exact_length}
-        options |= {"per_prompt_vocab": not args.no_per_prompt_vocab, "config": config}
+        options |= {"per_prompt_vocab": not args.no_per_prompt_vocab, "config": config, "read": wants_reading(args)}
         chat(generator, args.output, seed=args.seed, **options)
     elif args.task in TELLS:
         tell(args, TELLS[args.task](args, generator, how, config))
@@ -108,12 +109,13 @@ def write_motions(args: argparse.Namespace, generator: MotionGenerator, how: Rea
     given = given_codes(args, generator, how)
     seconds = [request.seconds(fps, args.seconds) for request in requests] or [args.seconds]
     if args.task == "t2m" and not args.codes and not args.then:
-        pairs = zip(prompts, seconds, strict=True)
-        seconds = [long_enough(generator, text, length, constraints) for text, length in pairs]
+        pairs = zip(generator.listener.heard(prompts, args.task, wants_reading(args)), seconds, strict=True)
+        seconds = [long_enough(generator, text, length, constraints) for (text, _), length in pairs]
     options = {
         "seed": args.seed,
         "exact_length": args.exact_length,
         "per_prompt_vocab": not args.no_per_prompt_vocab,
+        "read": wants_reading(args),
         "config": config,
         "trace": (lambda step, record: print(format_trace(step, record))) if args.trace else None,
     }
@@ -127,17 +129,35 @@ def write_motions(args: argparse.Namespace, generator: MotionGenerator, how: Rea
         written = generator.generate(prompts, args.pid, seconds=seconds, first=_first(args), **options, **more)
         motions = [motion for row in written for motion in row] if args.num_samples > 1 else written
 
-    # a sentence of edit is no caption
-    notes = prompt_notes(generator, prompts, seconds) if requests and args.task != "edit" else [None] * len(prompts)
+    # a sentence of edit is no caption; one that was read has a note of its own
+    guessed = requests and args.task != "edit" and (args.as_written or not generator.listener.reads)
+    notes = prompt_notes(generator, prompts, seconds) if guessed else [None] * len(prompts)
+    if args.trace and not args.as_written and generator.listener.reads and args.task != "edit":
+        print(*(f"{text!r} {reading_details(generator.understand(text))}" for text in prompts if text), sep="\n")
     places = output_places(args.output, [text or args.task for text in prompts], args.num_samples)
     for i, (motion, paths) in enumerate(zip(motions, places, strict=True)):
         if i % args.num_samples == 0 and (note := notes[i // args.num_samples]):
             print(note)
         say_codes(generator, motion)
+        if args.trace and motion.joints is not None and not args.raw:
+            print("cleaned:", cleaning_line(generator.motion_tokenizer, motion.tokens))
         if not args.dry_run:
             motion = finished(motion, given, constraints, generator)
         for path in paths:
             save_or_say(path, motion.save, args.dry_run)
+
+
+def wants_reading(args: argparse.Namespace) -> bool | None:
+    """`read` of `MotionGenerator.generate`: not with --as-written, surely with --reader, else where something can."""
+    return False if args.as_written else True if args.reader else None
+
+
+def reading_details(found: Understood) -> str:
+    """For --trace: what a sentence was read as, how surely, and what else it may mean."""
+    if found.known:
+        return f"is the caption {found.text!r} of training"
+    others = f"; or {', '.join(map(repr, found.alternatives))}" if found.alternatives else ""
+    return f"is read as {found.text!r}, certainty {found.certainty:.2f}{others}"
 
 
 def _first(args: argparse.Namespace) -> int | None:
@@ -188,7 +208,8 @@ def finished(motion: Motion, given: Given, constraints: Constraints, generator: 
     if given.features is not None:
         places = [place for place, code in given.codes.items() if motion.tokens[place : place + 1 or None] == (code,)]
         if places:  # all of them, unless motions are digits
-            motion = keep_given(motion, given.features, given.length, places, generator.motion_tokenizer, print)
+            own = motion, given.features, given.own, places
+            motion = keep_given(*own, generator.motion_tokenizer, print, generator.raw)
     if constraints and motion.joints is not None:
         joints, lines = apply_constraints(motion.joints, motion.fps, motion.skeleton, constraints)
         print(*lines, sep="\n")
@@ -252,6 +273,8 @@ def streamed(
     """--stream: the motion as its frames came out, with a line for each second of it."""
     timing = StreamTiming()
     codes: list[int] = []
+    for note in generator.listener.heard([request.text], "t2m", options["read"])[0][1]:
+        print(note)
     chunks = generator.stream(
         request.text, args.pid, seconds=seconds, look_ahead=args.look_ahead, timing=timing, codes=codes, **options
     )
@@ -265,7 +288,8 @@ def streamed(
         exact = f"--look-ahead {reach} is exact, {args.look_ahead} puts joints {pose:.1f} mm off the exact pose"
         print(f"{exact}, and {placed:.1f} mm with the body's place")
     if generator.motion_tokenizer.representation.has_joints:
-        return Motion(frames, fps, codes, request.text, generator.motion_tokenizer.skeleton)
+        motion = Motion(frames, fps, codes, request.text, generator.motion_tokenizer.skeleton)
+        return motion if args.raw else cleaned(motion)  # the frames came out raw: cleaning looks at the whole motion
     return Motion(None, fps, codes, request.text, parameters=frames)
 
 

@@ -17,12 +17,14 @@ from motiongpt.cli.config_file import read_config_file
 from motiongpt.cli.environment import motion_llm_dataset, use_hub_token
 from motiongpt.cli.opening import begins_with_motions, foreign_flags, is_dataset_folder
 from motiongpt.cli.parser import command_for_stage, describe_values, resolve_config, say_stopped
-from motiongpt.config import LLM_PRESETS, LoRAConfig, TrainConfig
+from motiongpt.cli.reward_stage import OpenEvaluator, reward_loop
+from motiongpt.config import LLM_PRESETS, LoRAConfig, RewardConfig, TrainConfig
 from motiongpt.files.hashes import known_hash
 from motiongpt.hub import named_backbone, resolve_backbone
 from motiongpt.loops import pick_device, total_steps, train
 from motiongpt.stages.dry_run import try_one_batch
 from motiongpt.stages.language import prepare_stage
+from motiongpt.stages.model import stage_templates
 from motiongpt.stages.origin import Origin, adapter_values, named_stage, read_origin
 from motiongpt.stages.plan import Job
 from motiongpt.stages.recipes import (
@@ -51,10 +53,13 @@ from motiongpt.weights.shards import weights_hash
 DEBUG_ENTRIES = 8  # how many entries validation looks at with --debug
 
 
-def language_stage(args: argparse.Namespace, number: int, stage: Stage, demo: Path) -> int | None:
+def language_stage(
+    args: argparse.Namespace, number: int, stage: Stage, demo: Path, open_evaluator: OpenEvaluator
+) -> int | None:
     """Train one stage of --recipe in --out, by default on the data and the backbone in `demo`.
 
-    Returns 3 if it stopped before its end, 0 after --dry-run. Raises what `prepare_stage` and `train` raise.
+    `open_evaluator` is for a stage of rewards, see `reward_loop`. Returns 3 if it stopped before its end, 0 after
+    --dry-run. Raises what `prepare_stage` and `train` raise.
     """
     every = args.stage == "all"
     folder = stage_folder(args.out, number)
@@ -89,7 +94,8 @@ def language_stage(args: argparse.Namespace, number: int, stage: Stage, demo: Pa
     config, origins = resolve_config(TrainConfig, args, *layers)
     lora, lora_origins = resolve_config(LoRAConfig, args, *layers)
     args.think = args.think or _known_think(args.out, origin)
-    job = _language_job(args, number, stage, demo, backbone, source, config, lora)
+    templates = _templates(args, stage, config, start)
+    job = _language_job(args, number, stage, demo, backbone, source, config, lora, templates)
 
     # check and build it, then tell people what will be trained
     device = pick_device(args.device)
@@ -100,28 +106,34 @@ def language_stage(args: argparse.Namespace, number: int, stage: Stage, demo: Pa
     if job.train_mode == "lora":
         print(describe_values(lora, lora_origins, every=args.debug))
     precision = prepared.precision(config.precision)
-    steps = total_steps(config, prepared.batches.per_epoch)
+    loop = prepared
+    if stage.rewarded:
+        rewards, reward_origins = resolve_config(RewardConfig, args, *layers)
+        print(describe_values(rewards, reward_origins, every=args.debug))
+        loop = reward_loop(args, prepared, rewards, open_evaluator)
+    steps = total_steps(config, loop.batches.per_epoch)
     print(f"{prepared.summary}; {steps} steps on {device}, {precision}")
-    if not set(job.tasks) <= set(WRITE_TEXT):
+    if not stage.rewarded and not set(job.tasks) <= set(WRITE_TEXT):
         print(f"a uniform guess over the {prepared.plan.codes} codes costs {prepared.chance:.2f} nats per code")
 
     # train it
     if args.dry_run:
         here = {"device": device, "precision": precision, "fresh": args.fresh}
-        try_one_batch(prepared.model, prepared.batches, prepared.loss, config, folder, **here)
+        try_one_batch(loop.model, loop.batches, loop.loss, config, folder, **here)
         return say_later_stages(args, number)
     result = train(
-        prepared.model,
-        prepared.batches,
-        prepared.loss,
+        loop.model,
+        loop.batches,
+        loop.loss,
         config,
         folder,
         device=device,
         precision=precision,
-        validate=prepared.validate,
-        decode=prepared.decode,
-        export=prepared.export,
-        fingerprint=prepared.fingerprint,
+        validate=loop.validate,
+        decode=loop.decode,
+        export=loop.export,
+        fingerprint=loop.fingerprint,
+        unit="motions" if stage.rewarded else "tokens",
     )
     if not result.finished:
         return say_stopped(result, args)
@@ -208,6 +220,7 @@ def _language_job(
     source: Path | None,
     config: TrainConfig,
     lora: LoRAConfig,
+    templates: Templates,
 ) -> Job:
     """The job that the flags describe; without --data the run's own tokens, else the demo's with its tokenizer."""
     every = args.stage == "all"
@@ -229,7 +242,6 @@ def _language_job(
     if data is None:
         data = motion_llm_dataset()
     last = len(RECIPES[args.recipe])
-    templates = _templates(args, stage, config)
     return Job(
         number=number,
         name=stage.name,
@@ -257,8 +269,13 @@ def _language_job(
     )
 
 
-def _templates(args: argparse.Namespace, stage: Stage, config: TrainConfig) -> Templates:
-    """How the stage words its requests: --templates, a file or a built-in name, else the recipe's."""
+def _templates(args: argparse.Namespace, stage: Stage, config: TrainConfig, start: Path | None) -> Templates:
+    """How the stage words its requests: --templates, a file or a built-in name, else the recipe's.
+
+    A stage of rewards learns no words: it keeps those of the stage in `start`.
+    """
+    if stage.rewarded and start is not None and args.templates is None:
+        return stage_templates(start)
     if args.templates is None or args.templates in BUILT_IN:
         templates = built_in(args.templates or stage.templates)
     else:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 
 from motiongpt.config import SampleConfig
-from motiongpt.generation.requests import check_room
+from motiongpt.generation.requests import check_room, learnt
 from motiongpt.lengths import codes_for_seconds
 from motiongpt.sampling import generate_text
 from motiongpt.stages.model import LoadedRun
@@ -48,6 +48,17 @@ def write_text(
         device=device,
     )
     return [text_tokenizer.decode(row).strip() for row in written]
+
+
+def ask_seconds(run: LoadedRun, request: Request, device: torch.device | str) -> float | None:
+    """The length in seconds that the model most likely names for a request of t2d or m2d; None if it names none.
+
+    ValueError if the stage never learnt the task, or the model has no room for the request.
+    """
+    if not learnt(run, request.task):
+        raise ValueError(f"this stage never learnt {request.task}; to train it: finetune.py --tasks t2m {request.task}")
+    codes = ask_length(run, request, device)
+    return None if codes is None else codes * run.config.seconds_per_code
 
 
 def ask_length(run: LoadedRun, request: Request, device: torch.device | str) -> int | None:

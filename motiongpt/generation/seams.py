@@ -32,12 +32,13 @@ from motiongpt.features.humanml3d import recover_root
 from motiongpt.features.representations import Representation
 from motiongpt.features.smplx import SMPLX_ROTATIONS, stand_in_joints
 from motiongpt.motion import Motion
-from motiongpt.motion_files import motion_of_features
+from motiongpt.motion_files import cleaned, motion_of_features
 from motiongpt.motion_tokenizer import MotionTokenizer
 
 FADE = 0.5  # seconds after which an offset is gone
 USUAL = 99  # a seam must stay below this percentile of the motion's steps
 SPEEDS = (1.0, 0.5, 0.0)  # shares of the user's speed at the seams, tried in this order until no seam jumps
+RAMP = 4  # frames beside a kept part over which cleaning sets in
 FAR, TURNED = 0.5, math.radians(45)  # metres and radians that the end of a generated part is moved without a word
 
 
@@ -64,20 +65,23 @@ def seam_report(joints: np.ndarray, seams: Sequence[int]) -> list[Seam]:
 def keep_given(
     motion: Motion,
     features: np.ndarray,
-    codes: int,
+    codes: Sequence[int],
     positions: Iterable[int],
     motion_tokenizer: MotionTokenizer,
     say: Callable[[str], None] = lambda line: None,
+    raw: bool = False,
 ) -> Motion:
     """The motion, with the user's own frames where their codes were given.
 
     Args:
         motion: what was generated; its codes, text and notes count.
-        features: the user's motion (F, D) in the tokenizer's features, and `codes`, how many codes it has: see
+        features: the user's motion (F, D) in the tokenizer's features, and `codes`, all of its codes: see
             `motion_files.read_given`.
         positions: where codes of it were given, as in `given` of `MotionGenerator.generate`. Position p is the user's
             code p, and -p the p-th from the end of both motions.
         say: is called with a line for a seam that still jumps, and for a generated part that had to be moved far.
+        raw: leave the generated joints as they are decoded; else they are cleaned, and so are kept frames that this
+            tokenizer wrote itself.
 
     Kept frames are the user's features, so their joints equal those of the features alone, up to float32 sums and to
     where the first kept frame stands. The last frame of joints has no features and is not kept. Raises ValueError for
@@ -88,7 +92,7 @@ def keep_given(
     if own.ndim != 2 or own.shape[1] != motion_tokenizer.config.feature_dim or not own.isfinite().all():
         D = motion_tokenizer.config.feature_dim
         raise ValueError(f"expected finite features (F, {D}) of this tokenizer, got {tuple(own.shape)}")
-    source = kept_frames(positions, len(motion.tokens), codes, len(own), motion_tokenizer.config.frames_per_code)
+    source = kept_frames(positions, len(motion.tokens), len(codes), len(own), motion_tokenizer.config.frames_per_code)
     seams = find_seams(source)
     for speed in SPEEDS:
         mixed, moved = _join(decoded, own, source, speed, motion_tokenizer)
@@ -109,7 +113,21 @@ def keep_given(
                 f"note: the new part ended {metres:.2f} m and {abs(math.degrees(radians)):.0f} degrees away from the "
                 f"part given from {stop / fps:.2f} s on; it was moved to meet it"
             )
+    if not raw and out.joints is not None:
+        again = motion_tokenizer.decode_features([codes])[0].double()
+        ours = again.shape == own.shape and torch.allclose(again, own, atol=1e-4)  # beside rounding
+        share = torch.ones(len(source)) if ours else _clean_share(source >= 0)
+        # joints have a frame more than features
+        share = np.append(share.numpy(), share[-1])[: len(out.joints), None, None]
+        out.joints = (out.joints + share * (cleaned(out).joints - out.joints)).astype(np.float32)
     return replace(out, notes=motion.notes)
+
+
+def _clean_share(kept: Tensor) -> Tensor:
+    """(F,) how much of cleaning a frame gets: 0 if it is kept, 1 if it is `RAMP` frames away from the kept ones."""
+    frames = torch.arange(len(kept))
+    apart = (frames[:, None] - frames[kept]).abs().amin(1) if kept.any() else torch.full_like(frames, RAMP)
+    return (apart / RAMP).clamp(max=1)
 
 
 def kept_frames(positions: Iterable[int], S: int, codes: int, frames: int, per_code: int) -> Tensor:

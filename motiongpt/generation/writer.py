@@ -59,14 +59,14 @@ class Writer:
         check_room(self.run, [row.ids], row.limits.capped(self.config.max_new_tokens).hard_max)
         return row
 
-    def rows(self, wanted: Sequence[Wanted], task: str, source: Sequence[int] = ()) -> list[Row]:
-        """The rows of a batch.
+    def rows(self, wanted: Sequence[Wanted], task: str, source: Sequence[int] = (), whole: bool = True) -> list[Row]:
+        """The rows of a batch. Unless the motions are `whole`, they are cut anyway, and no end of one is planned.
 
         A motion of a wanted length would be cut in the middle of a step. So a stage that learnt inbetween first writes
         it as long as it likes, and then fills in the time between the pose where that begins and those where it ends.
         """
         rows = [self.plan(task, row, source) for row in wanted]
-        planned = [i for i, row in enumerate(rows) if self._plans_its_end(task, wanted[i], row)]
+        planned = [i for i, row in enumerate(rows) if whole and self._plans_its_end(task, wanted[i], row)]
         for i, ends in self._ends([(i, wanted[i]) for i in planned], rows).items():
             rows[i] = self.plan("inbetween", replace(wanted[i], given=ends))
         return rows

@@ -74,9 +74,18 @@ def named_colours() -> np.ndarray:
 
 
 def render_png(
-    joints: np.ndarray, skeleton: Skeleton, path: str | Path, *, fps=20.0, title="", caption="", size=320, panels=8
+    joints: np.ndarray,
+    skeleton: Skeleton,
+    path: str | Path,
+    *,
+    fps=20.0,
+    title="",
+    caption="",
+    size=320,
+    panels=8,
+    columns=4,
 ) -> Path:
-    """Write a contact sheet: `panels` moments of joints (F, J, 3), first and last included, in rows of four.
+    """Write a contact sheet: `panels` moments of joints (F, J, 3), first and last included, in rows of `columns`.
 
     Each panel shows the whole way, its future part in grey. `size` is the height of one panel in pixels. Errors are
     those of `draw_frames`.
@@ -88,7 +97,7 @@ def render_png(
     label = size // 10  # height of the line above each scene
     scene = _Scene(joints, skeleton, fps, (W, H - label), sheet=True)
     moments = np.unique(np.linspace(0, scene.F - 1, panels).round().astype(int))
-    columns = min(4, len(moments))
+    columns = min(columns, len(moments))
     rows = -(-len(moments) // columns)
     lines, banner = layout(title, caption, columns * W, size / 20)
     sheet = np.full((banner + rows * H, columns * W, 3), 255, dtype=np.uint8)

@@ -125,8 +125,9 @@ def _random_model(plan: Plan) -> StageModel:
         raise ValueError(f"--backbone {job.backbone} has no weights yet; train it first with --recipe captions")
     if job.train_mode != "full":
         raise ValueError("random weights have nothing to adapt: --recipe captions needs --train full")
-    if set(job.tasks) != {"caption"}:
-        raise ValueError(f"random weights learn captions first, got --tasks {' '.join(job.tasks)}; motion comes next")
+    if not {"caption"} <= set(job.tasks) <= {"caption", "read"}:
+        got = " ".join(job.tasks)
+        raise ValueError(f"random weights learn captions first, caption or caption and read, got --tasks {got}")
     # in both spellings: a folded one begins with a small letter that "A person walks." does not have
     captions = sorted({text for entry in plan.training for text in (entry.text, fold(entry.text))})
     llm, text_tokenizer = new_backbone(job.backbone, captions, job.config.seed)
@@ -143,7 +144,7 @@ def check_lengths(plan: Plan, renderer: Renderer, max_positions: int) -> None:
     longest = 0
     for entry in renderer.longest(plan.training + plan.held_out):
         for task in plan.job.tasks:
-            if TABLE[task].of_pairs != bool(entry.source):
+            if not TABLE[task].takes(entry):
                 continue
             ids, _ = renderer.render(task, entry, rng)
             most = len(ids) + renderer.margin(task, entry)
@@ -378,6 +379,7 @@ class Prepared:
         lora = self.start.stage_model.lora or job.lora
         self.start.run_config.write(out, job.config, lora)
         prompts = prompt_table(self.plan.entries, self.start.run_config.fold_captions)
+        prompts |= {"styles": self.plan.styles} if self.plan.styles else {}
         write_json(out / "prompts.json", prompts, indent=None)
         self.start.stage_model.text_tokenizer.save(out)
         # only now with their hashes: a kill before this line leaves files that can be read, whichever were written

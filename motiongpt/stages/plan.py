@@ -97,6 +97,7 @@ class Plan:
     run_config: RunConfig
     vqvae_hash: str | None  # of the tokenizer that wrote the codes, if the data says so
     licence: str  # of the data, if it says so
+    styles: dict[str, str]  # participant -> how they move, in words, if the data says so
     motion_tokenizer: Path | MotionTokenizer | None  # for the run to keep; None: it keeps the one it has
     text_tokenizer: TextTokenizer | None  # the backbone's; None: it is still to be learnt
 
@@ -122,7 +123,7 @@ def read_plan(job: Job, say: Callable[[str], None]) -> Plan:
     origin = None if job.source is None else read_origin(job.source)
     source, start, warning = _source(job, backbone, finished)
     shares = ", ".join(f"{task} {100 * share / sum(job.tasks.values()):.0f}" for task, share in job.tasks.items())
-    stages = len(RECIPES[job.recipe])
+    stages = max(job.number, len(RECIPES[job.recipe]))  # a stage of rewards comes after the last
     say(f"recipe {job.recipe}, stage {job.number} of {stages}: {job.name} ({shares} %), from {start}")
 
     # the data, and whether its codes mean what the run's codes mean
@@ -155,6 +156,7 @@ def read_plan(job: Job, say: Callable[[str], None]) -> Plan:
         run_config=run_config,
         vqvae_hash=meta.get("vqvae"),
         licence=get_field(meta, "licence", str, meta_path(job.data), ""),
+        styles=get_field(meta, "styles", dict, meta_path(job.data), {}),
         motion_tokenizer=motion_tokenizer,
         text_tokenizer=None if backbone is None else backbone_tokenizer(backbone),
     )

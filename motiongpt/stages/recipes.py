@@ -8,7 +8,7 @@ It knows no run and no flag: `cli/stages.py` puts the user's values on top.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from motiongpt.config import VQVAE_TRAINING
 from motiongpt.tasks.table import TASKS
@@ -28,6 +28,7 @@ class Stage:
     full: dict = field(default_factory=dict)  # values for --train full, on top of `values` and below `demo`
     templates: str = "plain"  # of `templates.BUILT_IN`: how requests are worded
     train: str = "lora"  # the default of --train
+    rewarded: bool = False  # it learns from rewards for what it writes, not from the data
 
     @property
     def trains_tokenizer(self) -> bool:
@@ -96,6 +97,16 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
 TOKENIZER_FIRST = Stage("tokenizer", {}, VQVAE_TRAINING)
 """What --stage all trains first on a dataset folder, as number 0 of a recipe without such a stage."""
 
+REWARD = Stage(
+    "reward",
+    {"t2m": 1.0},
+    {"lr": 1e-4, "schedule": "constant", "warmup": 5.0, "batch_size": 64, "grad_accum": 1, "max_steps": 200,
+     "eval_every": 25, "lora_dropout": 0.0, "precision": "fp32", "caption_dropout": 0.0},
+    {"lr": 1e-3, "batch_size": 64, "warmup": 5.0, "eval_every": 25},
+    rewarded=True,
+)  # fmt: skip
+"""What may follow the last stage of any recipe, and is no part of --stage all: see `stages/reward.py`."""
+
 ALIASES = {"motiongpt": "zhang"}
 
 FORMER_VALUES = {"signmotiongpt": "signmotiongpt-paper"}
@@ -120,8 +131,13 @@ DEMO_VALUES = {"lr": 1e-3, "batch_size": 32, "grad_accum": 1, "warmup": 0.05, "l
 
 
 def find_stage(recipe: str, wanted: str) -> tuple[int, Stage]:
-    """(1-based number, stage) of the stage with the number or name `wanted`. Raises ValueError listing the stages."""
+    """(1-based number, stage) of the stage with the number or name `wanted`. Raises ValueError listing the stages.
+
+    `REWARD` comes after the last one of the recipe.
+    """
     stages = RECIPES[recipe_name(recipe)]
+    if wanted == REWARD.name:
+        return len(stages) + 1, replace(REWARD, templates=stages[-1].templates)
     for number, stage in enumerate(stages, 1):
         if wanted in (str(number), stage.name):
             return number, stage
@@ -143,7 +159,7 @@ def former_values(recipe: str, number: int, begun: dict) -> dict:
 
     So the training can be resumed by the command that started it.
     """
-    if recipe not in FORMER_VALUES:
+    if recipe not in FORMER_VALUES or number > len(RECIPES[recipe]):
         return {}
     now = RECIPES[recipe][number - 1].values
     former = RECIPES[FORMER_VALUES[recipe]][number - 1].values
@@ -170,6 +186,7 @@ def list_recipes() -> str:
         notes = [f"also called {alias}"] if alias else []
         notes += [UNLIKE_THE_SOURCE[recipe]] if recipe in UNLIKE_THE_SOURCE else []
         lines += [f"{'':19}   {note}" for note in notes]
+    lines.append(f"{'any':19} + {REWARD.name:14} t2m 100 %, from rewards for what it writes; not among --stage all")
     return "\n".join(lines)
 
 

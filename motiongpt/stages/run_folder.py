@@ -32,6 +32,9 @@ from motiongpt.vocab import words_of
 HASHED_FILES = ("tokenizer.json", "prompts.json")
 """What config.json remembers by a hash: a change in them would give other motions, unnoticed."""
 
+PLACES = ("backbone", "reader")
+"""Fields of RunConfig that name folders."""
+
 NO_RUN = ("prompts.json", "tokenizer.json", "dataset.json", "new_joint_vecs", "__init__.py", ".git")
 """What marks a folder as something else, unless it has the config.json of a run: part of one, a data set, a program."""
 
@@ -52,6 +55,7 @@ class RunConfig(JSONConfig):
     frames_per_code: int = 4
     base_hash: str = ""  # `weights_hash` of the backbone; empty in older runs and for weights drawn at random
     fold_captions: bool = False  # sentences that ask for a motion are read as `data.spelling.fold` spells them
+    reader: str = ""  # a run or stage folder, relative to this one, that reads sentences (`generation/reading.py`)
 
     @classmethod
     def read(cls, run: Path) -> "RunConfig":
@@ -67,7 +71,7 @@ class RunConfig(JSONConfig):
             raise ValueError(f"{run} is not a run folder: its config.json is of another kind (no RunConfig)")
         values = content["RunConfig"]
         config = cls.from_dict(values, path)
-        check_values({key: value for key, value in values.items() if key != "backbone"}, content, "RunConfig", path)
+        check_values({key: value for key, value in values.items() if key not in PLACES}, content, "RunConfig", path)
         return config
 
     @property
@@ -87,8 +91,8 @@ class RunConfig(JSONConfig):
 
     def hashes(self, run: Path, files: Iterable[str]) -> dict[str, str]:
         """What config.json remembers of itself and of `files`, which are HASHED_FILES or none yet."""
-        # not of the backbone's place: people name it anew after moving it, and `base_hash` tells whether it is the same
-        own = {key: value for key, value in self.to_dict().items() if key != "backbone"}
+        # not of places: people name them anew after moving them, and `base_hash` tells whether a backbone is the same
+        own = {key: value for key, value in self.to_dict().items() if key not in PLACES}
         return file_hashes(run, files) | {"RunConfig": values_hash(own)}
 
     def backbone_path(self, run: Path) -> Path:

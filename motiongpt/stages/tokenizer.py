@@ -27,9 +27,11 @@ from motiongpt.metrics.joints import mpjpe
 from motiongpt.metrics.tokens import code_counts, perplexity
 from motiongpt.motion_tokenizer import MotionTokenizer, check_same_motion
 from motiongpt.stages.dry_run import try_one_batch
+from motiongpt.stages.joint_loss import EXTRA_PARTS, joint_loss
 from motiongpt.stages.run_folder import clear_stage
 from motiongpt.vqvae import LOSS_PARTS, VQVAE
 
+PARTS = (*LOSS_PARTS, *EXTRA_PARTS)
 VALIDATION_BATCH = 32  # clips of similar length
 CLIPS_AT_ONCE = 512  # in memory while a dataset is coded: 100 MB of HumanML3D's longest
 
@@ -87,9 +89,12 @@ def train_motion_tokenizer(
     model.to(device)
     normalizer = data.normalizer.with_feature_bias(model_config.feature_bias, data.representation)
     motion_tokenizer = MotionTokenizer(model, normalizer, data.skeleton, data.fps, data.representation)
+    extra = joint_loss(model_config, normalizer, data.representation)
     count = len(clips)
     # clips leave memory as they are normalised: one copy of the data, not two
-    training = (normalizer.normalise(clips.pop(name)) for name in list(clips))
+    normalised = {name: normalizer.normalise(clips.pop(name)) for name in list(clips)}
+    # one that is listed several times in train.txt is drawn that often
+    training = [normalised[name] for name in data.ids("train") if name in normalised]
     batches = WindowBatches(training, config.window, config.batch_size, config.seed, unit)
     size = sum(p.numel() for p in model.parameters()) / 1e6
     say(f"VQ-VAE {size:.1f} M parameters, {count} training and {len(val)} validation clips of {data.folder}")
@@ -98,8 +103,8 @@ def train_motion_tokenizer(
     say(f"{total_steps(config, batches.per_epoch)} steps on {device}, {precision}")
 
     def loss(batch: dict) -> tuple[torch.Tensor, dict]:
-        total, _, parts = model.loss(batch["motion"], batch["lengths"])
-        return total, {name: parts[name] for name in (*LOSS_PARTS, *model.quantizer.stats) if name in parts}
+        total, _, parts = model.loss(batch["motion"], batch["lengths"], extra)
+        return total, {name: parts[name] for name in (*PARTS, *model.quantizer.stats) if name in parts}
 
     def validate() -> dict[str, float]:
         total = 0.0
@@ -110,10 +115,10 @@ def train_motion_tokenizer(
             batch = [normalizer.normalise(clip) for clip in motions[first : first + VALIDATION_BATCH]]
             motion, lengths = pad_motions(batch)  # (B, F, D), (B,)
             motion = torch.nn.functional.pad(motion, (0, 0, 0, -motion.shape[1] % unit))  # to whole codes
-            value, count, parts = model.loss(motion.to(device), lengths.to(device))
+            value, count, parts = model.loss(motion.to(device), lengths.to(device), extra)
             total += float(value)
             frames += int(count)
-            sums.update({name: float(parts[name]) * int(count) for name in LOSS_PARTS if name in parts})
+            sums.update({name: float(parts[name]) * int(count) for name in PARTS if name in parts})
         # errors are measured in fp32, whatever the precision of the training
         with torch.autocast(device.type, enabled=False):
             by_part = {name: value / frames for name, value in sums.items()}
@@ -173,6 +178,7 @@ def tokenise_dataset(
     check_same_motion(motion_tokenizer, data)
     people = data.folder / "participants.json"
     participant_of = read_json(people) if people.is_file() else {}
+    plain_of = data.plain_captions()
     edits = read_edits(data.folder)
     if edits and form == "npy":
         say(f"{len(edits)} edits are left out: a folder of code arrays has no place for them")
@@ -195,8 +201,8 @@ def tokenise_dataset(
             pieces = {(clip, c.start, c.end): c.cut(clips[clip], data.fps) for clip in clips for c in captions[clip]}
             pieces |= {(clip, 0.0, 0.0): features for clip, features in clips.items() if clip in split_of}
             codes_of |= zip(pieces, motion_tokenizer.encode(list(pieces.values())), strict=True)
-        # entries in the split's own order
-        for clip in ids:
+        # entries in the split's own order, and as often as it lists a clip
+        for clip in data.ids(split):
             for caption in captions.get(clip, ()):
                 codes = codes_of[clip, caption.start, caption.end]
                 if not 0 < len(caption.text) <= MAX_CAPTION:
@@ -204,7 +210,10 @@ def tokenise_dataset(
                 elif not codes:
                     dropped["shorter than one code"] += 1
                 else:
-                    entries.append(Entry(caption.text, tuple(codes), participant_of.get(clip), clip, split))
+                    known = "" if caption.end else plain_of.get(clip, "")  # it is about the whole clip
+                    entries.append(
+                        Entry(caption.text, tuple(codes), participant_of.get(clip), clip, split, plain=known)
+                    )
         of_split = [edit for edit in edits if split_of[edit.target] == split]
         entries += _edit_entries(of_split, codes_of, participant_of, split, dropped)
     if not plain_entries(entries):
@@ -221,6 +230,8 @@ def tokenise_dataset(
     }
     licence = get_field(data.info, "licence", str, data.folder / "dataset.json", "")
     meta |= {"licence": licence} if licence else {}  # a model card says it
+    styles = get_field(data.info, "styles", dict, data.folder / "dataset.json", {})
+    meta |= {"styles": styles} if styles else {}  # --info says how each participant moves
     save_tokens(out, entries, meta, form)
     for reason, count in dropped.items():
         if count:

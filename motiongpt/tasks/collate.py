@@ -24,24 +24,30 @@ class TaskCollate:
     drawn with the probability of its share.
 
     Pairs (entries with a motion to change) are for the task edit alone, so where edit is drawn a pair, drawn too,
-    takes the place of the entry.
+    takes the place of the entry. So does an entry with a plain caption where read is drawn for one without.
     """
 
     def __init__(self, entries: Sequence[Entry], tasks: dict[str, float], renderer: Renderer) -> None:
         unknown = sorted(set(tasks) - set(TASKS))
         if unknown or not tasks or not all(0 < share < math.inf for share in tasks.values()):
             raise ValueError(f"tasks must be positive shares of {', '.join(TASKS)}; got {tasks}")
-        self.entries, self.pairs = plain_entries(entries), [entry for entry in entries if entry.source]
-        self.renderer = renderer
-        needed = [name for name in tasks if TABLE[name].of_pairs]
-        if needed and not self.pairs:
-            raise ValueError(
-                f"task {needed[0]} needs pairs of motions, entries with source_tokens, for training and for "
-                f"validation, and one of the two has none: scripts/prepare.py --from procedural --edits N makes them "
-                "(100 or more, so that some are for validation)"
-            )
-        if len(needed) == len(tasks):
-            self.entries = self.pairs
+        self.entries, self.renderer = plain_entries(entries), renderer
+        self.fitting = {name: [entry for entry in entries if TABLE[name].takes(entry)] for name in tasks}
+        for name in (name for name in tasks if not self.fitting[name]):
+            if TABLE[name].of_pairs:
+                raise ValueError(
+                    f"task {name} needs pairs of motions, entries with source_tokens, for training and for "
+                    f"validation, and one of the two has none: scripts/prepare.py --from procedural --edits N makes "
+                    "them (100 or more, so that some are for validation)"
+                )
+            if TABLE[name].of_plain:
+                raise ValueError(
+                    f"task {name} needs entries with a plain caption, for training and for validation, and one of the "
+                    "two has none: plain.json in the data set folder names them, scripts/prepare.py --from procedural "
+                    "writes it"
+                )
+        if all(TABLE[name].of_pairs or TABLE[name].of_plain for name in tasks):  # no task takes any entry
+            self.entries = [entry for entry in entries if any(TABLE[name].takes(entry) for name in tasks)]
         templates = renderer.templates
         wordless = [name for name in tasks if name in FORMER and name != "caption" and name not in templates.groups]
         if templates.motion_as == "digits" and wordless:
@@ -70,8 +76,9 @@ class TaskCollate:
         }
 
     def _example(self, task: str, entry: Entry, rng: np.random.Generator) -> tuple[list[int], list[bool]]:
-        if TABLE[task].of_pairs and not entry.source:
-            entry = self.pairs[int(rng.integers(len(self.pairs)))]
+        if not TABLE[task].takes(entry):
+            fitting = self.fitting[task]
+            entry = fitting[int(rng.integers(len(fitting)))]
         return self.renderer.render(task, entry, rng)
 
     def split_by_task(self, losses: Tensor, batch: dict[str, Any]) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ A request is the family's chat turn around what is asked, and with what (`frames
 
     t2m, m2t, denoise    user(<TASK><PID>\\n\\n content)     asked for by a word of the vocabulary
     the other tasks      user(<PID>\\n\\n template)          asked for in plain words (`templates.py`)
+    read                 user(template)                     the same without a participant
 
 The second kind needs no word of its own, so the vocabulary, and with it every id of an older checkpoint, stays as it
 is. A file of templates may word t2m and m2t too. With the setting "frame": "none" a request is the template alone.
@@ -47,6 +48,9 @@ class Clock:
 
 
 ALL_DIGITS = "0,1,2,3,4,5,6,7,8,9"
+WORDS_ALONE = ("read",)
+"""Tasks of sentences, not of motions: they name no participant, so a backbone does them without any new word. Their
+sentences are folded, whatever the run folds: a reader must not care for capitals."""
 CLOCK = Clock()  # HumanML3D's
 
 
@@ -166,6 +170,8 @@ class PromptWriter:
             asked = self.fill(template if in_words else self.frame.lead + template, request)
             return [*self.frame.start, *asked, *([self.frame.stop_id] if self.encoder else [])]
         asked = self.fill(template, request)
+        if request.task in WORDS_ALONE:
+            return [*self.frame.before, *asked, *self.frame.after]
         who = [self.vocab.participant_id(request.participant), *self._blank_before_text]
         return [*self.frame.before, *who, *asked, *self.frame.after]
 
@@ -190,7 +196,7 @@ class PromptWriter:
     def _text(self, piece: str, request: Request) -> str:
         """What stands for a piece of a template that is no motion."""
         if piece == CAPTION:
-            return request.caption
+            return fold(request.caption) if request.task in WORDS_ALONE else request.caption
         if piece in (FRAMES, SECONDS):
             length = len(request.motion) if request.length is None else request.length
             return str(length * self.clock.frames_per_code) if piece == FRAMES else self.clock.seconds(length)

@@ -8,6 +8,7 @@ The rows of `table.py` say what is read and what is learnt; `prompts.py` writes 
     motion   [<MOT_BEGIN> codes <MOT_END>]                          without text
     caption  [caption <|im_end|>]                                   without motion
     others   user(<PID>\n\ntemplate)                                -> [template]
+    read     user(template)                                         -> [plain caption <|im_end|>]
 
 The loss is on what stands in [...]. The frame user(...) is SignMotionGPT's text inside the chat
 turn of the backbone's family, and <|im_end|> is Qwen's end of it (`frames.py`). With a Qwen3
@@ -107,7 +108,10 @@ class Renderer(PromptWriter):
             if sentence > most.get(pair, -1):
                 most[pair] = sentence
                 found.append(entries[i])
-        return found
+        # `read` shows two sentences and no motion, so its longest example may be of another entry
+        both = [(self._sentence_tokens(entry) + len(self.encode(entry.plain)), i) for i, entry in enumerate(entries)]
+        readable = [pair for pair in both if entries[pair[1]].plain]
+        return found + ([entries[max(readable)[1]]] if readable else [])
 
     def _motion_tokens(self, entry: Entry) -> int:
         """Tokens of the motions of an entry."""

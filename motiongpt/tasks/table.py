@@ -12,6 +12,7 @@ the second one is learnt, so a label can never drift from its token. Every rando
     random               nothing
     edit                 a motion and a sentence that changes it
     t2d, m2d             a sentence, or a motion, to its duration in seconds
+    read                 a sentence to the plain caption of the same motion
 
 The tasks below the second line are worded by templates (`templates.py`), which also say what the answer is: with
 plain.json it is the whole motion, given codes included.
@@ -54,13 +55,19 @@ Build = Callable[[PromptWriter, Sample, np.random.Generator], Example]
 class Task:
     """A row of the table. `writes` is what the answer is, motion or text.
 
-    `of_pairs`: it needs entries that have a motion to change, and no other task takes those.
+    `of_pairs`: it needs entries that have a motion to change, and no other task takes those. `of_plain`: it needs
+    entries that have a plain caption.
     """
 
     name: str
     build: Build
     writes: str = "motion"
     of_pairs: bool = False
+    of_plain: bool = False
+
+    def takes(self, entry: Entry) -> bool:
+        """Whether an entry has what the task needs."""
+        return self.of_pairs == bool(entry.source) and (not self.of_plain or bool(entry.plain))
 
 
 # 1) The tasks that a word of the vocabulary asks for.
@@ -168,6 +175,17 @@ def by_template(task: str, positions: Callable[[int, np.random.Generator], list[
     return build
 
 
+def read_sentence(writer: PromptWriter, sample: Sample, rng: np.random.Generator) -> Example:
+    """read. No word is dropped and nothing is quoted: a dropped "left" would teach the model to invent a side.
+
+    Without a plain caption the sentence stands for itself.
+    """
+    entry = sample.entry
+    asked, answer = draw_template(writer.templates.groups["read"], rng)
+    learnt = writer.answer(answer, Request("read", entry.plain or entry.text))
+    return writer.framed(asked, Request("read", entry.text)), learnt
+
+
 def draw_template(groups: Sequence[Group], rng: np.random.Generator) -> tuple[str, str]:
     """An input and an output of a group, all three drawn."""
     group = groups[int(rng.integers(len(groups)))]
@@ -227,6 +245,7 @@ TABLE = {
         Task("edit", by_template("edit"), of_pairs=True),
         Task("t2d", by_template("t2d"), writes="text"),
         Task("m2d", by_template("m2d"), writes="text"),
+        Task("read", read_sentence, writes="text", of_plain=True),
     )
 }
 TASKS = tuple(TABLE)  # for a recipe's stages and --tasks

@@ -49,6 +49,8 @@ MUST_SHOW = {
     ("t2d", "output"): LENGTHS,
     ("m2d", "input"): (WHOLE,),
     ("m2d", "output"): LENGTHS,
+    ("read", "input"): (CAPTION,),
+    ("read", "output"): (CAPTION,),
     ("edit", "input"): (WHOLE,),
     ("predict", "input"): (START,),
     ("inbetween", "input"): (MASKED,),
@@ -59,7 +61,7 @@ MUST_SHOW = {
 """(task, input or output) -> placeholders of which every text has one; without it nothing could be learnt."""
 ANSWERS = dict.fromkeys(("t2m", "predict", "inbetween", "init", "last", "keys", "random"), (WHOLE, REST))
 MOTION_ANSWERS = ("t2m", "predict", "inbetween", "init", "last", "keys", "random", "edit")
-TEXT_ANSWERS = ("m2t", "t2d", "m2d", "caption")
+TEXT_ANSWERS = ("m2t", "t2d", "m2d", "caption", "read")
 
 
 @dataclass(frozen=True)
