@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from motiongpt.body.skeletons import HUMANML3D
+from motiongpt.faithfulness.judge import performs, performs_in_order
 from motiongpt.procedural.actions import ACTIONS
 from motiongpt.procedural.clips import DEGREES, MOODY, draw_plan, generate_clip, make_clip
 from motiongpt.procedural.kinematics import Track, solve
@@ -192,6 +193,19 @@ def test_a_gesture_needs_room():
         overlay(track, "wave_left", ACTIONS["wave_left"], short)
 
 
+@pytest.mark.parametrize("name", ("wave_right", "clap", "nod", "drink_left"))
+def test_gestures_on_a_seat(name):
+    for k in range(2):
+        rng = np.random.default_rng([k, 5])
+        clip = make_clip(("sit_down", name), rng, STYLES[3 * k], stance=draw_stance(rng))
+        start = clip.performed[1].start
+        assert performs_in_order("sit_down", name, clip.joints)
+        seat = at(clip, "pelvis")[start:]
+        assert seat[:, 1].max() < 0.6 and np.ptp(seat, axis=0).max() < 0.04  # it stays on the seat
+        assert clip.planted.all() and np.abs(np.diff(at(clip, "left_foot"), axis=0)).max() < 1e-3
+        np.testing.assert_allclose(clip.joints[start], clip.joints[start - 1], atol=0.03)  # no jump where the two meet
+
+
 # ---- moods ------------------------------------------------------------------------------------------------------
 
 
@@ -233,6 +247,35 @@ def test_every_mood_suits_every_action():
             steps = np.linalg.norm(np.diff(at(clip, foot)[:, [0, 2]], axis=0), axis=1) * FPS
             assert (steps * (clip.planted[1:, side] & clip.planted[:-1, side])).max() < 0.02, (name, mood)
     assert "mood" not in make_clip(("bow",), np.random.default_rng(0)).performed[0].facts
+
+
+@pytest.mark.parametrize(
+    ("mood", "names"),
+    (
+        ("old", ("raise_arm_left", "punch_right", "look_left", "salute_right", "wave_both")),
+        ("sneaky", ("jump", "jump_forward", "nod", "salute_left", "point_right")),
+        ("nervous", ("nod", "shake_head", "look_right", "point_left")),
+        ("happy", ("nod", "stand_still", "look_left")),
+        ("proud", ("nod", "stand_still", "punch_left")),
+        ("relaxed", ("nod", "stand_still", "look_right")),
+    ),
+)
+def test_a_mood_leaves_the_action_readable(mood, names):
+    for name in names:
+        for clip in some(name, 2, mood=mood):
+            assert performs(name, clip.joints), (name, clip.participant)
+
+
+def test_tempos_of_claps_differ():
+    def period(tempo):
+        clip = next(some("clap", 1, tempos=(tempo,)))
+        hands = apart(clip, "left_wrist", "right_wrist")
+        meet = np.flatnonzero((hands[1:-1] < hands[:-2]) & (hands[1:-1] <= hands[2:]) & (hands[1:-1] < 0.12))
+        assert len(meet) == clip.performed[0].facts["count"]
+        return np.diff(meet).mean()
+
+    quick, normal, slow = (period(tempo) for tempo in ("quick", "normal", "slow"))
+    assert 6.5 < quick < 8.8 < 9.8 < normal < 12.5 < 13.5 < slow < 17
 
 
 def test_bad_manners_say_so():

@@ -1,4 +1,4 @@
-"""Conditions of the arms and the head, while the body stands;
+"""Conditions of the arms and the head, while the body stands or sits;
 `conditions.py` says what a condition is.
 
 Heights of hands are over their shoulders, unless a docstring says otherwise.
@@ -7,7 +7,7 @@ Heights of hands are over their shoulders, unless a docstring says otherwise.
 import numpy as np
 
 from motiongpt.faithfulness.measures import FPS, START, Measures, longest, runs, swings
-from motiongpt.faithfulness.shared_conditions import in_place, stands, sways
+from motiongpt.faithfulness.shared_conditions import in_place, stays, sways
 
 HANGING = -0.15  # metres a hand that hangs is above its shoulder, at most, on an elbow that may be bent
 
@@ -78,23 +78,23 @@ def head_shakes(m: Measures, least: float = 15) -> bool:
 
 def wave(m: Measures, side: int) -> bool:
     """This hand waves, the other one hangs."""
-    return bool(stands(m) and arm_waves(m, side) and m.hands[:, 1 - side, 1].max() < HANGING)
+    return bool(stays(m) and arm_waves(m, side) and m.hands[:, 1 - side, 1].max() < HANGING)
 
 
 def wave_both(m: Measures) -> bool:
     """Both hands wave, above the shoulders, while the body stands."""
-    return bool(stands(m) and arms_wave(m))
+    return bool(stays(m) and arms_wave(m))
 
 
 def raise_arm(m: Measures, side: int) -> bool:
     """This hand is up for 0.2 s, without waving; the other hangs."""
-    return bool(stands(m) and arm_is_up(m, side) and m.hands[:, 1 - side, 1].max() < HANGING)
+    return bool(stays(m) and arm_is_up(m, side) and m.hands[:, 1 - side, 1].max() < HANGING)
 
 
 def raise_both_arms(m: Measures) -> bool:
     """Both hands are up at once, without waving, the feet side by side on the floor."""
     return bool(
-        stands(m)
+        stays(m)
         and arms_are_up(m)
         and m.feet.min(1).max() < 0.05
         and np.ptp(m.spread) < 0.2  # else it would do jumping jacks
@@ -125,7 +125,7 @@ def stretch(m: Measures) -> bool:
 
 def clap(m: Measures) -> bool:
     """The hands clap, and stay below the chin."""
-    return bool(stands(m) and m.hands[..., 1].max() < 0.2 and hands_clap(m))
+    return bool(stays(m) and m.hands[..., 1].max() < 0.2 and hands_clap(m))
 
 
 def fist_hits(m: Measures, side: int) -> np.ndarray:
@@ -142,7 +142,7 @@ def punch(m: Measures, side: int) -> bool:
     The other fist stays up at the chest with its elbow bent, and no hand goes above the head.
     """
     hit = fist_hits(m, side).any() and not fist_hits(m, 1 - side).any()
-    return bool(stands(m) and hit and m.hand_speed[:, side, 2].max() > 0.8 and m.hands[..., 1].max() < 0.18)
+    return bool(stays(m) and hit and m.hand_speed[:, side, 2].max() > 0.8 and m.hands[..., 1].max() < 0.18)
 
 
 def boxing(m: Measures) -> bool:
@@ -157,7 +157,7 @@ def boxing(m: Measures) -> bool:
 def point(m: Measures, side: int) -> bool:
     """This arm points ahead; the other hangs."""
     return bool(
-        stands(m) and arm_points(m, side) and m.hands[:, 1 - side, 1].max() < -0.2 and m.hands[:, side, 1].max() < 0.18
+        stays(m) and arm_points(m, side) and m.hands[:, 1 - side, 1].max() < -0.2 and m.hands[:, side, 1].max() < 0.18
     )
 
 
@@ -169,7 +169,7 @@ def throw(m: Measures, side: int) -> bool:
     """
     hand = m.hands[:, side]
     cocked = (hand[:, 1] > 0.1) & (hand[:, 2] < 0.06) & (m.elbows[:, side] > 40)
-    if not cocked.any() or not stands(m):
+    if not cocked.any() or not stays(m):
         return False
     # the 0.9 s that follow each cocked frame
     after = [slice(k, k + round(0.9 * FPS)) for k in np.flatnonzero(cocked)]
@@ -178,7 +178,7 @@ def throw(m: Measures, side: int) -> bool:
 
 def hands_on_hips(m: Measures) -> bool:
     """Both hands are on the hips, with bent elbows, while the body stands."""
-    return stands(m) and hands_are_on_hips(m)
+    return stays(m) and hands_are_on_hips(m)
 
 
 def _hands_hang(m: Measures) -> bool:
@@ -188,19 +188,19 @@ def _hands_hang(m: Measures) -> bool:
 
 def nod(m: Measures) -> bool:
     """The head nods while the hands hang and the trunk leans by less than 24 degrees."""
-    return bool(stands(m) and head_nods(m) and _hands_hang(m) and np.ptp(m.lean) < 24)
+    return bool(stays(m) and head_nods(m) and _hands_hang(m) and np.ptp(m.lean) < 24)
 
 
 def shake_head(m: Measures) -> bool:
     """The head shakes while the hands hang and the trunk rests."""
-    return bool(stands(m) and head_shakes(m) and _hands_hang(m) and np.ptp(m.lean) < 12)
+    return bool(stays(m) and head_shakes(m) and _hands_hang(m) and np.ptp(m.lean) < 12)
 
 
 def look(m: Measures, side: int) -> bool:
     """The head turns by more than 35 degrees to this side for 0.4 s, and less than 15 to the other one."""
     turned = (1 - 2 * side) * m.head[:, 0]
     return bool(
-        stands(m) and longest(turned > 35) >= 8 and turned.min() > -15 and _hands_hang(m) and np.ptp(m.lean) < 12
+        stays(m) and longest(turned > 35) >= 8 and turned.min() > -15 and _hands_hang(m) and np.ptp(m.lean) < 12
     )
 
 
@@ -217,16 +217,16 @@ def salute(m: Measures, side: int) -> bool:
     hangs."""
     frames, back = _hand_at_head(m, side)
     high = m.hands[:, side, 1].max() > 0.13
-    return bool(stands(m) and frames >= 8 and high and back < 20 and m.hands[:, 1 - side, 1].max() < HANGING)
+    return bool(stays(m) and frames >= 8 and high and back < 20 and m.hands[:, 1 - side, 1].max() < HANGING)
 
 
 def drink(m: Measures, side: int) -> bool:
     """This hand is at the head for 0.3 s, and the head goes back by 20 degrees; the other hand hangs."""
     frames, back = _hand_at_head(m, side)
-    return bool(stands(m) and frames >= 6 and back > 20 and m.hands[:, 1 - side, 1].max() < HANGING)
+    return bool(stays(m) and frames >= 6 and back > 20 and m.hands[:, 1 - side, 1].max() < HANGING)
 
 
 def shrug(m: Measures) -> bool:
     """Both shoulders go up by more than 0.05 m towards the head, the hands stay below them."""
     rise = m.shoulders - np.percentile(m.shoulders, 5, axis=0)
-    return bool(stands(m) and rise.min(1).max() > 0.05 and m.hands[..., 1].max() < 0.0)
+    return bool(stays(m) and rise.min(1).max() > 0.05 and m.hands[..., 1].max() < 0.0)

@@ -205,11 +205,12 @@ class Measures:
         # seen from the chest: a turned trunk is no turned head
         skull = self.joint("head") - self.joint("neck")
         left, up, ahead = self.seen(skull, self.chest_yaw).T  # (F,) each
-        _, high, along = self.seen(self.joint("neck") - self.joint("spine3"), self.chest_yaw).T
-        tilt = np.arctan2(along, high) + NECK_BACK
+        aside, high, along = self.seen(self.joint("neck") - self.joint("spine3"), self.chest_yaw).T
+        tilt, roll = np.arctan2(along, high) + NECK_BACK, np.arctan2(aside, np.hypot(high, along))
         # Danger: over a trunk that leans back the skull points straight up, and its heading would be noise. The chest
         # sees it point ahead; a floor keeps the angle steady when the head itself goes back.
         front = np.maximum(ahead * np.cos(tilt) - up * np.sin(tilt), FACING * np.linalg.norm(skull, axis=-1))
+        left = left * np.cos(roll) - (up * np.cos(tilt) + ahead * np.sin(tilt)) * np.sin(roll)
         return np.degrees(np.stack((np.arctan2(left, front), np.arctan2(ahead, up)), 1))
 
     @cached_property

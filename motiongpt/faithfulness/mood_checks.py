@@ -25,14 +25,15 @@ Look = dict[str, tuple[float, float]]
 """Feature -> the least and the most that it may differ from that of no mood; `tempo` is a factor of durations."""
 
 _STOOPS: Look = {"lean": (6.0, ANY), "shoulders": (-ANY, 0.012), "sunk": (-ANY, 0.1)}
+_DROOPS: Look = {"lean": (0.5, ANY), "shoulders": (-ANY, -0.015), "sunk": (-ANY, 0.1)}
 _ROCKS: Look = {"lean": (-11.0, 3.0), "shoulders": (-0.007, 0.007), "rocking": (1.2, ANY), "tempo": (0.0, 1.02)}
-_PUMPS: Look = {"lean": (-9.5, 6.0), "shoulders": (-0.007, 0.007), "tempo": (0.0, 0.97), "elbows": (10.0, ANY)}
+_PUMPS: Look = {"lean": (-9.5, 6.0), "shoulders": (-0.007, 0.007), "tempo": (0.0, 1.0), "elbows": (10.0, ANY)}
 _SPRINGS: Look = {"lean": (-9.5, 6.0), "shoulders": (-0.007, 0.007), "tempo": (0.0, 0.97), "bounce": (0.004, ANY)}
 LOOKS: dict[str, tuple[Look, ...]] = {
-    **dict.fromkeys(("sad", "tired", "old"), (_STOOPS,)),
+    **dict.fromkeys(("sad", "tired", "old"), (_STOOPS, _DROOPS)),
     **dict.fromkeys(("happy", "energetic"), (_ROCKS, _PUMPS, _SPRINGS)),
     "proud": ({"lean": (-ANY, -11.0), "shoulders": (0.007, 0.022)},),
-    "relaxed": ({"lean": (-18.0, -4.5), "shoulders": (-0.007, 0.007), "tempo": (1.0, ANY)},),
+    "relaxed": ({"lean": (-18.0, -4.5), "shoulders": (-0.007, 0.007), "tempo": (0.94, ANY)},),
     "angry": ({"lean": (1.5, ANY), "shoulders": (0.022, 0.045)},),
     "nervous": ({"shoulders": (0.045, ANY)},),
     "sneaky": ({"lean": (10.0, ANY), "sunk": (0.08, ANY)},),

@@ -16,6 +16,12 @@ def stands(m: Measures) -> bool:
     return in_place(m) and m.drop.max() < 0.16 and m.feet.max() < 0.15
 
 
+def stays(m: Measures) -> bool:
+    """Stands, or sits all the while: the pelvis at least 0.2 m down, and level within 0.15 m."""
+    sits = m.drop.min() > 0.2 and np.ptp(m.drop) < 0.15 and m.feet.max() < 0.15
+    return stands(m) or bool(sits and in_place(m))
+
+
 def ends_upright(m: Measures) -> bool:
     """Pelvis at most 0.15 m below the upright stand in the first and in the last frames."""
     return m.low_at_start < 0.15 and m.low_at_end < 0.15

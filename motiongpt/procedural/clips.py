@@ -2,10 +2,11 @@
 so that everything runs without a download.
 
 `generate_clips(4000, seed=0)` yields clips of a 22-joint HumanML3D body at 20 fps. About 50 % show
-one action (`ACTIONS`), 28 % two in a row, 8 % three, 14 % a gesture on top of a walk (`layers.py`),
-in eight body styles, slowly, normally or quickly, with small, normal or large movements, and 18 % in
-a mood (`moods.py`). Clip i depends on (seed, i) alone. Motions are made of planted
-footsteps, pelvis and arm curves and inverse kinematics; nothing is captured and nothing is learned.
+one action (`ACTIONS`), 28 % two in a row (sitting down and a gesture on the seat among them), 8 %
+three, 14 % a gesture on top of a walk (`layers.py`), in eight body styles, slowly, normally or
+quickly, with small, normal or large movements, and 18 % in a mood (`moods.py`). Clip i depends on
+(seed, i) alone. Motions are made of planted footsteps, pelvis and arm curves and inverse
+kinematics; nothing is captured and nothing is learned.
 
 What it does not know: physics beyond ballistic jumps, hands and faces, objects, other people. It
 teaches a model the difference between actions, sides, counts and speeds, not the richness of
@@ -22,7 +23,7 @@ from motiongpt.body.smoothing import smooth
 from motiongpt.files.hashes import split_by_hash
 from motiongpt.procedural.actions import ACTIONS
 from motiongpt.procedural.kinematics import Track, ease, join, rotation, solve
-from motiongpt.procedural.layers import BASES, LEAST, OVERLAYS, overlay
+from motiongpt.procedural.layers import BASES, LEAST, OVERLAYS, SEATED, on_seat, overlay
 from motiongpt.procedural.moods import MOODS, colour
 from motiongpt.procedural.performer import EVEN, FPS, SIZES, STYLES, TEMPOS, Director, Stance, Style, draw_stance
 from motiongpt.procedural.phrases import SIZED
@@ -42,6 +43,7 @@ ONLY_LAST = ("sit_down", "kneel")
 ONLY_ALONE = ("walk_circle", "sit_and_stand", "kneel_and_rise", "balance", "tree_pose", "yoga", "sneak")
 LONG = ("warrior_pose", "pick_up", "pick_up_both", "stretch", "spin", "turn_around", "throw", "hop", "dance", "boxing")
 SEQUENCES, TRIPLES, LAYERED = 0.28, 0.08, 0.14  # shares of clips with two actions, with three, and with two at once
+ON_SEATS = 0.025  # share of clips in which somebody sits down and then does a gesture, some of those with two actions
 MOODY = 0.18  # share of clips in a mood
 DEGREES = (45, 90, 180, 360)  # of a turn,
 DEGREE_SHARES = (0.18, 0.5, 0.18, 0.14)
@@ -116,7 +118,7 @@ def perform(
     actions: Sequence[str], directors: Iterable[Director], over: Sequence[str] = ()
 ) -> tuple[Track, tuple[Performed, ...]]:
     """The actions one after another, each with its director, of any length. `over` has a gesture on
-    top of each action, or "".
+    top of each action, or "". After sitting down, gestures are performed on the seat.
 
     Danger: a director draws when it is made. A generator makes each after the draws of the action
     before it.
@@ -124,8 +126,12 @@ def perform(
     tracks = []
     performed = []
     start = 0
+    sits = False
     for name, director, gesture in zip(actions, directors, over or ("",) * len(actions), strict=True):
-        tracks.append(ACTIONS[name](director))
+        action = ACTIONS[name]
+        sits = sits and name in SEATED
+        tracks.append(on_seat(tracks[-1], action, director) if sits else action(director))
+        sits = sits or name == "sit_down"
         if gesture:
             overlay(tracks[-1], gesture, ACTIONS[gesture], director)
         end = start + len(tracks[-1])
@@ -137,7 +143,7 @@ def perform(
 def finish(track: Track, performed: tuple[Performed, ...], rng: np.random.Generator, **known) -> Clip:
     """From a performance to a clip: breath, mood, joints, captions. `known` are id, participant and split."""
     idle = all(p.name in IDLE for p in performed)
-    colour(track, performed[0].facts.get("mood", ""), rng, 0.15 if idle else 1.0)
+    colour(track, performed[0].facts.get("mood", ""), rng, 0.1 if idle else 1.0)
     _enliven(track, 0.3 if idle else 1.0, rng)
     track.arms = smooth(track.arms, 0.7)  # rounds the corners where two movements of an arm meet
     joints = solve(track)
@@ -247,7 +253,9 @@ def generate_clip(index: int, seed: int = 0) -> Clip:
 def draw_plan(rng: np.random.Generator, kind: float, mood: str, stance: Stance) -> Plan:
     """What a clip shows; `kind` in 0..1 decides how many actions."""
     over: tuple[str, ...] = ()
-    if kind < SEQUENCES + TRIPLES:
+    if kind < ON_SEATS:
+        actions = ("sit_down", choose(rng, SEATED, {"wave": 1.8, "clap": 1.5, "nod": 1.3}))
+    elif kind < SEQUENCES + TRIPLES:
         first = choose(rng, FIRSTS if kind < SEQUENCES else MIDDLES, FIRST_WEIGHTS)
         actions = (first,)
         if kind >= SEQUENCES:

@@ -1,4 +1,4 @@
-"""Two actions at once: a gesture on top of a walk.
+"""Two actions at once: a gesture on top of a walk, or on a seat.
 
 The gesture is performed as ever, by a director whose stand is not a standing body but the walking
 one: the gesture then moves arms, shoulders, trunk and head of the walk, which goes on below. What it
@@ -6,12 +6,15 @@ does to pelvis and feet is thrown away. It lasts about as long as the walk.
 
     track = walk_forward(director)
     overlay(track, "wave_right", director)
+
+`on_seat` does the same for somebody who has sat down and stays there: pelvis and feet rest, and the
+gesture lasts as long as it does for a standing body.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
-from motiongpt.procedural.kinematics import Track
+from motiongpt.procedural.kinematics import Track, resting
 from motiongpt.procedural.performer import FPS, Director
 
 BASES = (
@@ -36,6 +39,13 @@ OVERLAYS = (
     "shake_head",
     "point_left",
     "point_right",
+)
+SEATED = (
+    *(name for name in OVERLAYS if name != "hands_on_hips"),
+    "look_left",
+    "look_right",
+    "drink_left",
+    "drink_right",
 )
 UPPER_BODY = ("spine", "head", "arms", "hang", "shoulders")  # channels of a `Track`
 LEAST = 3.4  # seconds of a walk that a gesture is put on
@@ -81,3 +91,18 @@ def overlay(base: Track, name: str, action: Callable[[Director], Track], directo
     gesture = Layered(director.rng, director.style, "normal", seconds, "normal", stance=director.stance, base=base)
     action(gesture)
     director.facts["while_"] = name
+
+
+def on_seat(base: Track, action: Callable[[Director], Track], director: Director) -> Track:
+    """Perform a gesture, one of `SEATED`, on the seat that the track `base` ends on; the track starts at its own
+    origin, as `kinematics.join` expects."""
+    last = Track(**{f.name: getattr(base, f.name)[-1:].copy() for f in fields(Track)})
+    last.toes[..., [0, 2]] -= last.root[:, None]
+    last.root[:] = 0.0
+    director.seat = last
+    track = action(director)
+    rest = resting(len(track), last)
+    for f in fields(Track):
+        if f.name not in UPPER_BODY:
+            setattr(track, f.name, getattr(rest, f.name))
+    return track

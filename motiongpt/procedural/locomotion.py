@@ -15,6 +15,7 @@ from motiongpt.body.smoothing import smooth
 from motiongpt.procedural.kinematics import TOE_AHEAD, Track, ease, flight, heading, pulse, reach, sideways, through
 from motiongpt.procedural.performer import FPS, Director, hanging
 
+MOST_BOB = 20.0  # m/s^2 of the pelvis: quick steps of a happy person do not throw it up and down
 FASTEST_GAIT = 2.6  # m/s at swing = step: at this speed the feet swing at almost 11 m/s
 
 
@@ -95,6 +96,7 @@ def walk(d: Director, track: Track, steps: list[tuple[int, int, int]], gait: Gai
     #    the standing leg of a run is bent to push, so the pelvis is lowest.
     middle = steps[0][1] + 0.5 * gait.swing
     sign, bounce = (1.0, d.style.bounce) if gait.swing <= gait.step * 1.02 else (-1.0, min(d.style.bounce, 1.3))
+    bounce = min(bounce, MOST_BOB / (gait.bob * (2 * np.pi * FPS / gait.step) ** 2))
     phase = 2 * np.pi * (np.arange(n) - middle) / gait.step
     track.lift += beat * gait.bob * bounce * (sign * np.cos(phase) - 1.0)
     nod = 0.6 * beat * gait.bob * bounce * np.sin(phase)  # the trunk follows each step, the head evens it out

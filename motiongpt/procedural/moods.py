@@ -47,7 +47,7 @@ class Mood:
 
 MOODS = {
     "happy": Mood(
-        0.85,
+        0.83,
         1.08,
         1.7,
         2.4,
@@ -58,7 +58,7 @@ MOODS = {
         elbow=0.3,
         spring=0.03,
         beat=1.5,
-        rock=0.09,
+        rock=0.11,
     ),
     "sad": Mood(1.26, 0.8, 0.3, 0.5, 0.8, stoop=0.32, head=0.55, abduction=-0.06, elbow=-0.1, shoulders=-0.2),
     "tired": Mood(
@@ -103,7 +103,7 @@ MOODS = {
         lean=0.2,
         head=-0.25,
         crouch=0.15,
-        elbow=1.35,
+        elbow=1.1,
         abduction=0.05,
         glance=0.45,
     ),
@@ -117,7 +117,7 @@ MOODS = {
         stoop=0.14,
         head=0.1,
         abduction=-0.1,
-        elbow=1.3,
+        elbow=1.1,
         shoulders=0.4,
         glance=0.4,
         tremble=0.03,
@@ -183,7 +183,7 @@ def colour(track: Track, mood: str, rng: np.random.Generator, much: float = 1.0)
     track.spine[:, 0] += m.stoop * np.clip(1 - track.pelvis[:, 0], 0.0, 1.0)
     aim_arms(track, aimed)
     free = 1.0 - _busy(track)
-    rock = begin * (0.5 + 0.5 * free) * np.sin(np.pi * m.beat * t + phases[0])
+    rock = begin * (0.7 + 0.3 * free) * np.sin(np.pi * m.beat * t + phases[0])
     track.spine[:, 2] += m.rock * rock
     track.root[:, 0] += 0.12 * m.rock * rock * np.cos(track.yaw)
     track.root[:, 1] -= 0.12 * m.rock * rock * np.sin(track.yaw)

@@ -119,6 +119,7 @@ class Director:
     degrees: int = 90  # how far a turn goes
     stance: Stance = EVEN  # one for all actions of a clip, or they could not be joined
     least: float = 0.0  # the shortest duration of something that has no end of its own
+    seat: Track | None = None  # one frame: the body sits like this instead of standing
     facts: dict = field(default_factory=dict)
 
     def __post_init__(self):
@@ -176,7 +177,9 @@ class Director:
         return int(self.rng.integers(2, 5))
 
     def stand(self, n: int) -> Track:
-        """`n` frames of this style's relaxed stand, for an action to move."""
+        """`n` frames of this style's relaxed stand, or of the seat, for an action to move."""
+        if self.seat is not None:
+            return resting(n, self.seat)
         s, on = self.style, self.stance
         toes = [[(1 - 2 * k) * s.stance - on.weight, 0.0, TOE_AHEAD + (0.5 - k) * on.stagger] for k in (0, 1)]
         arms = [hanging(max(s.abduction + on.abduction[k], 0.05), s.elbow + on.elbow[k], on.swing[k]) for k in (0, 1)]

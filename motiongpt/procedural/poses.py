@@ -45,7 +45,7 @@ def _side_steps(d: Director, track: Track, t: np.ndarray, beat: int, way: int) -
 
 def dance(d: Director) -> Track:
     """Figures of four beats: side steps with pumping arms, hips and raised arms swaying, a twist."""
-    beat = max(7, d.frames(0.45))
+    beat = min(max(7, d.frames(0.45)), 14)
     before, after = d.pause(), d.pause()
     most = max(1, (d.limit() - before - after) // (4 * beat))
     figures = int(d.rng.integers(min(2, most), min(4, most) + 1))
@@ -55,7 +55,8 @@ def dance(d: Director) -> Track:
     on = pulse(n, before, beat, figures * 4 * beat - 2 * beat, beat)
     phase = np.pi * t / beat  # half a turn per beat: one foot, the other foot
     # through the whole dance: down on every beat, shoulders and head in it
-    track.lift -= 0.022 * d.size * d.style.bounce**0.5 * on * (1 - np.cos(2 * phase))
+    bob = 0.022 * max(d.size * d.style.bounce**0.5, 0.75)  # any less and nobody sees the beat
+    track.lift -= bob * on * (1 - np.cos(2 * phase))
     track.head[:, 0] += 0.14 * on * np.sin(2 * phase)
     last = -1
     for index in range(figures):
@@ -155,7 +156,7 @@ def warrior_pose(d: Director, side: str) -> Track:
     before = d.pause()
     track = d.stand(before + step + hold + back + d.pause())
     n = len(track)
-    far = min(0.72 * d.size, 0.85)
+    far = float(np.clip(0.72 * d.size, 0.58, 0.85))  # whoever is sad or old takes a long step, too
     for lift, frames, way in ((before, step, 1), (before + step + hold, back, -1)):
         go, arc, airborne = flight(n, lift, lift + frames)
         track.toes[:, foot, 2] += way * far * go
