@@ -9,7 +9,9 @@ from test_reader_asfamc import write_walk
 
 from motiongpt.body.skeletons import HUMANML3D
 from motiongpt.data.motions import MotionDataset
-from motiongpt.data.prepare.caption_table import read_captions, read_credit
+from motiongpt.data.prepare.caption_table import CaptionRow, read_captions, read_credit
+from motiongpt.data.prepare.options import Options
+from motiongpt.data.prepare.records import records
 from motiongpt.data.readers import asfamc
 from motiongpt.files.store import read_json
 from motiongpt.procedural.clips import make_clip
@@ -59,6 +61,16 @@ def test_a_captions_file_cuts_trials(script, tmp_path, trials):
     hand = np.load(tmp_path / "d" / "new_joints" / "b.npy")[:, HUMANML3D.index("left_wrist"), 1]
     of_file = whole.joints[:, whole.names.index("lwrist"), 1]
     assert np.corrcoef(hand, of_file[20:49])[0, 1] > 0.99 > 0.9 > np.corrcoef(hand, of_file[:29])[0, 1]
+
+
+def test_a_source_that_cuts_nothing_takes_no_pieces(tmp_path):
+    """It would give the whole recording the captions of a second of it."""
+    (tmp_path / "a.bvh").write_text("never read")
+    options = Options(
+        HUMANML3D, captions_file=tmp_path / "c.json", captions={"a": CaptionRow(trial="1", start=0, end=1)}
+    )
+    with pytest.raises(ValueError, match="c.json: its rows are pieces of trials .* which --from bvh cannot cut"):
+        records("bvh", tmp_path, options)
 
 
 def test_other_seconds_make_a_stopped_build_anew(script, tmp_path, trials):
@@ -158,9 +170,18 @@ def test_a_finished_folder_joins(script, tmp_path, joints):
     # statistics count a clip as often as it is listed
     rows = np.concatenate([data.features(name) for name in train])
     np.testing.assert_allclose(data.normalizer.mean, rows.mean(0), atol=1e-4)
-    # the folder can be read as a source again
-    again = script("prepare", "--from", "humanml3d", "--input", tmp_path / "d", "--out", tmp_path / "e")
-    assert again.code == 0, again.err
+    # the folder can be read as a source again, and joins as it is: what it lists three times, another listing doubles
+    for name, flags, times in (
+        ("e", ("--from", "humanml3d", "--input", tmp_path / "d"), 3),
+        (
+            "f",
+            ("--from", "procedural", "--seed", 7, "--count", 6, "--workers", 1, "--add", tmp_path / "d", "--repeat", 2),
+            6,
+        ),
+    ):
+        again = script("prepare", *flags, "--out", tmp_path / name)
+        assert again.code == 0, again.err
+        assert MotionDataset(tmp_path / name).ids("train").count("a") == times
 
 
 @for_each(

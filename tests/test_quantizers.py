@@ -366,8 +366,10 @@ def test_padded_batch_equals_each_clip_alone(kind):
 
 @pytest.mark.parametrize("kind", QUANTIZERS)
 @pytest.mark.parametrize("codebooks", ["separate", "shared"])
-def test_resumed_training_continues_bit_for_bit(kind, codebooks):
-    settings = config(kind, rvq_dropout=0.5, rvq_codebooks=codebooks, dead_below=1.0, dropout=0.1)
+@pytest.mark.parametrize("dead_share", [0.0, 0.5])
+def test_resumed_training_continues_bit_for_bit(kind, codebooks, dead_share):
+    changes = {"rvq_codebooks": codebooks, "dead_share": dead_share}
+    settings = config(kind, rvq_dropout=0.5, dead_below=1.0, dropout=0.1, **changes)
     model = trained(settings, steps=4).train()
     state, random = {k: v.clone() for k, v in model.state_dict().items()}, torch.get_rng_state()
     runs = []

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,10 +12,12 @@ from tiny_backbones import backbone
 from tiny_tokenizers import sentencepiece_model
 
 from motiongpt import MotionGenerator
+from motiongpt.config import SampleConfig
 from motiongpt.data.plain_captions import action_of, check_reading_table, reading_table, split_plain
 from motiongpt.data.tokens import Entry, load_tokens, read_tokens_meta, save_tokens
 from motiongpt.data.training_captions import Prompts, prompt_table
 from motiongpt.data.words import denials
+from motiongpt.evaluation.model_answers import write_motions
 from motiongpt.generation import understanding
 from motiongpt.generation.reading import END, PlainTree, Reader, Reading, search
 from motiongpt.generation.understanding import Listener, Understood, in_short, without_politeness
@@ -170,8 +173,25 @@ def test_a_sentence_is_read_alone_as_among_others(family, world, tiny, tmp_path)
 
 
 def test_a_sentence_must_leave_room(reading):
-    with pytest.raises(ValueError, match="more than the model has positions"):
-        reading.listener.reader.read(["walk " * 3000])
+    with pytest.raises(ValueError, match=r"^'walk walk .* has \d+ tokens: of the model's \d+ positions .* shorten it"):
+        reading.listener.reader.read(["he waves", "walk " * 3000])
+
+
+def test_a_sentence_has_its_room_beside_a_long_one(reading, monkeypatch):
+    """What leaves room for a short caption only is read alone, or its neighbours would have no more room than it."""
+    run, reader = reading.run, Reader(reading.run, reading.run.prompts.reading)
+    texts = ["he waves", "a man goes ahead", "she does not move"]
+    apart = [reader.read([text])[0].text for text in texts]
+    long, few = "he waves " * 100, reader.tree.depth - 1  # ids that it leaves room for
+    taken = len(run.renderer.request(Request("read", long)))
+    monkeypatch.setattr(run.llm, "config", replace(run.llm.config, max_positions=taken + few + 1))
+    searches = []
+    monkeypatch.setattr("motiongpt.generation.reading.TOGETHER", 2)
+    monkeypatch.setattr(reader, "_search", lambda *args: searches.append(args) or Reader._search(reader, *args))
+    found = reader.read([texts[0], long, *texts[1:]])
+    assert [one.text for one in (found[0], *found[2:])] == apart
+    assert [(len(prompts), most) for prompts, most, _ in searches] == [(2, reader.tree.depth), (1, reader.tree.depth),
+                                                                        (1, few)]  # fmt: skip
 
 
 # 3) What is learnt.
@@ -215,6 +235,8 @@ def test_the_table_of_a_data_set(world):
     assert prompt_table(entries, True)["reading"] == table == json.loads(json.dumps(table))
     without = [Entry(entry.text, entry.codes) for entry in entries]
     assert "reading" not in prompt_table(without) and Prompts(prompt_table(without)).reading is None
+    with pytest.raises(ValueError, match="got dict with telling \\['wav'\\]; training a stage writes it anew"):
+        check_reading_table(table | {"telling": ["wav"]})
     with pytest.raises(ValueError, match="clauses must be a list of texts"):
         Prompts(prompt_table(entries) | {"reading": table | {"clauses": 3}})
 
@@ -294,6 +316,10 @@ def test_what_was_understood_is_one_line(text, plain, line, reading):
          "'a person stands still', 'a person waves the right hand', 'a person walks forward'"),
         ("he does not wave", "a person waves the right hand", 0.99, "'he does not wave' says what is not done"),
         ("never goes ahead", "a person walks ahead", 0.99, "says what is not done"),
+        # where nothing is said, no certainty is enough
+        ("he", "a person stands still", 1.0, "nothing in 'he' names an action"),
+        ("123 ☎", "a person stands still", 1.0, "nothing in '123 ☎' names an action"),
+        ("left, please", "a person stands still", 1.0, "nothing in 'left, please' names an action"),
     ],
 )  # fmt: skip
 def test_what_must_not_be_guessed_is_refused(text, plain, certainty, message, reading):
@@ -301,6 +327,22 @@ def test_what_must_not_be_guessed_is_refused(text, plain, certainty, message, re
     with pytest.raises(ValueError, match=message) as error:
         found.understand_all([text])
     assert "\n" not in str(error.value) and "--as-written" in str(error.value)
+
+
+def test_a_line_stays_short(reading):
+    text = "he waves " + " ".join(f"{letter * 40}" for letter in "bcdfghjklm")
+    (found,) = listener(reading, "a person waves the right hand").understand_all([text])
+    assert len(found.ignored) == 10 and len(found.line) < 330
+    assert f"(ignored: '{'b' * 21}...', " in found.line and found.line.endswith(", 2 more)")
+
+
+def test_evaluation_measures_what_the_model_makes_of_the_sentence_itself(reading):
+    """Test captions are no requests: one that is refused would leave nothing to measure."""
+    texts = ["frobnicate gizmos", "a man goes ahead"]
+    with pytest.raises(ValueError, match="names an action"):
+        reading.generate(texts, seed=[3, 4])
+    codes = write_motions(reading, texts, 3, None, SampleConfig(), 2)
+    assert codes == [list(motion.tokens) for motion in reading.generate(texts, seed=[3, 4], read=False)]
 
 
 def test_a_caption_that_follows_every_verb_goes_first(reading):
@@ -429,6 +471,7 @@ def test_the_command_line_says_what_was_understood(world, script, trusting, tmp_
     assert plain.code == 0 and "understood" not in plain.out and "note: " in plain.out
     info = script("sample", "--run", world / "run", "--info").out
     assert "moods        happy" in info and "  a person waves the right hand\n" in info
+    assert "actions      walks, waves, stands\n" in info  # not "goes", "greeting" and "smiling" of other captions
     stream = script("sample", "--run", world / "run", "--prompt", "he greets ahead", "--stream", "--output", tmp_path)
     assert stream.code == 0 and "understood: " in stream.out
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from cases import for_each, seeded
 from naive_sampler import Row, motions
 
 from motiongpt.backbones.t5 import T5, T5Config
+from motiongpt.cli.reward_stage import _check_evaluator
 from motiongpt.config import LLMConfig, LoRAConfig, RewardConfig, SampleConfig, TrainConfig
 from motiongpt.faithfulness.conditions import CHECKS
 from motiongpt.faithfulness.fresh import fresh_clips
@@ -472,3 +474,12 @@ def test_its_flags_are_refused_elsewhere(script, tiny, tmp_path):
 def test_config_travels_as_json():
     config = replace(RewardConfig(), group_size=4, unrewarded=0.5)
     assert RewardConfig.from_dict(config.to_dict()) == config and config.most == 1.5
+
+
+def test_an_evaluator_must_know_what_the_run_writes():
+    slow, fast = (SimpleNamespace(representation=SimpleNamespace(name="humanml3d-22"), fps=fps) for fps in (20.0, 30.0))
+    _check_evaluator(slow, slow, "--judge j")
+    with pytest.raises(
+        ValueError, match="--judge j knows humanml3d-22 at 30 fps, the run writes humanml3d-22 at 20 fps"
+    ):
+        _check_evaluator(fast, slow, "--judge j")

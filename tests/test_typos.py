@@ -52,6 +52,13 @@ def test_corrections(typed, meant):
     assert correct(text, KNOWN) == (text, ())
 
 
+@for_each("typed", "torn wove though plods swaggers else against whose swam more".split())
+def test_irregular_and_small_words_are_no_typing_errors(typed):
+    near = "turn wave through plops staggers ease again whole sway move".split()
+    assert correct(typed, near) == (typed, ())
+    assert any(edits(typed, other) <= 2 for other in near)
+
+
 def test_a_misspelt_word_of_training_is_no_target():
     assert correct("he waljss", ("walks", "waljs")) == ("he waljss", ())
     assert correct("he forwrrd", ("forward", "forwrd")) == ("he forward", (("forwrrd", "forward"),))

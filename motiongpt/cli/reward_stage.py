@@ -131,14 +131,15 @@ def _motion_tokenizer(plan: Plan, device: torch.device) -> MotionTokenizer:
         raise ValueError(f"{plan.job.out} has no motion tokenizer, and only joints can be rewarded: give --vqvae")
     found = given if isinstance(given, MotionTokenizer) else MotionTokenizer.load(given, device)
     if not found.representation.has_joints or found.skeleton.name != "humanml3d-22":
-        raise ValueError(f"{given} has the skeleton {found.skeleton.name}; the conditions are about humanml3d-22")
+        has = f"{found.representation.name} of the skeleton {found.skeleton.name}"
+        raise ValueError(f"{given} has {has}; the conditions are about joints of humanml3d-22")
     return found
 
 
 def _check_evaluator(evaluator: Any, motion_tokenizer: MotionTokenizer, name: str) -> None:
-    here, there = evaluator.representation.name, motion_tokenizer.representation.name
-    if (here, evaluator.fps) != (there, motion_tokenizer.fps):
-        raise ValueError(f"{name} knows {here} at {evaluator.fps:g} fps, the run writes {there}; train one on its data")
+    known, written = (f"{one.representation.name} at {one.fps:g} fps" for one in (evaluator, motion_tokenizer))
+    if known != written:
+        raise ValueError(f"{name} knows {known}, the run writes {written}; train one on its data")
 
 
 def _run_of(prepared: Prepared) -> LoadedRun:

@@ -29,7 +29,8 @@ def run_info(generator: MotionGenerator) -> str:
         f"{number} {meta['name']} ({', '.join(meta['tasks'])})"
         for number, meta in sorted(finished_stages(run.folder).items())
     ]
-    verbs = actions(captions)
+    reading = run.prompts.reading  # its clauses begin with their verb, a request begins with "can you"
+    verbs = actions(reading["clauses"] + reading["wholes"] if reading else captions)
     more = ", ..." if len(verbs) > SHOWN_ACTIONS else ""
     code_seconds = config.seconds_per_code
     shortest = min((known["min"] for known in captions.values()), default=0)
@@ -53,7 +54,7 @@ def run_info(generator: MotionGenerator) -> str:
     shown = [f"{name:13}{text}" for name, text in lines.items()] + [f"  {text}" for text in examples]
     known = {who: words for who, words in run.prompts.styles.items() if who in config.participants}
     shown += ["styles", *(f"  {who:11}{words}" for who, words in known.items())] if known else []
-    if (reading := run.prompts.reading) and generator.listener.reads:
+    if reading and generator.listener.reads:
         shown += known_actions(reading)
     return "\n".join(shown)
 

@@ -84,8 +84,12 @@ def reading_table(entries: Iterable[Entry]) -> ReadingTable | None:
 
 def check_reading_table(table: object) -> None:
     """ValueError unless an object is a `ReadingTable`."""
-    if not isinstance(table, dict) or not isinstance(table.get("telling"), dict):
-        raise ValueError(f"prompts.json: reading must be an object with telling, another one, got {str(table)[:60]}")
+    telling = table.get("telling") if isinstance(table, dict) else table
+    if not isinstance(telling, dict):
+        raise ValueError(
+            "prompts.json: reading must be an object with an object telling, as a stage of today writes it, got "
+            f"{type(table).__name__} with telling {telling!r:.60}; training a stage writes it anew"
+        )
     lists = {name: table.get(name) for name in ReadingTable.__annotations__ if name != "telling"} | table["telling"]
     for name, found in lists.items():
         if not isinstance(found, list) or not all(isinstance(text, str) for text in found):

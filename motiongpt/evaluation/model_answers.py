@@ -80,6 +80,7 @@ def write_motions(
 
     `participants`: whose style each motion has; None: nobody's. `task` and `given`, position ->
     code for each text, are those of `MotionGenerator.generate`; it says where a text may be None.
+    Texts are not read as plain captions: a refused one would have no motion to be measured.
     """
     # the sampler is asked in seconds
     seconds_per_code = generator.run.config.seconds_per_code
@@ -95,6 +96,7 @@ def write_motions(
             exact_length=lengths is not None,
             task=task,
             given=[given[i] for i in indices] if given else None,
+            read=False,
             config=config,
         )
         return [list(motion.tokens) for motion in motions]

@@ -21,6 +21,7 @@ from motiongpt.tasks.prompts import Request
 
 MOST_CLAUSES = 3
 WIDTH = 5  # beams of a sentence
+TOGETHER = 32  # sentences of a batch; the cache holds WIDTH rows of each
 END = -1  # key of a node where a caption may end; the other keys are ids
 
 Node = dict[int, Any]  # id -> node
@@ -110,24 +111,39 @@ class Reader:
         self.tree = PlainTree(table, run.vocab.text_tokenizer.encode)
 
     def read(self, sentences: Sequence[str], width: int = WIDTH) -> list[Reading]:
-        """What each sentence means, all in one batch. ValueError for one that is too long for the model."""
-        return self._write([self.run.renderer.request(Request("read", text)) for text in sentences], width)
+        """What each sentence means; none depends on its neighbours. ValueError for one that is too long."""
+        return self._write([Request("read", text) for text in sentences], width)
 
     def describe(self, motions: Sequence[Sequence[int]], width: int = WIDTH) -> list[Reading]:
         """The plain caption of each motion (codes), by a model that learnt m2t too."""
-        return self._write([self.run.renderer.request(Request("m2t", motion=codes)) for codes in motions], width)
+        return self._write([Request("m2t", motion=codes) for codes in motions], width)
 
-    def _write(self, prompts: Sequence[Sequence[int]], width: int) -> list[Reading]:
+    def _write(self, requests: Sequence[Request], width: int) -> list[Reading]:
+        """`TOGETHER` at a time. What leaves no room for every caption is alone: its neighbours would have no more."""
+        prompts = list(map(self.run.renderer.request, requests))
+        room = [self.run.llm.config.max_positions - len(prompt) - 1 for prompt in prompts]
+        roomy = [i for i, own in enumerate(room) if own >= self.tree.depth]
+        batches = [roomy[first : first + TOGETHER] for first in range(0, len(roomy), TOGETHER)]
+        batches += [[i] for i, own in enumerate(room) if own < self.tree.depth]
+        found: dict[int, Reading] = {}
+        for batch in batches:
+            beams = self._search([prompts[i] for i in batch], min(self.tree.depth, *(room[i] for i in batch)), width)
+            if not all(beams):  # of a batch of one
+                what = requests[batch[0]].caption or "the motion"
+                raise ValueError(
+                    f"{what!r:.60} has {len(prompts[batch[0]])} tokens: of the model's "
+                    f"{self.run.llm.config.max_positions} positions they leave too few for a plain caption; shorten it"
+                )
+            found |= zip(batch, map(self._reading, beams), strict=True)
+        return [found[i] for i in range(len(requests))]
+
+    def _search(self, prompts: Sequence[Sequence[int]], most: int, width: int) -> list[list[Beam]]:
+        """The best captions of each prompt, of at most so many ids; none if that is too few."""
         run = self.run
-        room = run.llm.config.max_positions - max(map(len, prompts)) - 1
-        if room < 1:
-            raise ValueError(f"the sentence has {max(map(len, prompts))} tokens, more than the model has positions")
+        if most < 1:
+            return [[] for _ in prompts]
         stop = run.renderer.frame.stop_id
-        most = min(room, self.tree.depth)
-        found = search(run.llm, prompts, self.tree.root, stop, run.vocab.first_id, width, most, self.device)
-        if not all(found):
-            raise ValueError("the sentence leaves the model no room for a plain caption; shorten it")
-        return [self._reading(beams) for beams in found]
+        return search(run.llm, prompts, self.tree.root, stop, run.vocab.first_id, width, most, self.device)
 
     def _reading(self, beams: Sequence[Beam]) -> Reading:
         """The best of some whole captions, and what speaks for others."""

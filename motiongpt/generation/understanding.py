@@ -9,6 +9,7 @@ said. A sentence in which nothing names a known action is refused, with the near
 sure of one. So is one that only denies ("he does not kick"). Nothing here is done for a run that never learnt `read`.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +19,7 @@ import torch
 
 from motiongpt.data.plain_captions import THEN, ReadingTable, split_plain, verbs_of
 from motiongpt.data.spelling import fold
-from motiongpt.data.words import content_words, denials, stem
+from motiongpt.data.words import SIDES, content_words, denials, stem
 from motiongpt.generation.reading import Reader, Reading
 from motiongpt.generation.requests import learnt
 from motiongpt.generation.turns import POLITE, POLITE_END
@@ -28,11 +29,13 @@ from motiongpt.stages.model import LoadedRun, load_run
 from motiongpt.stages.run_folder import finished_stages
 from motiongpt.tasks.table import TABLE
 
-# Certainty from which an action is believed though no word of the sentence names it. A motion model has read nothing
-# but captions of motions: it is sure of "cooking dinner" (0.94, a punch), so it must be surer than that.
-SURE = 0.97
+# Certainty from which an action is believed though no word of the sentence names it. Measured: of sentences in other
+# people's words 95 of 100 read rightly are above it, of sentences about unknown actions 15 of 100.
+SURE = 0.65
 FAIRLY_SURE = 0.6  # is enough if training knows every word and none names an action ("goes on"), or another model reads
 ADVICE = 3  # captions that a refusal names
+SAYS_NOTHING = SIDES | {"please"}  # words that are no request by themselves
+SHOWN, LONGEST = 8, 24  # words that a line says were ignored, and letters of a word
 Heard = tuple[str | None, tuple[str, ...]]  # what is asked for, and the notes that say so
 AS_WRITTEN = "read=False (--as-written) takes it as it is"
 
@@ -52,7 +55,9 @@ class Understood:
     @property
     def line(self) -> str:
         """One line for people."""
-        said = [f"ignored: {', '.join(map(repr, self.ignored))}"] if self.ignored else []
+        some = [repr(word if len(word) <= LONGEST else f"{word[: LONGEST - 3]}...") for word in self.ignored[:SHOWN]]
+        some += [f"{len(self.ignored) - SHOWN} more"] if len(self.ignored) > SHOWN else []
+        said = [f"ignored: {', '.join(some)}"] if some else []
         said += [f"{typed!r} read as {meant!r}" for typed, meant in self.corrected]
         said += self.notes
         return f"understood: {in_short(self.text)}" + (f" ({'; '.join(said)})" if said else "")
@@ -225,6 +230,8 @@ class Listener:
         told = self._told(meant)
         ignored = tuple(word for word in dict.fromkeys(content_words(meant)) if stem(word) not in self._stems)
         enough = FAIRLY_SURE if self._other is not None or not (ignored or told) else SURE
+        if self._other is None and SAYS_NOTHING.issuperset(content_words(meant)):
+            enough = math.inf  # "he", "123", "left, please": however sure the model is of its guess
         notes = [f"left out: {part!r}" for part in denied]
 
         # 1) The likeliest caption that follows every verb of the sentence; if none does, simply the likeliest.
@@ -243,7 +250,7 @@ class Listener:
                 f"lists all, {AS_WRITTEN})"
             )
         if not set(told) & set(verbs_of(chosen)):
-            notes += ["the nearest action it knows"] if ignored else []
+            notes += ["the nearest action it knows"] if ignored or not told else []
         elif certainty < FAIRLY_SURE and ignored:
             subject, clauses = split_plain(chosen)
             kept = [clause for clause, verb in zip(clauses, verbs_of(chosen), strict=True) if verb in told]

@@ -5,6 +5,7 @@ Both have texts/ID.txt beside the arrays, and train.txt, val.txt and test.txt wi
 line. Nothing is loaded here: a record says which file to load, and a worker does it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -46,6 +47,12 @@ def read_splits(folder: Path) -> dict[str, str]:
     return split_of
 
 
+def times_listed(folder: Path) -> Counter:
+    """How often the split files list each clip, which `read_splits` found to be in one of them."""
+    places = (folder / f"{split}.txt" for split in SPLITS)
+    return Counter(clip for path in places if path.is_file() for clip in read_ids(path))
+
+
 def load_raw_joints(
     path: Path, skeleton: Skeleton, fps: float | None = None, unit: float | None = None, up: str | None = None
 ) -> np.ndarray:
@@ -69,11 +76,12 @@ def joint_records(
     if place is None:
         names = ", ".join(f"{name}/" for name in JOINT_FOLDERS)
         raise FileNotFoundError(f"{folder} has none of {names} with (F, J, 3) .npy files")
+    times = times_listed(folder)
     for clip, split in read_splits(folder).items():
         path = place / f"{clip}.npy"
         # nothing is read yet: a worker calls `load`
         load, captions = captioned(folder, clip, partial(load_raw_joints, path, skeleton, fps, unit, up))
-        yield Record(clip, split, captions, load, files=(path, text_path(folder, clip)))
+        yield Record(clip, split, captions, load, files=(path, text_path(folder, clip)), repeat=times[clip])
 
 
 def feature_records(folder: Path, skeleton: Skeleton) -> Iterator[Record]:
@@ -81,16 +89,18 @@ def feature_records(folder: Path, skeleton: Skeleton) -> Iterator[Record]:
     if not (folder / "new_joint_vecs").is_dir():
         raise FileNotFoundError(f"{folder} has no new_joint_vecs/; is it the HumanML3D folder itself?")
     split_of = read_splits(folder)
+    times = times_listed(folder)
     paths = {clip: folder / "new_joint_vecs" / f"{clip}.npy" for clip in split_of}
     _check_width(folder, list(paths.values()), skeleton)
     for clip, path in paths.items():
         load, captions = captioned(folder, clip, partial(load_array, path, 2, skeleton.feature_dim))
-        yield Record(clip, split_of[clip], captions, load, is_features=True, files=(path, text_path(folder, clip)))
+        files = path, text_path(folder, clip)
+        yield Record(clip, split_of[clip], captions, load, is_features=True, files=files, repeat=times[clip])
 
 
 def added_records(folder: Path, skeleton: Skeleton, fps: float, repeat: int = 1) -> list[Record]:
     """Records of a finished dataset folder whose clips join another source: features as they are, with captions,
-    splits, participants, plain captions and edits. Its training clips are to be listed `repeat` times.
+    splits, participants, plain captions and edits. Its training clips are to be listed `repeat` times as often.
 
     Raises FileNotFoundError, or ValueError if it is unfinished, or of another skeleton, representation or rate.
     """
@@ -111,7 +121,7 @@ def added_records(folder: Path, skeleton: Skeleton, fps: float, repeat: int = 1)
             plain=plain_of.get(record.id, ""),
             style=style_of.get(participant_of.get(record.id), ""),
             edit=edit_of.get(record.id),
-            repeat=repeat,
+            repeat=repeat * record.repeat,
         )
         for record in feature_records(folder, skeleton)
     ]

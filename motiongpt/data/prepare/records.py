@@ -121,7 +121,7 @@ def _of_source(source: str, folder: Path | None, options: Options) -> tuple[Iter
             fps = _first_fps(source, paths, options)  # parameters know no skeleton, so their own rate counts
         root = folder if folder.is_dir() else folder.parent
         found = [_file_record(source, path, root, options) for path in paths]
-    _check_captions(found, options)
+    _check_captions(source, found, options)
     return iter(found), len(found), fps
 
 
@@ -135,8 +135,16 @@ def _check_input(source: str, folder: Path | None, options: Options) -> None:
         raise FileNotFoundError(f"--input must be {wanted} for --from {source}: {found}")
 
 
-def _check_captions(found: list[Record], options: Options) -> None:
-    """Raise ValueError if no id of the captions file is a clip: a wrong column would leave all without text."""
+def _check_captions(source: str, found: list[Record], options: Options) -> None:
+    """Raise ValueError if no id of the captions file is a clip: a wrong column would leave all without text.
+
+    So would a source that cuts no trials give whole recordings the captions of their pieces.
+    """
+    if options.cuts_trials and source not in ("asfamc", "joints"):
+        raise ValueError(
+            f"--captions {options.captions_file}: its rows are pieces of trials (trial, start, end), which --from "
+            f"{source} cannot cut; --from asfamc cuts CMU's files, --from joints takes clips that are cut"
+        )
     if options.captions and not any(record.row is not None for record in found):
         raise ValueError(
             f"--captions: no id fits a clip; the ids are like {next(iter(options.captions))!r}, the clips "
