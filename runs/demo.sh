@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Make the shipped demo from nothing, on a laptop without a GPU: motions, tokenizer, backbone, stages, folder, report.
+#
+#     runs/demo.sh                         # embedded motions only
+#     CMU=~/cmu runs/demo.sh               # and CMU's motion capture, from its own download (subjects/NN/NN.asf, *.amc)
+#     MAX_MINUTES=30 runs/demo.sh          # exit code 3: time is up, run it again to continue
+#
+# The shipped demo was made with CMU. Finished steps are skipped, so after Ctrl-C the same command continues; a second
+# run only measures and samples.
+# Environment variables: PYTHON, WORK (the folder for everything), MAX_MINUTES (per training), CMU (a folder), CMU_FROM
+# (asfamc, or joints: a folder of raw_joints/ID.npy at 20 fps, with the ids of data/cmu_captions.json), TOKENIZER (a
+# trained one, instead of step 2: TOKENIZER=checkpoints/motion-tokenizer).
+set -eu
+CMU=${CMU:+$(cd "$CMU" && pwd)}
+cd "$(dirname "$0")/.."
+PYTHON=${PYTHON:-.venv/bin/python}
+WORK=${WORK:-outputs/demo}
+MAX_MINUTES=${MAX_MINUTES:-0}
+CMU_FROM=${CMU_FROM:-asfamc}
+TOKENIZER=${TOKENIZER:-}
+VQVAE=${TOKENIZER:-$WORK/vqvae}
+
+finished() { grep -qs '"finished": true' "$1/meta.json"; }
+
+# 1) Motions with captions: computed ones, and pairs of them of which one changes the other. Real ones join mirrored, and
+#    are listed three times, since there are ten times fewer of them.
+made() { [ -f "$1/dataset.json" ]; }
+if [ -n "$CMU" ] && ! made "$WORK/cmu" && [ "$CMU_FROM" = joints ]; then
+    "$PYTHON" scripts/prepare.py --from joints --input "$CMU" --fps 20 --captions data/cmu_captions.json --mirror \
+        --out "$WORK/cmu"
+elif [ -n "$CMU" ] && ! made "$WORK/cmu"; then
+    "$PYTHON" scripts/prepare.py --from asfamc --input "$CMU" --captions data/cmu_captions.json --mirror \
+        --out "$WORK/cmu"
+fi
+if [ -n "$CMU" ] && ! made "$WORK/data"; then
+    "$PYTHON" scripts/prepare.py --from procedural --count 20000 --edits 5000 --add "$WORK/cmu" --repeat 3 \
+        --out "$WORK/data"
+elif ! made "$WORK/data"; then
+    "$PYTHON" scripts/prepare.py --from procedural --count 20000 --edits 5000 --out "$WORK/data"
+fi
+
+# 2) The motion tokenizer: four frames become one of 1,024 codes. Losses on head, wrists, jitter and bones: see LOG.md.
+if [ ! -f "$WORK/tokens.json" ]; then
+    [ -n "$TOKENIZER" ] || "$PYTHON" scripts/train_vqvae.py --data "$WORK/data" --out "$WORK/vqvae" --codes 1024 \
+        --code-dim 64 --width 192 --dead-share 0.1 --acceleration-weight 4 --bone-weight 0.3 \
+        --part-weights head=0.5,wrist=0.15 --batch-size 64 --max-steps 8000 --lr 8e-4 --eval-every 500 \
+        --max-minutes "$MAX_MINUTES"
+    "$PYTHON" scripts/tokenize_motions.py --data "$WORK/data" --vqvae "$VQVAE" --out "$WORK/tokens.json"
+fi
+
+# 3) The backbone: a small language model that learns the captions as plain text, and to read free ones as plain ones.
+finished "$WORK/backbone/stage1" || "$PYTHON" scripts/finetune.py --recipe captions --stage 1 --train full \
+    --backbone demo --data "$WORK/tokens.json" --tasks read=0.7 caption=0.3 --out "$WORK/backbone" --max-steps 1000 \
+    --batch-size 64 --lr 1e-3 --weight-decay 0.05 --eval-every 500 --max-minutes "$MAX_MINUTES"
+
+# 4) The three stages, training all weights: motion alone; every task; mostly text to motion, with words left out of the
+#    captions, so that it does not lean on words that new sentences lack.
+STAGE=(--data "$WORK/tokens.json" --vqvae "$VQVAE" --batch-size 32 --grad-accum 1 --warmup 0.05 --max-seq-len 256
+    --weight-decay 0.05 --tell-length 0 --max-minutes "$MAX_MINUTES")
+MANY=(t2m=0.46 m2t=0.12 read=0.12 predict=0.06 inbetween=0.06 keys=0.04 edit=0.10 t2d=0.02 m2d=0.02)
+SOME=(t2m=0.62 m2t=0.08 read=0.1 predict=0.04 inbetween=0.06 keys=0.02 edit=0.06 t2d=0.01 m2d=0.01)
+finished "$WORK/run/stage1" || "$PYTHON" scripts/finetune.py --stage 1 --train full --backbone "$WORK/backbone/stage1" \
+    --max-steps 200 --lr 1e-3 --out "$WORK/run" "${STAGE[@]}"
+finished "$WORK/run/stage2" || "$PYTHON" scripts/finetune.py --stage 2 --train full --tasks "${MANY[@]}" \
+    --max-steps 4000 --lr 1e-3 --out "$WORK/run" "${STAGE[@]}"
+finished "$WORK/run/stage3" || "$PYTHON" scripts/finetune.py --stage 3 --train full --tasks "${SOME[@]}" \
+    --max-steps 5000 --lr 8e-4 --caption-dropout 0.1 --out "$WORK/run" "${STAGE[@]}"
+
+# 5) The trained model becomes the backbone, and each stage a small adapter on it: three full models would be too large
+#    to ship.
+ADAPT=(--from "$WORK/run/stage3" --train lora --lora-r 8 --lora-alpha 8 --lora-dropout 0.1 --eval-every 50
+    --out "$WORK/adapted")
+finished "$WORK/adapted/stage1" ||
+    "$PYTHON" scripts/finetune.py --stage 1 --max-steps 100 --lr 3e-4 "${STAGE[@]}" "${ADAPT[@]}"
+finished "$WORK/adapted/stage2" ||
+    "$PYTHON" scripts/finetune.py --stage 2 --tasks "${MANY[@]}" --max-steps 300 --lr 3e-4 "${STAGE[@]}" "${ADAPT[@]}"
+finished "$WORK/adapted/stage3" ||
+    "$PYTHON" scripts/finetune.py --stage 3 --tasks "${SOME[@]}" --max-steps 100 --lr 1e-4 "${STAGE[@]}" "${ADAPT[@]}"
+
+# 6) The folder to ship. To put it in place: rm -r checkpoints/demo && cp -r "$WORK/demo" checkpoints/demo
+[ -f "$WORK/demo/config.json" ] || "$PYTHON" scripts/ship.py --run "$WORK/adapted" --data "$WORK/tokens.json" \
+    --out "$WORK/demo" --name checkpoints/demo --clips 2000
+
+# 7) Does it do what the sentence says? This makes the table of docs/EVALUATION.md.
+"$PYTHON" scripts/demo_report.py --run "$WORK/demo" --data "$WORK/tokens.json" --sentence-seeds 5 --out "$WORK/report" \
+    --sheets "$WORK/sheets"
+"$PYTHON" scripts/sample.py --run "$WORK/demo" --prompt "a person walks forward" --output "$WORK/walk"
