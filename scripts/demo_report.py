@@ -1,11 +1,12 @@
-"""Does the motion do what the sentence says? Conditions on joints decide, and the model never sees them.
+"""Does the motion do what the sentence says? Conditions on joints decide.
 
     python scripts/demo_report.py                             # the shipped demo: report.json, report.md and a table
     python scripts/demo_report.py --run outputs/run --rows model sentences --seeds 2
     python scripts/demo_report.py --rows truth --matrix       # which condition passes on motions of which action
     python scripts/demo_report.py --rows free --sheets DIR    # free sentences by category, and 20 of the motions
 
-The model gets a sentence and a seed, as `scripts/sample.py` would give them; the conditions get the joints.
+The model gets a sentence and a seed, as `scripts/sample.py` would give them; the conditions get the joints. Only a
+reward stage trains on them.
 Environment: WORK_DIR (the folder that outputs/ is in).
 """
 

@@ -148,7 +148,7 @@ def test_the_text_holds_counts_targets_and_failures():
     text = markdown("Title", [row], {"jump": {"jump": 1.0, "squat": 0.04}})
     assert "| sentences | 1 / 2 | 50.0 % | 70 % | no |" in text and "| jump | 1/2 |" in text
     assert "- wanted jump, sentence a person leaps, seed 3, shows ['squat']" in text
-    assert "| jump | 100 % | squat 4 % |" in text and "The model never sees a condition" in text
+    assert "| jump | 100 % | squat 4 % |" in text and "A model gets the sentence and the seed" in text
 
 
 def test_pairs_are_distinct_and_have_conditions():
@@ -203,7 +203,7 @@ def test_the_script_measures_truth_without_a_model(script, tmp_path):
     assert (
         set(record["rows"]["truth"]["groups"]) == set(NAMED) <= set(CHECKS) and record["matrix"]["jump"]["jump"] == 1.0
     )
-    assert "never sees a condition" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "Only a reward stage trains on conditions" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
 def test_the_script_measures_a_run(script, tiny, tmp_path):

@@ -26,7 +26,7 @@ from motiongpt.data.tokens import (
     to_records,
 )
 from motiongpt.data.training_captions import prompt_table
-from motiongpt.faithfulness.judge import does, performs, performs_in_order
+from motiongpt.faithfulness.judge import does, performs
 from motiongpt.faithfulness.measures import Measures
 from motiongpt.procedural.clips import MAX_FRAMES, MIN_FRAMES, generate_clip
 from motiongpt.procedural.edit_phrases import EDIT_PHRASES
@@ -197,7 +197,7 @@ def test_an_action_is_added_removed_or_exchanged(pairs):
 def test_then_sits_down():
     first, last = Step("walk_forward", 2), Step("sit_down", 3)
     joints = make_recipe_clip(recipe(first, last)).joints
-    assert performs_in_order("walk_forward", "sit_down", joints)
+    assert does(("walk_forward", "sit_down"), joints)
     assert not performs("sit_down", make_recipe_clip(recipe(first)).joints)
 
 

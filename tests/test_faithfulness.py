@@ -16,9 +16,10 @@ from motiongpt.data.spelling import fold
 from motiongpt.data.tokens import load_tokens
 from motiongpt.faithfulness.conditions import CHECKS, INCLUDED
 from motiongpt.faithfulness.fresh import FRESH_SEED, fresh_clips
-from motiongpt.faithfulness.judge import check_requests, does, pass_matrix, performs, performs_in_order
+from motiongpt.faithfulness.judge import does, pass_matrix, performs
 from motiongpt.faithfulness.measures import Measures, longest, moving_mean, runs, strokes, swings
 from motiongpt.faithfulness.rows import NAMED, PAIRS
+from motiongpt.faithfulness.wants import plain_want, read_sentences
 from motiongpt.procedural.actions import ACTIONS
 from motiongpt.procedural.clips import make_clip
 from motiongpt.procedural.performer import STYLES, draw_stance
@@ -193,15 +194,14 @@ def test_half_of_a_way_is_not_the_action(clips):
 def test_two_actions_in_their_order_only():
     for first, second in PAIRS:
         for joints in fresh_clips((first, second), 5):
-            assert performs_in_order(first, second, joints), (first, second)
-            assert not performs_in_order(second, first, joints), (second, first)
-            assert does((first, second), joints) and not does((second, first), joints)
+            assert does((first, second), joints), (first, second)
+            assert not does((second, first), joints), (second, first)
 
 
 @pytest.mark.slow
 def test_one_action_is_not_two(clips):
     for first, second in PAIRS:
-        assert not any(performs_in_order(first, second, joints) for joints in clips[first][:3] + clips[second][:3])
+        assert not any(does((first, second), joints) for joints in clips[first][:3] + clips[second][:3])
 
 
 def test_an_unknown_action_and_a_wrong_shape_are_refused():
@@ -272,8 +272,14 @@ def test_measures_of_a_pose_by_hand():
 
 @pytest.fixture(scope="module")
 def sentences():
+    """[(sentence, actions)]; each wants plain actions in order, nothing more."""
     path = ROOT / "benchmarks" / "demo_sentences.json"
-    return check_requests(json.loads(path.read_text(encoding="utf-8")), path.name)
+    found = []
+    for one in read_sentences(json.loads(path.read_text(encoding="utf-8")), path.name):
+        actions = tuple(name for step in one.want.steps for name in step.actions)
+        assert one.want == plain_want(actions), one.sentence
+        found.append((one.sentence, actions))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -309,4 +315,4 @@ def test_they_ask_for_every_named_action_and_both_sides_alike(sentences):
 )
 def test_a_wrong_list_of_sentences_is_refused(records):
     with pytest.raises(ValueError, match="list.json"):
-        check_requests(records, "list.json")
+        read_sentences(records, "list.json")

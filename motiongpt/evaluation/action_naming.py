@@ -63,10 +63,15 @@ def phrase_table() -> dict[tuple[str, ...], Action]:
     return table
 
 
+@cache
+def _longest() -> int:
+    """Words of the longest phrase."""
+    return max(map(len, phrase_table()))
+
+
 def named_actions(sentence: str) -> list[Action]:
     """The actions that a sentence names, in its order; of phrases that begin at one word the longest counts."""
-    table = phrase_table()
-    longest = max(map(len, table))
+    table, longest = phrase_table(), _longest()
     words = _words(sentence)
     found, start = [], 0
     while start < len(words):

@@ -15,8 +15,8 @@ def _leaps(m: Measures) -> bool:
     Side by side: neither spread nor in stride. The clip neither starts nor ends in the air.
     """
     both = m.feet.min(1)  # (F,) height of the lower foot
-    # stretches of three frames to one second in the air, with floor before and after
-    flights = [slice(a, b) for a, b in runs(both > 0.06) if a > 0 and b < len(both) and 3 <= b - a <= FPS]
+    # three frames to one second in the air, with floor before and after
+    flights = [slice(a, b) for a, b in m.flights if a > 0 and b < len(both) and 3 <= b - a <= FPS]
     leap = any(
         both[air].max() > 0.1
         and np.ptp(m.feet[air], axis=1).max() < 0.12  # both feet at one height, as no hop has them

@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 
 from motiongpt.body.skeletons import SIDES
-from motiongpt.faithfulness.gesture_checks import fist_hits
+from motiongpt.faithfulness.gesture_checks import fist_hits, hands_in_front
 from motiongpt.faithfulness.measures import FPS, Measures, runs, strokes
 
 MERGED = 3  # frames: two hits that are not farther apart are one
@@ -32,9 +32,8 @@ def hits(mask: np.ndarray) -> int:
 
 
 def jumps(m: Measures) -> int:
-    """Flights: both feet more than 0.06 m up for three frames to one second."""
-    both = m.feet.min(1)
-    return sum(3 <= b - a <= FPS for a, b in runs(both > 0.06))
+    """Flights of three frames to one second."""
+    return sum(3 <= b - a <= FPS for a, b in m.flights)
 
 
 def hops(m: Measures, side: int) -> int:
@@ -90,8 +89,7 @@ def lifts(m: Measures, side: int | None = None) -> int:
 
 def claps(m: Measures) -> int:
     """How often the hands come together in front of the body."""
-    front = ((m.hands[..., 2] > 0.12) & (m.hands[..., 1] > -0.38)).all(1)  # (F,) both hands
-    return max((rises(-m.between_hands[a:b], 0.1) for a, b in runs(front)), default=0)
+    return max((rises(-m.between_hands[a:b], 0.1) for a, b in runs(hands_in_front(m))), default=0)
 
 
 def nods(m: Measures) -> int:

@@ -39,11 +39,15 @@ def arms_are_up(m: Measures) -> bool:
     return longest(m.hands[..., 1].min(1) > 0.33) >= 4 and not arms_wave(m)  # the lower hand
 
 
+def hands_in_front(m: Measures) -> np.ndarray:
+    """(F,) bool: both hands are more than 0.12 m ahead, and no lower than the belly, 0.38 m below the shoulders."""
+    return ((m.hands[..., 2] > 0.12) & (m.hands[..., 1] > -0.38)).all(1)
+
+
 def hands_clap(m: Measures) -> bool:
-    """Both hands ahead, between belly and chin; their distance swings by 0.1 m at least twice and
-    goes under 0.14 m, as fists of a guard do not."""
-    front = ((m.hands[..., 2] > 0.12) & (m.hands[..., 1] > -0.38)).all(1)  # (F,) both hands
-    apart = [m.between_hands[a:b] for a, b in runs(front)]
+    """Both hands are in front; their distance swings by 0.1 m at least twice and goes under 0.14 m, as
+    fists of a guard do not."""
+    apart = [m.between_hands[a:b] for a, b in runs(hands_in_front(m))]
     return any(swings(distance, 0.1) >= 2 and distance.min() < 0.14 for distance in apart)
 
 

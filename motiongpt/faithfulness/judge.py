@@ -6,8 +6,9 @@
     failings(want, joints)                                    a whole sentence: actions, counts, manners, mood
 
 Joints are (F, 22, 3) in metres at 20 fps, y up, the floor at y = 0, any facing and place.
-Conditions are those of `conditions.py`: joints in, yes or no out. No model ever sees them. Most
-conditions look at a few joints only, so `is_body` asks first whether the joints are a body at all.
+Conditions are those of `conditions.py`: joints in, yes or no out. No training sees them but the reward
+stage (`rewards.py`). Most conditions look at a few joints only, so `is_body` asks first whether the
+joints are a body at all.
 `pass_matrix` tests the conditions themselves on motions of known actions: its diagonal shows what a
 condition recognises, the rest what fools it. This module loads nothing.
 """
@@ -23,7 +24,7 @@ from motiongpt.faithfulness.manners import has_degrees, has_distance, has_size, 
 from motiongpt.faithfulness.measures import FPS, Measures, longest
 from motiongpt.faithfulness.mood_checks import has_mood
 from motiongpt.faithfulness.together_checks import OVERLAYS, both, while_stepping
-from motiongpt.faithfulness.wants import Step, Want, plain_want, read_sentences
+from motiongpt.faithfulness.wants import Step, Want, plain_want
 
 CUT = 4  # frames between two cuts between parts that are tried: one motion code
 SHORTEST = 12  # frames a part needs at least
@@ -43,9 +44,8 @@ def is_body(m: Measures) -> bool:
 
     All of these must hold. Joints are finite. No joint is faster than 13 m/s, and the pelvis not
     faster than 6. Every bone stays within 0.16 m of its median length, which is within 20 % of the
-    skeleton's. Left joints are left of right ones in the median frame,
-    or hardly across. The lowest joint is within
-    0.15 m of y = 0 at some time, never lower, and never higher for more than 1 s.
+    skeleton's. Left joints are left of right ones in the median frame, or hardly across. The lowest joint
+    is within 0.15 m of y = 0 at some time, never lower, and never higher for more than 1 s.
     """
     joints = m.joints
     if not np.isfinite(joints).all():
@@ -80,12 +80,6 @@ def performs(action: str, joints: np.ndarray) -> bool:
     if action not in CHECKS:
         raise ValueError(f"no condition for {action!r}; there are {', '.join(CHECKS)}")
     return shows(action, Measures(joints))
-
-
-def performs_in_order(first: str, second: str, joints: np.ndarray) -> bool:
-    """Whether some cut has `first` before it and `second` after it.
-    Each part is measured from its own start."""
-    return does((first, second), joints)
 
 
 def does_together(base: str, overlay: str, joints: np.ndarray) -> bool:
@@ -209,17 +203,3 @@ def pass_matrix(clips: Mapping[str, Sequence[np.ndarray]]) -> dict[str, dict[str
         }
         for name, check in CHECKS.items()
     }
-
-
-def check_requests(records: object, where: object) -> list[tuple[str, tuple[str, ...]]]:
-    """The records of a file `where`, see `wants.py`, that want plain actions in order -> [(sentence, actions)].
-
-    Raises ValueError naming the file and the first entry that is wrong or wants anything more.
-    """
-    requests = []
-    for number, record in enumerate(read_sentences(records, where)):
-        actions = tuple(name for step in record.want.steps for name in step.actions)
-        if record.want != plain_want(actions):
-            raise ValueError(f"{where}, entry {number}: expected one known action per step, got {record.sentence!r}")
-        requests.append((record.sentence, actions))
-    return requests

@@ -2,7 +2,7 @@
 
 Tempo and size are relative: a slow bow takes longer than a normal bow, not longer than a normal punch. What is usual
 is measured on fresh motions of the embedded data, in all body styles (`usual`). The limit between two manners lies
-half-way between what is usual for each.
+`LIMIT` of the way from the usual normal one to the usual other one.
 
 A function of `CURVES` takes `Measures` and a side (0 left, 1 right; 0 for actions without) and returns the curve (F,)
 that goes to and fro as the action does. Its strokes say how fast, their range says how large; for some actions
@@ -22,7 +22,7 @@ from motiongpt.faithfulness.measures import FPS, Measures, moving_mean, runs, st
 
 USUAL_SEED, USUAL_CLIPS = 20261122, 8  # of the motions that say what is usual: one of each style
 GUARD = -0.1  # metres a fist in the guard is above its shoulder, at least
-LIMIT = 0.36  # where the limit lies: bodies differ by 10 %, and a manner that is asked for should count
+LIMIT = 0.36  # not half-way: bodies differ by 10 %, and a manner that is asked for should count
 WAY = (0.15, 0.85)  # the part of a stroke that is timed: its ends are slow, and a hold is no part of it
 FAR, NEAR = 5.0, 3.0  # metres over the ground: at least so far is "far", at most so far is "a bit"
 
@@ -89,8 +89,7 @@ def _reached(way: np.ndarray, share: float) -> float:
 
 def _crouch_seconds(m: Measures, side: int) -> float:
     """From the beginning of the first crouch to the take-off; NaN without a flight."""
-    flights = runs(m.feet.min(1) > 0.06)
-    off = flights[0][0] if flights else 0
+    off = m.flights[0][0] if m.flights else 0
     deep = m.drop[:off].max(initial=0)
     before = np.flatnonzero(m.drop[:off] > m.drop[0] + 0.2 * (deep - m.drop[0]))  # the frames of the crouch
     return (off - before[0]) / FPS if len(before) else float("nan")
@@ -165,8 +164,8 @@ def usual(action: str, tempo: str = "normal", size: str = "normal") -> tuple[flo
     """Median seconds and size of fresh motions of this action in this manner, in all styles."""
     clips = islice(performances((action,), USUAL_SEED, tempos=(tempo,), sizes=(size,)), USUAL_CLIPS)
     found = [seconds_and_size(action, Measures(clip.joints)) for clip in clips]
-    seconds, size = np.nanmedian(found, axis=0)
-    return float(seconds), float(size)
+    seconds, metres = np.nanmedian(found, axis=0)  # or degrees
+    return float(seconds), float(metres)
 
 
 def _between(normal: float, other: float) -> float:
@@ -175,14 +174,14 @@ def _between(normal: float, other: float) -> float:
 
 
 def has_tempo(action: str, tempo: str, m: Measures) -> bool:
-    """Whether a motion of this action is "slow" or "quick": nearer to such ones than to normal ones."""
+    """Whether a motion of this action is "slow" or "quick": farther from normal ones than the limit."""
     seconds = seconds_and_size(action, m)[0]
     limit = _between(usual(action)[0], usual(action, tempo=tempo)[0])
     return seconds > limit if tempo == "slow" else seconds < limit
 
 
 def has_size(action: str, size: str, m: Measures) -> bool:
-    """Whether a motion of this action is "small" or "large": nearer to such ones than to normal ones.
+    """Whether a motion of this action is "small" or "large": farther from normal ones than the limit.
 
     Raises ValueError for an action that the embedded data knows in one size only.
     """

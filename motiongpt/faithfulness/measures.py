@@ -143,6 +143,11 @@ class Measures:
         return np.maximum(balls - np.percentile(balls, 10), 0.0)
 
     @cached_property
+    def flights(self) -> list[tuple[int, int]]:
+        """The stretches [start, end) of frames in which both feet are higher than `OFF`."""
+        return runs(self.feet.min(1) > OFF)
+
+    @cached_property
     def floor(self) -> float:
         """Height of the floor: that of the balls of the feet when they stand."""
         return float(np.percentile(self.pair("foot")[..., 1], 10))

@@ -16,8 +16,7 @@ from motiongpt.faithfulness.measures import FPS, Measures, moving_mean
 
 ANY = np.inf
 LANDED = 0.03  # metres a foot on the floor may be up
-UPRIGHT = 0.06  # metres the pelvis may be below its highest place in the frames that show the posture
-
+HIGH = 0.06  # metres the pelvis may be below its highest place in the frames that show the posture
 UNBENT = 15.0  # degrees the trunk may lean farther forward than at its most upright in those frames
 LOW_HANDS = 25  # percent of them: those with the lowest hands
 
@@ -46,7 +45,7 @@ def _posture(m: Measures) -> np.ndarray:
     """(F,) bool: the frames that show how the body is held. A foot is down, the pelvis high, the trunk as little bent
     as it ever is, and the hands are lower than in most such frames."""
     down = m.feet.min(1) < LANDED
-    high = down & (m.drop < m.drop[down].min() + UPRIGHT)
+    high = down & (m.drop < m.drop[down].min() + HIGH)
     high &= m.lean < np.percentile(m.lean[high], 15) + UNBENT
     hands = m.hands[..., 1].sum(1)
     return high & (hands <= np.percentile(hands[high], LOW_HANDS))
@@ -55,7 +54,7 @@ def _posture(m: Measures) -> np.ndarray:
 def features(action: str, m: Measures) -> dict[str, float]:
     """What a look is made of, posture in the frames of `_posture`.
 
-    lean, head      degrees the trunk leans forward; degrees the head is pitched forward of it
+    lean            degrees the trunk leans forward
     shoulders       metres over the neck
     sunk            metres the pelvis is below straight legs
     rocking         degrees, standard deviation of how far the trunk leans to a side
@@ -66,7 +65,6 @@ def features(action: str, m: Measures) -> dict[str, float]:
     at = _posture(m)
     return {
         "lean": float(np.median(m.lean[at])),
-        "head": float(np.median(m.nod[at])),
         "shoulders": float(np.percentile(m.shoulders[at], 15)),  # a raised arm takes its shoulder along
         "sunk": float(np.median(m.sunk[at])),
         "rocking": float(np.std(m.side_lean)),

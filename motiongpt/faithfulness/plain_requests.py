@@ -70,8 +70,10 @@ def count_parts() -> Iterator[tuple[str, Part]]:
 
 
 def manner_parts() -> Iterator[tuple[str, Part]]:
-    """(group, part): every manner of every action that has it, one-sided ones on one side each."""
-    one_each = [name for k, name in enumerate(CHECKS) if family_and_side(name)[1] in (None, k // 2 % 2)]
+    """(group, part): every manner of every action that has it; one-sided families on one side each, left and right in
+    turn."""
+    turn = {kind: k % 2 for k, kind in enumerate(dict.fromkeys(map(family, CHECKS)))}
+    one_each = [name for name in CHECKS if family_and_side(name)[1] in (None, turn[family(name)])]
     for action in one_each:
         for tempo in ("slow", "quick") if has_curve(action) else ():
             yield tempo, part_of(action, tempo=tempo)

@@ -65,7 +65,8 @@ class MeasureRow:
 def markdown(title: str, rows: Sequence[MeasureRow], matrix: dict[str, dict[str, float]] | None = None) -> str:
     """The report as Markdown: a summary, a table per action or pair, the failures,
     and the matrix if there is one."""
-    text = [f"# {title}", "", "The model never sees a condition: it gets the sentence and the seed, nothing else.", ""]
+    about = "A model gets the sentence and the seed, nothing else. Only a reward stage trains on conditions."
+    text = [f"# {title}", "", about, ""]
     text += summary(rows)
 
     # a table with a line per action and a column per row of the report

@@ -12,16 +12,15 @@ from functools import cache
 import numpy as np
 import torch
 
-from motiongpt.body.skeletons import HUMANML3D
 from motiongpt.faithfulness.conditions import CHECKS
 from motiongpt.faithfulness.judge import failings
 from motiongpt.faithfulness.measures import FPS
 from motiongpt.faithfulness.plain_requests import caption_of, count_parts, manner_parts, part_of, want_of
+from motiongpt.faithfulness.quality import TOES
 from motiongpt.faithfulness.wants import Step, Want
 from motiongpt.metrics.joints import foot_skate, jerk
 from motiongpt.procedural.sentences import family
 
-TOES = (HUMANML3D.feet_left[1], HUMANML3D.feet_right[1])
 SHORTEST = 4  # frames that have a third difference
 
 

@@ -15,6 +15,7 @@ trunk. Sides are 0 = left, 1 = right; `out` is away from the body's middle; y is
 
 import dataclasses
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -308,7 +309,7 @@ def solve(track: Track) -> np.ndarray:
 
     # 3) Trunk and head: each of the three spine joints turns by a third.
     chain = ("pelvis", "spine1", "spine2", "spine3")
-    for parent, name, turn in zip(chain, chain[1:], spine_turns, strict=False):
+    for (parent, name), turn in zip(pairwise(chain), spine_turns, strict=True):
         at[name] = at[parent] + turn @ _bone(name)
     at["neck"] = at["spine3"] + turn @ _bone("neck")
     at["head"] = at["neck"] + turn @ rotation(*track.head.T) @ _bone("head")

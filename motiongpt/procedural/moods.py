@@ -45,87 +45,41 @@ class Mood:
     tremble: float = 0.0  # arms and head, a few times a second
 
 
-MOODS = {
+# fmt: off
+MOODS = {  # tempo, size, swing, bounce, sway, and what is held
     "happy": Mood(
-        0.83,
-        1.08,
-        1.7,
-        2.4,
-        1.5,
-        stoop=-0.1,
-        head=-0.16,
-        abduction=0.1,
-        elbow=0.3,
-        spring=0.03,
-        beat=1.5,
-        rock=0.11,
+        0.83, 1.08, 1.7, 2.4, 1.5, stoop=-0.1, head=-0.16, abduction=0.1, elbow=0.3, spring=0.03, beat=1.5,
+        rock=0.11
     ),
     "sad": Mood(1.26, 0.8, 0.3, 0.5, 0.8, stoop=0.32, head=0.55, abduction=-0.06, elbow=-0.1, shoulders=-0.2),
     "tired": Mood(
-        1.3, 0.8, 0.6, 0.6, 2.6, stoop=0.3, lean=0.12, head=0.34, crouch=0.05, shoulders=-0.25, rock=0.1, beat=0.5
+        1.3, 0.8, 0.6, 0.6, 2.6, stoop=0.3, lean=0.12, head=0.34, crouch=0.05, shoulders=-0.25, rock=0.1,
+        beat=0.5
     ),
     "old": Mood(
-        1.4,
-        0.62,
-        0.5,
-        0.5,
-        1.4,
-        stoop=0.62,
-        lean=0.2,
-        head=-0.3,
-        crouch=0.07,
-        elbow=0.75,
-        tremble=0.022,
-        abduction=0.06,
+        1.4, 0.62, 0.5, 0.5, 1.4, stoop=0.62, lean=0.2, head=-0.3, crouch=0.07, elbow=0.75, tremble=0.022,
+        abduction=0.06
     ),
     "angry": Mood(
-        0.8,
-        1.1,
-        1.3,
-        1.5,
-        0.8,
-        stoop=0.16,
-        lean=0.12,
-        head=0.22,
-        abduction=0.24,
-        elbow=0.8,
-        shoulders=0.22,
-        crouch=0.03,
+        0.8, 1.1, 1.3, 1.5, 0.8, stoop=0.16, lean=0.12, head=0.22, abduction=0.24, elbow=0.8,
+        shoulders=0.22, crouch=0.03
     ),
     "proud": Mood(1.08, 1.1, 1.4, 0.8, 1.2, stoop=-0.36, lean=-0.04, head=-0.16, abduction=0.22, shoulders=0.1),
     "sneaky": Mood(
-        1.22,
-        0.85,
-        0.3,
-        0.6,
-        1.2,
-        stoop=0.42,
-        lean=0.2,
-        head=-0.25,
-        crouch=0.15,
-        elbow=1.1,
-        abduction=0.05,
-        glance=0.45,
+        1.22, 0.85, 0.3, 0.6, 1.2, stoop=0.42, lean=0.2, head=-0.25, crouch=0.15, elbow=1.1, abduction=0.05,
+        glance=0.45
     ),
     "relaxed": Mood(1.16, 0.95, 1.2, 0.9, 2.4, stoop=-0.1, lean=-0.1, head=-0.08, abduction=0.12, rock=0.13, beat=0.8),
     "nervous": Mood(
-        0.92,
-        0.78,
-        0.3,
-        0.8,
-        0.8,
-        stoop=0.14,
-        head=0.1,
-        abduction=-0.1,
-        elbow=1.1,
-        shoulders=0.4,
-        glance=0.4,
-        tremble=0.03,
+        0.92, 0.78, 0.3, 0.8, 0.8, stoop=0.14, head=0.1, abduction=-0.1, elbow=1.1, shoulders=0.4,
+        glance=0.4, tremble=0.03
     ),
     "energetic": Mood(
-        0.8, 1.1, 1.7, 1.7, 1.2, stoop=-0.04, head=-0.1, elbow=0.55, abduction=0.12, crouch=0.02, spring=0.05, beat=2.0
+        0.8, 1.1, 1.7, 1.7, 1.2, stoop=-0.04, head=-0.1, elbow=0.55, abduction=0.12, crouch=0.02,
+        spring=0.05, beat=2.0
     ),
 }
+# fmt: on
 """Word -> mood. A caption says it as an adjective of the person."""
 
 

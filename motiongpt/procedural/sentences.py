@@ -48,7 +48,7 @@ _COUNTED = {
     "touch_toes": "toe touch%",
 }
 _COUNTED = {name: text.split("|") for name, text in _COUNTED.items()}
-_SOMETIMES = {"clap": 0.7, "nod": 0.6, "shake_head": 0.6, "hop": 0.75, "jumping_jacks": 0.6, "boxing": 0.4}
+_SOMETIMES = {"clap": 0.7, "nod": 0.6, "shake_head": 0.6, "hop": 0.75, "jumping_jacks": 0.6}
 _UNCOUNTED = {"sit_and_stand", "stand_still"}
 _UNPACED = {"stand_still"}  # nothing moves that could be slow
 _UNSAID = 0.15  # share of captions that leave out the tempo, and shares that leave out size, angle and mood
@@ -78,6 +78,7 @@ _AFTER = {
 _AFTER = {name: tuple(text.split("|")) for name, text in _AFTER.items()}
 _SPEAKERS = {"their": "they", "his": "he", "her": "she", "its": "it", "my": "i", "your": "you", "our": "we"}
 _NOUN = re.compile(r"(?:does|makes|gives|performs) (an? (?!(?:little|bit|few)\b)(?:(?! and ).)*)")
+_STANDING = re.compile(r"(?:stands|poses|strikes a)\b|.* in place$")  # nobody who walks does that
 _PRONOUN_FORMS = {"they": "plural", "you": "plural", "we": "plural", "i": "first"}
 _AGREEING = ("is", "was", "has", "does", "begins", "starts", "tries", "wants", "decides", "manages", "goes", "ends")
 
@@ -98,13 +99,16 @@ def _nouns(phrases: Sequence[str]) -> tuple[str, ...]:
 
 
 @cache
-def _choices(name: str, size: str, degrees: int | None, angled: bool, form: str) -> tuple[tuple, tuple, tuple]:
+def _choices(name: str, size: str, degrees: int | None, angled: bool, form: str, on_top: bool) -> tuple[tuple, ...]:
     """The phrases of a family with a side, running sums of their weights, and the phrases without one.
 
     The plain one has a share of 15 %, clockwise ones weigh less. `angled`: only those that say the angle.
+    `on_top` of a walk: none that say that the body stands.
     """
     phrases = SIZED.get(name, {}).get(size) or (() if angled else PHRASES[name])
     phrases = (*DEGREES.get(name, {}).get(degrees, ()), *phrases)
+    if on_top:
+        phrases = tuple(phrase for phrase in phrases if not _STANDING.match(phrase))
     if form == "noun":
         phrases = _nouns(phrases) or _nouns(PHRASES[name])
     bare = tuple(phrase for phrase in phrases if not says_side(phrase))
@@ -123,11 +127,12 @@ def _phrase(name: str, facts: dict, rng: np.random.Generator | None, form: str, 
     size, degrees = facts.get("size", "normal"), facts.get("degrees", _USUAL_ANGLES.get(name))
     # without draws: the plain one
     if rng is None:
-        return inflect(_choices(name, size, degrees, False, "finite")[0][0], form), ""
+        return inflect(_choices(name, size, degrees, False, "finite", False)[0][0], form), ""
     size = "normal" if rng.random() < _UNSAID else size
     plain = DEGREES.get(name, {}).get(degrees, (PHRASES[name][0],))[0] == PHRASES[name][0]
     angled = not plain and rng.random() >= _UNSAID
-    sided, sums, bare = _choices(name, size, degrees, angled, "noun" if form == "noun" else "finite")
+    form_of = "noun" if form == "noun" else "finite"
+    sided, sums, bare = _choices(name, size, degrees, angled, form_of, "on_top" in facts)
     phrase, after = sided[bisect(sums, rng.random() * sums[-1])], ""
     draw = rng.random()
     if bare and unsided and draw < _NO_SIDE + _SIDE_AFTER:
@@ -172,11 +177,10 @@ def verb_phrase(
     """One verb phrase for an action: 'waves the right hand', 'jumps up twice quickly'.
     Without `rng`, the plain one.
 
-    `facts` may have `side` ("left", "right"), `count` (repetitions), `tempo` ("slow", "normal",
-    "quick"), `size` ("small", "normal", "large"), `degrees` and `while_` (the name of an action on
-    top). `form` is one of `word_forms.FORMS`, or "noun" where a phrase has one. Pass
-    `tempo="normal"` if the template says the tempo, `unsided=True` where a phrase may leave the side
-    unsaid, and an `adverb` for the verb.
+    `facts` may have `side` ("left", "right"), `count` (repetitions), `tempo` ("slow", "normal", "quick"), `size`
+    ("small", "normal", "large"), `degrees`, `while_` (the name of an action on top) and `on_top` (this is one).
+    `form` is one of `word_forms.FORMS`, or "noun" where a phrase has one. Pass `tempo="normal"` if the template says
+    the tempo, `unsided=True` where a phrase may leave the side unsaid, and an `adverb` for the verb.
     """
     name = family(action)
     side = facts.get("side", "")
@@ -228,7 +232,7 @@ def verb_phrase(
 def _overlaid_facts(action: str) -> dict:
     """The facts of an action on top of another, from its name."""
     side = action.rsplit("_", 1)[-1]
-    return {"side": side} if side in ("left", "right") else {}
+    return {"on_top": True} | ({"side": side} if side in ("left", "right") else {})
 
 
 # 2) Captions.

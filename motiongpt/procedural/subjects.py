@@ -80,7 +80,7 @@ LOOKS = _list(
     "with sunglasses|from spain|from next door|from accounting|named pat|called robin"
 )
 SCENERY = _list(
-    "in the park|on a sunny day|at home|again|for the camera|as usual|in front of a mirror|in the kitchen|today|"
+    "in the park|on a sunny day|at home|in the yard|for the camera|as usual|in front of a mirror|in the kitchen|today|"
     "in the garden|at the beach|on the beach|at work|in the office|in the gym|at the gym|at school|in the classroom|"
     "in the street|on the street|on stage|in the rain|in the snow|in the morning|in the evening|at night|at noon|"
     "this morning|on sunday|in winter|in the forest|in the hallway|in the living room|in an empty room|"
@@ -110,9 +110,8 @@ TEMPOS = {
     ),
     "quick": _list(
         "quickly|fast|very fast|really fast|very quickly|rapidly|swiftly|in a hurry|hurriedly|at high speed|"
-        "at full speed|"
-        "at a fast pace|as fast as possible|as fast as {pronoun} can|in a rush|hastily|speedily|with quick movements|"
-        "at a brisk pace|at a rapid pace|rather quickly|with great speed|super fast|like lightning"
+        "at full speed|at a fast pace|as fast as possible|as fast as {pronoun} can|in a rush|hastily|speedily|"
+        "with quick movements|at a brisk pace|at a rapid pace|rather quickly|with great speed|super fast|like lightning"
     ),
 }
 
@@ -190,8 +189,7 @@ MOODS = {
             "energetic|lively|hyperactive|very energetic|dynamic|peppy|vigorous|spirited|excited",
             "energetically|vigorously|dynamically|excitedly|enthusiastically",
             "full of energy|with lots of energy|with a lot of energy|with great energy|in an energetic way|"
-            "bursting with energy|"
-            "with vigour|with enthusiasm|looking energetic|like somebody full of beans",
+            "bursting with energy|with vigour|with enthusiasm|looking energetic|like somebody full of beans",
         ),
     }.items()
 }

@@ -40,7 +40,7 @@ ANGLES = {
             turns {degrees} to the {side} | turns a full circle to the {side} | turns in a full circle to the {side} |
             makes a full turn to the {side} | does a full turn to the {side} | makes a complete turn to the {side} |
             turns {side} {degrees} | rotates {degrees} to the {side} | does a three-sixty to the {side} |
-            makes a three-sixty to the {side} | turns a full turn to the {side} | turns full circle to the {side} |
+            makes a three-sixty to the {side} | takes a full turn to the {side} | turns full circle to the {side} |
             turns completely around to the {side} | makes a whole turn to the {side} | turns {degrees} {wise} |
             rotates a full circle to the {side} | does a {degrees} turn to the {side} |
             turns by {degrees} to the {side} | makes a full turn {wise} | turns all the way round to the {side} |

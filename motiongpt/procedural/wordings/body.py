@@ -9,8 +9,8 @@ BODY = {
         stands without moving | stands around | stands and waits | stands and does nothing | stands idle | waits |
         waits in place | waits there | does not take a step | waits for someone | waits for the bus | waits standing |
         freezes | freezes in place | freezes on the spot | stands like a statue | stands at ease | stands in place |
-        stands on the spot | stands doing nothing | stands upright and still | stands quietly | stands calmly | idles |
-        pauses | stops moving
+        stands on the spot | stands doing nothing | stands upright and still | stands quietly |
+        stands without a movement | idles | pauses | stops moving
     """,
     "dance": """
         dances | dances around | dances to the music | dances on the spot | does a dance | does some dancing |
@@ -18,8 +18,8 @@ BODY = {
         sways to the music | sways to the beat | moves to the music | moves to the beat | moves to the rhythm |
         moves in rhythm | moves like a dancer | performs a dance | performs dance moves | does dance moves |
         does some dance moves | shows some dance moves | shows off dance moves | busts a move | breaks into a dance |
-        breaks out in dance | keeps dancing | goes dancing | dances like nobody is watching | dances at a party |
-        dances at the disco | dances at the club | dances to a song | dances with joy | dances in place |
+        breaks out dancing | keeps dancing | goes dancing | dances like nobody is watching | dances at a party |
+        dances at the disco | dances at the club | dances to a song | dances to a tune | dances in place |
         dances along | dances alone | dances to the beat | steps to the beat | gets down to the music |
         gets into the groove | hits the dance floor | swings to the music | jives | rocks to the music |
         shakes it on the dance floor | enjoys a dance
@@ -28,10 +28,10 @@ BODY = {
         does yoga | practices yoga | does a yoga pose | strikes a yoga pose | performs a yoga pose |
         holds a yoga pose | goes into a yoga pose | gets into a yoga pose | takes a yoga pose | makes a yoga pose |
         assumes a yoga pose | moves into a yoga pose | shows a yoga pose | tries a yoga pose | poses like a yogi |
-        does some yoga | performs yoga | exercises yoga | does yoga exercises | does a yoga exercise |
+        does some yoga | performs yoga | exercises with yoga | does yoga exercises | does a yoga exercise |
         performs a yoga exercise | practices a yoga pose | practices a yoga posture | does a yoga posture |
         takes a yoga posture | holds a yoga posture | performs a yoga posture | does a yoga stance | does a yoga move |
-        performs a yoga move | does yoga at home | does yoga on a mat | practices yoga on a mat | trains yoga |
+        performs a yoga move | does yoga at home | does yoga on a mat | practices yoga on a mat | trains in yoga |
         works on a yoga pose | enjoys some yoga | relaxes with yoga | warms up with yoga | goes through a yoga pose |
         shows how yoga is done | does a pose from yoga | does an asana | holds an asana | practices an asana |
         does morning yoga | strikes a pose from yoga
@@ -71,12 +71,12 @@ BODY = {
         holds the warrior pose with {the} {side} knee bent | does the yoga warrior with the {side} leg in front |
         does the warrior from yoga with the {side} leg in front | poses as a warrior with the {side} leg in front |
         poses like a warrior with {the} {side} leg in front | stays in the warrior pose with the {side} leg in front |
-        does the warrior pose over the {side} knee | holds the warrior pose over the {side} leg |
+        does the warrior pose with the {side} knee in front | holds the warrior pose with {the} {side} foot in front |
         does the virabhadrasana with the {side} leg in front | does a warrior pose on the {side} side |
         does the warrior posture with the {side} leg in front |
         holds the warrior posture with the {side} leg in front | does a {side} warrior pose |
         does the {side} warrior pose | holds a {side} warrior pose | strikes a {side} warrior pose |
-        does the warrior pose to the front with the {side} leg | does the warrior pose with {the} {side} foot ahead |
+        does the warrior pose with the {side} leg forward | does the warrior pose with {the} {side} foot ahead |
         stands in warrior pose with {the} {side} foot ahead | does the warrior pose | does a warrior pose |
         holds the warrior pose | stands in warrior pose | strikes a warrior pose | goes into warrior pose |
         poses like a warrior | does the yoga warrior | steps into warrior pose | gets into the warrior pose
@@ -135,8 +135,8 @@ BODY = {
         sits on a bench | sits down on a bench | sits on a stool | sits down on a stool | sits down at the table |
         sits down at the desk | sits down to rest | sits down to eat | sits down to read | sits down and stays seated |
         sits down and rests | lowers onto a chair | lowers into a chair | lowers {the} body onto a seat |
-        takes a chair | takes a seat on a bench | takes a place on the sofa | perches on a stool | goes to sit down |
-        goes to take a seat | slumps into a chair | flops into a chair | sits down on a box |
+        takes a seat on a chair | takes a seat on a bench | takes a place on the sofa | perches on a stool |
+        goes to sit down | goes to take a seat | slumps into a chair | flops into a chair | sits down on a box |
         moves to a sitting position | goes from standing to sitting | gets into a chair | sits down in an armchair
     """,
     "stand_up": """
@@ -178,9 +178,9 @@ BODY = {
         bows {the} upper body | bows at the waist | bows from the waist | bends at the waist | bends from the waist |
         bends forward at the waist | bends {the} upper body forward | leans forward in a bow | leans forward to bow |
         bends forward to bow | bends over in a bow | performs a bow | does a bow | greets with a bow |
-        thanks with a bow | shows respect with a bow | pays respect with a bow | bows like an actor |
+        says thanks with a bow | shows respect with a bow | pays respect with a bow | bows like an actor |
         bows like a butler | bows after a show | takes a bow in front of the audience | takes a bow on stage |
-        does a japanese bow | makes a polite bow | gives a polite bow | takes a curtain call | takes a polite bow
+        does a formal bow | makes a polite bow | gives a polite bow | takes a curtain call | takes a polite bow
     """,
     "kneel": """
         kneels on the {side} knee | kneels down on {the} {side} knee | goes down on the {side} knee |

@@ -59,15 +59,15 @@ GESTURES = {
         boxes | shadowboxes | does boxing | does some boxing | does shadow boxing | practices boxing |
         practices punches | throws punches | throws some punches | throws a flurry of punches |
         throws a series of punches | throws a combination of punches | throws punches with both hands |
-        throws punches with both fists | throws punches in the air | throws punches from a guard |
+        throws punches with both fists | throws punches in the air | throws punches from a guard stance |
         throws jabs with both hands | throws alternating punches | punches with both hands in turn |
         punches with both fists in turn | punches with alternating hands | punches with alternating fists |
         punches with one fist after the other | punches the air with both fists | punches a bag with both fists |
         punches with both hands | hits a punching bag | hits the heavy bag with both fists | works the punching bag |
-        trains boxing | trains like a boxer | moves like a boxer | punches like a boxer | fights like a boxer |
+        trains in boxing | trains like a boxer | moves like a boxer | punches like a boxer | fights like a boxer |
         fights an invisible opponent | fights with {the} fists | fights in a boxing stance | fights | spars |
         spars with someone | spars in the air | trades punches | boxes in the air | boxes the air |
-        boxes with a shadow | boxes an opponent | boxes with both fists | boxes in the ring | goes boxing |
+        boxes against a shadow | boxes an opponent | boxes with both fists | boxes in the ring | goes boxing |
         puts up {the} fists and boxes
     """,
     "raise_arm": """
@@ -109,14 +109,14 @@ GESTURES = {
         puts {the} hands together to clap | claps in front of the chest | claps {the} hands together |
         claps both hands together | claps for someone | claps for the band | claps for the team |
         claps for the singer | claps for the winner | claps in applause | claps to the music | claps to the beat |
-        claps along | claps along with the music | claps with joy | claps like an audience |
+        claps along | claps along with the music | claps for the actors | claps like an audience |
         claps in front of the body | claps in place | claps at a show | claps at the end of the show | keeps clapping |
         keeps clapping {the} hands | does some clapping | applauds someone | applauds the band | applauds the team |
         applauds the speaker | applauds the show | gives applause | gives a round of applause | gives some applause |
-        gives a hand clap | gives a standing ovation | makes applause | makes clapping noises |
+        gives a hand clap | gives an ovation | breaks into applause | makes clapping noises |
         brings {the} hands together in a clap | slaps {the} hands together | slaps {the} palms together |
         strikes {the} palms together | strikes {the} hands together | hits {the} hands together |
-        smacks {the} hands together | cheers with claps | performs a clap
+        smacks {the} hands together | cheers by clapping | performs a clap
     """,
     "throw": """
         throws something with the {side} hand | throws a ball with {the} {side} hand | throws with the {side} arm |
@@ -158,7 +158,7 @@ GESTURES = {
         gestures at something with {the} {side} arm | holds out the {side} arm to point |
         extends {the} {side} arm to point | extends the {side} arm and points | raises the {side} arm and points |
         lifts {the} {side} arm and points ahead | aims {the} {side} hand at something | aims the {side} finger ahead |
-        directs {the} {side} arm ahead | makes a pointing gesture with the {side} hand | points | points forward |
+        aims {the} {side} arm ahead | makes a pointing gesture with the {side} hand | points | points forward |
         points ahead | points at something | points at someone | indicates something | points a finger |
         points to the front | points the way | shows the way | points straight ahead
     """,
@@ -177,34 +177,34 @@ GESTURES = {
         stands with hands on the waist | stands with arms akimbo | puts {the} arms akimbo | holds {the} arms akimbo |
         poses with hands on hips | poses with both hands on the hips | poses like a superhero |
         stands like a superhero | strikes a superhero pose | puts hands on hips | puts the hands at the hips |
-        props both hands on the hips | props {the} hands on {the} hips | leans {the} hands on the hips
+        props both hands on the hips | props {the} hands on {the} hips | presses {the} hands to the hips
     """,
     "nod": """
         nods | nods {the} head | does a nod | nods in agreement | nods yes | moves {the} head up and down |
         gives a nod | bobs {the} head | nods {the} head yes | nods {the} head up and down | nods in approval |
         nods approvingly | nods in understanding | nods with the head | nods at someone | nods to someone |
-        nods to a friend | nods hello | nods politely | nods to say yes | nods as a yes | nods to the music |
+        nods to a friend | nods hello | nods politely | nods to say yes | nods for yes | nods to the music |
         nods along | nods to the beat | keeps nodding | keeps nodding {the} head | agrees | agrees with a nod |
         agrees by nodding | says yes | says yes with a nod | says yes with {the} head | shows agreement with a nod |
         shows agreement by nodding | signals yes with {the} head | answers yes | answers with a nod |
         gives a nod of the head | gives a nod of approval | makes a nod | greets with a nod |
         bobs {the} head up and down | tips {the} head up and down | tilts {the} head up and down |
-        moves {the} head in a yes | approves with a nod | confirms with a nod | lowers and lifts {the} head
+        moves {the} head to say yes | approves with a nod | confirms with a nod | lowers and lifts {the} head
     """,
     "shake_head": """
         shakes the head | shakes {the} head | shakes {the} head no | moves {the} head from side to side |
         turns {the} head left and right | shakes {the} head in disagreement | gives a shake of the head |
         swings {the} head from side to side | shakes {the} head from side to side | shakes {the} head to say no |
         shakes {the} head in denial | shakes {the} head in disbelief | shakes {the} head in refusal |
-        shakes {the} head in disapproval | shakes {the} head as a no | shakes {the} head at someone |
-        shakes {the} head back and forth | shakes {the} head sideways | shakes with the head |
+        shakes {the} head in disapproval | shakes {the} head for no | shakes {the} head at someone |
+        shakes {the} head back and forth | shakes {the} head sideways | shakes {the} head in protest |
         keeps shaking {the} head | does a head shake | does a shake of the head | makes a shake of the head |
         makes a head shake | gives a head shake | gives a shake of {the} head | says no | says no with {the} head |
         says no by shaking {the} head | signals no with {the} head | answers no | answers no with {the} head |
         answers with a shake of the head | refuses | refuses with a shake of the head | refuses by shaking {the} head |
         disagrees | disagrees by shaking {the} head | disagrees with a shake of the head |
         denies by shaking {the} head | declines | declines with a shake of the head |
-        rejects something with a head shake | moves {the} head in a no | moves {the} head back and forth |
+        rejects something with a head shake | moves {the} head to say no | moves {the} head back and forth |
         turns {the} head from side to side | turns {the} head back and forth | swings {the} head back and forth
     """,
     "look": """
@@ -255,7 +255,7 @@ GESTURES = {
         shrugs as an answer | shrugs to say who knows | shrugs with indifference | shrugs with a clueless look |
         shrugs in reply | answers with a shrug | replies with a shrug | reacts with a shrug | responds with a shrug |
         does not know | does not know the answer | has no idea | has no clue | shows ignorance with a shrug |
-        expresses doubt with a shrug | shrugs to say maybe | signals no idea
+        expresses doubt with a shrug | shrugs to say maybe | signals doubt with a shrug
     """,
     "drink": """
         drinks with the {side} hand | drinks something with the {side} hand | drinks from a cup with the {side} hand |

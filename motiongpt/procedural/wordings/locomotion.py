@@ -24,7 +24,7 @@ LOCOMOTION = {
         walks straight backward | keeps walking backward | keeps stepping back | shuffles backward | strolls backward |
         wanders backward | ambles backwards | makes {the} way backward | goes back without turning |
         backs away from the door | backs away from someone | backs away from the table | backs out of the room |
-        moves away backward | walks rearward | draws back on foot | backs up a few steps | steps away backward |
+        moves away backward | walks rearward | moves back on foot | backs up a few steps | steps away backwards |
         walks backward without looking | moves in reverse on foot
     """,
     "walk_circle": """
@@ -36,7 +36,7 @@ LOCOMOTION = {
         wanders in a circle to the {side} | ambles in a circle to the {side} | moves in a circle to the {side} |
         goes in a circle to the {side} | goes round in a circle to the {side} | walks in circles to the {side} |
         follows a circle to the {side} | walks along a circle to the {side} | walks in a ring to the {side} |
-        walks a lap to the {side} | makes a loop to the {side} | makes a round to the {side} on foot |
+        walks a lap to the {side} | makes a loop to the {side} | does a lap to the {side} on foot |
         walks in a loop to the {side} | takes a walk in a circle to the {side} | walks {side} around something |
         walks around the table to the {side} | goes around the table {wise} | walks around in a {wise} circle |
         goes around in a circle {wise} | circles {wise} | paces {wise} in a circle | steps around in a circle {wise} |
@@ -135,7 +135,7 @@ LOCOMOTION = {
         walks in a crouch | walks bent down | goes forward in a crouch | moves forward in a crouch |
         walks like a thief | walks like a burglar | moves like a thief | slinks along | slinks off |
         keeps sneaking ahead | tries not to be seen | tries not to be heard | steals through the room |
-        walks in stealth | moves with stealth
+        walks with stealth | moves with stealth
     """,
     "turn": """
         turns {side} | turns to the {side} | makes a {side} turn | rotates to the {side} |
@@ -149,12 +149,12 @@ LOCOMOTION = {
         turns on the spot | turns in place | turns {the} body | rotates on the spot | pivots
     """,
     "turn_around": """
-        turns around | turns all the way around | turns to face the other way | makes a half turn | turns back |
+        turns around | turns to the rear | turns to face the other way | makes a half turn | turns back |
         makes an about-face | rotates to face backward | turns to the opposite direction | turns round |
         does a u-turn | makes a u-turn | does an about-turn | makes an about-turn | does an about-face |
         does a half turn | does a half rotation | makes half a turn | turns halfway around | rotates halfway around |
         turns half around | turns to the back | turns to face back | turns to face the back | turns to face behind |
-        faces the other way | turns to look behind | turns {the} back | turns {the} back to the camera |
+        faces the other way | turns to look behind | turns {the} back to the door | turns {the} back to the camera |
         turns {the} back on someone | turns to face the opposite way | turns the other way |
         turns the other way around | turns the other way round | rotates to face the other way |
         pivots to face the other way | swings around to face the other way | changes direction completely |
@@ -183,7 +183,7 @@ LOCOMOTION = {
         jumps off the ground | jumps off the floor | takes off from the ground | springs into the air | bounds upward |
         jumps upward | jumps upwards | leaps upward | leaps straight up | does a vertical jump | makes a leap upward |
         does a jump in place | does a jump on the spot | performs a jump | performs a vertical jump |
-        takes a jump on the spot | leaps with joy | jumps for joy | jumps to touch the ceiling |
+        takes a jump on the spot | leaps off the ground | jumps for joy | jumps to touch the ceiling |
         jumps to catch a ball | jumps for the basket | jumps to reach something | jumps like a basketball player |
         lifts off the floor with a jump | bounces like a ball | hops with both feet | hops in place with both feet |
         vaults into the air
@@ -210,7 +210,7 @@ LOCOMOTION = {
         bounces up and down on the {side} leg | springs on the {side} leg | hops with the {other} foot off the floor |
         hops with {the} {other} leg up | hops with the {other} knee bent | jumps with the {other} leg lifted |
         lifts the {other} foot and hops | lifts {the} {other} leg and hops | raises the {other} foot and hops |
-        keeps bouncing on the {side} leg | does hops on the {side} leg | does hopping on the {side} leg |
+        keeps bouncing on the {side} leg | does hops on the {side} leg | does some hopping on the {side} leg |
         performs hops on the {side} foot | makes hops on the {side} leg | makes hops on {the} {side} foot |
         keeps jumping on the {side} leg | keeps hopping on {the} {side} foot | hops | hops on one leg |
         hops on one foot | jumps on one leg | jumps on one foot | bounces on one leg | keeps hopping on one leg |
