@@ -204,11 +204,16 @@ def travel(d: Director, seconds: tuple[float, float], gait: Gait, speed: float) 
     return track, steps, np.cumsum(pace) * speed / FPS
 
 
-def walk_forward(d: Director) -> Track:
-    gait = Gait(step=d.frames(0.52), swing=d.frames(0.42))
-    track, steps, gone = travel(d, (3.6, 8.5), gait, 1.2 * d.size / d.rate)
+def straight(d: Director, seconds: tuple[float, float], gait: Gait, speed: float) -> Track:
+    """A walk straight ahead; the arguments are those of `travel`."""
+    track, steps, gone = travel(d, seconds, gait, speed)
     track.root[:, 1] = gone
     return walk(d, track, steps, gait)
+
+
+def walk_forward(d: Director) -> Track:
+    gait = Gait(step=d.frames(0.52), swing=d.frames(0.42))
+    return straight(d, (3.6, 8.5), gait, 1.2 * d.size / d.rate)
 
 
 def walk_backward(d: Director) -> Track:
@@ -256,9 +261,7 @@ def run(d: Director) -> Track:
     # a swing longer than a step: for two frames both feet are in the air
     gait = Gait(step, swing=step + 2, clearance=0.2, heel=1.0, toe=0.1, bob=0.03, arms=0.8, elbow=1.15, lean=0.16)
     gait = replace(gait, roll=0.03, twist=0.18, sway=0.02)
-    track, steps, gone = travel(d, (2.6, 5.0), gait, min(2.5 * d.size / d.rate, 3.6))
-    track.root[:, 1] = gone
-    return walk(d, track, steps, gait)
+    return straight(d, (2.6, 5.0), gait, min(2.5 * d.size / d.rate, 3.6))
 
 
 def _in_place(d: Director, gait: Gait, knee: float, elbow_swing: float, seconds: tuple[float, float]) -> Track:
@@ -325,9 +328,7 @@ def march_forward(d: Director) -> Track:
 def tiptoe(d: Director) -> Track:
     """A walk on the toes in short steps, the arms a little away from the body for balance."""
     gait = Gait(d.frames(0.46), d.frames(0.38), clearance=0.1, heel=0.2, toe=0.0, arms=0.3, lean=0.0, width=0.6)
-    track, steps, gone = travel(d, (3.4, 7.0), gait, 0.62 * d.size / d.rate)
-    track.root[:, 1] = gone
-    track = walk(d, track, steps, gait)
+    track = straight(d, (3.4, 7.0), gait, 0.62 * d.size / d.rate)
     n = len(track)
     w = pulse(n, 1, 9, n - 20, 9)
     track.foot_pitch += 0.75 * w[:, None]
