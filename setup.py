@@ -17,7 +17,7 @@ setup(
     author="motiongpt authors",
     license="MIT",
     packages=find_packages(include=["motiongpt", "motiongpt.*"]),
-    package_data={"motiongpt": ["templates/*.json"]},
+    package_data={"motiongpt": ["templates/*.json", "procedural/wordings/*.json"]},
     python_requires=">=3.10",
     install_requires=[
         "torch>=2.6",

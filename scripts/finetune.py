@@ -50,12 +50,12 @@ DEMO = ROOT / "checkpoints" / "demo"
 # what the help says of values that a recipe may set
 FIELDS = TrainConfig.__dataclass_fields__ | LoRAConfig.__dataclass_fields__
 RECIPES_SET = "lr beta2 schedule batch_size grad_accum epochs max_steps warmup weight_decay clip seed max_seq_len "
-RECIPES_SET += "eval_every caption_dropout tell_length lora_r lora_alpha lora_dropout"
+RECIPES_SET += "eval_every caption_dropout plain_share tell_length lora_r lora_alpha lora_dropout"
 DEFAULTS = {name: f"the recipe's, else {FIELDS[name].default}" for name in RECIPES_SET.split()}
 DEFAULTS["lora_targets"] = f"the recipe's, else {' '.join(FIELDS['lora_targets'].default)}"
 
 LORA = tuple(LoRAConfig.__dataclass_fields__)
-LANGUAGE_ONLY = ("backbone", "tasks", "templates", "motion_as", "tell_length", "train", *TOKENIZER_FLAGS,
+LANGUAGE_ONLY = ("backbone", "tasks", "templates", "motion_as", "tell_length", "plain_share", "train", *TOKENIZER_FLAGS,
                  "from", "dedup", "think", "max_seq_len", "label_smoothing", *LORA)  # fmt: skip
 TOKENIZER_ONLY = (*(name for name in VQVAE_FLAGS if name != "codes"), "window")
 

@@ -114,12 +114,13 @@ def test_run_identity_ignores_how_often_one_looks():
 
 
 def test_a_field_that_older_runs_lack_counts_only_if_it_is_used():
-    """`tell_length` and `causal` came later: a state that was saved before must still fit a run without them."""
-    base = TrainConfig().to_dict()
-    del base["tell_length"]
-    older = TrainConfig.from_dict(base)
-    assert older == TrainConfig() and "tell_length" not in older.run_identity()
-    assert TrainConfig(tell_length=0.5).run_identity() == older.run_identity() | {"tell_length": 0.5}
+    """These came later: a state that was saved before must still fit a run without them."""
+    for name in ("tell_length", "plain_share"):
+        base = TrainConfig().to_dict()
+        del base[name]
+        older = TrainConfig.from_dict(base)
+        assert older == TrainConfig() and name not in older.run_identity()
+        assert TrainConfig(**{name: 0.5}).run_identity() == older.run_identity() | {name: 0.5}
     assert VQVAEConfig(causal=True).run_identity() == VQVAEConfig().run_identity() | {"causal": True}
 
 

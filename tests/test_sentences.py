@@ -16,6 +16,7 @@ from motiongpt.procedural.sentences import MAX_WORDS, NUMBERS, family, known_wor
 from motiongpt.procedural.subjects import FILLERS, LOOKS, MOODS, NAMES, OPENINGS, ROLES, SCENERY, TEMPOS, with_article
 from motiongpt.procedural.templates import ONE, THREE, TWO, WHILE
 from motiongpt.procedural.word_forms import FORMS, base_form, gerund, inflect, misspell, participle, past
+from motiongpt.procedural.wordings import sayings
 
 SIDES = ("left", "right")
 GESTURES = [name for name in ACTIONS if family(name) in ("wave", "wave_both", "raise_arm", "clap", "nod", "point")]
@@ -49,8 +50,16 @@ def layered(rng: np.random.Generator) -> tuple[list, str]:
     return parts, write_captions(parts, rng, 2)[1]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def grammar_alone():
+    """No whole sentences, which follow no grammar: see test_sayings.py."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sayings, "SHARE", 0.0)
+        yield
+
+
 @pytest.fixture(scope="module")
-def many() -> list[tuple[list, str]]:
+def many(grammar_alone) -> list[tuple[list, str]]:
     """Captions of every kind of clip, some in a mood."""
     rng = np.random.default_rng(0)
     made = [drawn(rng, 1) for _ in range(1800)] + [drawn(rng, 2) for _ in range(700)]

@@ -1,6 +1,7 @@
 """Tasks: the ids a model reads and those it must predict, as literals on a tiny vocabulary."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -122,6 +123,19 @@ def test_caption_dropout_leaves_words_of_the_prompt_out_and_nothing_else():
     for task in ("m2t", "caption", "denoise", "motion"):
         assert dropping.render(task, ENTRY, rng()) == whole.render(task, ENTRY, rng())
     assert dropping.text_prompt(ENTRY.text) == whole.text_prompt(ENTRY.text)  # sampling keeps every word
+
+
+def test_the_plain_share_asks_in_plain_words_and_changes_nothing_else():
+    """Half of 400 examples of "a b" ask for its plain caption "b": between 160 and 240, four deviations either way."""
+    entry, draw = Entry("a b", (1, 0), plain="b"), rng()
+    never, half, always = (renderer(*CHAT, plain_share=share) for share in (0.0, 0.5, 1.0))
+    plainly = never.render("t2m", replace(entry, text="b"), rng())
+    assert always.render("t2m", entry, rng()) == plainly != never.render("t2m", entry, rng())
+    assert 160 < sum(half.render("t2m", entry, draw) == plainly for _ in range(400)) < 240
+    for task in ("m2t", "caption", "read"):  # what is written, and what is read to be reworded, stays
+        assert always.render(task, entry, rng()) == never.render(task, entry, rng())
+    nobody_said = replace(entry, plain="")
+    assert always.render("t2m", nobody_said, rng()) == never.render("t2m", nobody_said, rng())
 
 
 def test_denoise_hides_every_place_sooner_or_later():

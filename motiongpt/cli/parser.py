@@ -38,7 +38,7 @@ VQVAE_TRAIN_FLAGS = tuple(
     name
     for name in TrainConfig.__dataclass_fields__
     # grad_accum: the codebook learns from each forward pass, so several are not one large batch
-    if name not in ("max_seq_len", "label_smoothing", "caption_dropout", "tell_length", "grad_accum")
+    if name not in ("max_seq_len", "label_smoothing", "caption_dropout", "plain_share", "tell_length", "grad_accum")
 )
 DEBUG_STEPS = 5
 

@@ -28,6 +28,7 @@ class TrainConfig(JSONConfig):
     clip: float = flag(1.0, "largest gradient norm; larger ones are scaled down to it; 0 = no limit")
     label_smoothing: float = flag(0.0, "label smoothing of the language model's loss, 0 to below 1")
     caption_dropout: float = flag(0.0, "share of caption tokens dropped at random in text to motion, 0 to below 1")
+    plain_share: float = flag(0.0, "share of the requests for a motion in the words of its plain caption, 0 to 1")
     tell_length: float = flag(0.0, "share of the examples of t2m whose request tells the length of the motion, 0 to 1")
     window: int = flag(64, "VQ-VAE: frames per training window; a shorter clip is padded and masked")
     seed: int = flag(42, "seed of data order, masks and dropout")
@@ -50,14 +51,15 @@ class TrainConfig(JSONConfig):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         for name in ("beta1", "beta2", "label_smoothing", "caption_dropout"):
             require(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
-        require(0 <= self.tell_length <= 1, "tell_length", self.tell_length, "in [0, 1]")
+        for name in ("tell_length", "plain_share"):
+            require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "in [0, 1]")
         require(self.precision in PRECISIONS, "precision", self.precision, f"one of {', '.join(PRECISIONS)}")
         require(self.max_minutes >= 0, "max_minutes", self.max_minutes, "0 or more")
 
     def run_identity(self) -> dict:
         """The fields that must match a saved state to resume: all but how often to report and when to stop."""
         free = ("eval_every", "save_every", "log_every", "max_minutes")
-        values = self.without_unused(("tell_length",))
+        values = self.without_unused(("tell_length", "plain_share"))
         return {name: value for name, value in values.items() if name not in free}
 
 

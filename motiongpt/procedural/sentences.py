@@ -23,37 +23,20 @@ from motiongpt.procedural.phrases import DEGREES, PHRASES, SIZED, says_side
 from motiongpt.procedural.subjects import MOODS, NOBODY, OPENINGS, TEMPOS, Subject, draw_subject, extra, pick
 from motiongpt.procedural.templates import ONE, THREE, TWO, WHILE
 from motiongpt.procedural.word_forms import FORMS, conjugate, inflect, misspell
+from motiongpt.procedural.wordings.counted import COUNTED
+from motiongpt.procedural.wordings.sayings import draw_saying, sayings
+from motiongpt.procedural.wordings.sides import AFTER
 
 _LETTERS = "abcdefgh"  # the fields of a template, one per action; a clip has no room for more
 NUMBERS = "no one two three four five six seven eight nine ten eleven twelve".split()
 _USUAL_ANGLES = {"turn": 90, "turn_around": 180, "spin": 360}  # degrees, where the facts name none
 ANGLES = {45: "forty-five", 90: "ninety", 180: "a hundred and eighty", 360: "three hundred and sixty"}
-# what is counted as a noun: "does three squats"
-_COUNTED = {
-    "bow": "bow%",
-    "clap": "clap%",
-    "hop": "hop% on {the} {side} leg|jump% on {the} {side} leg",
-    "jump": "jump%",
-    "jump_forward": "jump% forward|forward jump%",
-    "jumping_jacks": "jumping jack%|star jump%",
-    "kick": "{side} kick%|kick% with {the} {side} leg",
-    "lunge": "{side} lunge%|lunge% with {the} {side} leg",
-    "nod": "nod%",
-    "punch": "{side} punch%|punch% with {the} {side} hand",
-    "shrug": "shrug%",
-    "side_bend": "side bend% to the {side}",
-    "spin": "spin% to the {side}",
-    "squat": "squat%|knee bend%",
-    "throw": "throw% with {the} {side} hand",
-    "touch_toes": "toe touch%",
-}
-_COUNTED = {name: text.split("|") for name, text in _COUNTED.items()}
 _SOMETIMES = {"clap": 0.7, "nod": 0.6, "shake_head": 0.6, "hop": 0.75, "jumping_jacks": 0.6}
 _UNCOUNTED = {"sit_and_stand", "stand_still"}
 _UNPACED = {"stand_still"}  # nothing moves that could be slow
 _UNSAID = 0.15  # share of captions that leave out the tempo, and shares that leave out size, angle and mood
 _NO_SIDE = 0.08  # share of captions of a one-sided action whose phrase has no side
-_SIDE_AFTER = 0.07  # share whose side is said behind such a phrase: "kicks, using the left leg"
+_SIDEAFTER = 0.07  # share whose side is said behind such a phrase: "kicks, using the left leg"
 _TYPOS = 0.04  # share of captions with an error of typing
 # the words of this file, none of which is an error of typing
 _SAID = (
@@ -62,20 +45,6 @@ _SAID = (
 )
 MAX_WORDS = 30
 
-# How a side is said behind a phrase that has none.
-_HAND = ", using {the} {side} hand| with {the} {side} hand|, with {the} {side} hand| ({side} hand)|, {side} hand"
-_LEG = ", using {the} {side} leg| with {the} {side} leg|, with {the} {side} leg| ({side} leg)|, {side} leg"
-_ON = " on {the} {side} leg|, on {the} {side} leg| ({side} leg)| using {the} {side} leg only|, {side} leg only"
-_KNEE = " on {the} {side} knee|, {the} {side} knee on the floor| ({side} knee)|, with {the} {side} knee down"
-_TO = " to the {side}|, to the {side}| to {the} {side}| towards the {side}| ({side})"
-_AFTER = {
-    **dict.fromkeys(("wave", "punch", "raise_arm", "throw", "point", "pick_up", "salute", "drink"), _HAND),
-    **dict.fromkeys(("kick", "lunge", "warrior_pose"), _LEG),
-    **dict.fromkeys(("hop", "balance", "tree_pose"), _ON),
-    **dict.fromkeys(("kneel", "kneel_and_rise"), _KNEE),
-    **dict.fromkeys(("turn", "spin", "walk_circle", "walk_sideways", "side_bend", "look"), _TO),
-}
-_AFTER = {name: tuple(text.split("|")) for name, text in _AFTER.items()}
 _SPEAKERS = {"their": "they", "his": "he", "her": "she", "its": "it", "my": "i", "your": "you", "our": "we"}
 _NOUN = re.compile(r"(?:does|makes|gives|performs) (an? (?!(?:little|bit|few)\b)(?:(?! and ).)*)")
 _STANDING = re.compile(r"(?:stands|poses|strikes a)\b|.* in place$")  # nobody who walks does that
@@ -135,18 +104,18 @@ def _phrase(name: str, facts: dict, rng: np.random.Generator | None, form: str, 
     sided, sums, bare = _choices(name, size, degrees, angled, form_of, "on_top" in facts)
     phrase, after = sided[bisect(sums, rng.random() * sums[-1])], ""
     draw = rng.random()
-    if bare and unsided and draw < _NO_SIDE + _SIDE_AFTER:
+    if bare and unsided and draw < _NO_SIDE + _SIDEAFTER:
         phrase = pick(rng, bare)
         if draw >= _NO_SIDE:
             # "on one leg (left leg)", but not "on one leg on the left leg"
-            ways = _AFTER[name] if " one " not in phrase else [w for w in _AFTER[name] if w.startswith((",", " ("))]
+            ways = AFTER[name] if " one " not in phrase else [w for w in AFTER[name] if w.startswith((",", " ("))]
             after = pick(rng, tuple(ways))
     return (phrase if form == "noun" else inflect(phrase, form)), after
 
 
 def _as_noun(name: str, count: int, rng: np.random.Generator) -> str:
     """'does three squats', 'does a single squat': a phrase that counts."""
-    noun = pick(rng, _COUNTED[name])
+    noun = pick(rng, COUNTED[name])
     many = {1: "a single"}.get(count) or pick(rng, (NUMBERS[count], NUMBERS[count], str(count)))
     plural = "" if count == 1 else "es" if "ch%" in noun else "s"
     return f"{pick(rng, ('does', 'does', 'performs'))} {many} {noun.replace('%', plural)}"
@@ -189,7 +158,7 @@ def verb_phrase(
     phrase, after = _phrase(name, facts, rng, form, unsided)
     uncounted = name in _UNCOUNTED or form == "noun" or phrase.startswith("keep")
     count = 0 if uncounted else facts.get("count", 0)
-    if rng is not None and count and name in _COUNTED and facts.get("size", "normal") == "normal":
+    if rng is not None and count and name in COUNTED and facts.get("size", "normal") == "normal":
         if rng.random() < (0.15 if count > 1 else 0.02):
             phrase, after, count = inflect(_as_noun(name, count, rng), form), "", 0
     degrees = facts.get("degrees", _USUAL_ANGLES.get(name))
@@ -293,10 +262,12 @@ def _manner_of(mood: str, rng: np.random.Generator) -> tuple[str, str]:
 
 
 def _write(parts: list[tuple[str, dict]], rng: np.random.Generator) -> str:
-    """One caption: a template filled with a subject and the verb phrases of its fields."""
+    """One caption: a template filled with a subject and the verb phrases of its fields, or a whole sentence."""
+    name = family(parts[0][0])
+    if said := draw_saying(name, parts[0][1], _USUAL_ANGLES.get(name), rng):
+        return _mistyped(_in_a_manner(said, parts, rng), rng)
     mood = parts[0][1].get("mood")
     tempo = parts[0][1].get("tempo", "normal")
-    name = family(parts[0][0])
     paced = tempo != "normal" and name not in _UNPACED
     templates, sums = _table(len(parts), "while_" in parts[0][1], paced, bool(_nouns(PHRASES[name])))
     template = templates[bisect(sums, rng.random() * sums[-1])]
@@ -340,6 +311,25 @@ def _write(parts: list[tuple[str, dict]], rng: np.random.Generator) -> str:
     return _frilled(caption, tail.format(the=subject.possessive), fields, rng)
 
 
+def _in_a_manner(said: str, parts: list[tuple[str, dict]], rng: np.random.Generator) -> str:
+    """A whole sentence for the first action, with how often and in what manner it is done, and what follows it."""
+    facts = parts[0][1]
+    notes = [_times(facts["count"], rng).strip()] if facts.get("count", 1) > 1 else []
+    if facts.get("tempo", "normal") != "normal":
+        notes.append(pick(rng, TEMPOS[facts["tempo"]]).format(the="the", pronoun="they"))
+    if mood := facts.get("mood"):
+        adverb, tail = _manner_of(mood, rng)
+        notes.append(adverb or tail.format(the="the"))
+    if overlaid := facts.get("while_"):
+        notes.append(f"while {verb_phrase(overlaid, _overlaid_facts(overlaid), rng, form='ing')}")
+    for note in notes:
+        said = said.rstrip(".!?") + pick(rng, (", ", " ", ", ", " - ")) + note
+    if len(parts) > 1:
+        said = said.rstrip(".!?") + pick(rng, (", then ", ". then ", " and then ", "; after that ", ". next, "))
+        said += _write(parts[1:], rng)
+    return said
+
+
 def _frilled(caption: str, tail: str, fields: Sequence[str], rng: np.random.Generator) -> str:
     """A caption with what says the mood or nothing at all, and as people type it."""
     if not tail and rng.random() < 0.1:
@@ -359,6 +349,11 @@ def _frilled(caption: str, tail: str, fields: Sequence[str], rng: np.random.Gene
         caption = caption.replace("'", "")
     if "," in caption and rng.random() < 0.08:
         caption = caption.replace(",", "")
+    return _mistyped(caption, rng)
+
+
+def _mistyped(caption: str, rng: np.random.Generator) -> str:
+    """A caption, a few of them with an error of typing."""
     return misspell(caption, rng, known_words()) if rng.random() < _TYPOS else caption
 
 
@@ -372,9 +367,10 @@ def known_words() -> frozenset[str]:
     for table in (subjects.ROLES, subjects.NAMES, TEMPOS):
         texts += [word for several in table.values() for word in several]
     texts += [text for mood in MOODS.values() for several in mood for text in several]
-    texts += [text for table in (_AFTER, _COUNTED) for several in table.values() for text in several]
+    texts += [text for table in (AFTER, COUNTED) for several in table.values() for text in several]
     texts += [conjugate(verb, form) for verb in _AGREEING for form in FORMS]
     texts += [_SAID, "were", *NUMBERS, *ANGLES.values(), *_SPEAKERS, *_SPEAKERS.values()]
+    texts += [text for several in sayings().values() for text in several]
     texts += [*subjects.ADJECTIVES, *subjects.LOOKS, *subjects.SCENERY, *OPENINGS, *subjects.FILLERS, *subjects.THINGS]
     words = {word for text in texts for word in re.findall("[a-z]+", text.replace("%", ""))}
     return frozenset(words | {word + "s" for word in words})

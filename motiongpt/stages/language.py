@@ -142,7 +142,10 @@ def check_lengths(plan: Plan, renderer: Renderer, max_positions: int) -> None:
     """ValueError for an example that --max-seq-len or the backbone cannot hold."""
     rng = np.random.default_rng(0)
     longest = 0
-    for entry in renderer.longest(plan.training + plan.held_out):
+    entries = plan.training + plan.held_out
+    if plan.job.config.plain_share:
+        entries = entries + [replace(entry, text=entry.plain) for entry in plan.training if entry.plain]
+    for entry in renderer.longest(entries):
         for task in plan.job.tasks:
             if not TABLE[task].takes(entry):
                 continue
@@ -174,9 +177,9 @@ def build_data(plan: Plan, renderer: Renderer) -> StageData:
     """Training and held-out entries as batches, with a task drawn for each entry by its share."""
     config = plan.job.config
     tasks = plan.job.tasks
-    # caption words are dropped in training only: validation sees whole captions
+    # caption words are dropped, and captions worded plainly, in training only: validation sees what the data says
     dropping = copy(renderer)
-    dropping.caption_dropout = config.caption_dropout
+    dropping.caption_dropout, dropping.plain_share = config.caption_dropout, config.plain_share
     training = TaskCollate(plan.training, tasks, dropping)
     batches = BucketedBatches(training.lengths(), config.batch_size, config.seed, training)
     held_out = TaskCollate(plan.held_out, tasks, renderer)

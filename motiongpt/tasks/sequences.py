@@ -31,6 +31,7 @@ keep their own spelling.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -57,7 +58,8 @@ class Renderer(PromptWriter):
     """Entries to (ids, labels), and requests to prompts, for one vocabulary.
 
     `fold_captions` is the run's own (`RunConfig`):
-    without it, as in older runs, the sentence of t2m is read as it is. `encoder`: the model is an
+    without it, as in older runs, the sentence of t2m is read as it is. `plain_share` of the sentences that ask for a
+    motion become the plain caption, where there is one: what a reader will make of any sentence. `encoder`: the model is an
     encoder-decoder, which learns `motion` and `caption` by filling in hidden spans (`spans.py`).
     """
 
@@ -67,13 +69,14 @@ class Renderer(PromptWriter):
         think: str = "auto",
         max_seq_len: int = 512,
         caption_dropout: float = 0.0,
+        plain_share: float = 0.0,
         fold_captions: bool = False,
         encoder: bool = False,
         templates: Templates | None = None,
         clock: Clock = CLOCK,
     ) -> None:
         super().__init__(vocab, think, fold_captions, encoder, templates, clock)
-        self.max_seq_len, self.caption_dropout = max_seq_len, caption_dropout
+        self.max_seq_len, self.caption_dropout, self.plain_share = max_seq_len, caption_dropout, plain_share
         self._sentinels = sentinel_ids(vocab) if encoder else []
         self._shapes: dict[str, tuple[Shapes, Shapes]] = {}  # by task: of requests, of answers
 
@@ -84,6 +87,8 @@ class Renderer(PromptWriter):
         """
         if task not in TABLE:
             raise ValueError(f"unknown task {task!r}; there are: {', '.join(TASKS)}")
+        if entry.plain and TABLE[task].is_asked and self.plain_share and rng.random() < self.plain_share:
+            entry = replace(entry, text=entry.plain)
         who = None if entry.participant is not None and rng.random() < NULL_SHARE else entry.participant
         sample = Sample(entry, who, self.caption_dropout, self._sentinels)
         read, learnt = build(self, task, sample, rng)

@@ -65,6 +65,11 @@ class Task:
     of_pairs: bool = False
     of_plain: bool = False
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether a sentence about the whole motion may ask for it."""
+        return self.writes == "motion" and not self.of_pairs
+
     def takes(self, entry: Entry) -> bool:
         """Whether an entry has what the task needs."""
         return self.of_pairs == bool(entry.source) and (not self.of_plain or bool(entry.plain))
