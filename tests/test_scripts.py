@@ -16,6 +16,7 @@ from cases import for_each
 
 from motiongpt.data.spelling import fold
 from motiongpt.data.tokens import load_tokens
+from motiongpt.stages.model import load_run
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
@@ -408,11 +409,46 @@ def test_ship_keeps_the_clips_it_was_told(script, here, tmp_path):
     assert done.code == 0, done.err
     entries, every = load_tokens(tmp_path / "demo" / "tokens.json.gz"), load_tokens(here / "tokens.json")
     listed = json.loads((tmp_path / "demo" / "prompts.json").read_text())["captions"]
-    first = sorted({entry.id for entry in every})[:5]
-    assert entries == every and listed
-    of_clips = {fold(entry.text) for entry in every if entry.id in first}
+    names = sorted({entry.id for entry in every})
+    kept = names[:: len(names) // 5][:5]  # one of every fifth of them
+    assert len(names) % 5 == 0 and entries == [entry for entry in every if entry.id in kept] and listed
+    of_clips = {fold(entry.text) for entry in entries}
     assert set(listed) == of_clips & {fold(entry.text) for entry in every if entry.split == "train"}
     assert [path.name for path in tmp_path.iterdir()] == ["demo"] and not (tmp_path / "demo" / "half").exists()
+
+
+def test_a_shipped_run_names_its_reader(script, here, tmp_path):
+    flags = ("--run", "outputs/run", "--data", "tokens.json", "--out", tmp_path / "demo", "--reader", "../reader")
+    done = script("ship", *flags)
+    assert done.code == 0, done.err
+    assert json.loads((tmp_path / "demo" / "config.json").read_text())["RunConfig"]["reader"] == "../reader"
+
+
+def test_adapters_are_shipped_without_a_base_that_everybody_has(script, here, tmp_path, monkeypatch):
+    """The base may be rounded in another way, so its hash is not kept; without it, nothing loads."""
+    done = script("ship", "--run", "outputs/run", "--out", tmp_path / "reader", "--base", "../base")
+    assert done.code == 0, done.err
+    assert {path.name for path in (tmp_path / "reader").iterdir()} >= {"config.json", "prompts.json", "stage3"}
+    assert not list((tmp_path / "reader").rglob("model.safetensors"))
+    config, meta, adapter = (
+        json.loads((tmp_path / "reader" / name).read_text())
+        for name in ("config.json", "stage3/meta.json", "stage3/adapter_config.json")
+    )
+    assert (config["RunConfig"]["backbone"], meta["base"]) == ("../base", "../../base")
+    assert Path(adapter["base_model_name_or_path"]).resolve() == tmp_path / "base" and "base_hash" not in meta
+    source = here / "outputs" / "run"
+    base = (source / "stage3" / json.loads((source / "stage3" / "meta.json").read_text())["base"]).resolve()
+    with pytest.raises(FileNotFoundError, match="trained on .*base, which is not there"):
+        load_run(tmp_path / "reader")
+    shutil.copytree(base, tmp_path / "base")
+    ours, theirs = (load_run(folder) for folder in (tmp_path / "reader", source))
+    ids = torch.tensor([[1, 2, 3]])
+    # fp16 has 11 bits, and the adapter's part of a logit is small
+    assert torch.allclose(ours.llm(ids), theirs.llm(ids), atol=2e-3)
+    done = script("ship", "--run", "outputs/run", "--out", tmp_path / "x", "--base", "../base", "--clips", 5)
+    assert done.code == 2 and "--clips has no meaning with --base, which ships adapters alone" in done.err
+    done = script("ship", "--run", "outputs/run", "--out", tmp_path / "x")
+    assert done.code == 2 and "--data is needed" in done.err
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,9 @@
 
 Weights are rounded to fp16, so the hashes that adapters and tokens remember are written anew. Everything is read and
 checked before the first write, and OUT appears when it is whole.
+
+A run on a backbone that everybody can get elsewhere is shipped without it (`ship_adapters`): config.json, the captions
+it reads, the text tokenizer and the adapters.
 """
 
 import shutil
@@ -25,7 +28,15 @@ from motiongpt.files.listing import is_free, visible
 from motiongpt.files.store import new_folder, read_json, read_tensors, write_json, write_tensors
 from motiongpt.motion_tokenizer import MotionTokenizer
 from motiongpt.stages.model import TEMPLATES, WEIGHT_FILES, load_run, motion_words, run_text_tokenizer
-from motiongpt.stages.run_folder import HASHED_FILES, RunConfig, find_base, finished_stages, split_seed, stage_folder
+from motiongpt.stages.run_folder import (
+    HASHED_FILES,
+    RunConfig,
+    find_base,
+    finished_stages,
+    relative_path,
+    split_seed,
+    stage_folder,
+)
 from motiongpt.text_tokenizer import TextTokenizer
 from motiongpt.vocab import MotionVocab
 from motiongpt.weights.checks import first_not_finite
@@ -51,14 +62,17 @@ class Cargo:
     motion_tokenizer: MotionTokenizer
 
 
-def ship_run(run: Path, data: Path, out: Path, clips: int = 0, name: Path | None = None) -> None:
+def ship_run(
+    run: Path, data: Path, out: Path, clips: int = 0, name: Path | None = None, reader: str | None = None
+) -> None:
     """Write the finished stages of `run` into the folder `out`, which must be empty or absent.
 
     Args:
         run: a run folder whose stages are adapters on one base.
         data: the token dataset it was trained on.
-        clips: list only the captions of so many clips in prompts.json; 0 lists all.
+        clips: keep only the tokens and the captions of so many clips; 0 keeps all.
         name: where the folder will lie, such as checkpoints/demo; adapters name their base by it. Default `out`.
+        reader: the run that reads sentences for it, relative to the folder. Default the run's own.
 
     Raises:
         FileExistsError: `out` is not empty.
@@ -67,8 +81,7 @@ def ship_run(run: Path, data: Path, out: Path, clips: int = 0, name: Path | None
     """
     if clips < 0:
         raise ValueError(f"--clips must be 0 or more, got {clips}")
-    if not is_free(out):
-        raise FileExistsError(f"{out} is not empty; choose another --out, or remove it")
+    _check_free(out)
     cargo = _read(run, data, clips)
     named_base = ((name or out) / "backbone").as_posix()
 
@@ -76,11 +89,49 @@ def ship_run(run: Path, data: Path, out: Path, clips: int = 0, name: Path | None
         base_hash = _write_backbone(cargo, place / "backbone")
         cargo.text_tokenizer.save(place)
         for number in cargo.stages:
-            _write_stage(cargo, number, stage_folder(place, number), base_hash, named_base)
+            named = {"base": "../backbone", "base_hash": base_hash, "base_model_name_or_path": named_base}
+            _write_stage(stage_folder(run, number), cargo.stages[number], stage_folder(place, number), named)
         _write_tokenizer_and_data(cargo, place)
         shipped = replace(cargo.config, backbone="backbone", base_hash=base_hash)
+        if reader is not None:
+            shipped = replace(shipped, reader=reader)
         values = {"RunConfig": shipped.to_dict(), HASHES: shipped.hashes(place, HASHED_FILES)}
         write_json(place / "config.json", read_json(run / "config.json") | values)
+
+
+def ship_adapters(run: Path, out: Path, base: str) -> None:
+    """Write the finished stages of `run` into the folder `out`, for people who have the base themselves.
+
+    Adapters do not remember the base's hash: two sources of one model round its weights in two ways.
+
+    Args:
+        base: the folder of the base, relative to `out`, such as ../smollm2.
+
+    Raises what `ship_run` raises.
+    """
+    _check_free(out)
+    stages = finished_stages(run)
+    _common_base(run, stages)
+    config = RunConfig.read(run)
+    prompts = read_json(run / "prompts.json") | {"captions": {}}  # what it writes comes from the table for reading
+    text_tokenizer = run_text_tokenizer(run, config)
+    for number in stages:
+        load_run(run, number)
+    with new_folder(out.resolve()) as place:
+        text_tokenizer.save(place)
+        write_json(place / "prompts.json", prompts, indent=None)
+        for number, meta in stages.items():
+            known = {key: value for key, value in meta.items() if key != "base_hash"}
+            named = {"base": f"../{base}", "base_model_name_or_path": relative_path(out / base, Path())}
+            _write_stage(stage_folder(run, number), known, stage_folder(place, number), named)
+        shipped = replace(config, backbone=base, base_hash="")
+        values = {"RunConfig": shipped.to_dict(), HASHES: shipped.hashes(place, HASHED_FILES)}
+        write_json(place / "config.json", read_json(run / "config.json") | values)
+
+
+def _check_free(out: Path) -> None:
+    if not is_free(out):
+        raise FileExistsError(f"{out} is not empty; choose another --out, or remove it")
 
 
 def _read(run: Path, data: Path, clips: int) -> Cargo:
@@ -96,7 +147,9 @@ def _read(run: Path, data: Path, clips: int) -> Cargo:
         load_run(run, number)  # refuses damaged files: rounding would give the damage a new hash
     weights = {key: tensor for path in weight_files(base) for key, tensor in read_tensors(path).items()}
     if clips:
-        prompts["captions"] = _captions_of_clips(prompts["captions"], entries, clips, data)
+        entries = _entries_of_clips(entries, clips, data)
+        texts = {fold(entry.text) for entry in entries}  # the run may list its captions folded
+        prompts["captions"] = {text: known for text, known in prompts["captions"].items() if fold(text) in texts}
     return Cargo(run, stages, base, weights, config, prompts, entries, data_meta, text_tokenizer, motion_tokenizer)
 
 
@@ -120,13 +173,13 @@ def _base_of(meta: dict, folder: Path) -> Path:
     return find_base(get_field(meta, "base", str, folder / "meta.json"), folder).resolve()
 
 
-def _captions_of_clips(captions: dict, entries: list[Entry], clips: int, data: Path) -> dict:
-    """Those `captions` that belong to the first `clips` clips, with lengths and codes of the whole data set."""
+def _entries_of_clips(entries: list[Entry], clips: int, data: Path) -> list[Entry]:
+    """Those of so many clips, drawn evenly from their names in order, so that every kind and split is among them."""
     if not all(entry.id for entry in entries):
         raise ValueError(f"--clips needs an id in every entry of {data}, to know which are of one clip")
-    kept = set(sorted({entry.id for entry in entries})[:clips])  # by name, so that some of every split are among them
-    texts = {fold(entry.text) for entry in entries if entry.id in kept}  # the run may list its captions folded
-    return {text: known for text, known in captions.items() if fold(text) in texts}
+    names = sorted({entry.id for entry in entries})
+    kept = {names[i * len(names) // clips] for i in range(clips)}
+    return [entry for entry in entries if entry.id in kept]
 
 
 def _write_backbone(cargo: Cargo, folder: Path) -> str:
@@ -137,16 +190,17 @@ def _write_backbone(cargo: Cargo, folder: Path) -> str:
     return weights_hash(folder)
 
 
-def _write_stage(cargo: Cargo, number: int, folder: Path, base_hash: str, named_base: str) -> None:
-    source = stage_folder(cargo.run, number)
+def _write_stage(source: Path, meta: dict, folder: Path, named: Mapping[str, str]) -> None:
+    """A stage's adapter in fp16. `named` is what its files say of the base."""
     _write_halved(folder / "adapter_model.safetensors", read_tensors(source / "adapter_model.safetensors"))
     for path in visible(source.glob("*.json"), source):
         shutil.copyfile(path, folder / path.name)
     # two files name the base: ours relative to the stage, PEFT's relative to the working directory
-    values = {"base": "../backbone", "base_hash": base_hash, HASHES: file_hashes(folder, (*WEIGHT_FILES, TEMPLATES))}
-    write_json(folder / "meta.json", cargo.stages[number] | values)
+    key = "base_model_name_or_path"
+    ours = {name: value for name, value in named.items() if name != key}
+    write_json(folder / "meta.json", meta | ours | {HASHES: file_hashes(folder, (*WEIGHT_FILES, TEMPLATES))})
     adapter = read_json(folder / "adapter_config.json")
-    write_json(folder / "adapter_config.json", adapter | {"base_model_name_or_path": named_base})
+    write_json(folder / "adapter_config.json", adapter | {key: named[key]})
 
 
 def _write_tokenizer_and_data(cargo: Cargo, folder: Path) -> None:

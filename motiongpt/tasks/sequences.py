@@ -57,10 +57,10 @@ def sentinel_ids(vocab: MotionVocab) -> list[int]:
 class Renderer(PromptWriter):
     """Entries to (ids, labels), and requests to prompts, for one vocabulary.
 
-    `fold_captions` is the run's own (`RunConfig`):
-    without it, as in older runs, the sentence of t2m is read as it is. `plain_share` of the sentences that ask for a
-    motion become the plain caption, where there is one: what a reader will make of any sentence. `encoder`: the model is an
-    encoder-decoder, which learns `motion` and `caption` by filling in hidden spans (`spans.py`).
+    `fold_captions` is the run's own (`RunConfig`): without it, as in older runs, the sentence of t2m is read as it is.
+    `plain_share` of the sentences that ask for a motion become the plain caption, where there is one: what a reader
+    will make of any sentence. `encoder`: the model is an encoder-decoder, which learns `motion` and `caption` by
+    filling in hidden spans (`spans.py`).
     """
 
     def __init__(
