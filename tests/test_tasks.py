@@ -138,6 +138,16 @@ def test_the_plain_share_asks_in_plain_words_and_changes_nothing_else():
     assert always.render("t2m", nobody_said, rng()) == never.render("t2m", nobody_said, rng())
 
 
+def test_batches_of_text_alone_are_of_similar_sentences():
+    """`read` and `caption` show no codes, so their number must not sort the examples; with t2m beside them it does."""
+    entries = [Entry("a " * 40, (1,), plain="b"), Entry("a", (1,) * 50, plain="b")]
+    lengths = {
+        tasks: TaskCollate(entries, dict.fromkeys(tasks, 1.0), renderer(*CHAT)).lengths().argmax()
+        for tasks in (("read",), ("read", "caption"), ("read", "t2m"))
+    }
+    assert lengths == {("read",): 0, ("read", "caption"): 0, ("read", "t2m"): 1}
+
+
 def test_denoise_hides_every_place_sooner_or_later():
     motion, draw = renderer(*CHAT).vocab.motion_ids([0] * 10), rng()
     places = {i for _ in range(200) for i, id in enumerate(corrupt(motion, MASK, draw)) if id == MASK}

@@ -56,7 +56,7 @@ class Task:
     """A row of the table. `writes` is what the answer is, motion or text.
 
     `of_pairs`: it needs entries that have a motion to change, and no other task takes those. `of_plain`: it needs
-    entries that have a plain caption.
+    entries that have a plain caption. `of_text`: its examples show no codes.
     """
 
     name: str
@@ -64,6 +64,7 @@ class Task:
     writes: str = "motion"
     of_pairs: bool = False
     of_plain: bool = False
+    of_text: bool = False
 
     @property
     def is_asked(self) -> bool:
@@ -240,7 +241,7 @@ TABLE = {
         Task("m2t", motion_to_text, writes="text"),
         Task("denoise", denoise),
         Task("motion", whole_motion),
-        Task("caption", whole_caption, writes="text"),
+        Task("caption", whole_caption, writes="text", of_text=True),
         Task("predict", by_template("predict", first_codes)),
         Task("inbetween", by_template("inbetween", end_codes)),
         Task("init", by_template("init", first_code)),
@@ -248,9 +249,9 @@ TABLE = {
         Task("keys", by_template("keys", key_codes)),
         Task("random", by_template("random")),
         Task("edit", by_template("edit"), of_pairs=True),
-        Task("t2d", by_template("t2d"), writes="text"),
+        Task("t2d", by_template("t2d"), writes="text", of_text=True),
         Task("m2d", by_template("m2d"), writes="text"),
-        Task("read", read_sentence, writes="text", of_plain=True),
+        Task("read", read_sentence, writes="text", of_plain=True, of_text=True),
     )
 }
 TASKS = tuple(TABLE)  # for a recipe's stages and --tasks
