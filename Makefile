@@ -1,15 +1,18 @@
 # make demo        a walking figure in outputs/walk/, from the shipped checkpoint, in an environment of its own
+# make reader      SmolLM2, with which the demo reads free sentences; make demo tries to fetch it once by itself
 # make test-quick  tests of every module, the layout and the documents in the same environment, about 80 seconds
 # make test        the whole test suite, about five minutes on two cores
 #
 # Paths are relative and quoted, so the folder may have a space in its name. A second run installs nothing.
-# PYTHON=python3.12 picks another interpreter; TORCH_INDEX=URL takes torch from another package index.
+# PYTHON=python3.12 picks another interpreter; TORCH_INDEX=URL takes torch from another package index; READER= leaves
+# SmolLM2 out.
 
 PYTHON ?= python3
 TORCH_INDEX ?=
 JOBS ?= 2
 OUTPUT ?= outputs/walk
 PROMPT ?= a person walks forward
+READER ?= checkpoints/demo-smollm2
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -18,7 +21,7 @@ PIP := $(PY) -m pip install --disable-pip-version-check --quiet
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1
 PYTEST := $(TEST_ENV) $(PY) -m pytest -n $(JOBS) -q
 
-.PHONY: demo test test-quick test-all lint bench clean .venv
+.PHONY: demo reader test test-quick test-all lint bench clean .venv
 .DELETE_ON_ERROR:
 
 .venv: $(VENV)/core.stamp
@@ -42,7 +45,23 @@ $(VENV)/test.stamp: $(VENV)/core.stamp requirements-test.txt
 	$(PIP) -r requirements-test.txt
 	@touch "$@"
 
-demo: $(VENV)/core.stamp
+# The shipped reader is a small adapter; its base is too large to ship. Offline, both steps give up after seconds.
+BASE := checkpoints/smollm2
+FETCH_BASE = [ -f $(BASE)/config.json ] || { \
+	echo "fetching SmolLM2-135M once, 93 to 270 MB: with this language model the demo reads free sentences better"; \
+	$(PIP) --retries 1 --timeout 15 "$$(grep '^gguf==' requirements-test.txt)" 2>/dev/null; \
+	$(PY) scripts/assets.py --fetch smollm2; }
+
+# tried once: a demo without it is a demo, and must not wait for the network every time
+$(VENV)/reader.stamp: | $(VENV)/core.stamp
+	@$(FETCH_BASE) || echo "no SmolLM2, so the demo now reads sentences itself, less well; make reader tries again"
+	@touch "$@"
+
+reader: $(VENV)/core.stamp
+	@$(FETCH_BASE)
+	@echo "SmolLM2 is in $(BASE), and the demo reads sentences with it"
+
+demo: $(VENV)/core.stamp $(if $(wildcard $(READER)),$(VENV)/reader.stamp)
 	HF_HUB_OFFLINE=1 $(PY) scripts/sample.py --prompt "$(PROMPT)" --run checkpoints/demo --output "$(OUTPUT)"
 	@echo "the walking figure is $(OUTPUT)/motion.gif"
 
@@ -68,7 +87,7 @@ bench: $(VENV)/test.stamp
 	$(PY) benchmarks/bench_features.py
 	$(PY) benchmarks/bench_cold_start.py
 
-# everything that can be made again; outputs/ and data/ are yours and stay
+# everything that can be made again; outputs/ and data/ are yours and stay, and so does the large download of SmolLM2
 clean:
 	rm -rf "$(VENV)" build dist motiongpt.egg-info .pytest_cache .ruff_cache
 	find motiongpt scripts tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -3,13 +3,15 @@
 #
 #     runs/demo.sh                         # embedded motions only
 #     CMU=~/cmu runs/demo.sh               # and CMU's motion capture, from its own download (subjects/NN/NN.asf, *.amc)
+#     SMOLLM2=1 runs/demo.sh               # and the reader of free sentences, an adapter on SmolLM2-135M
 #     MAX_MINUTES=30 runs/demo.sh          # exit code 3: time is up, run it again to continue
 #
-# The shipped demo was made with CMU. Finished steps are skipped, so after Ctrl-C the same command continues; a second
-# run only measures and samples.
+# The shipped demo was made with CMU and SMOLLM2=1. Finished steps are skipped, so after Ctrl-C the same command
+# continues; a second run only measures and samples.
 # Environment variables: PYTHON, WORK (the folder for everything), MAX_MINUTES (per training), CMU (a folder), CMU_FROM
 # (asfamc, or joints: a folder of raw_joints/ID.npy at 20 fps, with the ids of data/cmu_captions.json), TOKENIZER (a
-# trained one, instead of step 2: TOKENIZER=checkpoints/motion-tokenizer).
+# trained one, instead of step 2: TOKENIZER=checkpoints/motion-tokenizer), SMOLLM2 (1: step 6, which fetches SmolLM2 if
+# it is not there).
 set -eu
 CMU=${CMU:+$(cd "$CMU" && pwd)}
 cd "$(dirname "$0")/.."
@@ -18,12 +20,13 @@ WORK=${WORK:-outputs/demo}
 MAX_MINUTES=${MAX_MINUTES:-0}
 CMU_FROM=${CMU_FROM:-asfamc}
 TOKENIZER=${TOKENIZER:-}
+SMOLLM2=${SMOLLM2:-}
 VQVAE=${TOKENIZER:-$WORK/vqvae}
 
 finished() { grep -qs '"finished": true' "$1/meta.json"; }
 
-# 1) Motions with captions: computed ones, and pairs of them of which one changes the other. Real ones join mirrored, and
-#    are listed three times, since there are ten times fewer of them.
+# 1) Motions with captions: computed ones, and pairs of them of which one changes the other. Real ones join mirrored,
+#    and are listed three times, since there are ten times fewer of them.
 made() { [ -f "$1/dataset.json" ]; }
 if [ -n "$CMU" ] && ! made "$WORK/cmu" && [ "$CMU_FROM" = joints ]; then
     "$PYTHON" scripts/prepare.py --from joints --input "$CMU" --fps 20 --captions data/cmu_captions.json --mirror \
@@ -50,38 +53,53 @@ fi
 
 # 3) The backbone: a small language model that learns the captions as plain text, and to read free ones as plain ones.
 finished "$WORK/backbone/stage1" || "$PYTHON" scripts/finetune.py --recipe captions --stage 1 --train full \
-    --backbone demo --data "$WORK/tokens.json" --tasks read=0.7 caption=0.3 --out "$WORK/backbone" --max-steps 1000 \
-    --batch-size 64 --lr 1e-3 --weight-decay 0.05 --eval-every 500 --max-minutes "$MAX_MINUTES"
+    --backbone demo --data "$WORK/tokens.json" --tasks read=0.7 caption=0.3 --out "$WORK/backbone" --max-steps 800 \
+    --batch-size 64 --lr 1e-3 --weight-decay 0.05 --eval-every 400 --max-minutes "$MAX_MINUTES"
 
 # 4) The three stages, training all weights: motion alone; every task; mostly text to motion, with words left out of the
-#    captions, so that it does not lean on words that new sentences lack.
+#    captions, so that it does not lean on words that new sentences lack. Half of the requests are in the plain words
+#    that a reader writes.
 STAGE=(--data "$WORK/tokens.json" --vqvae "$VQVAE" --batch-size 32 --grad-accum 1 --warmup 0.05 --max-seq-len 256
     --weight-decay 0.05 --tell-length 0 --max-minutes "$MAX_MINUTES")
-MANY=(t2m=0.46 m2t=0.12 read=0.12 predict=0.06 inbetween=0.06 keys=0.04 edit=0.10 t2d=0.02 m2d=0.02)
-SOME=(t2m=0.62 m2t=0.08 read=0.1 predict=0.04 inbetween=0.06 keys=0.02 edit=0.06 t2d=0.01 m2d=0.01)
+MANY=(t2m=0.50 m2t=0.10 read=0.10 predict=0.06 inbetween=0.06 keys=0.04 edit=0.10 t2d=0.02 m2d=0.02)
+SOME=(t2m=0.66 m2t=0.06 read=0.08 predict=0.04 inbetween=0.06 keys=0.02 edit=0.06 t2d=0.01 m2d=0.01)
 finished "$WORK/run/stage1" || "$PYTHON" scripts/finetune.py --stage 1 --train full --backbone "$WORK/backbone/stage1" \
-    --max-steps 200 --lr 1e-3 --out "$WORK/run" "${STAGE[@]}"
+    --max-steps 150 --lr 1e-3 --out "$WORK/run" "${STAGE[@]}"
 finished "$WORK/run/stage2" || "$PYTHON" scripts/finetune.py --stage 2 --train full --tasks "${MANY[@]}" \
-    --max-steps 4000 --lr 1e-3 --out "$WORK/run" "${STAGE[@]}"
+    --max-steps 700 --lr 1.5e-3 --plain-share 0.5 --out "$WORK/run" "${STAGE[@]}"
 finished "$WORK/run/stage3" || "$PYTHON" scripts/finetune.py --stage 3 --train full --tasks "${SOME[@]}" \
-    --max-steps 5000 --lr 8e-4 --caption-dropout 0.1 --out "$WORK/run" "${STAGE[@]}"
+    --max-steps 1700 --lr 1.5e-3 --plain-share 0.5 --caption-dropout 0.05 --out "$WORK/run" "${STAGE[@]}"
 
 # 5) The trained model becomes the backbone, and each stage a small adapter on it: three full models would be too large
 #    to ship.
-ADAPT=(--from "$WORK/run/stage3" --train lora --lora-r 8 --lora-alpha 8 --lora-dropout 0.1 --eval-every 50
-    --out "$WORK/adapted")
+ADAPT=(--from "$WORK/run/stage3" --train lora --lora-r 4 --lora-alpha 4 --lora-dropout 0.1 --eval-every 50
+    --plain-share 0.5 --out "$WORK/adapted")
 finished "$WORK/adapted/stage1" ||
-    "$PYTHON" scripts/finetune.py --stage 1 --max-steps 100 --lr 3e-4 "${STAGE[@]}" "${ADAPT[@]}"
+    "$PYTHON" scripts/finetune.py --stage 1 --max-steps 30 --lr 3e-4 "${STAGE[@]}" "${ADAPT[@]}"
 finished "$WORK/adapted/stage2" ||
-    "$PYTHON" scripts/finetune.py --stage 2 --tasks "${MANY[@]}" --max-steps 300 --lr 3e-4 "${STAGE[@]}" "${ADAPT[@]}"
+    "$PYTHON" scripts/finetune.py --stage 2 --tasks "${MANY[@]}" --max-steps 60 --lr 3e-4 "${STAGE[@]}" "${ADAPT[@]}"
 finished "$WORK/adapted/stage3" ||
-    "$PYTHON" scripts/finetune.py --stage 3 --tasks "${SOME[@]}" --max-steps 100 --lr 1e-4 "${STAGE[@]}" "${ADAPT[@]}"
+    "$PYTHON" scripts/finetune.py --stage 3 --tasks "${SOME[@]}" --max-steps 30 --lr 1e-4 "${STAGE[@]}" "${ADAPT[@]}"
 
-# 6) The folder to ship. To put it in place: rm -r checkpoints/demo && cp -r "$WORK/demo" checkpoints/demo
+# 6) The reader: a language model that knows English learns to read free sentences as plain ones. It is shipped without
+#    its base, which lies beside it: checkpoints/smollm2, so here a link to that.
+READ=(--backbone smollm2 --train lora --lora-r 16 --lora-alpha 16 --batch-size 16 --grad-accum 1 --warmup 0.05
+    --max-seq-len 160 --max-minutes "$MAX_MINUTES")
+if [ "$SMOLLM2" = 1 ] && [ ! -f "$WORK/demo-smollm2/config.json" ]; then
+    [ -f checkpoints/smollm2/config.json ] || "$PYTHON" scripts/assets.py --fetch smollm2
+    [ -e "$WORK/smollm2" ] || ln -s "$PWD/checkpoints/smollm2" "$WORK/smollm2"
+    finished "$WORK/reader/stage1" || "$PYTHON" scripts/finetune.py --stage 1 --tasks read=1 \
+        --data "$WORK/tokens.json" --max-steps 800 --lr 5e-4 --out "$WORK/reader" "${READ[@]}"
+    "$PYTHON" scripts/ship.py --run "$WORK/reader" --out "$WORK/demo-smollm2" --base ../smollm2 \
+        --name checkpoints/demo-smollm2
+fi
+
+# 7) The folder to ship. Where its reader is not beside it, it reads sentences itself. To put them in place:
+#    rm -r checkpoints/demo checkpoints/demo-smollm2 && cp -r "$WORK/demo" "$WORK/demo-smollm2" checkpoints
 [ -f "$WORK/demo/config.json" ] || "$PYTHON" scripts/ship.py --run "$WORK/adapted" --data "$WORK/tokens.json" \
-    --out "$WORK/demo" --name checkpoints/demo --clips 2000
+    --out "$WORK/demo" --name checkpoints/demo --reader ../demo-smollm2 --clips 1000
 
-# 7) Does it do what the sentence says? This makes the table of docs/EVALUATION.md.
+# 8) Does it do what the sentence says? This makes the table of docs/EVALUATION.md.
 "$PYTHON" scripts/demo_report.py --run "$WORK/demo" --data "$WORK/tokens.json" --sentence-seeds 5 --out "$WORK/report" \
     --sheets "$WORK/sheets"
 "$PYTHON" scripts/sample.py --run "$WORK/demo" --prompt "a person walks forward" --output "$WORK/walk"

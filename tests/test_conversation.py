@@ -342,14 +342,18 @@ def test_places_of_a_turn(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.skipif(not (DEMO / "config.json").is_file(), reason="the shipped demo is not here")
 def test_the_demo_talks():
-    """It learnt to describe, and never to change a motion."""
+    """It describes what it wrote, goes on from it, and changes it if it learnt to; else it says that it did not."""
     generator = MotionGenerator.load(DEMO)
     talk = Conversation(generator)
     first = talk.say("a person walks forward").motion
     assert first.tokens == generator.generate("a person walks forward", seed=0).tokens
     longer = talk.say("then sit down").motion
     assert longer.tokens[: len(first.tokens)] == first.tokens and len(longer.tokens) > len(first.tokens)
-    assert "never learnt" in talk.say("but faster").text and talk.motion is longer
     assert "walk" in talk.say("what is the person doing?").text
+    reply = talk.say("but faster")
+    if generator.learnt("edit"):
+        assert reply.text == "changed: but faster" and talk.motion is reply.motion and len(reply.motion.joints)
+    else:
+        assert "never learnt" in reply.text and talk.motion is longer
     known = [text for text in generator.run.prompts.captions if read_turn(text, generator.knows).kind != NEW]
     assert not known

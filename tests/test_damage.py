@@ -31,6 +31,7 @@ from motiongpt.motion import Motion
 from motiongpt.motion_tokenizer import MotionTokenizer
 from motiongpt.stages.run_folder import RunConfig, split_seed
 from motiongpt.stages.ship import ship_run
+from motiongpt.tasks.table import FROM_TEMPLATES
 from motiongpt.tasks.templates import built_in
 
 pytestmark = pytest.mark.slow  # many small cases and processes: together they take long
@@ -480,14 +481,20 @@ def test_what_is_shipped_has_hashes_of_its_own(tiny, world):
         path.write_bytes(sound)
 
 
+def words_of(stage: Path) -> set[str]:
+    """templates.json, which a stage must have if it learnt a task that is asked for in sentences."""
+    return {"templates.json"} if set(read_json(stage / "meta.json")["tasks"]) & set(FROM_TEMPLATES) else set()
+
+
 def test_the_shipped_checkpoint_remembers_its_files():
-    """Every weight and statistics file of checkpoints/demo has a hash, and they are right."""
+    """Every file of weights, statistics or words of checkpoints/demo has a hash, and they are right."""
     demo = Path(__file__).resolve().parents[1] / "checkpoints" / "demo"
+    adapter = {"adapter_model.safetensors", "adapter_config.json"}
     for source, names in (
         ("config.json", {"tokenizer.json", "prompts.json", "RunConfig"}),
         ("backbone/meta.json", {"model.safetensors", "config.json"}),
         ("vqvae/config.json", {"model.safetensors", "Mean.npy", "Std.npy", "VQVAEConfig"}),
-        *((f"stage{number}/meta.json", {"adapter_model.safetensors", "adapter_config.json"}) for number in (1, 2, 3)),
+        *((f"stage{number}/meta.json", adapter | words_of(demo / f"stage{number}")) for number in (1, 2, 3)),
     ):
         assert set(read_json(demo / source)["hashes"]) == names
     for stage in (1, 2, 3):

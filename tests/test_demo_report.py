@@ -238,11 +238,19 @@ def test_the_report_is_where_work_dir_says(script, tmp_path, monkeypatch):
 
 def test_sentences_are_checked_against_the_captions_of_the_training(script, tiny, tmp_path):
     few, tokens = tmp_path / "few.json", tmp_path / "tokens.json"
-    few.write_text(json.dumps([{"sentence": "a person walks", "actions": ["walk_forward"]}]))
+    walks = {"sentence": "a person walks", "actions": ["walk_forward"]}
+    few.write_text(json.dumps([walks]))
     flags = ("--run", tiny.run, "--rows", "sentences", "--sentences", few, "--data", tokens, "--out", tmp_path / "out")
     tokens.write_text(json.dumps([{"text_query": "A person  walks", "motion_tokens": "1 2 3"}]))
     done = script("demo_report", *flags)
-    assert done.code == 2 and "1 of the sentences are captions of" in done.err and "'a person walks'" in done.err
+    assert done.code == 2 and f"--sentences: all of its sentences are captions of {tokens}" in done.err
+    few.write_text(json.dumps([walks, walks | {"sentence": "he goes ahead"}]))
+    done = script("demo_report", *flags)
+    assert done.code == 0 and f"left out, as captions of {tokens}: 'a person walks'\n" in done.out, done.err
+    record = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert record["sentences_checked_against"]["left_out"] == ["a person walks"]
+    assert record["rows"]["sentences"]["total"] == 1
+    few.write_text(json.dumps([walks]))
     tokens.write_text(json.dumps([{"text_query": "a person jumps", "motion_tokens": "1 2 3"}]))
     done = script("demo_report", *flags, "--device", "cpu", "--precision", "bf16")
     assert done.code == 0, done.err

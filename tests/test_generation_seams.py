@@ -120,7 +120,7 @@ def test_only_generated_frames_are_cleaned_unless_all_are_ours():
 def test_generated_frames_far_from_a_seam_are_the_decoded_ones():
     own = walks()[0]
     codes = demo().encode([own])[0]
-    motion, positions = generated("predict", codes, np.random.default_rng(0), 512, 12)
+    motion, positions = generated("predict", codes, np.random.default_rng(0), demo().config.codes, 12)
     out = keep_given(motion, own, codes, positions, demo(), raw=True)
     decoded = demo().decode([motion.tokens])[0]
     n = 4 * len(codes) + 11  # 0.5 s, and the frame it ends before
@@ -173,7 +173,7 @@ def test_seams_would_jump_without_blending(monkeypatch):
 
 
 def test_no_seam_jumps_in_motion_capture(shared_data):
-    """54 seams of CMU's clips, which the demo's tokenizer never saw and decodes badly: 9 of 10 would jump."""
+    """54 seams of CMU's clips, which are real motion: the tokenizer decodes it less well than computed motion."""
     # by its path: other data has a module of the same name
     spec = importlib.util.spec_from_file_location("cmu_unpack", shared_data / "cmu" / "unpack.py")
     unpack = importlib.util.module_from_spec(spec)
@@ -209,7 +209,8 @@ def test_what_cannot_be_joined_is_said():
     far = own.copy()
     far[len(far) // 2, 2] += 3.0  # metres forward, in the part that is generated anew
     said.clear()
-    motion, positions = generated("inbetween", codes, np.random.default_rng(0), 512, len(codes) // 2)
+    rng = np.random.default_rng(0)
+    motion, positions = generated("inbetween", codes, rng, demo().config.codes, len(codes) // 2)
     keep_given(motion, far, codes, positions, demo(), said.append)
     assert len(said) == 1 and said[0].startswith("note: the new part ended") and "m and" in said[0]
 

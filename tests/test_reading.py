@@ -235,6 +235,10 @@ def test_the_table_of_a_data_set(world):
     assert prompt_table(entries, True)["reading"] == table == json.loads(json.dumps(table))
     without = [Entry(entry.text, entry.codes) for entry in entries]
     assert "reading" not in prompt_table(without) and Prompts(prompt_table(without)).reading is None
+    again = [replace(entry, text=f"the {i}th {entry.text}") for i in range(400) for entry in entries[:14]]
+    typed = [replace(entries[0], text=text) for text in ("a man gose ahaed", "a man went to the alley", "wnet")]
+    often = reading_table([*again, *typed])["words"]
+    assert {"ahead", "went", "alley", "wnet"} <= set(often) and not {"ahaed"} & set(often)  # no "went" is common
     with pytest.raises(ValueError, match="got dict with telling \\['wav'\\]; training a stage writes it anew"):
         check_reading_table(table | {"telling": ["wav"]})
     with pytest.raises(ValueError, match="clauses must be a list of texts"):

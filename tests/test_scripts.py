@@ -332,7 +332,7 @@ def test_render_takes_the_tokenizer_of_the_default_run(script, chain, here, tmp_
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WORK_DIR", str(here))
     done = script("render", "--tokens", "500", "--size", 64, "--output", "t.png")
-    assert done.code == 2 and "outside this tokenizer's codebook of 24" in done.err  # not the demo's 512
+    assert done.code == 2 and "outside this tokenizer's codebook of 24" in done.err  # the demo's has a code 500
 
 
 def test_without_output_files_go_where_the_environment_says(script, chain, here, tmp_path, monkeypatch):

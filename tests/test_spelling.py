@@ -15,7 +15,9 @@ from motiongpt.config import TrainConfig
 from motiongpt.data.spelling import fold, says_something, visible_text
 from motiongpt.data.tokens import Entry, load_tokens, save_tokens
 from motiongpt.data.training_captions import Prompts, prompt_table
+from motiongpt.generation.reading import Reading
 from motiongpt.stages.run_folder import RunConfig
+from motiongpt.tasks.prompts import Request
 from motiongpt.tasks.sequences import Renderer
 from motiongpt.text_tokenizer import train_text_tokenizer
 from motiongpt.vocab import MotionVocab
@@ -95,7 +97,7 @@ def demo():
     return MotionGenerator.load(DEMO)
 
 
-def what_is_sampled(generator, monkeypatch, prompts: list[str]) -> list[tuple]:
+def what_is_sampled(generator, monkeypatch, prompts: list[str], **options) -> list[tuple]:
     """(ids, limits, allowed codes) of each prompt, as the sampler gets them; batches are sorted by length."""
     seen = []
 
@@ -105,12 +107,28 @@ def what_is_sampled(generator, monkeypatch, prompts: list[str]) -> list[tuple]:
 
     with monkeypatch.context() as patch:
         patch.setattr(writer_module, "generate", generate)
-        generator.generate(prompts)
+        generator.generate(prompts, **options)
     return [row[1:] for row in sorted(seen, key=itemgetter(0))]
 
 
+def what_is_read(generator, monkeypatch, prompts: list[str]) -> list[str]:
+    """Each prompt as the model gets it that reads sentences for a run."""
+    given = []
+
+    def read(sentences):
+        given.extend(sentences)
+        return [Reading("a person walks forward", 0.0, 1.0)] * len(sentences)  # surely, so nothing is refused
+
+    with monkeypatch.context() as patch:
+        patch.setattr(generator.listener, "_heard", {})
+        patch.setattr(generator.listener.reader, "read", read)
+        generator.listener.understand_all(prompts)
+    return given
+
+
 def test_thirty_captions_in_six_spellings_are_the_same_ids(demo, monkeypatch):
-    captions = sorted(demo.run.prompts.captions)[::200][:30]
+    every = sorted(demo.run.prompts.captions)
+    captions = every[:: len(every) // 30][:30]
     assert len(captions) == 30 and any("," in text or "-" in text for text in captions)
     plain = what_is_sampled(demo, monkeypatch, captions)
     for (ids, _, _), text in zip(plain, captions, strict=True):  # a caption itself is read as it always was
@@ -124,11 +142,17 @@ def test_thirty_captions_in_six_spellings_are_the_same_ids(demo, monkeypatch):
 
 
 def test_a_new_sentence_may_be_spelt_in_any_way_too(demo, monkeypatch):
+    """For the model that writes motions, and for the one that reads sentences, if the run has it."""
     records = json.loads((DEMO.parents[1] / "benchmarks" / "demo_sentences.json").read_text(encoding="utf-8"))
     sentences = [record["sentence"] for record in records]
-    plain = what_is_sampled(demo, monkeypatch, sentences)
+    plain = what_is_sampled(demo, monkeypatch, sentences, read=False)
     for spell in SPELLINGS.values():
-        assert what_is_sampled(demo, monkeypatch, [spell(text) for text in sentences]) == plain
+        assert what_is_sampled(demo, monkeypatch, [spell(text) for text in sentences], read=False) == plain
+    if demo.listener.reads:
+        plain = what_is_read(demo, monkeypatch, sentences)
+        assert len(plain) == len(sentences)
+        for spell in SPELLINGS.values():
+            assert what_is_read(demo, monkeypatch, [spell(text) for text in sentences]) == plain
 
 
 def test_a_full_stop_gives_the_same_motion(demo):
@@ -138,10 +162,16 @@ def test_a_full_stop_gives_the_same_motion(demo):
 
 @for_each("text", ["<|im_end|>", "<MOT_END>.", "“<MOT_BEGIN><motion_3><MOT_END>”", "<|im_start|>Assistant\n"])
 def test_markers_in_a_sentence_stay_text(demo, monkeypatch, text):
-    ((ids, _, _),) = what_is_sampled(demo, monkeypatch, [text])
+    ((ids, _, _),) = what_is_sampled(demo, monkeypatch, [text], read=False)
     vocab = demo.run.vocab
     assert sum(i >= vocab.first_id for i in ids) == 2  # <T2M> and <PID_NULL>
     assert [ids.count(vocab.text_tokenizer.token_id(word)) for word in ("<|im_start|>", "<|im_end|>")] == [2, 1]
+    if demo.listener.reads:  # the request to read it has no marker more than that of any sentence
+        run = demo.listener.reader.run
+        marks = {run.vocab.text_tokenizer.token_id(word) for word in ("<|im_start|>", "<|im_end|>")}
+        asked, usual = (run.renderer.request(Request("read", said)) for said in (text, "he walks"))
+        found, wanted = ([i for i in row if i in marks or i >= run.vocab.first_id] for row in (asked, usual))
+        assert found == wanted
 
 
 # 3) Training and sampling read alike.

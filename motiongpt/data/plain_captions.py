@@ -12,6 +12,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from functools import cache
+from string import ascii_lowercase
 from typing import TypedDict
 
 from motiongpt.data.spelling import fold
@@ -24,6 +25,8 @@ SUBJECT = re.compile(r"((?:an?|the) (?:[^\W_][\w'-]* )?person) (.+)")
 TELLING_SHARE, TELLING_LIFT = 0.2, 2.5  # of the captions with the word, and so many times as often as in all of them
 TELLING_ENOUGH = 0.5  # a share that is enough for any verb
 TELLING_COUNT = 3  # captions at least
+# A word is an error of typing if it is rare among the captions, and so many times rarer than one a letter away.
+TYPO_SHARE, TYPO_LIFT = 2e-4, 200
 TOLD_SHARE = 0.1  # of the captions with the word: further verbs that it may tell
 
 
@@ -78,8 +81,36 @@ def reading_table(entries: Iterable[Entry]) -> ReadingTable | None:
             clauses.update(dict.fromkeys(parts, count))
         elif plain:
             wholes[parts[0]] += count
+    for word in _misspelt(said, pairs.total()):
+        del said[word]
     lists = {"subjects": subjects, "clauses": clauses, "wholes": wholes, "words": said, "negated": denied}
     return {**{name: _ranked(found) for name, found in lists.items()}, "telling": _telling(pairs)}
+
+
+def _misspelt(said: Counter, captions: int) -> list[str]:
+    """Words that are most likely another one with an error of typing, as data may have them on purpose.
+
+    To somebody who types them they must stay errors: a word of training is never corrected.
+    """
+    rare = captions * TYPO_SHARE
+
+    def commoner(word: str) -> bool:
+        meant = (other for other in _one_error_from(word) if said[other] >= TYPO_LIFT * said[word])
+        return any(stem(other) != stem(word) for other in meant)
+
+    return [word for word, count in said.items() if len(word) >= 4 and count <= rare and commoner(word)]
+
+
+def _one_error_from(word: str) -> Iterable[str]:
+    """What a word may have been before one letter was left out, added, exchanged with the next or replaced."""
+    for i in range(1, len(word) + 1):  # people get the first letter right
+        head, tail = word[:i], word[i:]
+        yield head[:-1] + tail if i > 1 else head + tail[1:]
+        if i > 1 and tail:
+            yield head[:-1] + tail[0] + head[-1] + tail[1:]
+        for letter in ascii_lowercase:
+            yield head + letter + tail
+            yield head + letter + tail[1:]
 
 
 def check_reading_table(table: object) -> None:

@@ -17,6 +17,7 @@ from motiongpt.render.stick_figure import render_png
 
 TARGETS = {"truth": 0.99, "roundtrip": 0.97, "model": 0.9, "sentences": 0.7, "sequences": 0.85, "lengths": 1.0}
 TARGETS |= {"spellings": 0.98, "free": 0.8, "counts": 0.75, "manners": 0.75, "quality": 0.95}
+TARGETS |= {"described": 0.8, "described-real": 0.5}
 TARGETS |= {f"{name}-more": TARGETS[name] for name in ("truth", "roundtrip", "model")}
 TARGETS |= {f"{name}-manners": TARGETS[name] for name in ("truth", "roundtrip")}
 ACTION_ROWS = ("truth", "roundtrip", "model", "sentences")  # rows, and their "-more", that count by single actions
@@ -31,6 +32,7 @@ class MeasureRow:
     tries: dict[str, list[bool]] = field(default_factory=dict)
     failures: list[dict] = field(default_factory=list)
     numbers: dict[str, dict[str, float]] = field(default_factory=dict)
+    unmeasured: str = ""  # why there are no tries
 
     def add(self, group: str, passed: bool, **what) -> None:
         """Count one try. If it failed, keep `what` (sentence, seed, ...)."""
@@ -47,25 +49,27 @@ class MeasureRow:
         return sum(map(len, self.tries.values()))
 
     def record(self) -> dict:
-        """The row as JSON: counts, share, target, and [passed, total] per group."""
+        """The row as JSON: counts, share, target, and [passed, total] per group. No tries: neither share nor `met`."""
         groups = {group: [sum(tries), len(tries)] for group, tries in self.tries.items()}
-        share = self.passed / max(1, self.total)
+        share = self.passed / self.total if self.total else None
         record = {
             "passed": self.passed,
             "total": self.total,
-            "share": round(share, 4),
+            "share": share if share is None else round(share, 4),
             "target": TARGETS[self.name],
-            "met": share >= TARGETS[self.name],
+            "met": share if share is None else share >= TARGETS[self.name],
             "groups": groups,
             "failures": self.failures,
         }
-        return record | ({"numbers": self.numbers} if self.numbers else {})
+        record |= {"numbers": self.numbers} if self.numbers else {}
+        return record | ({"unmeasured": self.unmeasured} if self.unmeasured else {})
 
 
 def markdown(title: str, rows: Sequence[MeasureRow], matrix: dict[str, dict[str, float]] | None = None) -> str:
     """The report as Markdown: a summary, a table per action or pair, the failures,
     and the matrix if there is one."""
-    about = "A model gets the sentence and the seed, nothing else. Only a reward stage trains on conditions."
+    about = "A model gets the sentence and the seed, nothing else; what it is to describe, as codes. "
+    about += "Only a reward stage trains on conditions."
     text = [f"# {title}", "", about, ""]
     text += summary(rows)
 
@@ -85,6 +89,7 @@ def markdown(title: str, rows: Sequence[MeasureRow], matrix: dict[str, dict[str,
         if others:
             text += ["", f"## {row.name.capitalize()}", "", "| asked for | passed |", "|---|---|"]
             text += [f"| {name} | {_count(row, name)} |" for name in others]
+        text += ["", f"{row.name.capitalize()} was not measured: {row.unmeasured}"] if row.unmeasured else []
         text += number_lines(row)
     for row in rows:
         if row.failures:
@@ -94,12 +99,13 @@ def markdown(title: str, rows: Sequence[MeasureRow], matrix: dict[str, dict[str,
 
 
 def summary(rows: Sequence[MeasureRow]) -> list[str]:
-    """The lines of a Markdown table, one for each row of the report."""
+    """The lines of a Markdown table, one for each row of the report; "-" for what was not measured."""
     lines = ["| measure | passed | share | target | met |", "|---|---|---|---|---|"]
     for row in rows:
         r = row.record()
-        counts = f"{r['passed']} / {r['total']} | {100 * r['share']:.1f} %"
-        lines.append(f"| {row.name} | {counts} | {100 * r['target']:g} % | {'yes' if r['met'] else 'no'} |")
+        counts = f"{r['passed']} / {r['total']} | {100 * r['share']:.1f} %" if r["total"] else "- | -"
+        met = {True: "yes", False: "no", None: "-"}[r["met"]]
+        lines.append(f"| {row.name} | {counts} | {100 * r['target']:g} % | {met} |")
     return lines
 
 
@@ -117,6 +123,8 @@ def group_lines(row: MeasureRow) -> list[str]:
     """A line per group of a row that counts by anything but single actions: "free: count 12/20"."""
     if row.name.removesuffix("-more") in ACTION_ROWS:
         return []
+    if row.unmeasured:
+        return [f"  not measured: {row.unmeasured}"]
     return [f"  {name} {_count(row, name)}" for name in row.tries]
 
 

@@ -16,6 +16,7 @@ that come out.
     sequences    plain captions of two actions: both have to come, in that order
     lengths      seconds asked for, kept within one code, or exactly with `exact_length`
     quality      motions of `model` end at rest and do not stop and start again; jerk, slide, bones, rests as numbers
+    described... the other way round, from test clips to plain captions, embedded and real: `described.py`
 
 The motions of `truth` come from a seed of their own, which training never uses.
 """
@@ -30,6 +31,7 @@ import numpy as np
 
 from motiongpt.body.skeletons import SIDES
 from motiongpt.faithfulness.conditions import CHECKS
+from motiongpt.faithfulness.described import Described
 from motiongpt.faithfulness.fresh import FRESH_SEED, fresh_clips
 from motiongpt.faithfulness.judge import failings, performs
 from motiongpt.faithfulness.plain_requests import (
@@ -280,6 +282,7 @@ class Study:
     data_seed: int = FRESH_SEED
     sentences: Mapping[str, Sequence[FreeSentence]] = field(default_factory=dict)  # row -> its frozen sentences
     seen: Callable[[Asked, object, list[str]], None] | None = None  # gets the motions of frozen sentences
+    described: Described | None = None  # measures the rows of that name
 
     @cached_property
     def clips(self) -> dict[str, list[np.ndarray]]:
@@ -289,6 +292,8 @@ class Study:
 
     def measure(self, name: str) -> MeasureRow:
         """One row of the report, by a name of the list at the top of this file."""
+        if name.startswith("described"):
+            return self.described.measure(name)
         kind = name.removesuffix("-more")
         actions = [action for action in CHECKS if action not in NAMED] if name != kind else NAMED
         tokenizer = self.generator and self.generator.motion_tokenizer

@@ -16,7 +16,7 @@ A step of one name may be a plain string, and "kick_*" means either side. The ol
 one name per step stays readable. This module knows no joints; `judge.py` does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from motiongpt.body.skeletons import SIDES
@@ -81,6 +81,20 @@ class FreeSentence:
 def plain_want(actions: Sequence[str]) -> Want:
     """The want of a plain caption of these actions, each exactly the one named."""
     return Want(tuple(Step((name,)) for name in actions))
+
+
+def leave_out(sentences: dict[str, list[FreeSentence]], is_caption: Callable[[str], bool], where: object) -> list[str]:
+    """Take from each list what a model read as a caption in training; returns what was taken.
+
+    A grammar that writes 100,000 captions writes one of somebody's 200 sentences now and then. Raises ValueError if
+    none of a list is left.
+    """
+    read = [one.sentence for some in sentences.values() for one in some if is_caption(one.sentence)]
+    for name, some in sentences.items():
+        sentences[name] = [one for one in some if one.sentence not in read]
+        if not sentences[name]:
+            raise ValueError(f"--{name}: all of its sentences are captions of {where}; take new ones")
+    return read
 
 
 def read_sentences(records: object, where: object) -> list[FreeSentence]:

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 
 from motiongpt.data.plain_captions import THEN, ReadingTable, action_of
+from motiongpt.data.spelling import fold
+from motiongpt.generation.said import CONTRADICTED, contradictions
 from motiongpt.layers import KVCache
 from motiongpt.stages.model import LoadedRun
 from motiongpt.tasks.prompts import Request
@@ -134,7 +136,8 @@ class Reader:
                     f"{what!r:.60} has {len(prompts[batch[0]])} tokens: of the model's "
                     f"{self.run.llm.config.max_positions} positions they leave too few for a plain caption; shorten it"
                 )
-            found |= zip(batch, map(self._reading, beams), strict=True)
+            sentences = [fold(requests[i].caption) if requests[i].task == "read" else "" for i in batch]
+            found |= zip(batch, map(self._reading, sentences, beams), strict=True)
         return [found[i] for i in range(len(requests))]
 
     def _search(self, prompts: Sequence[Sequence[int]], most: int, width: int) -> list[list[Beam]]:
@@ -145,10 +148,15 @@ class Reader:
         stop = run.renderer.frame.stop_id
         return search(run.llm, prompts, self.tree.root, stop, run.vocab.first_id, width, most, self.device)
 
-    def _reading(self, beams: Sequence[Beam]) -> Reading:
-        """The best of some whole captions, and what speaks for others."""
+    def _reading(self, sentence: str, beams: Sequence[Beam]) -> Reading:
+        """The best of some whole captions, and what speaks for others. "" for a sentence contradicts none."""
         decode = self.run.vocab.text_tokenizer.decode
-        texts = [decode(beam.ids).strip() for beam in beams]
+        ranked = []
+        for place, beam in enumerate(beams):
+            text = decode(beam.ids).strip()
+            against = CONTRADICTED * contradictions(sentence, text) if sentence else 0.0
+            ranked.append((against - beam.score, place, text, beam))
+        texts, beams = zip(*((text, beam) for *_, text, beam in sorted(ranked)), strict=True)
         weights: dict[tuple[str, ...], float] = {}
         best: dict[tuple[str, ...], str] = {}
         for beam, text in zip(beams, texts, strict=True):

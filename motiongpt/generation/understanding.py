@@ -111,7 +111,8 @@ class Listener:
                 self._other = self._open(place)
             except (OSError, ValueError) as error:
                 own = "this run reads sentences itself" if self.reads else "sentences are taken as they are written"
-                self.line = f"reader {place} is not usable, so {own} ({str(error).splitlines()[0]})"
+                why = f"{str(error).splitlines()[0]}; docs/TASKS.md: Sentences as people type them"
+                self.line = f"reader {place} is not usable, so {own} ({why})"
                 return
         if self._other is not None:
             self.line = f"sentences are read by {self._other.folder}, stage {self._other.stage}"

@@ -99,13 +99,14 @@ def ship_run(
         write_json(place / "config.json", read_json(run / "config.json") | values)
 
 
-def ship_adapters(run: Path, out: Path, base: str) -> None:
+def ship_adapters(run: Path, out: Path, base: str, name: Path | None = None) -> None:
     """Write the finished stages of `run` into the folder `out`, for people who have the base themselves.
 
     Adapters do not remember the base's hash: two sources of one model round its weights in two ways.
 
     Args:
         base: the folder of the base, relative to `out`, such as ../smollm2.
+        name: where the folder will lie; PEFT's file names the base from there. Default `out`.
 
     Raises what `ship_run` raises.
     """
@@ -122,7 +123,7 @@ def ship_adapters(run: Path, out: Path, base: str) -> None:
         write_json(place / "prompts.json", prompts, indent=None)
         for number, meta in stages.items():
             known = {key: value for key, value in meta.items() if key != "base_hash"}
-            named = {"base": f"../{base}", "base_model_name_or_path": relative_path(out / base, Path())}
+            named = {"base": f"../{base}", "base_model_name_or_path": relative_path((name or out) / base, Path())}
             _write_stage(stage_folder(run, number), known, stage_folder(place, number), named)
         shipped = replace(config, backbone=base, base_hash="")
         values = {"RunConfig": shipped.to_dict(), HASHES: shipped.hashes(place, HASHED_FILES)}
