@@ -13,7 +13,7 @@ from tiny_tokenizers import sentencepiece_model
 
 from motiongpt import MotionGenerator
 from motiongpt.config import SampleConfig
-from motiongpt.data.plain_captions import action_of, check_reading_table, reading_table, split_plain
+from motiongpt.data.plain_captions import action_of, check_reading_table, plain_length, reading_table, split_plain
 from motiongpt.data.tokens import Entry, load_tokens, read_tokens_meta, save_tokens
 from motiongpt.data.training_captions import Prompts, prompt_table
 from motiongpt.data.words import denials
@@ -235,6 +235,8 @@ def test_the_table_of_a_data_set(world):
     assert prompt_table(entries, True)["reading"] == table == json.loads(json.dumps(table))
     without = [Entry(entry.text, entry.codes) for entry in entries]
     assert "reading" not in prompt_table(without) and Prompts(prompt_table(without)).reading is None
+    usual = set(table["clauses"]) - {"waves the left hand"}  # only a happy person does that
+    assert table["lengths"] == dict.fromkeys(usual, 6) and table["paces"] == {"a person": 1.0}
     again = [replace(entry, text=f"the {i}th {entry.text}") for i in range(400) for entry in entries[:14]]
     typed = [replace(entries[0], text=text) for text in ("a man gose ahaed", "a man went to the alley", "wnet")]
     often = reading_table([*again, *typed])["words"]
@@ -243,6 +245,34 @@ def test_the_table_of_a_data_set(world):
         check_reading_table(table | {"telling": ["wav"]})
     with pytest.raises(ValueError, match="clauses must be a list of texts"):
         Prompts(prompt_table(entries) | {"reading": table | {"clauses": 3}})
+    with pytest.raises(ValueError, match="lengths of 'waves' must be positive, got -1"):
+        check_reading_table(table | {"lengths": {"waves": -1}})
+
+
+def test_the_length_of_a_new_plain_caption_is_that_of_its_clauses():
+    """Each motion counts once, however often it is listed; a seam costs a code; moods have a pace of their own."""
+    lengths = {"walks": (10, 10, 14), "waves": (4,), "sits down": (8, 9)}
+    entries = [
+        Entry(f"he {clause}", (i, *range(length - 1)), plain=f"a person {clause}")
+        for clause, found in lengths.items()
+        for i, length in enumerate(found)
+    ]
+    slow = Entry("the old man walks", tuple(range(15)), plain="an old person walks")
+    table = prompt_table([*entries, *[entries[2]] * 9, slow])
+    assert table["reading"]["lengths"] == {"walks": 10, "waves": 4, "sits down": 8}
+    assert table["reading"]["paces"] == {"a person": 1.0, "an old person": 1.5}
+    prompts = Prompts(table)
+    for text, expected in {
+        "a person walks then waves": 13,
+        "an old person walks then waves then sits down": 31,
+        "an old person waves": 6,
+        "he walks": 14,  # a caption of training: the median of all its entries
+    }.items():
+        assert prompts.expected_length(text) == expected, text
+    assert plain_length(table["reading"], "a person walks then flies") is None
+    assert plain_length(table["reading"], "a sad person walks") is plain_length(table["reading"], "dancing") is None
+    del table["reading"]["lengths"], table["reading"]["paces"]  # of an older run
+    assert plain_length(table["reading"], "a person walks") is None and Prompts(table).expected_length("a person waves")
 
 
 @for_each(
@@ -363,6 +393,42 @@ def test_an_unsure_reading_keeps_only_what_words_of_the_sentence_name(reading):
     unsure, sure = (listener(reading, plain, certainty) for certainty in (0.3, 0.9))
     assert unsure.understand_all(["a wizard waves"])[0].text == "a person waves the right hand"
     assert sure.understand_all(["a wizard waves"])[0].text == plain
+
+
+PARTS = {
+    "he walks": ("a person walks forward", 0.9),
+    "he waves": ("a person waves the right hand", 0.9),
+    "he waves and he waves": ("a person waves the right hand then walks forward", 0.9),
+    "he waves, waves": ("a person waves the right hand", 0.9),
+    "waves": ("a person stands still", 0.9),
+    "he stands": ("a person stands still", 0.5),
+}
+
+
+@for_each(
+    "text, certainty, meant",
+    [
+        ("he walks, he waves", 0.5, "a person walks forward then waves the right hand"),
+        ("he walks. he waves; he walks", 0.5, "a person walks forward then waves the right hand then walks forward"),
+        ("he walks, he waves", 0.7, "a person stands still"),  # the whole is sure enough
+        ("before he walks, he waves", 0.5, "a person stands still"),  # another order
+        ("he walks, he stands", 0.5, "a person stands still"),  # an unsure part
+        ("he walks, waves", 0.5, "a person stands still"),  # what is read is not what the word names
+        ("he walks, smoothly", 0.5, "a person stands still"),  # a part without a verb
+        ("he walks, he waves, he walks, he waves", 0.5, "a person stands still"),  # too many
+    ],
+)
+def test_an_unsure_reading_is_made_part_by_part(reading, text, certainty, meant):
+    found = listener(reading, "")
+
+    class Parts:
+        def read(self, sentences):
+            made = [PARTS.get(one, ("a person stands still", certainty)) for one in sentences]
+            return [Reading(plain, -0.1, share) for plain, share in made]
+
+    found.reader = Parts()
+    (read,) = found._in_parts([text], found.reader.read([text]))
+    assert read.text == meant and read.certainty == (0.9 if "then" in meant else certainty)
 
 
 @for_each(

@@ -8,10 +8,12 @@ the plain captions of training, so the code knows none of them, and the words of
 can be told from a known one. It is a part of prompts.json (`training_captions.py`).
 """
 
+import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from statistics import median, median_low
 from string import ascii_lowercase
 from typing import TypedDict
 
@@ -20,6 +22,7 @@ from motiongpt.data.tokens import Entry
 from motiongpt.data.words import LIGHT, NUMBER_WORDS, SIDES, content_words, denials, stem, words
 
 THEN = " then "
+USUAL = "a person"
 SUBJECT = re.compile(r"((?:an?|the) (?:[^\W_][\w'-]* )?person) (.+)")
 # A word tells what is done if one verb of the plain captions goes with it far more often than with any caption.
 TELLING_SHARE, TELLING_LIFT = 0.2, 2.5  # of the captions with the word, and so many times as often as in all of them
@@ -39,6 +42,8 @@ class ReadingTable(TypedDict):
     words: list[str]  # of all captions
     telling: dict[str, list[str]]  # stem of a word that goes with few verbs -> these: "greet" -> "waves"; no "slowly"
     negated: list[str]  # stems of what training's captions deny: "mov" of "does not move"
+    lengths: dict[str, int]  # clause -> median length in codes of the motions that show it alone, in no mood
+    paces: dict[str, float]  # subject -> how much longer it takes than the usual one
 
 
 def split_plain(text: str) -> tuple[str, tuple[str, ...]]:
@@ -66,6 +71,7 @@ def _may_tell(word: str) -> bool:
 
 def reading_table(entries: Iterable[Entry]) -> ReadingTable | None:
     """The table of some training entries; None if none of them has a plain caption."""
+    entries = list(entries)
     pairs = Counter((entry.text, entry.plain) for entry in entries)  # a caption may have many motions
     if not any(plain for _, plain in pairs):
         return None
@@ -84,7 +90,33 @@ def reading_table(entries: Iterable[Entry]) -> ReadingTable | None:
     for word in _misspelt(said, pairs.total()):
         del said[word]
     lists = {"subjects": subjects, "clauses": clauses, "wholes": wholes, "words": said, "negated": denied}
-    return {**{name: _ranked(found) for name, found in lists.items()}, "telling": _telling(pairs)}
+    return {**{name: _ranked(found) for name, found in lists.items()}, "telling": _telling(pairs), **_paces(entries)}
+
+
+def _paces(entries: Sequence[Entry]) -> dict[str, dict]:
+    """`lengths` and `paces` of a table. A motion counts once, however many captions it has, and if it is repeated."""
+    alone: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for plain, codes in dict.fromkeys((entry.plain, entry.codes) for entry in entries if entry.plain):
+        subject, clauses = split_plain(fold(plain))
+        if subject and len(clauses) == 1:
+            alone[subject, clauses[0]].append(len(codes))
+    lengths = {clause: median_low(found) for (subject, clause), found in sorted(alone.items()) if subject == USUAL}
+    ratios: dict[str, list[float]] = defaultdict(list)
+    for (subject, clause), found in sorted(alone.items()):
+        ratios[subject] += [length / lengths[clause] for length in found if clause in lengths]
+    return {"lengths": lengths, "paces": {who: round(median(found), 3) for who, found in ratios.items() if found}}
+
+
+def plain_length(table: ReadingTable, text: str) -> int | None:
+    """How many codes a plain caption takes: those of its clauses, at the pace of its subject, one less for each seam.
+
+    None if training had one of the clauses only together with others, or no such subject.
+    """
+    subject, clauses = split_plain(text)
+    lengths, pace = table.get("lengths", {}), table.get("paces", {}).get(subject)  # older tables have neither
+    if pace is None or not all(clause in lengths for clause in clauses):
+        return None
+    return max(1, round(pace * sum(lengths[clause] for clause in clauses)) - (len(clauses) - 1))
 
 
 def _misspelt(said: Counter, captions: int) -> list[str]:
@@ -116,15 +148,21 @@ def _one_error_from(word: str) -> Iterable[str]:
 def check_reading_table(table: object) -> None:
     """ValueError unless an object is a `ReadingTable`."""
     telling = table.get("telling") if isinstance(table, dict) else table
-    if not isinstance(telling, dict):
+    numbers = ("lengths", "paces")
+    if not isinstance(telling, dict) or not all(isinstance(table.get(name, {}), dict) for name in numbers):
         raise ValueError(
             "prompts.json: reading must be an object with an object telling, as a stage of today writes it, got "
             f"{type(table).__name__} with telling {telling!r:.60}; training a stage writes it anew"
         )
-    lists = {name: table.get(name) for name in ReadingTable.__annotations__ if name != "telling"} | table["telling"]
+    lists = {name: table.get(name) for name in ReadingTable.__annotations__ if name not in ("telling", *numbers)}
+    lists |= table["telling"]
     for name, found in lists.items():
         if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
             raise ValueError(f"prompts.json: reading: {name} must be a list of texts, got {str(found)[:60]}")
+    for name in numbers:
+        for key, value in table.get(name, {}).items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+                raise ValueError(f"prompts.json: reading: {name} of {key!r:.60} must be positive, got {value!r:.60}")
     if not (table["subjects"] and table["clauses"]) and not table["wholes"]:
         raise ValueError("prompts.json: reading has no plain caption; training a stage writes it anew")
 

@@ -16,7 +16,7 @@ from operator import itemgetter
 
 import numpy as np
 
-from motiongpt.data.plain_captions import ReadingTable, check_reading_table, reading_table
+from motiongpt.data.plain_captions import ReadingTable, check_reading_table, plain_length, reading_table
 from motiongpt.data.spelling import fold, visible_text
 from motiongpt.data.tokens import Entry, plain_entries
 from motiongpt.data.words import content_words, stem, words
@@ -135,8 +135,8 @@ class Prompts:
         return {word: np.array(found) for word, found in rows.items()}, rarity, norms, medians
 
     def expected_length(self, text: str) -> int:
-        """The median length of a caption in codes; for a new one,
-        the median over the `SIMILAR` captions most like it.
+        """The median length of a caption in codes; for a new plain one what its clauses take (`plain_length`), and for
+        any other the median over the `SIMILAR` captions most like it.
 
         Similarity is the cosine between sets of word stems, each weighted by how rare it is; among
         equals the first counts. If training has seen no word that says something about the motion,
@@ -144,6 +144,8 @@ class Prompts:
         """
         if known := self.find(text):
             return known["median"]
+        if self.reading is not None and (length := plain_length(self.reading, text)) is not None:
+            return length
         rows, rarity, norms, medians = self._index
         if not any(stem(word) in rows for word in content_words(text)):
             return self.global_median

@@ -8,6 +8,7 @@ the training. So every answer is a sentence that the motion model knows, and onl
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -149,24 +150,26 @@ class Reader:
         return search(run.llm, prompts, self.tree.root, stop, run.vocab.first_id, width, most, self.device)
 
     def _reading(self, sentence: str, beams: Sequence[Beam]) -> Reading:
-        """The best of some whole captions, and what speaks for others. "" for a sentence contradicts none."""
+        """The likeliest action of some whole captions, its best caption, and what speaks for others.
+
+        A caption that contradicts the sentence counts less; "" is contradicted by none.
+        """
         decode = self.run.vocab.text_tokenizer.decode
-        ranked = []
-        for place, beam in enumerate(beams):
-            text = decode(beam.ids).strip()
-            against = CONTRADICTED * contradictions(sentence, text) if sentence else 0.0
-            ranked.append((against - beam.score, place, text, beam))
-        texts, beams = zip(*((text, beam) for *_, text, beam in sorted(ranked)), strict=True)
-        weights: dict[tuple[str, ...], float] = {}
-        best: dict[tuple[str, ...], str] = {}
-        for beam, text in zip(beams, texts, strict=True):
-            action = action_of(text)
-            weights[action] = weights.get(action, 0.0) + math.exp(beam.score)
-            best.setdefault(action, text)
-        own = action_of(texts[0])
-        others = sorted(((weights[action], text) for action, text in best.items() if action != own), reverse=True)
-        each = beams[0].score / (len(beams[0].ids) + 1)  # the end is one more
-        return Reading(texts[0], each, min(1.0, weights[own]), tuple((text, share) for share, text in others))
+        texts = [decode(beam.ids).strip() for beam in beams]
+        against = [CONTRADICTED * contradictions(sentence, text) if sentence else 0.0 for text in texts]
+        shares: dict[tuple[str, ...], float] = defaultdict(float)  # of each action, contradictions or not,
+        weights: dict[tuple[str, ...], float] = defaultdict(float)  # and with them
+        best: dict[tuple[str, ...], int] = {}
+        for place in sorted(range(len(beams)), key=lambda place: (against[place] - beams[place].score, place)):
+            action = action_of(texts[place])
+            shares[action] += math.exp(beams[place].score)
+            weights[action] += math.exp(beams[place].score - against[place])
+            best.setdefault(action, place)
+        own, *others = sorted(weights, key=weights.__getitem__, reverse=True)
+        chosen = beams[best[own]]
+        each = chosen.score / (len(chosen.ids) + 1)  # the end is one more
+        rest = tuple((texts[best[action]], shares[action]) for action in others)
+        return Reading(texts[best[own]], each, min(1.0, shares[own]), rest)
 
 
 @torch.inference_mode()

@@ -10,6 +10,7 @@ sure of one. So is one that only denies ("he does not kick"). Nothing here is do
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +21,7 @@ import torch
 from motiongpt.data.plain_captions import THEN, ReadingTable, split_plain, verbs_of
 from motiongpt.data.spelling import fold
 from motiongpt.data.words import SIDES, content_words, denials, stem
-from motiongpt.generation.reading import Reader, Reading
+from motiongpt.generation.reading import MOST_CLAUSES, Reader, Reading
 from motiongpt.generation.requests import learnt
 from motiongpt.generation.turns import POLITE, POLITE_END
 from motiongpt.generation.typos import correct
@@ -36,6 +37,9 @@ FAIRLY_SURE = 0.6  # is enough if training knows every word and none names an ac
 ADVICE = 3  # captions that a refusal names
 SAYS_NOTHING = SIDES | {"please"}  # words that are no request by themselves
 SHOWN, LONGEST = 8, 24  # words that a line says were ignored, and letters of a word
+# Between two parts of a sentence that follow each other, and what says that they do not.
+PARTS = re.compile(r"\s*(?:[,;.!?&]+|\b(?:and|then|next|finally|followed by|after that|afterwards)\b)\s*")
+REORDERED = re.compile(r"\b(?:before|after(?! that)|while|as|until|when|once|instead|without|not|no)\b")
 Heard = tuple[str | None, tuple[str, ...]]  # what is asked for, and the notes that say so
 AS_WRITTEN = "read=False (--as-written) takes it as it is"
 
@@ -199,6 +203,7 @@ class Listener:
             else:
                 rows.append((text, *self._affirmed(text, meant), corrected))
         readings = reader.read([meant for _, meant, _, _ in rows]) if rows else []
+        readings = self._in_parts([meant for _, meant, _, _ in rows], readings)
         for (text, meant, denied, corrected), reading in zip(rows, readings, strict=True):
             self._heard[text] = self._judged(text, meant, denied, corrected, reading)
         return [self._heard[text] for text in sentences]
@@ -217,6 +222,31 @@ class Listener:
                 f"({AS_WRITTEN})"
             )
         return " ".join(rest.split()).strip(",;: ") or meant, tuple(meant[start:end] for start, end in cut)
+
+    def _in_parts(self, sentences: Sequence[str], readings: Sequence[Reading]) -> list[Reading]:
+        """Readings, those that are unsure and pass over a part of their sentence made anew, part by part.
+
+        "jump, turn around, run" is three sentences in a row, and each of them is easier than all. The parts count if
+        each names an action by a word and is read with some certainty.
+        """
+        pieces = {}
+        for i, (text, reading) in enumerate(zip(sentences, readings, strict=True)):
+            parts = [part for part in PARTS.split(text) if content_words(part)]
+            several = 2 <= len(parts) <= MOST_CLAUSES and len(parts) > len(verbs_of(reading.text))
+            if several and reading.certainty < SURE and not REORDERED.search(text) and all(map(self._told, parts)):
+                pieces[i] = parts
+        found = iter(self.reader.read([part for parts in pieces.values() for part in parts]) if pieces else [])
+        done = list(readings)
+        for i, parts in pieces.items():
+            read = [next(found) for _ in parts]
+            subjects, clauses = zip(*(split_plain(one.text) for one in read), strict=True)
+            named = all(set(self._told(part)) & set(verbs_of(one.text)) for part, one in zip(parts, read, strict=True))
+            single = all(subjects) and all(len(several) == 1 for several in clauses)
+            if named and single and min(one.certainty for one in read) >= FAIRLY_SURE:
+                text = f"{subjects[0]} {THEN.join(several[0] for several in clauses)}"
+                others = ((readings[i].text, readings[i].certainty), *readings[i].others)
+                done[i] = Reading(text, min(one.score for one in read), min(one.certainty for one in read), others)
+        return done
 
     def describe(self, run: LoadedRun, rows: Sequence[Sequence[int]]) -> list[str]:
         """The plain caption of each motion (codes), by a run that learnt m2t."""
