@@ -69,10 +69,13 @@ finished "$WORK/run/stage2" || "$PYTHON" scripts/finetune.py --stage 2 --train f
     --max-steps 700 --lr 1.5e-3 --plain-share 0.5 --out "$WORK/run" "${STAGE[@]}"
 finished "$WORK/run/stage3" || "$PYTHON" scripts/finetune.py --stage 3 --train full --tasks "${SOME[@]}" \
     --max-steps 1700 --lr 1.5e-3 --plain-share 0.5 --caption-dropout 0.05 --out "$WORK/run" "${STAGE[@]}"
+LAST=(t2m=0.68 m2t=0.06 read=0.08 predict=0.04 inbetween=0.06 keys=0.02 edit=0.04 t2d=0.01 m2d=0.01)
+finished "$WORK/more/stage3" || "$PYTHON" scripts/finetune.py --stage 3 --from "$WORK/run/stage3" --train full \
+    --tasks "${LAST[@]}" --max-steps 950 --lr 8e-4 --plain-share 0.5 --caption-dropout 0.05 --out "$WORK/more" "${STAGE[@]}"
 
 # 5) The trained model becomes the backbone, and each stage a small adapter on it: three full models would be too large
 #    to ship.
-ADAPT=(--from "$WORK/run/stage3" --train lora --lora-r 4 --lora-alpha 4 --lora-dropout 0.1 --eval-every 50
+ADAPT=(--from "$WORK/more/stage3" --train lora --lora-r 4 --lora-alpha 4 --lora-dropout 0.1 --eval-every 50
     --plain-share 0.5 --out "$WORK/adapted")
 finished "$WORK/adapted/stage1" ||
     "$PYTHON" scripts/finetune.py --stage 1 --max-steps 30 --lr 3e-4 "${STAGE[@]}" "${ADAPT[@]}"
@@ -97,7 +100,7 @@ fi
 # 7) The folder to ship. Where its reader is not beside it, it reads sentences itself. To put them in place:
 #    rm -r checkpoints/demo checkpoints/demo-smollm2 && cp -r "$WORK/demo" "$WORK/demo-smollm2" checkpoints
 [ -f "$WORK/demo/config.json" ] || "$PYTHON" scripts/ship.py --run "$WORK/adapted" --data "$WORK/tokens.json" \
-    --out "$WORK/demo" --name checkpoints/demo --reader ../demo-smollm2 --clips 1000
+    --out "$WORK/demo" --name checkpoints/demo --reader ../demo-smollm2 --clips 900
 
 # 8) Does it do what the sentence says? This makes the table of docs/EVALUATION.md.
 "$PYTHON" scripts/demo_report.py --run "$WORK/demo" --data "$WORK/tokens.json" --sentence-seeds 5 --out "$WORK/report" \

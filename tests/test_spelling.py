@@ -127,7 +127,7 @@ def what_is_read(generator, monkeypatch, prompts: list[str]) -> list[str]:
 
 
 def test_thirty_captions_in_six_spellings_are_the_same_ids(demo, monkeypatch):
-    every = sorted(demo.run.prompts.captions)
+    every = sorted(text for text in demo.run.prompts.captions if '"' not in text)  # quotes around quotes are not one
     captions = every[:: len(every) // 30][:30]
     assert len(captions) == 30 and any("," in text or "-" in text for text in captions)
     plain = what_is_sampled(demo, monkeypatch, captions)
@@ -149,8 +149,9 @@ def test_a_new_sentence_may_be_spelt_in_any_way_too(demo, monkeypatch):
     for spell in SPELLINGS.values():
         assert what_is_sampled(demo, monkeypatch, [spell(text) for text in sentences], read=False) == plain
     if demo.listener.reads:
-        plain = what_is_read(demo, monkeypatch, sentences)
-        assert len(plain) == len(sentences)
+        new = [text for text in sentences if not demo.knows(text)]
+        plain = what_is_read(demo, monkeypatch, new)
+        assert len(new) > 60 and len(plain) == len(new)
         for spell in SPELLINGS.values():
             assert what_is_read(demo, monkeypatch, [spell(text) for text in sentences]) == plain
 

@@ -125,7 +125,7 @@ UNLIKE_THE_SOURCE = {
 }
 """How else a recipe differs from its source, for people."""
 
-# for the demo's backbone: 3.5 M parameters need larger steps than 1.7 B
+# for the demo's backbone: a few million parameters need larger steps than 1.7 B
 DEMO_VALUES = {"lr": 1e-3, "batch_size": 32, "grad_accum": 1, "warmup": 0.05, "lora_r": 32, "lora_alpha": 32.0,
                "max_seq_len": 256, "eval_every": 75}  # fmt: skip
 
