@@ -4,8 +4,8 @@
 # make test        the whole test suite, about five minutes on two cores
 #
 # Paths are relative and quoted, so the folder may have a space in its name. A second run installs nothing.
-# PYTHON=python3.12 picks another interpreter; TORCH_INDEX=URL takes torch from another package index; READER= leaves
-# SmolLM2 out.
+# PYTHON=python3.12 picks another interpreter; TORCH_INDEX=URL takes torch from another package index; READER= does
+# not fetch SmolLM2.
 
 PYTHON ?= python3
 TORCH_INDEX ?=

@@ -71,7 +71,8 @@ finished "$WORK/run/stage3" || "$PYTHON" scripts/finetune.py --stage 3 --train f
     --max-steps 1700 --lr 1.5e-3 --plain-share 0.5 --caption-dropout 0.05 --out "$WORK/run" "${STAGE[@]}"
 LAST=(t2m=0.68 m2t=0.06 read=0.08 predict=0.04 inbetween=0.06 keys=0.02 edit=0.04 t2d=0.01 m2d=0.01)
 finished "$WORK/more/stage3" || "$PYTHON" scripts/finetune.py --stage 3 --from "$WORK/run/stage3" --train full \
-    --tasks "${LAST[@]}" --max-steps 950 --lr 8e-4 --plain-share 0.5 --caption-dropout 0.05 --out "$WORK/more" "${STAGE[@]}"
+    --tasks "${LAST[@]}" --max-steps 950 --lr 8e-4 --plain-share 0.5 --caption-dropout 0.05 --out "$WORK/more" \
+    "${STAGE[@]}"
 
 # 5) The trained model becomes the backbone, and each stage a small adapter on it: three full models would be too large
 #    to ship.

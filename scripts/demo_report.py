@@ -80,7 +80,7 @@ def main(args) -> None:
     entries = load_tokens(args.data) if args.data and (files or describes) else []
     checked = None
     if files and entries:
-        captions = {fold(entry.text) for entry in entries}
+        captions = {fold(text) for entry in entries for text in (entry.text, entry.plain) if text}
         read = leave_out(sentences, lambda sentence: fold(sentence) in captions, args.data)
         print(f"left out, as captions of {args.data}: {', '.join(map(repr, read)) or 'none'}")
         hashed = {"file": args.data.name, "hash": file_hash(args.data), "entries": len(entries)}

@@ -15,6 +15,9 @@ from motiongpt.generation.said import CONTRADICTED, contradictions, counts, numb
         ("leftwards, then to the right", {"left", "right"}),
         ("walks counterclockwise", {"left"}),
         ("circles clockwise", {"right"}),
+        ("counter-clockwise", {"left"}),
+        ("spins anti clockwise", {"left"}),
+        ("jump right now, all right?", set()),
         ("a bright idea", set()),
         ("waves", set()),
     ],
@@ -36,6 +39,10 @@ def test_sides(sentence, said):
         ("pivots by 45°", set()),
         ("a forty-five degree turn", set()),
         ("half of version 2.5", set()),
+        ("spins three hundred and sixty degrees", set()),
+        ("a three-quarter turn", set()),
+        ("waves for 3 seconds", set()),
+        ("do 5 - fast", {5}),
         ("walks", set()),
     ],
 )
@@ -61,6 +68,7 @@ def test_counts_of_plain_captions():
         ("kicks left twice", "a person kicks with the right leg", 2),
         ("kicks left", "a person walks forward", 1),
         ("kicks", "a person kicks with the right leg", 0),
+        ("shakes the head left and right", "a person shakes the head", 0),
         ("looks left, then right", "a person looks to the left then looks to the left", 0),  # order is the model's
     ],
 )

@@ -39,7 +39,7 @@ class ReadingTable(TypedDict):
     subjects: list[str]
     clauses: list[str]
     wholes: list[str]  # plain captions without such a subject, which go with no other clause
-    words: list[str]  # of all captions
+    words: list[str]  # of all captions, but for likely errors of typing
     telling: dict[str, list[str]]  # stem of a word that goes with few verbs -> these: "greet" -> "waves"; no "slowly"
     negated: list[str]  # stems of what training's captions deny: "mov" of "does not move"
     lengths: dict[str, int]  # clause -> median length in codes of the motions that show it alone, in no mood
@@ -112,7 +112,7 @@ def plain_length(table: ReadingTable, text: str) -> int | None:
 
     None if training had one of the clauses only together with others, or no such subject.
     """
-    subject, clauses = split_plain(text)
+    subject, clauses = split_plain(fold(text))
     lengths, pace = table.get("lengths", {}), table.get("paces", {}).get(subject)  # older tables have neither
     if pace is None or not all(clause in lengths for clause in clauses):
         return None
@@ -137,7 +137,8 @@ def _one_error_from(word: str) -> Iterable[str]:
     """What a word may have been before one letter was left out, added, exchanged with the next or replaced."""
     for i in range(1, len(word) + 1):  # people get the first letter right
         head, tail = word[:i], word[i:]
-        yield head[:-1] + tail if i > 1 else head + tail[1:]
+        if i > 1:
+            yield head[:-1] + tail
         if i > 1 and tail:
             yield head[:-1] + tail[0] + head[-1] + tail[1:]
         for letter in ascii_lowercase:

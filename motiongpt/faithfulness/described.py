@@ -20,7 +20,7 @@ from motiongpt.files.store import write_json
 Named = Callable[[str], list[tuple[str, str]]]  # a sentence -> (family, side) of the actions it names, in its order
 MOST = {"described": 200, "described-real": 60}  # clips of a row, the first in order of name
 EMBEDDED = re.compile(r"p\d+_\d+")  # ids of embedded clips, as `procedural.clips.clip_name` writes them
-LEFT_OUT = re.compile(r"M.+|e\d+_\d+_(source|target)")  # mirror images; both motions of an embedded edit
+EDITED = re.compile(r"e\d+_\d+_(source|target)")  # both motions of an embedded edit
 
 
 class Clip(NamedTuple):
@@ -40,11 +40,14 @@ class Clip(NamedTuple):
 def clips_by_row(entries: Iterable) -> dict[str, list[Clip]]:
     """The test clips of each row, in order of name, from entries as those of `data.tokens.Entry`.
 
-    Edits, clips without an id and what `LEFT_OUT` says are in no row.
+    Edits, clips without an id and mirror images (M before the id of another clip) are in no row.
     """
+    entries = list(entries)
+    names = {entry.id for entry in entries}
     found: dict[str, list] = {}
     for entry in entries:
-        if entry.split == "test" and entry.id and not entry.source and not LEFT_OUT.fullmatch(entry.id):
+        mirrored = entry.id.startswith("M") and entry.id[1:] in names
+        if entry.split == "test" and entry.id and not entry.source and not mirrored and not EDITED.fullmatch(entry.id):
             found.setdefault(entry.id, []).append(entry)
     clips: dict[str, list[Clip]] = {name: [] for name in MOST}
     for name, several in sorted(found.items()):

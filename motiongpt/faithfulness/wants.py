@@ -84,7 +84,7 @@ def plain_want(actions: Sequence[str]) -> Want:
 
 
 def leave_out(sentences: dict[str, list[FreeSentence]], is_caption: Callable[[str], bool], where: object) -> list[str]:
-    """Take from each list what a model read as a caption in training; returns what was taken.
+    """Take from each list what is a caption of the data; returns what was taken.
 
     A grammar that writes 100,000 captions writes one of somebody's 200 sentences now and then. Raises ValueError if
     none of a list is left.

@@ -156,11 +156,11 @@ class Reader:
         """
         decode = self.run.vocab.text_tokenizer.decode
         texts = [decode(beam.ids).strip() for beam in beams]
-        against = [CONTRADICTED * contradictions(sentence, text) if sentence else 0.0 for text in texts]
+        against = [CONTRADICTED * contradictions(sentence, text) for text in texts]
         shares: dict[tuple[str, ...], float] = defaultdict(float)  # of each action, contradictions or not,
         weights: dict[tuple[str, ...], float] = defaultdict(float)  # and with them
         best: dict[tuple[str, ...], int] = {}
-        for place in sorted(range(len(beams)), key=lambda place: (against[place] - beams[place].score, place)):
+        for place in sorted(range(len(beams)), key=lambda place: against[place] - beams[place].score):
             action = action_of(texts[place])
             shares[action] += math.exp(beams[place].score)
             weights[action] += math.exp(beams[place].score - against[place])
@@ -169,7 +169,8 @@ class Reader:
         chosen = beams[best[own]]
         each = chosen.score / (len(chosen.ids) + 1)  # the end is one more
         rest = tuple((texts[best[action]], shares[action]) for action in others)
-        return Reading(texts[best[own]], each, min(1.0, shares[own]), rest)
+        certainty = sum(shares.values()) * weights[own] / sum(weights.values())  # its share, if nothing contradicts
+        return Reading(texts[best[own]], each, min(1.0, certainty), rest)
 
 
 @torch.inference_mode()

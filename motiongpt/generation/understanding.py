@@ -38,8 +38,11 @@ ADVICE = 3  # captions that a refusal names
 SAYS_NOTHING = SIDES | {"please"}  # words that are no request by themselves
 SHOWN, LONGEST = 8, 24  # words that a line says were ignored, and letters of a word
 # Between two parts of a sentence that follow each other, and what says that they do not.
-PARTS = re.compile(r"\s*(?:[,;.!?&]+|\b(?:and|then|next|finally|followed by|after that|afterwards)\b)\s*")
-REORDERED = re.compile(r"\b(?:before|after(?! that)|while|as|until|when|once|instead|without|not|no)\b")
+PARTS = re.compile(r"\s*(?:[,;.!?&]+|\b(?:and|then|next(?! to\b)|finally|followed by|after that|afterwards)\b)\s*")
+REORDERED = re.compile(
+    r"\b(?:before|after(?! that)|while|as|until|when|once|instead|without|not|no"
+    r"|at the same time|at once|simultaneously|meanwhile|during|together|but first|having)\b"
+)
 Heard = tuple[str | None, tuple[str, ...]]  # what is asked for, and the notes that say so
 AS_WRITTEN = "read=False (--as-written) takes it as it is"
 
@@ -233,6 +236,7 @@ class Listener:
         for i, (text, reading) in enumerate(zip(sentences, readings, strict=True)):
             parts = [part for part in PARTS.split(text) if content_words(part)]
             several = 2 <= len(parts) <= MOST_CLAUSES and len(parts) > len(verbs_of(reading.text))
+            several = several and " while " not in reading.text
             if several and reading.certainty < SURE and not REORDERED.search(text) and all(map(self._told, parts)):
                 pieces[i] = parts
         found = iter(self.reader.read([part for parts in pieces.values() for part in parts]) if pieces else [])

@@ -36,7 +36,7 @@ _UNCOUNTED = {"sit_and_stand", "stand_still"}
 _UNPACED = {"stand_still"}  # nothing moves that could be slow
 _UNSAID = 0.15  # share of captions that leave out the tempo, and shares that leave out size, angle and mood
 _NO_SIDE = 0.08  # share of captions of a one-sided action whose phrase has no side
-_SIDEAFTER = 0.07  # share whose side is said behind such a phrase: "kicks, using the left leg"
+_SIDE_AFTER = 0.07  # share whose side is said behind such a phrase: "kicks, using the left leg"
 _TYPOS = 0.04  # share of captions with an error of typing
 # the words of this file, none of which is an error of typing
 _SAID = (
@@ -104,7 +104,7 @@ def _phrase(name: str, facts: dict, rng: np.random.Generator | None, form: str, 
     sided, sums, bare = _choices(name, size, degrees, angled, form_of, "on_top" in facts)
     phrase, after = sided[bisect(sums, rng.random() * sums[-1])], ""
     draw = rng.random()
-    if bare and unsided and draw < _NO_SIDE + _SIDEAFTER:
+    if bare and unsided and draw < _NO_SIDE + _SIDE_AFTER:
         phrase = pick(rng, bare)
         if draw >= _NO_SIDE:
             # "on one leg (left leg)", but not "on one leg on the left leg"
@@ -315,7 +315,7 @@ def _in_a_manner(said: str, parts: list[tuple[str, dict]], rng: np.random.Genera
     """A whole sentence for the first action, with how often and in what manner it is done, and what follows it."""
     facts = parts[0][1]
     notes = [_times(facts["count"], rng).strip()] if facts.get("count", 1) > 1 else []
-    if facts.get("tempo", "normal") != "normal":
+    if facts.get("tempo", "normal") != "normal" and family(parts[0][0]) not in _UNPACED:
         notes.append(pick(rng, TEMPOS[facts["tempo"]]).format(the="the", pronoun="they"))
     if mood := facts.get("mood"):
         adverb, tail = _manner_of(mood, rng)

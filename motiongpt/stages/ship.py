@@ -111,6 +111,8 @@ def ship_adapters(run: Path, out: Path, base: str, name: Path | None = None) -> 
     Raises what `ship_run` raises.
     """
     _check_free(out)
+    if Path(base).is_absolute():
+        raise ValueError(f"--base {base} must be relative to --out, such as ../smollm2")
     stages = finished_stages(run)
     _common_base(run, stages)
     config = RunConfig.read(run)
@@ -125,7 +127,7 @@ def ship_adapters(run: Path, out: Path, base: str, name: Path | None = None) -> 
             known = {key: value for key, value in meta.items() if key != "base_hash"}
             named = {"base": f"../{base}", "base_model_name_or_path": relative_path((name or out) / base, Path())}
             _write_stage(stage_folder(run, number), known, stage_folder(place, number), named)
-        shipped = replace(config, backbone=base, base_hash="")
+        shipped = replace(config, backbone=base, base_hash="", reader="")
         values = {"RunConfig": shipped.to_dict(), HASHES: shipped.hashes(place, HASHED_FILES)}
         write_json(place / "config.json", read_json(run / "config.json") | values)
 

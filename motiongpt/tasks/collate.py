@@ -91,7 +91,7 @@ class TaskCollate:
     def lengths(self) -> np.ndarray:
         """Rough length of the sequence of each of `entries`, for bucketing:
         four characters of a sentence count as one token."""
-        if all(TABLE[name].of_text for name in self.names):  # of a motion without a part in it
+        if all(TABLE[name].of_text for name in self.names):  # no codes: the two sentences count
             return np.array([(len(entry.text) + len(entry.plain)) // 4 for entry in self.entries])
         return np.array([len(entry.codes) + len(entry.text) // 4 for entry in self.entries])
 
