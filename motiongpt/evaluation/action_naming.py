@@ -20,6 +20,7 @@ from motiongpt.procedural.clips import generate_clip
 from motiongpt.procedural.edits import make_pair
 from motiongpt.procedural.phrases import DEGREES, PHRASES, SIZED, says_side
 from motiongpt.procedural.sentences import ANGLES, family
+from motiongpt.procedural.wordings.sides import side_fields
 from motiongpt.procedural.word_forms import FORMS, inflect
 
 Action = tuple[str, str]  # family, side
@@ -56,9 +57,8 @@ def phrase_table() -> dict[tuple[str, ...], Action]:
             has_side = says_side(phrase)
             for form in FORMS:
                 said = inflect(phrase, form)
-                for side, other in (SIDES, SIDES[::-1]):
-                    wise = "counterclockwise" if side == "left" else "clockwise"
-                    words = _words(said.format(side=side, other=other, the="the", wise=wise))
+                for side in SIDES:
+                    words = _words(said.format(**side_fields(side), the="the"))
                     table[tuple(words)] = (name, side if has_side else "")
     return table
 

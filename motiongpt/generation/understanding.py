@@ -205,8 +205,8 @@ class Listener:
                 self._heard[text] = Understood(known, corrected=corrected, known=True)
             else:
                 rows.append((text, *self._affirmed(text, meant), corrected))
-        readings = reader.read([meant for _, meant, _, _ in rows]) if rows else []
-        readings = self._in_parts([meant for _, meant, _, _ in rows], readings)
+        freed = [meant for _, meant, _, _ in rows]
+        readings = self._in_parts(freed, reader.read(freed)) if rows else []
         for (text, meant, denied, corrected), reading in zip(rows, readings, strict=True):
             self._heard[text] = self._judged(text, meant, denied, corrected, reading)
         return [self._heard[text] for text in sentences]

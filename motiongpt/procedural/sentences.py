@@ -25,7 +25,7 @@ from motiongpt.procedural.templates import ONE, THREE, TWO, WHILE
 from motiongpt.procedural.word_forms import FORMS, conjugate, inflect, misspell
 from motiongpt.procedural.wordings.counted import COUNTED
 from motiongpt.procedural.wordings.sayings import draw_saying, sayings
-from motiongpt.procedural.wordings.sides import AFTER
+from motiongpt.procedural.wordings.sides import AFTER, side_fields
 
 _LETTERS = "abcdefgh"  # the fields of a template, one per action; a clip has no room for more
 NUMBERS = "no one two three four five six seven eight nine ten eleven twelve".split()
@@ -165,9 +165,7 @@ def verb_phrase(
     angle = degrees if rng is None or "a {degrees}" in phrase or rng.random() < 0.5 else ANGLES.get(degrees)
     phrase = phrase.replace("a {degrees}", f"a {degrees}{'-' if rng is None or rng.random() < 0.5 else ' '}degree")
     phrase = (phrase + after).format(
-        side=side,
-        other="right" if side == "left" else "left",
-        wise="counterclockwise" if side == "left" else "clockwise",
+        **side_fields(side),
         the=article,
         degrees=f"{angle} degrees",
     )

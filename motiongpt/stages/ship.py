@@ -89,14 +89,11 @@ def ship_run(
         base_hash = _write_backbone(cargo, place / "backbone")
         cargo.text_tokenizer.save(place)
         for number in cargo.stages:
-            named = {"base": "../backbone", "base_hash": base_hash, "base_model_name_or_path": named_base}
-            _write_stage(stage_folder(run, number), cargo.stages[number], stage_folder(place, number), named)
+            meta = cargo.stages[number] | {"base": "../backbone", "base_hash": base_hash}
+            _write_stage(stage_folder(run, number), stage_folder(place, number), meta, named_base)
         _write_tokenizer_and_data(cargo, place)
-        shipped = replace(cargo.config, backbone="backbone", base_hash=base_hash)
-        if reader is not None:
-            shipped = replace(shipped, reader=reader)
-        values = {"RunConfig": shipped.to_dict(), HASHES: shipped.hashes(place, HASHED_FILES)}
-        write_json(place / "config.json", read_json(run / "config.json") | values)
+        reader = cargo.config.reader if reader is None else reader
+        _write_config(run, place, replace(cargo.config, backbone="backbone", base_hash=base_hash, reader=reader))
 
 
 def ship_adapters(run: Path, out: Path, base: str, name: Path | None = None) -> None:
@@ -124,12 +121,10 @@ def ship_adapters(run: Path, out: Path, base: str, name: Path | None = None) -> 
         text_tokenizer.save(place)
         write_json(place / "prompts.json", prompts, indent=None)
         for number, meta in stages.items():
-            known = {key: value for key, value in meta.items() if key != "base_hash"}
-            named = {"base": f"../{base}", "base_model_name_or_path": relative_path((name or out) / base, Path())}
-            _write_stage(stage_folder(run, number), known, stage_folder(place, number), named)
-        shipped = replace(config, backbone=base, base_hash="", reader="")
-        values = {"RunConfig": shipped.to_dict(), HASHES: shipped.hashes(place, HASHED_FILES)}
-        write_json(place / "config.json", read_json(run / "config.json") | values)
+            known = {key: value for key, value in meta.items() if key != "base_hash"} | {"base": f"../{base}"}
+            named_base = relative_path((name or out) / base, Path())
+            _write_stage(stage_folder(run, number), stage_folder(place, number), known, named_base)
+        _write_config(run, place, replace(config, backbone=base, base_hash="", reader=""))
 
 
 def _check_free(out: Path) -> None:
@@ -193,17 +188,24 @@ def _write_backbone(cargo: Cargo, folder: Path) -> str:
     return weights_hash(folder)
 
 
-def _write_stage(source: Path, meta: dict, folder: Path, named: Mapping[str, str]) -> None:
-    """A stage's adapter in fp16. `named` is what its files say of the base."""
+def _write_stage(source: Path, folder: Path, meta: dict, named_base: str) -> None:
+    """A stage's adapter in fp16.
+
+    Two files name the base: `meta` relative to the stage, PEFT's file, by `named_base`, relative to the working
+    directory.
+    """
     _write_halved(folder / "adapter_model.safetensors", read_tensors(source / "adapter_model.safetensors"))
     for path in visible(source.glob("*.json"), source):
         shutil.copyfile(path, folder / path.name)
-    # two files name the base: ours relative to the stage, PEFT's relative to the working directory
-    key = "base_model_name_or_path"
-    ours = {name: value for name, value in named.items() if name != key}
-    write_json(folder / "meta.json", meta | ours | {HASHES: file_hashes(folder, (*WEIGHT_FILES, TEMPLATES))})
+    write_json(folder / "meta.json", meta | {HASHES: file_hashes(folder, (*WEIGHT_FILES, TEMPLATES))})
     adapter = read_json(folder / "adapter_config.json")
-    write_json(folder / "adapter_config.json", adapter | {key: named[key]})
+    write_json(folder / "adapter_config.json", adapter | {"base_model_name_or_path": named_base})
+
+
+def _write_config(run: Path, folder: Path, config: RunConfig) -> None:
+    """The config.json of `run` with another `RunConfig`, and with hashes of what was written."""
+    values = {"RunConfig": config.to_dict(), HASHES: config.hashes(folder, HASHED_FILES)}
+    write_json(folder / "config.json", read_json(run / "config.json") | values)
 
 
 def _write_tokenizer_and_data(cargo: Cargo, folder: Path) -> None:

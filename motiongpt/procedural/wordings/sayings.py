@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from motiongpt.procedural.wordings.sides import side_fields
+
 SHARE = 0.25  # of the captions of a clip whose first action may be called so
 
 
@@ -32,9 +34,4 @@ def draw_saying(family: str, facts: Mapping, usual_angle: int | None, rng: np.ra
     if unusual or rng.random() >= SHARE:
         return ""
     texts = sayings()[family]
-    side = facts.get("side", "")
-    return texts[int(rng.integers(len(texts)))].format(
-        side=side,
-        other="right" if side == "left" else "left",
-        wise="counterclockwise" if side == "left" else "clockwise",
-    )
+    return texts[int(rng.integers(len(texts)))].format(**side_fields(facts.get("side", "")))

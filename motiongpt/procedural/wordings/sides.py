@@ -13,3 +13,9 @@ AFTER = {
     **dict.fromkeys(("turn", "spin", "walk_circle", "walk_sideways", "side_bend", "look"), _TO),
 }
 AFTER = {name: tuple(text.split("|")) for name, text in AFTER.items()}
+
+
+def side_fields(side: str) -> dict[str, str]:
+    """What a phrase's fields {side}, {other} and {wise} stand for; `wise` as seen from above."""
+    left = side == "left"
+    return {"side": side, "other": "right" if left else "left", "wise": "counterclockwise" if left else "clockwise"}
