@@ -20,8 +20,8 @@ from motiongpt.procedural.clips import generate_clip
 from motiongpt.procedural.edits import make_pair
 from motiongpt.procedural.phrases import DEGREES, PHRASES, SIZED, says_side
 from motiongpt.procedural.sentences import ANGLES, family
-from motiongpt.procedural.wordings.sides import side_fields
 from motiongpt.procedural.word_forms import FORMS, inflect
+from motiongpt.procedural.wordings.sides import side_fields
 
 Action = tuple[str, str]  # family, side
 ARTICLES = ("the", "their", "his", "her", "its", "your", "my", "our")  # what {the} of a phrase may be: all read as one
