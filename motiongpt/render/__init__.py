@@ -1,3 +1,5 @@
-"""Pictures: a moving skeleton as GIF or PNG (`stick_figure`, its bytes in `gif`, its words in `lettering`), and the
-figures of logs and reports (`figures`).
+"""Pictures: one motion or several as GIF, MP4 or PNG (`pictures`) and as a page (`html`), and the figures of logs and
+reports (`figures`).
+
+A `view.Shown` goes in. A look is a `scene.Scene`: `stick_figure`, `body_look` and `mesh_scene`.
 """

@@ -5,17 +5,16 @@ What this module does not know: how the numbers were measured. matplotlib is imp
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from motiongpt.body.skeletons import Skeleton
 from motiongpt.files.store import write_atomic
-from motiongpt.render.gif import gif_frames, palette_frames, write_gif
-from motiongpt.render.stick_figure import GRID, INK, LEFT, RIGHT, SPINE, draw_frames, named_colours
+from motiongpt.render.lettering import INK
+from motiongpt.render.stick_figure import LEFT, RIGHT, SPINE
 
-ROW_COLOURS = {"real": SPINE, "reconstruction": LEFT, "model": RIGHT, "chance": GRID}
+ROW_COLOURS = {"real": SPINE, "reconstruction": LEFT, "model": RIGHT, "chance": "#c3ccd6"}
 
 
 def _figure(width: float, height: float):
@@ -129,27 +128,3 @@ def plot_code_usage(histograms: Mapping[str, np.ndarray], path: str | Path) -> P
     panels[0].legend(frameon=False)
     panels[-1].set_xlabel("codes, the most frequent first")
     return _save(figure, path)
-
-
-def render_pair(
-    original: np.ndarray, reconstruction: np.ndarray, skeleton: Skeleton, path: str | Path, *, fps: float, **text: str
-) -> Path:
-    """Write a GIF of two motions (F, J, 3) of equal length, the original on the left. Each has its own camera.
-
-    `text` may have `title` (headline of the left one), `other` (headline of the right one) and `caption` (under both).
-    Above 50 fps some frames are left out: see `gif.py`.
-    """
-    titles = {"title": text.get("title", "original")}, {"title": text.get("other", "reconstruction")}
-
-    def pictures(frames: np.ndarray) -> Iterator[np.ndarray]:  # (H, 2 W, 4)
-        look = {"fps": fps, "size": 320, "frames": frames, "caption": text.get("caption", "")}
-        left, right = (
-            draw_frames(joints, skeleton, **title, **look)
-            for joints, title in zip((original, reconstruction), titles, strict=True)
-        )
-        for pair in zip(left, right, strict=True):
-            picture = np.concatenate(pair, axis=1)
-            yield np.dstack([picture, np.full_like(picture[..., :1], 255)])  # opaque
-
-    shown, ticks = gif_frames(len(original), fps)
-    return write_gif(path, pictures(shown), ticks, pictures(palette_frames(len(original))), named_colours())

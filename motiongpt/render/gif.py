@@ -1,11 +1,12 @@
-"""The GIF format, as far as a clip needs it: one palette for all frames, and only the changed part of each frame.
+"""The GIF format, as far as a clip needs it: one palette for all frames, and of each frame only what has changed.
 
-A GIF counts time in ticks of 10 ms, and viewers show anything under 2 ticks for 10 ticks. So above 50 fps only every
-k-th frame is shown. Ticks are rounded such that the whole clip has the right duration, not each frame: 20 fps is 5
-ticks each, 30 fps is 3, 4, 3, 3, 4, 3 ...
+A GIF counts time in ticks of 10 ms, and viewers show anything under 2 ticks for 10 ticks. So there are at most 50
+frames a second. Ticks are rounded such that the whole clip has the right duration, not each frame: 25 fps is 4 ticks
+each, 30 fps is 3, 4, 3, 3, 4, 3 ...
 
 Frames are RGBA pictures, reduced to 5 bits a channel. A look-up in a table of 32,768 colours is many times faster than
-a search for the nearest of the palette.
+a search for the nearest of the palette. A frame is cut down to the rectangle that changed, and unchanged pixels in it
+are transparent, which compresses well.
 
 What this module does not know: what the pictures show.
 """
@@ -18,14 +19,8 @@ import numpy as np
 
 from motiongpt.files.store import write_atomic
 
-_COLOURS = 64  # of the palette; a power of two
-
-
-def gif_frames(count: int, fps: float) -> tuple[np.ndarray, np.ndarray]:
-    """Which of `count` frames are shown, (n,) indices, and for how many ticks each, (n,)."""
-    shown = np.arange(0, count, int(np.ceil(fps / 50.0 - 1e-9)))
-    edges = np.floor(np.append(shown, count) * (100.0 / fps) + 0.5).astype(int)  # (n + 1,) when each begins, in ticks
-    return shown, np.clip(np.diff(edges), 2, 65535)
+COLOURS = 64  # of the palette; a power of two. The last one is what has not changed
+GIF_FASTEST = 50.0  # frames per second
 
 
 def palette_frames(count: int) -> np.ndarray:
@@ -39,13 +34,15 @@ def write_gif(
     ticks: np.ndarray,
     sample: Iterable[np.ndarray],
     named: np.ndarray,
+    colours: int = COLOURS,
 ) -> Path:
     """Write an endless GIF of pictures (H, W, 4), each shown for its number of `ticks`. Returns the path.
 
-    `sample` is some of the pictures, for the palette. `named` are colours (m, 3) from 0 to 1 that are kept exactly.
+    `sample` is some of the pictures, for the palette of `colours`, a power of two up to 256. `named` are colours (m, 3)
+    from 0 to 1 that are kept exactly.
     """
     seen = np.unique(np.concatenate([colour_bins(picture) for picture in sample]))
-    palette, lookup = shared_palette(seen, named)
+    palette, lookup = shared_palette(seen, named, colours)
 
     def write(temporary: Path) -> None:
         with open(temporary, "wb") as file:
@@ -53,7 +50,7 @@ def write_gif(
             for picture, time in zip(pictures, ticks, strict=True):
                 indices = lookup[colour_bins(picture)]  # (H, W) uint8
                 file.write(gif_header(indices.shape, palette) if before is None else b"")
-                file.writelines(gif_frame(indices, before, int(time)))
+                file.writelines(gif_frame(indices, before, int(time), colours - 1))
                 before = indices
             file.write(b";")
 
@@ -69,21 +66,23 @@ def colour_bins(rgba: np.ndarray) -> np.ndarray:
     return (pixel & 0xF8) << 7 | (pixel & 0xF800) >> 6 | (pixel >> 19) & 0x1F
 
 
-def shared_palette(seen: np.ndarray, named: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Bins that occur (n,) -> palette (64, 3) uint8, and the nearest palette index of each of the 32,768 bins, uint8.
+def shared_palette(seen: np.ndarray, named: np.ndarray, colours: int = COLOURS) -> tuple[np.ndarray, np.ndarray]:
+    """Bins that occur (n,) -> palette (colours, 3) uint8, and the nearest palette index of each of the 32,768 bins.
 
-    `named` are colours (m, 3) from 0 to 1 that are kept exactly.
+    `named` are colours (m, 3) from 0 to 1 that are kept exactly. No bin gets the last index.
     """
     from PIL import Image
 
     levels = np.linspace(0, 255, 32).round()
     bins = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3)
     # Every mixed colour (edges, letters) counts once, however rare it is.
-    mixed = Image.fromarray(bins[seen].astype(np.uint8)[None]).quantize(_COLOURS - len(named))
-    palette = np.concatenate([(255 * named).round(), np.array(mixed.getpalette()).reshape(-1, 3)])[:_COLOURS]
-    palette = np.pad(palette, ((0, _COLOURS - len(palette)), (0, 0)))
-    distance = (palette**2).sum(axis=1) - 2 * bins @ palette.T  # (32768, 64), squared, less a constant
-    return palette.astype(np.uint8), distance.argmin(axis=1).astype(np.uint8)
+    palette = (255 * named).round()[: colours - 1]
+    if len(palette) < colours - 1:
+        mixed = Image.fromarray(bins[seen].astype(np.uint8)[None]).quantize(colours - 1 - len(palette))
+        palette = np.concatenate([palette, np.array(mixed.getpalette()).reshape(-1, 3)])[: colours - 1]
+    distance = (palette**2).sum(axis=1) - 2 * bins @ palette.T  # (32768, m), squared, less a constant
+    padded = np.pad(palette, ((0, colours - len(palette)), (0, 0)))
+    return padded.astype(np.uint8), distance.argmin(axis=1).astype(np.uint8)
 
 
 def gif_header(shape: tuple[int, int], palette: np.ndarray) -> bytes:
@@ -93,13 +92,20 @@ def gif_header(shape: tuple[int, int], palette: np.ndarray) -> bytes:
     return b"GIF89a" + struct.pack("<HHBBB", *shape[::-1], flags, 0, 0) + palette.tobytes() + loop
 
 
-def gif_frame(indices: np.ndarray, before: np.ndarray | None, ticks: int) -> list[bytes]:
-    """The bytes of one frame of palette indices (H, W), cut down to the rectangle that differs from `before`."""
+def gif_frame(indices: np.ndarray, before: np.ndarray | None, ticks: int, unchanged: int = COLOURS - 1) -> list[bytes]:
+    """The bytes of one frame of palette indices (H, W), cut down to the rectangle that differs from `before`.
+
+    In it, index `unchanged` stands for a pixel that is as it was.
+    """
     from PIL import GifImagePlugin, Image
 
-    different = np.ones(indices.shape, dtype=bool) if before is None else indices != before
-    different[0, 0] |= not different.any()  # a frame needs at least one pixel
-    rows, columns = np.flatnonzero(different.any(axis=1)), np.flatnonzero(different.any(axis=0))
+    times = {"duration": 10 * ticks}
+    if before is None:
+        return GifImagePlugin.getdata(Image.fromarray(indices), (0, 0), **times)
+    same = indices == before
+    same[0, 0] &= not same.all()  # a frame needs at least one pixel
+    rows, columns = np.flatnonzero(~same.all(axis=1)), np.flatnonzero(~same.all(axis=0))
     top, left = int(rows[0]), int(columns[0])
-    image = Image.fromarray(np.ascontiguousarray(indices[top : rows[-1] + 1, left : columns[-1] + 1]))
-    return GifImagePlugin.getdata(image, (left, top), duration=10 * ticks)
+    part = slice(top, rows[-1] + 1), slice(left, columns[-1] + 1)
+    changes = np.where(same[part], np.uint8(unchanged), indices[part])
+    return GifImagePlugin.getdata(Image.fromarray(changes), (left, top), transparency=unchanged, disposal=1, **times)

@@ -6,21 +6,34 @@ starts no formula. matplotlib measures and draws.
 
 from bisect import bisect_left
 
+INK = "#2b3038"
+_SIZES = ((19, 2), (23, 2), (28, 3))  # letters to a side of the picture, lines of a caption
 _MAX_TEXT = 400  # longest title or caption in characters; an ellipsis marks the cut
 _DPI = 64  # of the figure with the text: a power of two, so that pixels / _DPI * _DPI is exact
 # Tried in this order for each letter, if installed; the first one comes with matplotlib.
 _FONTS = ("DejaVu Sans", "Noto Sans CJK JP", "PingFang SC", "Microsoft YaHei", "Noto Sans Devanagari", "Noto Emoji")
 
 
-def layout(title: str, caption: str, width: int, pixels: float) -> tuple[list[tuple], int]:
-    """Centred lines (x, y from the top, text, height in pixels, weight), and the height of all of them."""
+def layout(title: str, caption: str, width: int, scale: float) -> tuple[list[tuple], int]:
+    """Centred lines (x, y from the top, text, height in pixels, weight), and the height of all of them.
+
+    Letters are as large as two lines of caption allow, to be read on a thumbnail: 1/19 to 1/28 of `scale`, the side of
+    the picture in pixels. At the smallest there are three lines, and an ellipsis marks what was cut.
+    """
+    for letters, at_most in _SIZES:
+        pixels = scale / letters
+        heads = _wrap(title, 0.94 * width, 1.15 * pixels, "bold", 1)
+        wrapped = _wrap(caption, 0.94 * width, pixels, "normal", at_most)
+        if not any(part and part[-1].endswith("…") for part in (heads, wrapped)):
+            break
+
     lines = []
-    y = 0.6 * pixels
-    for text, height, weight, at_most in ((title, 1.2 * pixels, "bold", 1), (caption, pixels, "normal", 3)):
-        for line in _wrap(text, 0.92 * width, height, weight, at_most):
-            lines.append((width / 2, y + 0.7 * height, line, height, weight))
-            y += 1.4 * height
-    return lines, int(y + 0.4 * pixels) if lines else 0
+    y = 0.5 * pixels
+    for texts, height, weight in ((heads, 1.15 * pixels, "bold"), (wrapped, pixels, "normal")):
+        for text in texts:
+            lines.append((width / 2, y + 0.65 * height, text, height, weight))
+            y += 1.3 * height
+    return lines, int(y + 0.3 * pixels) if lines else 0
 
 
 def _wrap(text: str, width: float, pixels: float, weight: str, at_most: int) -> list[str]:
