@@ -7,7 +7,7 @@ import pytest
 import torch
 from cases import for_each
 from mutations import check_mutations
-from test_reader_amass import write_models
+from tiny_body_models import write_models
 
 from motiongpt.body.body_model import BodyModel
 from motiongpt.body.skeletons import HUMANML3D

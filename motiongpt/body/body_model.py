@@ -6,8 +6,10 @@ shape: J(betas) = R (T + S betas), with R the joint regressor, T the template an
 move vertices, not joints.
 
 No file is unpickled: .npz arrays of numbers are read by name, and .pkl goes through `motiongpt.files.unpickle`.
+Vertices are made by `smpl_mesh.py`, from the same files.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +18,7 @@ import numpy as np
 
 from motiongpt.body.skeletons import HUMANML3D
 from motiongpt.files.arrays import names_in_npz, read_npz
+from motiongpt.files.limits import TooLarge
 from motiongpt.files.unpickle import load_pickle
 
 J = HUMANML3D.num_joints  # joints that are kept
@@ -27,6 +30,7 @@ LICENCE = {
     "smplx": "https://smpl-x.is.tue.mpg.de",
 }
 GENDERS = ("male", "female", "neutral")
+_BY_JOINTS = {5: "FLAME", 16: "MANO"} | {joints: kind.upper() for kind, joints in MODEL_JOINTS.items()}
 MAX_BETAS = 16  # AMASS has no more
 _KEYS = ("J_regressor", "v_template", "shapedirs", "kintree_table")
 _NO_EXPRESSION = 400  # columns of shapedirs in SMPL-X's full file; in a shorter one the face starts at column 10
@@ -86,17 +90,30 @@ def candidates(kind: str, gender: str) -> list[str]:
 def find_body_model(folder: Path | str, kind: str, gender: str) -> Path:
     """The file of a model below `folder`; upper and lower case do not matter.
 
-    Raises FileNotFoundError, which names the places tried and the page to get it from.
+    Raises FileNotFoundError, which names the places tried, the models that are there, and the page to get it from.
+    Raises ValueError for a kind or gender that no model has.
     """
+    if kind not in MODEL_JOINTS or gender not in GENDERS:
+        known = f"{', '.join(MODEL_JOINTS)} and {', '.join(GENDERS)}"
+        raise ValueError(f"no body model is of kind {kind!r} and gender {gender!r}: there are {known}")
+    folder = Path(folder)
     tried = candidates(kind, gender)
-    for name in tried:
-        path = _without_case(Path(folder), name)
-        if path is not None:
-            return path
+    found = _first(folder, tried)
+    if found is not None:
+        return found
     raise FileNotFoundError(
-        f"no {kind.upper()} body model for {gender} in {folder}: looked for {tried[0]}, {tried[1]} and "
-        f"{len(tried) - 2} other places; download it after agreeing to the licence at {LICENCE[kind]}"
+        f"no {kind.upper()} body model for {gender} in {folder}{_instead(folder)}: looked for {tried[0]}, {tried[1]} "
+        f"and {len(tried) - 2} other places; download it after agreeing to the licence at {LICENCE[kind]}"
     )
+
+
+def _instead(folder: Path) -> str:
+    """What is in a folder without the model that was looked for, to go behind the folder's name."""
+    if not folder.is_dir():
+        return " (it is a file: give the folder it lies in)" if folder.is_file() else " (there is no such folder)"
+    pairs = ((kind, gender) for kind in MODEL_JOINTS for gender in GENDERS)
+    found = [f"{kind.upper()} {gender}" for kind, gender in pairs if _first(folder, candidates(kind, gender))]
+    return f" (it has {', '.join(found)})" if found else ""
 
 
 def is_body_file(path: Path) -> bool:
@@ -104,6 +121,11 @@ def is_body_file(path: Path) -> bool:
     keys = names_in_npz(path)
     has_pose = any("pose" in key or "orient" in key for key in keys)
     return "v_template" in keys or (not has_pose and bool(keys & {"betas", "shape"}))
+
+
+def _first(folder: Path, names: Sequence[str]) -> Path | None:
+    """The first of `names` below a folder that is a file."""
+    return next((path for path in (_without_case(folder, name) for name in names) if path is not None), None)
 
 
 def _without_case(folder: Path, name: str) -> Path | None:
@@ -119,36 +141,68 @@ def _without_case(folder: Path, name: str) -> Path | None:
 @lru_cache(maxsize=8)  # a few hundred bytes each, from files of 100 MB that serve thousands of clips
 def load_body_model(path: Path, kind: str) -> BodyModel:
     """Read a model's file (.npz or .pkl). Raises FileNotFoundError, or ValueError naming the key at fault."""
-    arrays = load_pickle(path) if path.suffix.lower() == ".pkl" else read_npz(path, _KEYS)[1]
+    arrays = read_model_file(path, kind)
+    regressor, template, shapes = (arrays[key] for key in _KEYS[:3])
+    # joints are a product of matrices, so multiply the regressor in once: (22, V) x (V, 3, K) -> (22, 3, K)
+    directions = np.einsum("jv,vck->jck", regressor[:J], shapes[..., : num_betas(kind, shapes)], optimize=True)
+    return BodyModel(kind, regressor[:J] @ template, directions)
+
+
+def num_betas(kind: str, shapedirs: np.ndarray) -> int:
+    """How many columns of `shapedirs` (V, 3, columns) are shapes of the body, at most `MAX_BETAS`; others are faces."""
+    columns = shapedirs.shape[2]
+    return min(columns, first_expression(columns) if kind == "smplx" else MAX_BETAS, MAX_BETAS)
+
+
+def first_expression(columns: int) -> int:
+    """The column of SMPL-X's `shapedirs` where the face starts: after 300 shapes, or 10 in a file made shorter."""
+    return 300 if columns >= _NO_EXPRESSION else 10
+
+
+def read_model_file(path: Path, kind: str, more: Sequence[str] = ()) -> dict[str, np.ndarray]:
+    """The arrays of a model's file (.npz or .pkl) in float64, checked.
+
+    J_regressor (joints, V), v_template (V, 3), shapedirs (V, 3, columns), kintree_table (2, joints), and those named in
+    `more` that are there, with any shape. Raises FileNotFoundError, or ValueError naming the key at fault.
+    """
+    keys = (*_KEYS, *more)
+    try:
+        arrays = load_pickle(path) if path.suffix.lower() == ".pkl" else read_npz(path, keys)[1]
+    except TooLarge:
+        raise
+    except ValueError as error:
+        raise ValueError(f"{error}; {kind.upper()} body models come from {LICENCE[kind]}") from error
     if not isinstance(arrays, dict):
         raise ValueError(f"{path} is no {kind.upper()} body model: it lacks all keys")
     missing = [key for key in _KEYS if key not in arrays]
     if missing:
         raise ValueError(f"{path} is no {kind.upper()} body model: it lacks {', '.join(missing)}")
 
-    regressor, template, shapes = (_numbers(arrays[key], f"{path}: {key}") for key in _KEYS[:3])
-    tree = np.asarray(arrays["kintree_table"])
+    numbers = {key: _numbers(arrays[key], f"{path}: {key}") for key in keys if key in arrays}
+    regressor, shapes, tree = (numbers[key] for key in ("J_regressor", "shapedirs", "kintree_table"))
     V = regressor.shape[-1] if regressor.ndim else 0  # vertices
     expected = {
         "J_regressor": (MODEL_JOINTS[kind], V),
         "v_template": (V, 3),
         "shapedirs": (V, 3, *(shapes.shape[2:3] or "K")),  # any number of columns, if there is a third dimension
     }
-    for key, array in zip(_KEYS[:3], (regressor, template, shapes), strict=True):
-        if array.shape != expected[key] or not array.size:
-            raise ValueError(f"{path}: {key} of {kind.upper()} must be {expected[key]}, got {array.shape}")
+    for key, shape in expected.items():
+        array = numbers[key]
+        if array.shape != shape or not array.size:
+            other = _BY_JOINTS.get(len(array)) if key == "J_regressor" and array.ndim else None
+            hint = f": it is a file of {other}" if other not in (None, kind.upper()) else ""
+            raise ValueError(f"{path}: {key} of {kind.upper()} must be {shape}, got {array.shape}{hint}")
     num_joints = MODEL_JOINTS[kind]
     if tree.shape != (2, num_joints) or tuple(tree[0, 1:J].tolist()) != HUMANML3D.parents[1:]:
         raise ValueError(f"{path}: kintree_table {tree.shape} is not the tree of {kind.upper()}, (2, {num_joints})")
-
-    # joints are a product of matrices, so multiply the regressor in once: (22, V) x (V, 3, K) -> (22, 3, K)
-    K = min(shapes.shape[2], 10 if kind == "smplx" and shapes.shape[2] < _NO_EXPRESSION else MAX_BETAS)
-    directions = np.einsum("jv,vck->jck", regressor[:J], shapes[..., :K], optimize=True)
-    return BodyModel(kind, regressor[:J] @ template, directions)
+    return numbers
 
 
 def _numbers(value, place: str) -> np.ndarray:
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # lists of different lengths
+        raise ValueError(f"{place} must be numbers ({error})") from error
     if array.dtype.kind not in "fiu":
         raise ValueError(f"{place} must be numbers, got {array.dtype}")
     if not np.isfinite(array).all():

@@ -11,6 +11,7 @@ import torch
 from motiongpt.body.body_model import stand_in_body
 from motiongpt.body.kinematics import posed_joints, turned_upright
 from motiongpt.body.rotations import axis_angle_to_quaternion
+from motiongpt.body.smpl_mesh import MeshModel, mesh_vertices
 from motiongpt.features.columns import named_columns
 
 SMPLX_WIDTHS = {
@@ -73,6 +74,30 @@ def stand_in_joints(parameters: np.ndarray) -> np.ndarray:
     joints, _ = turned_upright(posed_joints(rest, body_turns(parameters), trans))
     joints[..., 1] -= joints[..., 1].min()
     return joints.astype(np.float32)
+
+
+def smplx_mesh(
+    parameters: np.ndarray, model: MeshModel, *, flat_hand_mean: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Parameters (F, 182) -> vertices (F, V, 3) and joints (F, 22, 3) float32: upright, the lowest vertex on y = 0.
+
+    Hands count from the model's mean hand, as where such parameters come from; `flat_hand_mean` counts from a flat one.
+    Raises ValueError for another shape, another kind of model, no frames, and what `mesh_vertices` refuses.
+    """
+    parameters = np.asarray(parameters)
+    if parameters.ndim != 2 or parameters.shape[1] != SMPLX_WIDTH or not len(parameters):
+        raise ValueError(f"expected parameters (F, {SMPLX_WIDTH}) with F > 0, got {parameters.shape}")
+    if model.kind != "smplx":
+        raise ValueError(f"the {SMPLX_WIDTH} parameters are SMPL-X's, the body model is {model.kind.upper()}")
+    named = {name: parameters[:, columns] for name, columns in SMPLX_COLUMNS.items()}
+    vertices, joints = mesh_vertices(model, flat_hand_mean=flat_hand_mean, **named)
+    # three unit vectors are turned along with the joints, and show how
+    units = np.broadcast_to(np.eye(3, dtype=np.float32), (len(joints), 3, 3))
+    turned, _ = turned_upright(np.concatenate((joints[:, :22], units), axis=1))
+    np.matmul(vertices, turned[0, 22:], out=vertices)
+    low = vertices[..., 1].min()
+    vertices[..., 1] -= low
+    return vertices, turned[:, :22] - np.float32((0, low, 0))
 
 
 def missing_in(layout: str) -> list[str]:
