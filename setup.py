@@ -17,7 +17,7 @@ setup(
     author="motiongpt authors",
     license="MIT",
     packages=find_packages(include=["motiongpt", "motiongpt.*"]),
-    package_data={"motiongpt": ["templates/*.json", "procedural/wordings/*.json"]},
+    package_data={"motiongpt": ["templates/*.json", "procedural/wordings/*.json", "render/web/*", "studio/web/*"]},
     python_requires=">=3.10",
     install_requires=[
         "torch>=2.6",
@@ -32,7 +32,7 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
-        "viz": ["plotly>=5.20", "imageio-ffmpeg>=0.5"],
+        "viz": ["av>=12"],
         "eval": ["bert-score>=0.3.13"],
         "gguf": ["gguf>=0.16"],
         "log": ["tensorboard>=2.16"],

@@ -1,30 +1,36 @@
 """A motion as people handle it: joints, frame rate, tokens and text together, saved by file suffix.
 
-`Motion.save` picks the writer: `.npy` `.npz` `.json` `.txt` here, `.gif` and `.png` in `render/stick_figure.py`. A
-motion may have tokens and no joints (a language model without a motion tokenizer), or SMPL-X parameters instead of
-joints. It saves what it has. Only SMPL-X parameters get joints to be drawn: those of a stand-in skeleton, and every
-picture says so.
+`Motion.save` picks the writer: `.npy` `.npz` `.json` `.txt` here, pictures and pages in `render/`, files for other
+programs in `rigs/`. A motion may have tokens and no joints (a language model without a motion tokenizer), or SMPL-X
+parameters instead of joints. It saves what it has. Only SMPL-X parameters get joints to be drawn: those of a stand-in
+skeleton, and every picture says so; `features/body_meshes.py` has the person's own body.
 
 This module does not know how tokens become joints (`motion_tokenizer.py`), nor which model made them.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from motiongpt.body.skeletons import HUMANML3D, MYOSKELETON, Skeleton, guess_skeleton
+from motiongpt.features.body_meshes import BodyMeshes
 from motiongpt.features.smplx import SMPLX_COLUMNS, SMPLX_WIDTH, stand_in_joints
 from motiongpt.files.arrays import array_fault, copy_array, read_npz
 from motiongpt.files.store import naming, write_atomic
-from motiongpt.render.stick_figure import render_gif, render_png
+from motiongpt.render.html import write_html
+from motiongpt.render.pictures import SUFFIXES as DRAWN
+from motiongpt.render.pictures import check_view, draw
+from motiongpt.render.view import Shown, View
+from motiongpt.rigs.files import RIGGED, write_rigged
 from motiongpt.vocab import format_motion
 
-PICTURES = (".gif", ".png")
-SIZES = (64, 4096)  # pixels of a picture's side: in a smaller one words do not fit, a larger one exhausts memory
+PICTURES = (*DRAWN, ".html")
 FARTHEST = 1000.0  # metres from the origin; nobody walks that far in a clip, and a flipped bit makes 1e38
-OF_JOINTS = (*PICTURES, ".npy")
+AS_USUAL = View()
+OF_JOINTS = (*PICTURES, *RIGGED, ".npy")
 STAND_IN = "stand-in skeleton"
 STAND_IN_NOTE = (
     f"drawn on a {STAND_IN}, not on the person's own body; .npz has the SMPL-X parameters, and a data set that "
@@ -96,17 +102,18 @@ class Motion:
         frames = self.parameters if self.joints is None else self.joints
         return 0.0 if frames is None else len(frames) / self.fps
 
-    def save(self, path: str | Path, *, title: str = "", size: int | None = None) -> list[Path]:
+    def save(self, path: str | Path, *, view: View = AS_USUAL, rig: str = "own") -> list[Path]:
         """Write the format of the suffix and return the paths written. Parent folders are made.
 
         A path without a suffix, or an existing folder, becomes a folder with motion.npy, motion.gif and motion.txt
         (SMPL-X: motion.npz, motion.gif and motion.txt; tokens only: motion.txt). Those of an earlier motion are
-        removed first. `title` and `size` (pixels) are for pictures. SMPL-X parameters are drawn, and become the joints
-        of a `.npy`, on a stand-in skeleton (see `on_stand_in`), which the title of a picture names. Each file appears
-        whole or not at all.
+        removed first. `view` is how pictures and pages show it, `rig` is whose bones a .bvh, .glb, .vrma or .csv has:
+        a name or a character's file, see `rigs.files.write_rigged`. SMPL-X parameters are drawn, and become the joints
+        of a `.npy` or a rig, on a stand-in skeleton (see `on_stand_in`), which the title of a picture names. Each file
+        appears whole or not at all.
 
-        Raises ValueError for an unknown suffix, for a `size` outside 64 to 4096, for a format that needs joints if
-        there are none, and for a motion that `check_plausible` refuses.
+        Raises ValueError for an unknown suffix, for a `view` or a `rig` that cannot be had, for a format that needs
+        joints if there are none, and for a motion that `check_plausible` refuses.
         """
         path = Path(path)
         self.check_plausible(path)
@@ -114,23 +121,39 @@ class Motion:
             suffixes = (".txt",) if self.joints is None else (".npy", ".gif", ".txt")
             if self.parameters is not None:
                 suffixes = (".npz", ".gif", ".txt")
-            check_size(size)
+            check_view(view)
             for end in suffixes:  # no file of an earlier motion may stay beside the first ones of this motion
                 with naming(path):
                     (path / f"motion{end}").unlink(missing_ok=True)
-            return [out for end in suffixes for out in self.save(path / f"motion{end}", title=title, size=size)]
+            return [out for end in suffixes for out in self.save(path / f"motion{end}", view=view, rig=rig)]
         check_suffix(path, self.joints is not None, self.parameters is not None)
-        check_size(size)
         suffix = path.suffix.lower()
-        if self.parameters is not None and suffix in OF_JOINTS:
-            title = f"{STAND_IN}: {title}" if title else STAND_IN  # first: a long title is cut at its end
-            return self.on_stand_in().save(path, title=title, size=size)
         if suffix in PICTURES:
-            look = {} if size is None else {"size": size}
-            _WRITERS[suffix](self.joints, self.skeleton, path, fps=self.fps, title=title, caption=self.text, **look)
-        else:
-            write_atomic(path, lambda temporary: _WRITERS[suffix](self, temporary))
+            return [show(path, [self.shown()], replace(view, title=self.title(view.title)))]
+        if self.parameters is not None and suffix in OF_JOINTS:
+            return self.on_stand_in().save(path, rig=rig)
+        if suffix in RIGGED:
+            return [write_rigged(path, self.joints, self.skeleton, self.fps, rig=rig, text=self.text)]
+        write_atomic(path, lambda temporary: _WRITERS[suffix](self, temporary))
         return [path]
+
+    def shown(self, meshes: BodyMeshes | None = None) -> Shown:
+        """The motion as pictures take it, on a body model if there is one; else SMPL-X parameters on a stand-in.
+
+        It must have joints or parameters. Raises what `BodyMeshes` raises.
+        """
+        if meshes is None:
+            motion = self if self.parameters is None else self.on_stand_in()
+            return Shown(motion.joints, motion.skeleton, motion.fps, motion.text)
+        if self.parameters is not None:
+            vertices, joints = meshes.of_parameters(self.parameters)
+        else:
+            vertices, joints = meshes.of_joints(self.joints, self.skeleton, self.fps)
+        return Shown(joints, HUMANML3D, self.fps, self.text, vertices, meshes.model.faces)
+
+    def title(self, given: str = "") -> str:
+        """The title of a picture, which says that a skeleton is a stand-in: first, as long ones are cut at the end."""
+        return given if self.parameters is None else f"{STAND_IN}: {given}" if given else STAND_IN
 
     def on_stand_in(self) -> "Motion":
         """SMPL-X parameters as joints of a skeleton that stands in for the person's body; see `stand_in_joints`."""
@@ -193,6 +216,11 @@ def _skeleton_of(shape: tuple[int, ...]) -> Skeleton:
     return skeleton
 
 
+def show(path: str | Path, shown: Sequence[Shown], view: View = AS_USUAL) -> Path:
+    """Draw one motion or several beside each other: a picture, a film or a page, by the suffix. Returns the path."""
+    return (write_html if Path(path).suffix.lower() == ".html" else draw)(path, shown, view)
+
+
 def check_suffix(path: Path, joints: bool, parameters: bool = False) -> None:
     """ValueError if `Motion.save` could not write this file: an unknown suffix, or a format that needs joints.
 
@@ -201,8 +229,9 @@ def check_suffix(path: Path, joints: bool, parameters: bool = False) -> None:
     suffix = path.suffix.lower()
     if not suffix or path.is_dir():
         return
-    if suffix not in _WRITERS:
-        raise ValueError(f"cannot save {path.name}: supported are {' '.join(_WRITERS)}, or no suffix for a folder")
+    known = (*_WRITERS, *PICTURES, *RIGGED)
+    if suffix not in known:
+        raise ValueError(f"cannot save {path.name}: supported are {' '.join(known)}, or no suffix for a folder")
     if not joints and not parameters and suffix in OF_JOINTS:
         raise ValueError(f"cannot save {path.name}: there are tokens only; joints need a VQ-VAE (flag --vqvae)")
 
@@ -210,12 +239,6 @@ def check_suffix(path: Path, joints: bool, parameters: bool = False) -> None:
 def needs_joints(path: Path) -> bool:
     """Whether joints go into this file or folder; those of SMPL-X parameters are the stand-in skeleton's."""
     return path.is_dir() or path.suffix.lower() in ("", *OF_JOINTS)
-
-
-def check_size(size: int | None) -> None:
-    """ValueError for a picture's side outside 64 to 4096 pixels; None is the default of its format."""
-    if size is not None and not SIZES[0] <= size <= SIZES[1]:
-        raise ValueError(f"the size of a picture (--size) must be {SIZES[0]} to {SIZES[1]} pixels, got {size}")
 
 
 def _write_npy(motion: Motion, path: Path) -> None:
@@ -259,6 +282,4 @@ _WRITERS = {
     ".npz": _write_npz,
     ".txt": _write_txt,
     ".json": _write_json,
-    ".gif": render_gif,
-    ".png": render_png,
 }

@@ -37,7 +37,7 @@ WRONG: list[tuple[str, str]] = [
     ("finetune --stage 2 --recipe captions", "has no stage '2'; it has one stage: 1 captions"),
     (f"{TRAIN} --resume --fresh", "not allowed with argument"),
     ("finetune --stage all --from {world}/run/stage1", "--from has no meaning with --stage all"),
-    ("render", "one of the arguments --tokens --input --prompt is required"),
+    ("render", "one of the arguments --tokens --input --compare --prompt is required"),
     ("tokenize_motions --data {here}", "required: --out"),
     ("tokenize_motions --data {here} --out {here}/o.json", "--vqvae is needed"),
     # values
@@ -148,7 +148,18 @@ WRONG: list[tuple[str, str]] = [
     ("render --prompt walk --tokens 1", "not allowed with argument"),
     ("render --tokens 1 --seed 3 --pid P0", "--pid, --seed have no meaning without --prompt"),
     ("render --input x.npy --stage 1", "--stage has no meaning without --prompt"),
-    ("render --tokens 1 --fps 30", "--fps has no meaning without --input"),
+    ("render --tokens 1 --fps 1000", "--fps) must be 1 to 120, got 1000"),
+    ("render --tokens 1 --unit cm", "--unit has no meaning without --input"),
+    ("render --tokens 1 --only walk", "--only has no meaning without --input"),
+    ("render --input {world} --smplx-dir x", "--smplx-dir has no meaning without --mesh"),
+    ("render --tokens 1 --elev 100", "--elev) must be -90 to 90, got 100"),
+    ("render --tokens 1 --output {here}/x.gif --rig mixamo", "--rig is for .bvh .glb .vrma .csv"),
+    ("render --tokens 1 --output {here}/x.bvh --rig robot", "no rig named 'robot'"),
+    ("render --tokens 1 --output {here}/x.bvh --rig robot.glb", "robot.glb does not exist"),
+    ("render --tokens 1 --output {here}/x.vrma --rig mixamo", "plays on every VRM avatar"),
+    ("render --tokens 1 --output {here}/x.gif --still sheet", "--still is for .png"),
+    ("render --compare {world}/a.npy --output {here}/x.glb", "x.glb holds the bones of one motion"),
+    (f"render --tokens 1 {VQ} --mesh smpl --output {{here}}/x.gif", "a mesh needs a body model of SMPL: give the"),
     ("render --prompt walk --run {here}/nothing", "no run folder at"),
     ("render --prompt walk --run {world}/run --stage 9", "no finished stage 9; finished: 1"),
     ("render --prompt walk --run {world}/run --pid P99", "unknown participant 'P99'"),
@@ -216,9 +227,9 @@ WRONG: list[tuple[str, str]] = [
     ("evaluate --what vqvae --data {here}/no --vqvae {here}/no --best-of 2", "--best-of has no meaning for --what"),
     ("evaluate --what t2m --data {here}/no --captions with", "--captions has no meaning for --what t2m"),
     *((f"render --vqvae {{here}}/no --tokens 1 --output {{here}}/p.{suffix}",
-       f"cannot save p.{suffix}: supported are .gif .png, or no suffix for a folder")
+       f"cannot save p.{suffix}: supported are .gif .mp4 .png .html .bvh .glb .vrma .csv, or no suffix for a folder")
       for suffix in ("npy", "npz", "txt", "json")),
-    *((f"render --vqvae {{here}}/no --tokens 1 --size {size}", f"(--size) must be 64 to 4096 pixels, got {size}")
+    *((f"render --vqvae {{here}}/no --tokens 1 --size {size}", f"(--size) must be 64 to 4096, got {size}")
       for size in (0, 63, 100_000)),
 ]  # fmt: skip
 
@@ -400,10 +411,10 @@ RIGHT: list[Right] = [
           ("m/a.gif", "pictures/a.gif")),
     Right("render a sentence", (
           "render --prompt 'someone waves' --run {world}/run --stage 1 --pid P1 --seed 2 --size 64",),
-          ("outputs/someone-waves/motion.gif",), ("wrote outputs/someone-waves/motion.gif",)),
+          ("outputs/someone-waves/motion_animation.html",), ("wrote outputs/someone-waves/motion_animation.html",)),
     Right("render a sentence to a file and a folder", (
           "render --prompt walk --run {world}/run --vqvae {world}/vqvae --size 128 --output {here}/w.png",
-          "render --prompt walk --run {world}/run --size 64 --output {here}/w"), ("w.png", "w/motion.gif")),
+          "render --prompt walk --run {world}/run --size 64 --output {here}/w"), ("w.png", "w/motion.html")),
     # file names
     Right("sample files of sentences: a space, .TXT, no suffix, two of them, and a sentence", (
           f"{TO_TEXT} --prompt '{{world}}/two lines.TXT' {{world}}/lines 'someone waves'",),
@@ -416,7 +427,17 @@ RIGHT: list[Right] = [
           "render --input {here}/a/motion.npz {here}/b/motion.npz {here}/one.npz {here}/b/../a --size 64 --output "
           "{here}/all"), ("all/a-motion.gif", "all/b-motion.gif", "all/one.gif"),
           differ=("all/a-motion.gif", "all/b-motion.gif")),
-    Right("render tokens to a folder", (f"render --tokens 1 {VQ} --size 64 --output {{here}}/t",), ("t/tokens.gif",)),
+    Right("render tokens to a folder", (f"render --tokens 1 {VQ} --size 64 --output {{here}}/t",), ("t/tokens.html",)),
+    Right("render two files beside each other, and some of a folder", (
+          f"{SHORT} --output {{here}}/m/a.npz {{here}}/m/b.npz",
+          "render --compare {here}/m/a.npz {here}/m/b.npz --size 64 --look body --output {here}/both.gif",
+          "render --input {here}/m --only b --size 64 --still timelapse --elev 30 --azim -20 --output {here}/b.png"),
+          ("both.gif", "b.png")),
+    Right("render for other programs", (f"{SHORT} --output {{here}}/a.npz",
+          "render --input {here}/a.npz --output {here}/a.bvh --rig mixamo",
+          "render --input {here}/a.npz --output {here}/a.glb", "render --input {here}/a.npz --output {here}/a.html",
+          "render --input {here}/a.npz --output {here}/b.glb --rig {here}/a.bvh"),
+          ("a.bvh", "a.glb", "b.glb", "a.html")),
 ]  # fmt: skip
 
 

@@ -301,10 +301,10 @@ def test_the_ancestors_variables_without_a_feature_are_named_not_obeyed(monkeypa
     say_unread_environment()
     assert capsys.readouterr().out == ""
     monkeypatch.setenv("HF_USER", "somebody")
-    monkeypatch.setenv("SMPLX_MODEL_DIR", "models")
+    monkeypatch.setenv("HUB_REPO_S1", "a/b")
     say_unread_environment()
     out = capsys.readouterr().out
-    assert out.count("\n") == 1 and "HF_USER, SMPLX_MODEL_DIR set in the environment" in out and "somebody" not in out
+    assert out.count("\n") == 1 and "HF_USER, HUB_REPO_S1 set in the environment" in out and "somebody" not in out
 
 
 def test_the_hub_token_is_handed_on_said_and_never_shown(monkeypatch, capsys, tmp_path):

@@ -1,5 +1,4 @@
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,12 +9,18 @@ from motiongpt.body.skeletons import HUMANML3D, KIT
 from motiongpt.data.readers import smplx
 from motiongpt.features.smplx import stand_in_joints
 from motiongpt.files.folders import output_path
-from motiongpt.motion import _WRITERS, Codes, Motion, check_size
-from motiongpt.render.stick_figure import render_gif, render_png
+from motiongpt.motion import Codes, Motion
+from motiongpt.procedural.clips import make_clip
+from motiongpt.render.view import View
 
 
 def random_joints(F=9, J=22):
     return np.random.default_rng(0).normal(size=(F, J, 3)).astype(np.float32)
+
+
+def standing(F=9):
+    """A body at rest, which has legs: random joints have none that a rig could take."""
+    return make_clip(("stand_still",), np.random.default_rng(0)).joints[:F]
 
 
 def motion(**changes):
@@ -84,12 +89,20 @@ def test_folder(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".gif", ".png", ".GIF"])
 def test_pictures(tmp_path, suffix):
-    (path,) = motion().save(tmp_path / f"walk{suffix}", size=128)
+    (path,) = motion().save(tmp_path / f"walk{suffix}", view=View(size=128))
     with Image.open(path) as image:
         assert image.format == suffix[1:].upper()
 
 
-@pytest.mark.parametrize("suffix", [".npy", ".gif", ".png"])
+@pytest.mark.parametrize("suffix", [".html", ".bvh", ".glb", ".vrma", ".csv"])
+def test_pages_and_files_of_other_programs(tmp_path, suffix):
+    (path,) = motion(joints=standing()).save(tmp_path / f"walk{suffix}")
+    head = {".html": b"<!DOCTYPE html>", ".bvh": b"HIERARCHY", ".glb": b"glTF", ".vrma": b"glTF", ".csv": b"time,"}
+    assert path.read_bytes()[: len(head[suffix])].lower() == head[suffix].lower()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".gif", ".png", ".html", ".bvh"])
 def test_without_joints_the_missing_tokenizer_is_named(tmp_path, suffix):
     with pytest.raises(ValueError, match="--vqvae"):
         motion(joints=None).save(tmp_path / f"walk{suffix}")
@@ -163,23 +176,19 @@ def test_smplx_parameters_are_drawn_on_a_stand_in(tmp_path, monkeypatch):
     clip = Motion(None, 25.0, (1, 2), "hello", parameters=parameters)
     (path,) = clip.save(tmp_path / "m.npy")
     np.testing.assert_array_equal(np.load(path), stand_in_joints(parameters))
-    titles = {}
-    for suffix, draw in ((".gif", render_gif), (".png", render_png)):
+    seen = {}
 
-        def draw_and_note(joints, skeleton, path, *, draw=draw, **look):
-            titles[Path(path).suffix] = (look["title"], look["caption"], look["fps"])
-            np.testing.assert_array_equal(joints, stand_in_joints(parameters))
-            return draw(joints, skeleton, path, **look)
+    def note(path, shown, view):
+        seen[path.suffix] = (view.title, shown[0].text, shown[0].fps)
+        np.testing.assert_array_equal(shown[0].joints, stand_in_joints(parameters))
+        return path
 
-        monkeypatch.setitem(_WRITERS, suffix, draw_and_note)
-    for name, title in (("m.gif", ""), ("m.png", "mine")):
-        clip.save(tmp_path / name, title=title)
-        with Image.open(tmp_path / name) as image:
-            assert image.format == name[-3:].upper()
-    assert titles == {
-        ".gif": ("stand-in skeleton", "hello", 25.0),
-        ".png": ("stand-in skeleton: mine", "hello", 25.0),
-    }
+    monkeypatch.setattr("motiongpt.motion.draw", note)
+    monkeypatch.setattr("motiongpt.motion.write_html", note)
+    for suffix, title in ((".gif", ""), (".png", "mine"), (".html", "")):
+        clip.save(tmp_path / f"m{suffix}", view=View(title=title))
+    stand_in = ("stand-in skeleton", "hello", 25.0)
+    assert seen == {".gif": stand_in, ".png": ("stand-in skeleton: mine", "hello", 25.0), ".html": stand_in}
     far = Motion(None, 25.0, parameters=parameters + 1e6)
     with pytest.raises(ValueError, match="m.gif is not written"):
         far.save(tmp_path / "m.gif")
@@ -187,10 +196,11 @@ def test_smplx_parameters_are_drawn_on_a_stand_in(tmp_path, monkeypatch):
 
 def test_size_has_bounds(tmp_path):
     for size in (0, -5, 63, 4097, 100_000):
-        with pytest.raises(ValueError, match=rf"--size.* must be 64 to 4096 pixels, got {size}"):
-            motion().save(tmp_path / "m.gif", size=size)
-    for size in (None, 64, 4096):
-        check_size(size)
+        with pytest.raises(ValueError, match=rf"size.* must be 64 to 4096.*got {size}"):
+            motion().save(tmp_path / "m.gif", view=View(size=size))
+    assert not list(tmp_path.iterdir())
+    for size in (None, 64):
+        motion().save(tmp_path / "m.png", view=View(size=size))
 
 
 def test_where_output_cannot_go_is_said_before_it_is_made(tmp_path):

@@ -338,7 +338,7 @@ def test_render_takes_the_tokenizer_of_the_default_run(script, chain, here, tmp_
 def test_without_output_files_go_where_the_environment_says(script, chain, here, tmp_path, monkeypatch):
     monkeypatch.setenv("WORK_DIR", str(tmp_path / "w"))
     done = script("render", "--tokens", "1 2 3", "--size", 64, "--run", here / "outputs" / "run")
-    assert done.code == 0 and (tmp_path / "w" / "outputs" / "tokens.gif").is_file(), done.err
+    assert done.code == 0 and (tmp_path / "w" / "outputs" / "motion_animation.html").is_file(), done.err
     done = script("sample", "--prompt", "a person", "--run", here / "outputs" / "run", "--max-new-tokens", 2)
     assert done.code == 0 and (tmp_path / "w" / "outputs" / "a-person" / "motion.npy").is_file(), done.err
 

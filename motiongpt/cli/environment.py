@@ -12,7 +12,7 @@ from pathlib import Path
 
 from motiongpt.config import flag_name
 
-NOT_READ_YET = ("HF_USER", "HUB_REPO_S1", "HUB_REPO_S2", "HUB_REPO_S3", "SMPLX_MODEL_DIR")
+NOT_READ_YET = ("HF_USER", "HUB_REPO_S1", "HUB_REPO_S2", "HUB_REPO_S3")
 """Variables of the ancestor projects whose feature does not exist here yet."""
 
 

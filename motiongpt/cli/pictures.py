@@ -1,11 +1,12 @@
-"""What `scripts/render.py` draws: motions by `--prompt`, `--tokens` or `--input`, and where each picture goes.
+"""What `scripts/render.py` draws: motions by `--prompt`, `--tokens`, `--input` or `--compare`, and where each goes.
 
-Every output path is checked before anything is sampled or read, and no two motions share a picture. How a picture is
-drawn is in `render/`.
+Every output path is checked before anything is sampled or read, and no two motions share a picture, unless they are
+compared in one. How a picture is drawn is in `render/`.
 """
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from motiongpt.cli.environment import outputs_folder
 from motiongpt.cli.opening import named_motion_tokenizer, open_generator, reading_of_flags, run_or_demo
 from motiongpt.cli.prompts import folder_name
 from motiongpt.cli.run_info import prompt_notes
+from motiongpt.features.body_meshes import BodyMeshes
 from motiongpt.files.arrays import read_array
 from motiongpt.files.folders import output_path
 from motiongpt.files.listing import visible
-from motiongpt.motion import Motion
+from motiongpt.motion import PICTURES, STAND_IN_NOTE, Motion, show
 from motiongpt.motion_files import (
     H5_SUFFIXES,
     SUFFIXES,
@@ -25,34 +27,89 @@ from motiongpt.motion_files import (
     read_motion,
 )
 from motiongpt.motion_tokenizer import MotionTokenizer
+from motiongpt.render.pictures import check_view
+from motiongpt.render.view import View
+from motiongpt.rigs.files import RIGGED, check_rig, rig_notes
 from motiongpt.vocab import parse_motion
 
+PAGE = "motion_animation.html"  # of tokens and sentences, without --output
 
-def pictures(args: argparse.Namespace, demo: Path) -> list[tuple[Motion, Path]]:
-    """The motions that the flags name, each with the file of its picture; `demo` is the run if nothing names one.
+
+def pictures(args: argparse.Namespace, demo: Path) -> list[tuple[list[Motion], Path]]:
+    """The motions that the flags name, and the file they go into; `demo` is the run if nothing names one.
 
     Raises ValueError if a motion cannot be read or two would get one picture, OSError if a place is not writable.
     """
     if args.prompt is not None:
         return [_sample(args, demo)]
     if args.tokens is not None:
-        target = _place(args.output, outputs_folder() / "tokens.gif")
-        return [(_decode(args.tokens, _open_tokenizer(args, demo), args.raw), target)]
+        target = _place(args.output, outputs_folder() / PAGE, "tokens")
+        return [([_decode(args.tokens, _open_tokenizer(args, demo), args.raw)], target)]
     return _read_files(args, demo)
 
 
-def _sample(args: argparse.Namespace, demo: Path) -> tuple[Motion, Path]:
-    target = _place(args.output, outputs_folder() / folder_name(args.prompt) / "motion.gif")
+def check_flags(args: argparse.Namespace, view: View) -> None:
+    """Refuse what no picture can have, and outputs that cannot be written. Settles `args.output`."""
+    check_view(view)
+    args.output = None if args.output is None else output_path(args.output)
+    known = (*PICTURES, *RIGGED, *((".npz",) if args.mesh else ()))
+    if _is_file(args.output) and args.output.suffix.lower() not in known:
+        supported = f"{' '.join(known)}, or no suffix for a folder"
+        raise ValueError(f"cannot save {args.output.name}: supported are {supported}")
+    suffix = args.output.suffix.lower() if _is_file(args.output) else ".gif"
+    if args.rig is not None and suffix not in RIGGED:
+        raise ValueError(f"--rig is for {' '.join(RIGGED)}; give --output such a name")
+    if suffix not in PICTURES:
+        check_rig(args.output, args.rig or "own")
+        if args.compare or args.mesh and suffix in RIGGED:
+            raise ValueError(
+                f"{args.output.name} holds the bones of one motion; {' '.join(PICTURES)} compare and have --mesh"
+            )
+    if args.still and suffix != ".png":
+        raise ValueError("--still is for .png; give --output such a name")
+
+
+def draw_all(pictured: Sequence[tuple[list[Motion], Path]], view: View, rig: str, meshes: BodyMeshes | None) -> None:
+    """Write every picture, with a line for each; `meshes` draws people, not skeletons."""
+    notes: list[str] = []
+    for motions, target in pictured:
+        if meshes and target.suffix.lower() == ".npz":
+            written = [_write_amass(meshes, motions[0], target)]
+        elif target.suffix.lower() not in PICTURES:
+            written = motions[0].save(target, view=view, rig=rig)
+            notes += rig_notes(motions[0].shown().skeleton, rig)
+        else:
+            for motion in motions:
+                motion.check_plausible(target)
+            titled = view if meshes else replace(view, title=motions[0].title(view.title))
+            written = [show(target, [motion.shown(meshes) for motion in motions], titled)]
+        if meshes is None and any(motion.parameters is not None for motion in motions):
+            notes.append(STAND_IN_NOTE)
+        for path in written:
+            print(f"wrote {path}")
+    print(*dict.fromkeys(notes), sep="\n", end="\n" if notes else "")
+
+
+def _write_amass(meshes: BodyMeshes, motion: Motion, target: Path) -> Path:
+    if motion.joints is None:
+        raise ValueError(f"{target}: AMASS's layout is made from joints, and this motion has SMPL-X parameters already")
+    meshes.write_amass(target, motion.joints, motion.skeleton, motion.fps)
+    return target
+
+
+def _sample(args: argparse.Namespace, demo: Path) -> tuple[list[Motion], Path]:
+    target = _place(args.output, outputs_folder() / folder_name(args.prompt) / PAGE, "motion")
     generator = open_generator(args, demo)
     generator.check_output(target)  # before anything is sampled
     motion = generator.generate(args.prompt, args.pid, seed=args.seed or 0)
     for note in filter(None, prompt_notes(generator, [args.prompt])):
         print(note)
-    return motion, target
+    return [motion], target
 
 
-def _read_files(args: argparse.Namespace, demo: Path) -> list[tuple[Motion, Path]]:
+def _read_files(args: argparse.Namespace, demo: Path) -> list[tuple[list[Motion], Path]]:
     how = reading_of_flags(args)
+    given = args.compare or args.input
     motion_tokenizer = cache(partial(_open_tokenizer, args, demo))  # opened once, if any file needs it
 
     def read(file: Path) -> Motion:
@@ -63,7 +120,13 @@ def _read_files(args: argparse.Namespace, demo: Path) -> list[tuple[Motion, Path
         return read_joints(file, how)
 
     # a file that is named twice, directly and by its folder, is drawn once
-    files = list({file.resolve(): file for path in args.input for file in _motion_files_of(path)}.values())
+    files = list({file.resolve(): file for path in given for file in _motion_files_of(path)}.values())
+    if args.only:
+        files = _only(files, args.only)
+    if args.compare:
+        names = "-".join(distinct_names(files))[:100]
+        target = _place(args.output, outputs_folder() / f"{names}.gif", names)
+        return [([replace(read(file), text=file.stem) for file in files], target)]
     if _is_file(args.output) and len(files) > 1:
         raise ValueError(f"--output {args.output} is one file for {len(files)} motions; give a folder")
     many = [file for file in files if file.suffix.lower() in H5_SUFFIXES]
@@ -75,7 +138,16 @@ def _read_files(args: argparse.Namespace, demo: Path) -> list[tuple[Motion, Path
         other = file_of.setdefault(_place(args.output, file.with_name(f"{file.stem}{clip}.gif"), name + clip), file)
         if other != file:
             raise ValueError(f"--input {other} and {file} have the same picture's name; draw them one by one")
-    return [(read(file), target) for target, file in file_of.items()]
+    return [([read(file)], target) for target, file in file_of.items()]
+
+
+def _only(files: Sequence[Path], names: Sequence[str]) -> list[Path]:
+    """The files of --only, by name or stem, in its order."""
+    by_name = {key: file for file in files for key in (file.stem, file.name)}
+    if missing := [name for name in names if name not in by_name]:
+        there = ", ".join(sorted(file.name for file in files)[:8])
+        raise ValueError(f"--only {' '.join(missing)}: --input has no such file; it has {there}")
+    return [by_name[name] for name in names]
 
 
 def _motion_files_of(path: Path) -> list[Path]:
@@ -110,10 +182,13 @@ def _decode(text: str, motion_tokenizer: MotionTokenizer, raw: bool) -> Motion:
 
 
 def _place(output: Path | None, usual: Path, name: str = "") -> Path:
-    """--output, if it is a file; NAME.gif in it, if it is a folder; else the usual place. OSError if not writable."""
+    """--output, if it is a file; NAME in it with the usual suffix, if it is a folder; else the usual place.
+
+    OSError if it is not writable.
+    """
     if output is None:
         return output_path(usual)
-    return output_path(output if _is_file(output) else output / f"{name or usual.stem}.gif")
+    return output_path(output if _is_file(output) else output / f"{name or usual.stem}{usual.suffix}")
 
 
 def _is_file(output: Path | None) -> bool:

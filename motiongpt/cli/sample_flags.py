@@ -93,7 +93,8 @@ def add_sample_flags(parser: Parser) -> Parser:
     add("--best-of", type=int, metavar="N", help=f"{best}constraints: 8), or else that the model describes best")
     add("--no-per-prompt-vocab", action="store_true", help="allow all codes, also for captions seen in training")
     # 4) what comes out
-    add("--output", nargs="+", help="files (.npy .npz .gif .png .txt .json), or folders for .npy, .gif and .txt")
+    files = "files (.npy .npz .txt .json, drawn: .gif .png .mp4 .html, for other programs: .bvh .glb .vrma .csv), or "
+    add("--output", nargs="+", help=f"{files}folders for .npy, .gif and .txt")
     add("--raw", action="store_true", help="joints as they are decoded: no rigid bones, no held feet, jitter and all")
     add("--stream", action="store_true", help="decode the frames while the codes are written, and say how fast")
     add("--look-ahead", type=int, metavar="K", help="with --stream: frames wait for so many codes after them (default: "

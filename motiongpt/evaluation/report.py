@@ -31,8 +31,9 @@ from motiongpt.files.store import write_json, write_tensors, write_text
 from motiongpt.metrics.embeddings import GROUP
 from motiongpt.motion import STAND_IN
 from motiongpt.motion_tokenizer import MotionTokenizer
-from motiongpt.render.figures import plot_bars, plot_code_usage, plot_lengths, plot_r_precision, render_pair
-from motiongpt.render.stick_figure import render_png
+from motiongpt.render.figures import plot_bars, plot_code_usage, plot_lengths, plot_r_precision
+from motiongpt.render.pictures import draw
+from motiongpt.render.view import Shown, View
 
 WANTED = {
     "fid": "lower is better",
@@ -125,9 +126,9 @@ def write_given(evaluation: GivenEvaluation, data: MotionDataset, out: Path) -> 
     plot_lengths(report["lengths"], paths[2])
     for rank, (real, written) in evaluation.shown.items():
         name, ade = report["shown"][rank]["clip"], report["shown"][rank]["ade"]
-        titles = {"title": f"{name}, real", "other": f"written, ADE {number(ade)} m"}
-        paths.append(out / f"{rank}.gif")
-        render_pair(real.numpy(), written.numpy(), data.skeleton, paths[-1], fps=data.fps, **titles)
+        titled = {f"{name}, real": real, f"written, ADE {number(ade)} m": written}
+        pair = [Shown(joints.numpy(), data.skeleton, data.fps, title) for title, joints in titled.items()]
+        paths.append(draw(out / f"{rank}.gif", pair, View()))
     return printed(report, text), paths
 
 
@@ -140,15 +141,9 @@ def _render_clip(report: dict, name: str, motion_tokenizer: MotionTokenizer, dat
     error = report["clips"][name].get("mpjpe_mm")  # None of parameters
     how = motion_tokenizer.representation, motion_tokenizer.skeleton
     joints, skeleton, note = _drawable(original, *how)
-    render_pair(
-        joints,
-        _drawable(decoded[-1], *how)[0],
-        skeleton,
-        path,
-        fps=data.fps,
-        title=f"{note}{name}, original",
-        other="reconstruction" + (f", {error:.1f} mm" if error is not None else ""),
-    )
+    again = "reconstruction" + (f", {error:.1f} mm" if error is not None else "")
+    titled = {f"{note}{name}, original": joints, again: _drawable(decoded[-1], *how)[0]}
+    draw(path, [Shown(shown, skeleton, data.fps, title) for title, shown in titled.items()], View())
 
 
 def _drawable(features: Tensor, representation: Representation, skeleton: Skeleton) -> tuple[np.ndarray, Skeleton, str]:
@@ -205,12 +200,6 @@ def _render_shown(report: dict, rank: str, features: Tensor, data: MotionDataset
     shown = report["shown"][rank]
     clip: Mapping = report["clips"][shown["clip"]]
     joints, skeleton, note = _drawable(features, data.representation, data.skeleton)
-    return render_png(
-        joints,
-        skeleton,
-        path,
-        fps=data.fps,
-        title=f"{note}{rank}: {shown['clip']}, MM-Dist {shown['mm_dist']:.3g}",
-        caption=clip.get("written") or clip.get("asked") or clip["captions"][0],
-        size=200,
-    )
+    caption = clip.get("written") or clip.get("asked") or clip["captions"][0]
+    title = f"{note}{rank}: {shown['clip']}, MM-Dist {shown['mm_dist']:.3g}"
+    return draw(path, [Shown(joints, skeleton, data.fps, caption)], View(title, size=200))

@@ -13,7 +13,9 @@ import numpy as np
 from motiongpt.body.skeletons import HUMANML3D
 from motiongpt.faithfulness.conditions import INCLUDED
 from motiongpt.faithfulness.measures import FPS
-from motiongpt.render.stick_figure import render_png
+from motiongpt.render.sheets import write_sheet
+from motiongpt.render.stick_figure import StickScene
+from motiongpt.render.view import Shown, View
 
 TARGETS = {"truth": 0.99, "roundtrip": 0.97, "model": 0.9, "sentences": 0.7, "sequences": 0.85, "lengths": 1.0}
 TARGETS |= {"spellings": 0.98, "free": 0.8, "counts": 0.75, "manners": 0.75, "quality": 0.95}
@@ -173,6 +175,6 @@ class Sheets:
             name = "-".join([f"{number:02d}", group.replace(" ", "_"), *(lacks and ["lacks", *lacks] or ["passes"])])
             said = f"{group}: lacks {', '.join(lacks)}" if lacks else f"{group}: passes"
             path = self.folder / f"{name}.png"
-            text = {"title": sentence, "caption": said, "fps": FPS}
-            paths.append(render_png(joints, HUMANML3D, path, **text, panels=self.panels, columns=self.panels, size=240))
+            shown, row = [Shown(joints, HUMANML3D, FPS, said)], {"panels": self.panels, "columns": self.panels}
+            paths.append(write_sheet(path, shown, View(sentence, size=240), StickScene, **row))
         return paths
