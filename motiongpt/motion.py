@@ -21,6 +21,7 @@ from motiongpt.features.smplx import SMPLX_COLUMNS, SMPLX_WIDTH, stand_in_joints
 from motiongpt.files.arrays import array_fault, copy_array, read_npz
 from motiongpt.files.store import naming, write_atomic
 from motiongpt.render.html import write_html
+from motiongpt.render.mp4 import check_mp4
 from motiongpt.render.pictures import SUFFIXES as DRAWN
 from motiongpt.render.pictures import check_view, draw
 from motiongpt.render.view import Shown, View
@@ -113,7 +114,7 @@ class Motion:
         appears whole or not at all.
 
         Raises ValueError for an unknown suffix, for a `view` or a `rig` that cannot be had, for a format that needs
-        joints if there are none, and for a motion that `check_plausible` refuses.
+        joints if there are none, for a `.mp4` without PyAV, and for a motion that `check_plausible` refuses.
         """
         path = Path(path)
         self.check_plausible(path)
@@ -177,8 +178,8 @@ class Motion:
     def load(cls, path: str | Path, *, skeleton: Skeleton | None = None, fps: float | None = None) -> "Motion":
         """Read a `.npz` written by `save`, or a `.npy` of joints (F, J, 3) in metres.
 
-        A `.npy` holds neither skeleton nor fps. Without `skeleton`, 22 joints are HumanML3D's and 21 are KIT-ML's;
-        without `fps` it is the skeleton's. Both arguments override what a `.npz` holds.
+        A `.npy` holds neither skeleton nor fps. Without `skeleton`, 22 joints are HumanML3D's, 21 are KIT-ML's and 28
+        are MyoSkeleton's; without `fps` it is the skeleton's. Both arguments override what a `.npz` holds.
 
         Raises FileNotFoundError, or ValueError naming a file that is damaged or does not fit.
         """
@@ -190,6 +191,8 @@ class Motion:
         try:
             is_array = path.suffix.lower() == ".npy"
             record = {"joints": copy_array(path)} if is_array else read_npz(path)[1]
+            if "betas" in record and "trans" in record:
+                raise ValueError("a body in motion as AMASS has it; prepare.py --from amass makes joints of such files")
             if "betas" in record:  # SMPL-X parameters, by name
                 record["parameters"] = np.concatenate([record[name] for name in SMPLX_COLUMNS], axis=1)
             if skeleton is None and "skeleton" in record:
@@ -217,12 +220,16 @@ def _skeleton_of(shape: tuple[int, ...]) -> Skeleton:
 
 
 def show(path: str | Path, shown: Sequence[Shown], view: View = AS_USUAL) -> Path:
-    """Draw one motion or several beside each other: a picture, a film or a page, by the suffix. Returns the path."""
+    """Draw one motion or several beside each other: a picture, a film or a page, by the suffix. Returns the path.
+
+    Raises ValueError for a `view` out of range, and what `draw` and `write_html` raise.
+    """
+    check_view(view)
     return (write_html if Path(path).suffix.lower() == ".html" else draw)(path, shown, view)
 
 
 def check_suffix(path: Path, joints: bool, parameters: bool = False) -> None:
-    """ValueError if `Motion.save` could not write this file: an unknown suffix, or a format that needs joints.
+    """ValueError if `Motion.save` could not write this file: an unknown suffix, or a format that needs joints or PyAV.
 
     `joints` and `parameters` say whether the motion has joints, or SMPL-X parameters instead, which can be drawn too.
     """
@@ -234,6 +241,8 @@ def check_suffix(path: Path, joints: bool, parameters: bool = False) -> None:
         raise ValueError(f"cannot save {path.name}: supported are {' '.join(known)}, or no suffix for a folder")
     if not joints and not parameters and suffix in OF_JOINTS:
         raise ValueError(f"cannot save {path.name}: there are tokens only; joints need a VQ-VAE (flag --vqvae)")
+    if suffix == ".mp4":
+        check_mp4()
 
 
 def needs_joints(path: Path) -> bool:

@@ -15,6 +15,8 @@ outputs/motion_animation.html, and that of a sentence is outputs/<words of the s
 --output is a folder and several files have one name, their pictures are named after their folders too: a-motion.gif,
 b-motion.gif.
 
+--fps is the rate that --input and --compare have. Tokens and sentences know theirs: there it is the rate to be written.
+
 Environment variables, which flags override: VQVAE_CHECKPOINT (--vqvae), VQVAE_STATS_PATH (--stats), SMPLX_MODEL_DIR
 (--smplx-dir), WORK_DIR (the folder that outputs/ is in), HF_TOKEN or HUGGINGFACE_HUB_TOKEN (to download a run from the
 Hub).
@@ -67,7 +69,7 @@ def make_parser() -> Parser:
         "joints; --output .npz writes the fit as AMASS does")  # fmt: skip
     add("--smplx-dir", type=Path, help="--mesh: folder of body models (smplx/SMPLX_NEUTRAL.npz, smpl/ ...)")
     add("--gender", choices=("neutral", "female", "male"), help="--mesh: which body model (default: neutral)")
-    add("--title", default="", help="text above the picture (default: none)")
+    add("--title", help="text above the picture (default: none)")
     add("--size", type=int, help="width and height in pixels, 64 to 4096 (default: 480; .png: 320 per panel)")
     add("--elev", type=float, help="degrees that the camera looks down from (default: 15)")
     add("--azim", type=float, help="degrees of the camera from the person's front towards its left (default: 50)")
@@ -85,6 +87,8 @@ def main(args) -> None:
 
     say_unread_environment()
     meshes = BodyMeshes(args.mesh, args.smplx_dir, args.gender or "neutral") if args.mesh else None
+    if meshes:
+        meshes.check()  # before anything is sampled
     draw_all(pictures(args, DEMO), view_of(args), args.rig or "own", meshes)
 
 

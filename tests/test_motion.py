@@ -113,6 +113,13 @@ def test_unknown_suffix_lists_the_known_ones(tmp_path):
         motion().save(tmp_path / "walk.xyz")
 
 
+def test_a_page_refuses_the_views_that_pictures_refuse(tmp_path):
+    for view in (View(look="ghost"), View(elev=100.0), View(fps=1000.0)):
+        with pytest.raises(ValueError, match=r"\(--(look|elev|fps)\) must be"):
+            Motion(standing(), 20, skeleton=HUMANML3D).save(tmp_path / "m.html", view=view)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_failed_save_leaves_the_former_file(tmp_path):
     path = tmp_path / "walk.gif"
     path.write_bytes(b"former")
@@ -152,6 +159,9 @@ def test_load_errors_name_the_file(tmp_path):
     np.save(tmp_path / "objects.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(ValueError, match="objects.npy"):
         Motion.load(tmp_path / "objects.npy")
+    np.savez(tmp_path / "fit.npz", betas=np.zeros(16), trans=np.zeros((3, 3)), poses=np.zeros((3, 156)))
+    with pytest.raises(ValueError, match="fit.npz: .*AMASS.* prepare.py --from amass"):
+        Motion.load(tmp_path / "fit.npz")
     (tmp_path / "walk.bvh").write_text("HIERARCHY")
     with pytest.raises(ValueError, match="walk.bvh"):
         Motion.load(tmp_path / "walk.bvh")

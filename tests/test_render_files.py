@@ -1,6 +1,7 @@
 """GIF, MP4 and PNG files of `draw`, read back by PIL and PyAV: frames, durations, sizes, sides; and any bad input."""
 
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -28,6 +29,14 @@ def video(path):
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
         frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(stream)])
         return frames, float(stream.average_rate), float(stream.duration * stream.time_base)
+
+
+def test_the_slowest_mp4(tmp_path):
+    """Without a bound PyAV shows a picture of ten hours for a 24th of a second."""
+    av = pytest.importorskip("av", reason="PyAV writes the MP4")
+    path = write_mp4(tmp_path / "a.mp4", [np.zeros((64, 64, 3), np.uint8)] * 2, 1e-5)
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].average_rate == Fraction(1, 1000)
 
 
 def near(picture, colour):

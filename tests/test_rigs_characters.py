@@ -376,7 +376,8 @@ def test_broken_files_get_a_message(tmp_path):
     (lambda d: d.update(nodes=[]), "nodes"), (lambda d: d["nodes"][5].update(children=[0]), "ancestor|two parents"),
     (lambda d: d["nodes"][3].update(matrix=[0.0] * 16), "node 3"),
     (lambda d: d["nodes"][3].update(children="x"), "node 3"), (lambda d: d.update(skins=[{"joints": [99]}]), "skins"),
-    (lambda d: d.update(buffers=[{"uri": "a.bin"}]), "other files"),
+    (lambda d: d.update(skins=[{"joints": [-1, 3]}]), "skins"), (lambda d: d.update(animations={}), "animations"),
+    (lambda d: d.update(accessors=[3]), "accessors"), (lambda d: d.update(buffers=[{"uri": "a.bin"}]), "other files"),
     (lambda d: d["nodes"][4].update(matrix=np.diag([-1.0, 1, 1, 1]).ravel().tolist()), "mirrored"),
 ])  # fmt: skip
 def test_a_broken_document_is_named(tmp_path, change, word):

@@ -246,7 +246,8 @@ def test_nothing_is_written_of_a_bad_motion(tmp_path, suffix):
     path.write_text("before")
     joints = clip("wave_both")
     joints[7, 3] = np.nan
-    for bad, fps in ((joints, FPS), (joints[:0], FPS), (clip("wave_both"), 0.0), (clip("wave_both")[:, :5], FPS)):
+    for bad, fps in ((joints, FPS), (joints[:0], FPS), (clip("wave_both"), 0.0), (clip("wave_both")[:, :5], FPS),
+                     (clip("wave_both"), 1e9)):  # fmt: skip
         with pytest.raises(ValueError):
             WRITERS[suffix](path, bad, HUMANML3D, fps)
     with pytest.raises(OSError, match="no_folder"):

@@ -44,6 +44,15 @@ def test_against_scipy(quaternions):
     assert_same(R.quaternion_to_matrix(R.quaternion_conjugate(q)), rotation.inv().as_matrix())
 
 
+def test_axis_angle_and_back(quaternions):
+    """Against scipy, then at zero, at tiny angles, at half turns and with the other sign of a quaternion."""
+    assert_same(R.quaternion_to_axis_angle(quaternions), scipy_rotation(quaternions).as_rotvec())
+    assert_same(R.quaternion_to_axis_angle(-quaternions), R.quaternion_to_axis_angle(quaternions))
+    axes = torch.eye(3, dtype=torch.float64)
+    for angle in (0.0, 1e-12, 1e-6, 1.0, math.pi - 1e-6, math.pi):
+        assert_same(R.quaternion_to_axis_angle(R.axis_angle_to_quaternion(angle * axes)), angle * axes)
+
+
 def test_6d_is_the_first_two_columns(quaternions):
     matrix = R.quaternion_to_matrix(quaternions)
     assert_same(R.matrix_to_rotation_6d(matrix), torch.cat((matrix[..., 0], matrix[..., 1]), -1))  # columns, not rows

@@ -16,9 +16,8 @@ import numpy as np
 import torch
 
 from motiongpt.body.body_model import GENDERS, MAX_BETAS, MODEL_JOINTS
-from motiongpt.body.rotations import axis_angle_to_quaternion, quaternion_multiply
+from motiongpt.body.rotations import axis_angle_to_quaternion, quaternion_multiply, quaternion_to_axis_angle
 from motiongpt.body.smpl_fit import BodyFit
-from motiongpt.body.twists import logarithm
 from motiongpt.files.store import write_atomic
 
 _Z_UP = (0.0, 0.0, np.sqrt(0.5), np.sqrt(0.5))
@@ -43,7 +42,7 @@ def amass_arrays(fit: BodyFit, gender: str = "neutral", kind: str | None = None)
     poses = np.zeros((F, MODEL_JOINTS[kind], 3))
     poses[:, :22] = fit.pose
     root = quaternion_multiply(torch.tensor(_Z_UP), axis_angle_to_quaternion(torch.from_numpy(fit.pose[:, 0])))
-    poses[:, 0] = logarithm(root)
+    poses[:, 0] = quaternion_to_axis_angle(root)
     # the pelvis turns about itself: where it is must be turned, not the translation alone
     x, y, z = (fit.rest[0] + fit.trans).T
     betas = np.zeros(MAX_BETAS)

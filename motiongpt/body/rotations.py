@@ -92,6 +92,15 @@ def axis_angle_to_quaternion(axis_angle: Tensor) -> Tensor:
     return torch.cat((torch.cos(angle / 2), axis_angle * torch.sinc(angle / (2 * math.pi)) / 2), dim=-1)
 
 
+def quaternion_to_axis_angle(q: Tensor) -> Tensor:
+    """Unit quaternions (..., 4) -> axis-angle (..., 3), angles up to pi: the inverse of `axis_angle_to_quaternion`."""
+    v = torch.where(q[..., :1] < 0, -1.0, 1.0) * q[..., 1:]  # q and -q are one rotation; w >= 0 has the angle up to pi
+    sine = torch.linalg.vector_norm(v, dim=-1, keepdim=True)
+    half = torch.atan2(sine, q[..., :1].abs())
+    # angle / sin(angle / 2), which is 2 in the limit of no rotation
+    return v * torch.where(sine > 1e-9, 2 * half / sine.clamp_min(1e-9), 2.0)
+
+
 def angle_between(a: Tensor, b: Tensor) -> Tensor:
     """The angle (...) between two rotations, both axis-angle (..., 3): radians, 0 to pi."""
     turn = quaternion_multiply(quaternion_conjugate(axis_angle_to_quaternion(a)), axis_angle_to_quaternion(b))

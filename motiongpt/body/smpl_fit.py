@@ -25,10 +25,10 @@ from motiongpt.body.body_model import BodyModel
 from motiongpt.body.bone_fit import Shape, betas_of_lengths, bones_of, fit_betas, fit_turns, shape_of
 from motiongpt.body.feet import footprints, legs
 from motiongpt.body.kinematics import posed_joints
-from motiongpt.body.rotations import axis_angle_to_quaternion
+from motiongpt.body.rotations import axis_angle_to_quaternion, quaternion_to_axis_angle
 from motiongpt.body.skeletons import HUMANML3D
 from motiongpt.body.smoothing import smooth
-from motiongpt.body.twists import local_turns, logarithm, natural_twists
+from motiongpt.body.twists import local_turns, natural_twists
 
 J = HUMANML3D.num_joints
 NUM_BETAS = 10
@@ -90,7 +90,7 @@ def fit_body(joints: np.ndarray, fps: float, body: BodyModel, betas: np.ndarray 
     weights = torch.from_numpy(_weights(wanted.numpy(), fps))
     pieces = [fit_turns(w, s, rest) for w, s in zip(wanted.split(PIECE), weights.split(PIECE), strict=True)]
     turns, pelvis = (torch.cat(parts) for parts in zip(*pieces, strict=True))
-    pose = logarithm(local_turns(_twists(turns, rest, fps))).numpy()
+    pose = quaternion_to_axis_angle(local_turns(_twists(turns, rest, fps))).numpy()
 
     rest_joints = body.rest_joints(found.numpy())
     whole = np.zeros(NUM_BETAS)

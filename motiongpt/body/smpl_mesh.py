@@ -63,18 +63,26 @@ class MeshModel:
     def load(cls, folder: Path | str | None, kind: str = "smplx", gender: str = "neutral") -> "MeshModel":
         """The model of a kind and gender below a folder of body models. It is read once.
 
-        Raises FileNotFoundError and ValueError as `find_body_model` and `load_mesh_model` do, and ValueError without a
-        folder.
+        Raises what `find` and `load_mesh_model` raise.
+        """
+        return load_mesh_model(cls.find(folder, kind, gender), kind)
+
+    @staticmethod
+    def find(folder: Path | str | None, kind: str, gender: str) -> Path:
+        """The file of the model of a kind and gender below a folder of body models.
+
+        Raises FileNotFoundError and ValueError as `find_body_model` does, and ValueError without a folder.
         """
         if folder is None:
             raise ValueError(
                 f"a mesh needs a body model of {kind.upper()}: give the folder of body models, --smplx-dir DIR or the "
                 f"environment variable SMPLX_MODEL_DIR; models come from {LICENCE.get(kind, ' or '.join(LICENCE))}"
             )
-        return load_mesh_model(find_body_model(folder, kind, gender), kind)
+        return find_body_model(folder, kind, gender)
 
     @property
     def num_vertices(self) -> int:
+        """How many vertices the mesh has."""
         return len(self.template)
 
     def transforms(self, poses: Tensor, shape: Tensor, transl: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -27,6 +27,7 @@ from motiongpt.body.rotations import (
     axis_angle_to_quaternion,
     quaternion_conjugate,
     quaternion_multiply,
+    quaternion_to_axis_angle,
     quaternion_to_matrix,
 )
 from motiongpt.body.skeletons import HUMANML3D
@@ -50,14 +51,6 @@ LONGEST_STEP = 0.5  # radians
 DAMPING = 1e-6
 
 
-def logarithm(q: Tensor) -> Tensor:
-    """Unit quaternions (..., 4) -> axis-angle (..., 3), angles up to pi: the inverse of `axis_angle_to_quaternion`."""
-    v = torch.where(q[..., :1] < 0, -1.0, 1.0) * q[..., 1:]  # q and -q are one rotation
-    sine = torch.linalg.vector_norm(v, dim=-1, keepdim=True)
-    half = torch.atan2(sine, q[..., :1].abs())
-    return v * torch.where(sine > 1e-9, 2 * half / sine.clamp_min(1e-9), 2.0)
-
-
 def local_turns(turns: Tensor) -> Tensor:
     """Turns (F, 22, 4) against the world -> against the parents; the pelvis stays."""
     parents = quaternion_conjugate(turns[:, list(PARENTS[1:])])
@@ -73,7 +66,7 @@ def natural_twists(turns: Tensor, rest: Tensor, fps: float) -> Tensor:
     for _ in range(STEPS):
         local = local_turns(turns)[:, LOCAL]  # (F, 16, 4)
         C = _effect(local, about)  # (F, 16, 3, 15)
-        omega = logarithm(local)
+        omega = quaternion_to_axis_angle(local)
         angles = torch.einsum("jab,fjb->fja", axes, omega)
         A = costs[..., None] * (axes @ _inverse_right_jacobian(omega))  # (F, 16, 3, 3)
         J = (A @ C).flatten(1, 2)  # (F, 48, 15)
@@ -83,7 +76,7 @@ def natural_twists(turns: Tensor, rest: Tensor, fps: float) -> Tensor:
         # between neighbours: the angle of L' M, whose first-order change is c_next - (L' M)' c_this
         step = quaternion_multiply(quaternion_conjugate(local[:-1]), local[1:])
         this, following = (quaternion_to_matrix(step).mT @ C[:-1]).flatten(1, 2), C[1:].flatten(1, 2)
-        apart = logarithm(step).flatten(1)[..., None]
+        apart = quaternion_to_axis_angle(step).flatten(1)[..., None]
         D[:-1] += slow * this.mT @ this
         D[1:] += slow * following.mT @ following
         g[:-1] += slow * (this.mT @ apart)[..., 0]

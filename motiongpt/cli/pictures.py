@@ -12,9 +12,12 @@ from pathlib import Path
 
 from motiongpt.cli.environment import outputs_folder
 from motiongpt.cli.opening import named_motion_tokenizer, open_generator, reading_of_flags, run_or_demo
+from motiongpt.cli.parser import refuse_flags
 from motiongpt.cli.prompts import folder_name
 from motiongpt.cli.run_info import prompt_notes
+from motiongpt.data.resample import resample, resample_parameters
 from motiongpt.features.body_meshes import BodyMeshes
+from motiongpt.features.smplx import SMPLX_COLUMNS
 from motiongpt.files.arrays import read_array
 from motiongpt.files.folders import output_path
 from motiongpt.files.listing import visible
@@ -23,16 +26,19 @@ from motiongpt.motion_files import (
     H5_SUFFIXES,
     SUFFIXES,
     decode_motions,
+    naming_file,
     read_joints,
     read_motion,
 )
 from motiongpt.motion_tokenizer import MotionTokenizer
+from motiongpt.render.mp4 import check_mp4
 from motiongpt.render.pictures import check_view
 from motiongpt.render.view import View
 from motiongpt.rigs.files import RIGGED, check_rig, rig_notes
 from motiongpt.vocab import parse_motion
 
 PAGE = "motion_animation.html"  # of tokens and sentences, without --output
+VIEW_FLAGS = ("look", "title", "size", "elev", "azim", "dpi")
 
 
 def pictures(args: argparse.Namespace, demo: Path) -> list[tuple[list[Motion], Path]]:
@@ -60,11 +66,19 @@ def check_flags(args: argparse.Namespace, view: View) -> None:
     if args.rig is not None and suffix not in RIGGED:
         raise ValueError(f"--rig is for {' '.join(RIGGED)}; give --output such a name")
     if suffix not in PICTURES:
+        refuse_flags(args, VIEW_FLAGS, f"for {args.output.name}, which is no picture")
         check_rig(args.output, args.rig or "own")
         if args.compare or args.mesh and suffix in RIGGED:
             raise ValueError(
                 f"{args.output.name} holds the bones of one motion; {' '.join(PICTURES)} compare and have --mesh"
             )
+    if suffix == ".png":
+        no_file = not args.input and not args.compare
+        refuse_flags(args, ("fps",) if no_file else (), "for a .png of --tokens or --prompt, which does not move")
+    elif suffix == ".mp4":
+        check_mp4()
+    if args.mesh:
+        refuse_flags(args, ("look",), "with --mesh")
     if args.still and suffix != ".png":
         raise ValueError("--still is for .png; give --output such a name")
 
@@ -73,17 +87,20 @@ def draw_all(pictured: Sequence[tuple[list[Motion], Path]], view: View, rig: str
     """Write every picture, with a line for each; `meshes` draws people, not skeletons."""
     notes: list[str] = []
     for motions, target in pictured:
+        stand_in = next((motion for motion in motions if meshes is None and motion.parameters is not None), None)
         if meshes and target.suffix.lower() == ".npz":
-            written = [_write_amass(meshes, motions[0], target)]
+            written = [_write_amass(meshes, _at_rate(motions[0], view.fps), target)]
         elif target.suffix.lower() not in PICTURES:
-            written = motions[0].save(target, view=view, rig=rig)
+            written = _at_rate(motions[0], view.fps).save(target, rig=rig)
             notes += rig_notes(motions[0].shown().skeleton, rig)
         else:
             for motion in motions:
                 motion.check_plausible(target)
-            titled = view if meshes else replace(view, title=motions[0].title(view.title))
-            written = [show(target, [motion.shown(meshes) for motion in motions], titled)]
-        if meshes is None and any(motion.parameters is not None for motion in motions):
+            with naming_file(target):
+                shown = [motion.shown(meshes) for motion in motions]
+            title = stand_in.title(view.title) if stand_in else view.title
+            written = [show(target, shown, replace(view, title=title))]
+        if stand_in:
             notes.append(STAND_IN_NOTE)
         for path in written:
             print(f"wrote {path}")
@@ -93,8 +110,20 @@ def draw_all(pictured: Sequence[tuple[list[Motion], Path]], view: View, rig: str
 def _write_amass(meshes: BodyMeshes, motion: Motion, target: Path) -> Path:
     if motion.joints is None:
         raise ValueError(f"{target}: AMASS's layout is made from joints, and this motion has SMPL-X parameters already")
-    meshes.write_amass(target, motion.joints, motion.skeleton, motion.fps)
+    motion.check_plausible(target)
+    with naming_file(target):
+        meshes.write_amass(target, motion.joints, motion.skeleton, motion.fps)
     return target
+
+
+def _at_rate(motion: Motion, fps: float | None) -> Motion:
+    """The motion at another rate, as other programs get it frame by frame; pictures take the rate from the view."""
+    if fps is None or motion.joints is None and motion.parameters is None:
+        return motion
+    if motion.joints is not None:
+        return replace(motion, joints=resample(motion.joints, motion.fps, fps), fps=fps)
+    parameters = resample_parameters(motion.parameters, SMPLX_COLUMNS, motion.fps, fps)
+    return replace(motion, parameters=parameters, fps=fps)
 
 
 def _sample(args: argparse.Namespace, demo: Path) -> tuple[list[Motion], Path]:

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import torch
 
-from motiongpt.body.rotations import axis_angle_to_quaternion
+from motiongpt.body.rotations import axis_angle_to_quaternion, quaternion_to_axis_angle
 from motiongpt.features.smplx import SMPLX_ROTATIONS
 
 
@@ -90,19 +90,9 @@ def resample_parameters(parameters: np.ndarray, groups: dict[str, slice], fps_in
     for name in SMPLX_ROTATIONS:
         # (F, joints, 3) axis-angle, which cannot be interpolated itself
         turns = torch.from_numpy(parameters[:, groups[name]].astype(np.float64)).unflatten(1, (-1, 3))
-        turns = slerp(axis_angle_to_quaternion(turns).numpy(), times)
-        out[:, groups[name]] = _axis_angle(turns).reshape(len(times), -1)
+        turns = torch.from_numpy(slerp(axis_angle_to_quaternion(turns).numpy(), times))
+        out[:, groups[name]] = quaternion_to_axis_angle(turns).flatten(1).numpy()
     return out.astype(np.float32)
-
-
-def _axis_angle(quaternions: np.ndarray) -> np.ndarray:
-    """Inverse of `axis_angle_to_quaternion`: (..., 4) -> (..., 3), angles up to pi."""
-    w = quaternions[..., :1]
-    # q and -q are one rotation: w >= 0 has the angle below pi
-    v = quaternions[..., 1:] * np.where(w < 0, -1, 1)
-    sin = np.linalg.norm(v, axis=-1, keepdims=True)
-    # angle / sin(angle / 2), which is 2 in the limit of no rotation
-    return v * np.where(sin > 1e-9, 2 * np.arctan2(sin, np.abs(w)) / np.maximum(sin, 1e-9), 2)
 
 
 def _times(F: int, fps_in: float, fps_out: float) -> np.ndarray:

@@ -30,6 +30,10 @@ class BodyMeshes:
         """`kind` is smpl, smplh or smplx; `folder` has body models; `say` gets a line on a fit that needs one."""
         self.kind, self.folder, self.gender, self.say = kind, folder, gender, say
 
+    def check(self) -> None:
+        """Raise what `model` raises without a folder, or without such a file in it; nothing is read."""
+        MeshModel.find(self.folder, self.kind, self.gender)
+
     @cached_property
     def model(self) -> MeshModel:
         """Raises FileNotFoundError and ValueError, which say where models come from and what was looked for."""

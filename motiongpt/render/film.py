@@ -45,7 +45,7 @@ class Film:
         for one in shown:
             checked_joints(one, (side, side))
         self.rate = min(view.fps or _usual_rate(shown, usual), fastest)
-        shown = [_at_rate(one, self.rate) for one in shown]
+        shown = [at_rate(one, self.rate) for one in shown]
         self.F = max(len(one.joints) for one in shown)
         self.scenes = _aligned(shown, view, scene, side) if len(shown) > 1 else [scene(shown[0], view, (side, side))]
         self.wall = _wall(view, self.columns, self.rows, side) if len(shown) > 1 else None  # (H, W, 4)
@@ -80,8 +80,13 @@ def _usual_rate(shown: Sequence[Shown], usual: float) -> float:
     return min(rate, fps) if seconds * rate > LONG else rate
 
 
-def _at_rate(one: Shown, rate: float) -> Shown:
-    """The motion at the moments of the film."""
+def at_rate(one: Shown, rate: float) -> Shown:
+    """A motion at another rate, on a smooth curve. It lasts as long, so its last frame is held for a moment.
+
+    Check it before: see `checked_joints` and `checked_mesh`.
+    """
+    if rate == one.fps:
+        return one
     times = moments(len(one.joints), one.fps, rate)
     vertices = None if one.vertices is None else at_times(one.vertices, times)
     return dataclasses.replace(one, joints=at_times(one.joints, times), vertices=vertices, fps=rate)

@@ -12,6 +12,7 @@ What this module does not know: where joints and vertices come from.
 """
 
 import base64
+import dataclasses
 import hashlib
 import html
 import json
@@ -28,8 +29,9 @@ from motiongpt.body.skeletons import Skeleton
 from motiongpt.files.store import write_atomic
 from motiongpt.render.camera import AZIMUTH, ELEVATION, front, limb_length
 from motiongpt.render.figure_parts import chain_side, head_ball, heels
+from motiongpt.render.film import at_rate
 from motiongpt.render.mannequin import mannequin
-from motiongpt.render.scene import checked_joints
+from motiongpt.render.scene import checked_joints, checked_mesh
 from motiongpt.render.view import Shown, View
 
 WEB = Path(__file__).parent / "web"
@@ -40,6 +42,7 @@ PAGE_STYLE = "html { color-scheme: light dark; } body { margin: 0; } #viewer { h
 MAX_PAGE_BYTES = 200_000_000  # browsers refuse text of more than about 500 MB, and slow down long before
 STICK, THIN, HEAD = 0.022, 0.011, 0.09  # radii of the look `skeleton`, of the longest chain of bones
 STEPS = 10_000  # how finely vertices are rounded: the longest chain of bones is so many steps
+_BLOCK = 64  # frames that are rounded at a time
 FARTHEST = 1e6  # from the origin, in units of the joints: there float32 is exact to 6 cm only
 
 
@@ -47,7 +50,8 @@ def write_html(path: str | Path, shown: Sequence[Shown], view: View) -> Path:
     """Write one page that shows all motions, in sync, beside each other; return its path.
 
     The first look is a mesh if a motion has vertices, else `view.look`; the reader can change it. `view.azim` and
-    `view.elev` aim the first view, from the front of the first motion; `size`, `fps` and `dpi` do not matter here.
+    `view.elev` aim the first view, from the front of the first motion. With `view.fps` all motions have that rate, as
+    in a film. `size` and `dpi` do not matter here.
 
     Raises ValueError, naming the file and the motion, for shapes that do not fit, for NaN or infinite joints and
     vertices (with the first such frame), and for a page above `MAX_PAGE_BYTES`.
@@ -68,7 +72,7 @@ def scene(shown: Sequence[Shown], view: View) -> dict:
     motions = []
     for number, one in enumerate(shown, 1):
         try:
-            motions.append(_motion(one))
+            motions.append(_motion(one, view.fps))
         except ValueError as error:
             raise ValueError(f"motion {number} of {len(shown)}: {error}" if len(shown) > 1 else str(error)) from error
     azimuth = AZIMUTH if view.azim is None else view.azim
@@ -124,16 +128,25 @@ def moving(points: np.ndarray, step: float) -> dict:
     Where a point is farther than 32,767 steps from the middle of its frame, the step grows until it fits. 60 frames of
     10,475 vertices, as SMPL-X has, are about 1.7 MB of text.
     """
-    centres = points.mean(axis=1).astype(np.float32)
-    around = points - centres[:, None]
-    step = max(step, float(np.abs(around).max()) / np.iinfo(np.int16).max)
-    grid = np.rint(around / step).astype(np.int16)
+    F = len(points)
+    parts = [slice(first, first + _BLOCK) for first in range(0, F, _BLOCK)]
+    centres = points.mean(axis=1, dtype=np.float64).astype(np.float32)
+    largest = max(float(np.abs(points[part] - centres[part, None]).max()) for part in parts)
+    step = max(step, largest / np.iinfo(np.int16).max)
+    grid = np.empty((F, 3, points.shape[1]), np.int16)
+    for part in parts:  # few frames of a mesh in float64 at a time
+        grid[part] = np.rint((points[part] - centres[part, None].astype(np.float64)) / step).transpose(0, 2, 1)
     steps = np.diff(grid, axis=0, prepend=np.int16(0))  # a difference may wrap: adding them up undoes it
-    return {"centres": packed(centres, "float32"), "step": step, "steps": packed(steps.transpose(0, 2, 1), "int16")}
+    return {"centres": packed(centres, "float32"), "step": step, "steps": packed(steps, "int16")}
 
 
-def _motion(shown: Shown) -> dict:
+def _motion(shown: Shown, fps: float | None) -> dict:
     joints = checked_joints(shown, (64, 64))
+    if shown.vertices is not None:
+        shown = dataclasses.replace(shown, vertices=checked_mesh(shown)[0])
+    if fps is not None:
+        shown = at_rate(shown, fps)
+        joints = np.asarray(shown.joints, dtype=np.float64)
     if np.abs(joints).max() > FARTHEST:
         raise ValueError(
             f"a joint is {np.abs(joints).max():.3g} from the origin, at most {FARTHEST:.0f}; move the motion"
@@ -148,9 +161,8 @@ def _motion(shown: Shown) -> dict:
     capsules = [[*end, *radius, side] for end, radius, side in zip(ends, body.radii, body.sides, strict=True)]
     mesh = None
     if shown.vertices is not None:
-        vertices, faces = _checked_mesh(shown)
-        mesh = {"ground": float(vertices[..., 1].min()), "vertices": moving(vertices, size / STEPS)}
-        mesh["faces"] = packed(faces, "uint32")
+        mesh = {"ground": float(shown.vertices[..., 1].min()), "vertices": moving(shown.vertices, size / STEPS)}
+        mesh["faces"] = packed(np.asarray(shown.faces), "uint32")
     return {
         "text": shown.text,
         "fps": float(shown.fps),
@@ -190,21 +202,6 @@ def _look(points: np.ndarray, parts: list) -> dict:
     radii = np.array([part[2:4] for part in parts])
     rows = [[int(a), int(b), round(float(r), 6), round(float(s), 6), int(side)] for a, b, r, s, side in parts]
     return {"ground": float((points[:, ends, 1] - radii).min()), "parts": rows}
-
-
-def _checked_mesh(shown: Shown) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices (F, V, 3) float64 and faces (N, 3) that belong to them and to the joints."""
-    F = len(shown.joints)
-    vertices = np.asarray(shown.vertices, np.float64)
-    if vertices.ndim != 3 or vertices.shape[0] != F or vertices.shape[1] == 0 or vertices.shape[2] != 3:
-        raise ValueError(f"vertices must have shape ({F}, V, 3), as many frames as the joints, got {vertices.shape}")
-    bad = ~np.isfinite(vertices).all(axis=(1, 2))
-    if bad.any():
-        raise ValueError(f"vertices are NaN or infinite in {bad.sum()} frames, the first is frame {bad.argmax()}")
-    faces, V = np.asarray([] if shown.faces is None else shown.faces), vertices.shape[1]
-    if faces.ndim != 2 or faces.shape[1] != 3 or len(faces) == 0 or faces.min() < 0 or faces.max() >= V:
-        raise ValueError(f"a mesh needs faces (N, 3), indices below its {V} vertices, got {faces.shape}")
-    return vertices, faces
 
 
 def _script() -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from motiongpt.files.store import write_atomic
 
+SLOWEST = Fraction(1, 1000)  # frames per second; PyAV takes a rate of 0 for its own default
 QUALITY = "18"  # x264's constant rate factor; 18 is called visually lossless
 
 
@@ -52,7 +53,7 @@ def _new_stream(container, shape: tuple[int, ...], rate: float):
 
     if "libx264" not in av.codecs_available:
         raise ValueError("this PyAV was built without libx264, which writes .mp4: pip install --force-reinstall av")
-    stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1000))
+    stream = container.add_stream("libx264", rate=max(Fraction(rate).limit_denominator(1000), SLOWEST))
     stream.height, stream.width = shape[:2]
     stream.pix_fmt = "yuv420p"
     stream.options = {"crf": QUALITY, "preset": "veryfast", "tune": "animation"}

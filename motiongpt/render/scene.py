@@ -115,3 +115,24 @@ def checked_joints(shown: Shown, size: tuple[int, int]) -> np.ndarray:
             f"got {shown.fps} fps, {size[0]} x {size[1]}"
         )
     return joints
+
+
+def checked_mesh(shown: Shown) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices (F, V, 3) float32 and faces (N, 3) int64 of a motion. Raises ValueError for what is no mesh of it."""
+    if shown.vertices is None or shown.faces is None:
+        raise ValueError("this motion has no mesh: a mesh needs vertices and faces")
+    vertices, faces = np.asarray(shown.vertices), np.asarray(shown.faces)
+    F = len(shown.joints)
+    if vertices.ndim != 3 or vertices.shape[::2] != (F, 3) or not vertices.size or vertices.dtype.kind not in "fiu":
+        raise ValueError(
+            f"vertices must be numbers ({F}, V, 3), one mesh per frame, got {vertices.dtype} {vertices.shape}"
+        )
+    if faces.ndim != 2 or faces.shape[1] != 3 or not faces.size or faces.dtype.kind not in "iu":
+        raise ValueError(f"faces must be whole numbers (N, 3), got {faces.dtype} {faces.shape}")
+    V = vertices.shape[1]
+    if faces.min() < 0 or faces.max() >= V:
+        raise ValueError(f"faces name vertices from {faces.min()} to {faces.max()}, the mesh has {V}: 0 to {V - 1}")
+    bad = ~np.isfinite(vertices).all(axis=(1, 2))
+    if bad.any():
+        raise ValueError(f"vertices are NaN or infinite in {bad.sum()} frames, the first is frame {bad.argmax()}")
+    return vertices.astype(np.float32, copy=False), faces.astype(np.int64)

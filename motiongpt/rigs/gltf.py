@@ -21,6 +21,7 @@ GENERATOR = "motiongpt"
 _MAGIC, _JSON, _BIN = 0x46546C67, 0x4E4F534A, 0x004E4942
 _COMPONENTS = {"float32": 5126, "uint8": 5121, "uint16": 5123, "uint32": 5125}
 _WIDTHS = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4", 16: "MAT4"}
+_LISTS = ("animations", "accessors", "bufferViews", "buffers")
 VERTICES, INDICES = 34962, 34963  # targets of a buffer view
 
 
@@ -105,6 +106,10 @@ def read_document(path: Path) -> Document:
         raise ValueError(f"{path}: its JSON chunk is not valid ({str(error)[:80]})") from error
     if not isinstance(document, dict):
         raise ValueError(f"{path}: its JSON chunk is no object")
+    for key in _LISTS:
+        values = document.get(key, [])
+        if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+            raise ValueError(f"{path}: {key} in its JSON chunk is no list of objects")
     return Document(document, chunks.get(_BIN, b""))
 
 

@@ -231,6 +231,8 @@ def _bones(document: Document, parents: list[int], humans: set[int], path: Path)
     try:
         joints = {joint for skin in document.json.get("skins", []) for joint in skin["joints"]} | humans
         joints = joints or set(range(len(parents)))
+        if min(joints) < 0:  # an index from the end, in Python alone
+            raise LookupError(min(joints))
         for joint in list(joints):
             while parents[joint] >= 0:
                 joint = parents[joint]

@@ -29,6 +29,7 @@ RIGID = 2e-4  # metres by which a bone may move against its siblings
 NEAR = 5e-4  # metres by which a hand or foot may be off: to put a straight limb right, its middle would move far more
 SHORT = 1e-6  # metres: a shorter bone points nowhere
 FARTHEST = 1e6  # metres
+FASTEST = 1e4  # frames per second; a .bvh has eight decimals of a second for the time of a frame
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ def checked(joints: np.ndarray, skeleton: Skeleton, fps: float) -> np.ndarray:
         raise ValueError(
             f"joints are NaN, infinite or too far in {bad.sum()} frames, the first is frame {bad.argmax()}"
         )
-    if not 0 < fps < np.inf:
-        raise ValueError(f"fps must be a positive number, got {fps}")
+    if not 0 < fps <= FASTEST:
+        raise ValueError(f"fps must be a positive number, at most {FASTEST:.0f}, got {fps}")
     return joints
 
 

@@ -129,7 +129,7 @@ function numberOf(name) {
 
 function wish() {
   const name = task();
-  const about = name === "t2m" ? null : current().id;
+  const about = name === "t2m" ? null : (current()?.id ?? null); // the oldest motions go
   if (name === "m2t") return { task: name, motion: about, participant: $("participant").value || null };
   return {
     task: name,
