@@ -65,12 +65,12 @@ class MotionGenerator:
         dtype: torch.dtype = torch.float32,
         raw: bool = False,
         reader: Path | str | None = None,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
         """Load a run folder, one of its stage folders, or a Hub repo id (`model_path`).
 
         Args:
-            dataset_path: token dataset that says which lengths and codes each caption had; default the run's own
-                prompts.json.
+            dataset_path: token dataset that says lengths and codes of captions; default the run's own prompts.json.
             stage: stage number; default the highest finished stage trained on `task`, or else the highest finished.
             task: what the generator is for, t2m (`generate`) or m2t (`describe`). With t2m, `describe` loads the stage
                 it needs when it is first called.
@@ -79,7 +79,8 @@ class MotionGenerator:
             dtype: dtype of the language model's base weights. bfloat16 halves their memory but rounds every product,
                 so a seed gives another motion than in float32. The motion tokenizer stays float32.
             raw: leave joints as they are decoded; else they are cleaned, see `motion_files.decode_motions`.
-            reader: another stage folder that reads sentences for this run, see `generation.understanding.Listener`.
+            reader, say: another stage folder that reads sentences for this run, and what a line on which reader it is
+                is given to, see `generation.understanding.Listener`.
 
         Raises FileNotFoundError or ValueError, in one line, if something is missing or does not fit.
         """
@@ -98,7 +99,7 @@ class MotionGenerator:
             )
         self.device = torch.device(device)
         self.motion_tokenizer = open_motion_tokenizer(self.run, vqvae, self.device)
-        self.listener = Listener(self.run, reader, self.device, dtype)
+        self.listener = Listener(self.run, reader, self.device, dtype, say)
 
     @classmethod
     def load(cls, path: Path | str, **kwargs) -> "MotionGenerator":

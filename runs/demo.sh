@@ -10,8 +10,8 @@
 # continues; a second run only measures and samples.
 # Environment variables: PYTHON, WORK (the folder for everything), MAX_MINUTES (per training), CMU (a folder), CMU_FROM
 # (asfamc, or joints: a folder of raw_joints/ID.npy at 20 fps, with the ids of data/cmu_captions.json), TOKENIZER (a
-# trained one, instead of step 2: TOKENIZER=checkpoints/motion-tokenizer), SMOLLM2 (1: step 6, which fetches SmolLM2 if
-# it is not there).
+# trained one, instead of step 2: TOKENIZER=checkpoints/demo/vqvae), SMOLLM2 (1: step 6, which fetches SmolLM2 if it is
+# not there).
 set -eu
 CMU=${CMU:+$(cd "$CMU" && pwd)}
 cd "$(dirname "$0")/.."

@@ -502,9 +502,11 @@ def test_runs_that_never_learnt_to_read_are_as_before(generator):
 def test_another_run_reads(world, tiny, trusting, tmp_path):
     """--reader, and a reader that config.json names; one that is gone is said, and the run's own reads."""
     other = tiny.finetune(tmp_path / "reader", 1, data=world / "tokens.json", tasks={"read": 1.0})
-    silent = MotionGenerator.load(tiny.run, reader=other)
-    assert silent.listener.reads and f"read by {tmp_path / 'reader'}, stage 1" in silent.listener.line
+    said: list[str] = []
+    silent = MotionGenerator.load(tiny.run, reader=other, say=said.append)
+    assert silent.listener.reads and not said  # nothing was read yet
     assert silent.understand("xyz waves").text in language(silent.listener.reader.run.prompts.reading, 3)
+    assert said == [f"sentences are read by {tmp_path / 'reader'}, stage 1"]
     with pytest.raises(ValueError, match="never learnt to read"):
         MotionGenerator.load(tiny.run, reader=tiny.run)
     with pytest.raises(FileNotFoundError):
@@ -517,11 +519,18 @@ def test_another_run_reads(world, tiny, trusting, tmp_path):
     config["RunConfig"]["reader"] = "../reader"
     (named / "config.json").write_text(json.dumps(config))
     assert RunConfig.read(named).reader == "../reader"
-    assert "reader, stage 1" in MotionGenerator.load(named).listener.line
+    said.clear()
+    hearing = MotionGenerator.load(named, say=said.append)
+    caption = next(iter(hearing.run.prompts.captions))
+    hearing.generate(caption, max_new_tokens=2)
+    assert not said and "_other" not in vars(hearing.listener)  # a caption of training needs no reader
+    hearing.understand("xyz waves")
+    assert said[0].endswith("reader, stage 1")
     shutil.rmtree(tmp_path / "reader")
-    gone = MotionGenerator.load(named).listener
-    assert gone.reads and "is not usable, so this run reads sentences itself" in gone.line
-    assert gone.reader.run is gone.run
+    said.clear()
+    gone = MotionGenerator.load(named, say=said.append).listener
+    assert gone.reads and gone.reader.run is gone.run
+    assert len(said) == 1 and "is not usable, so this run reads sentences itself" in said[0]
 
 
 def test_the_command_line_refuses_in_one_line(world, script):

@@ -134,15 +134,13 @@ def open_generator(
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32  # fp16, for older CUDA, overflows: fp32 there
     vqvae = named_motion_tokenizer(args, where)
     options = {"stage": args.stage, "task": task, "vqvae": vqvae, "device": where, "dtype": dtype}
-    options |= {"raw": getattr(args, "raw", False), "reader": getattr(args, "reader", None)}
+    options |= {"raw": getattr(args, "raw", False), "reader": getattr(args, "reader", None), "say": print}
     generator = MotionGenerator(place, **options)
     stage, meta = generator.run.stage, generator.run.meta
     print(f"run {place}, stage {stage} ({meta['name']}){how_trained(meta)}")
     if task not in meta["tasks"]:
         trained = f"stage {stage} was trained on {', '.join(meta['tasks'])}, not on {task}"
         print(f"warning: {trained}; expect little, and take another --stage or --run")
-    if generator.listener.line:
-        print(generator.listener.line)
     return generator
 
 

@@ -11,7 +11,7 @@ sure of one. So is one that only denies ("he does not kick"). Nothing here is do
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -100,29 +100,32 @@ class Listener:
         reader: Path | str | None = None,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
         """`reader` is a finished stage folder, or a run, that learnt `read`; default the one that the run's config.json
-        names, if all of it is there, else a stage of the run itself.
+        names, if all of it is there, else a stage of the run itself. `say` is called with a line on which it is, when
+        the first sentence has to be read: that of the config may be large, so it is opened only then.
 
         Raises FileNotFoundError or ValueError for a given reader that cannot be used.
         """
-        self.run, self.device, self.dtype = run, device, dtype
-        self.line = ""  # which reader it is, for people; empty if the run's own stage reads, or nothing does
-        self._other: LoadedRun | None = None
+        self.run, self.device, self.dtype, self._say = run, device, dtype, say
         self._heard: dict[str, Understood] = {}
-        if reader is not None:
-            self._other = self._open(Path(reader))
-        elif run.config.reader:
-            place = run.folder / run.config.reader
-            try:
-                self._other = self._open(place)
-            except (OSError, ValueError) as error:
-                own = "this run reads sentences itself" if self.reads else "sentences are taken as they are written"
-                why = f"{str(error).splitlines()[0]}; docs/TASKS.md: Sentences as people type them"
-                self.line = f"reader {place} is not usable, so {own} ({why})"
-                return
-        if self._other is not None:
-            self.line = f"sentences are read by {self._other.folder}, stage {self._other.stage}"
+        self._given = self._open(Path(reader)) if reader is not None else None
+
+    @cached_property
+    def _other(self) -> LoadedRun | None:
+        """Another run that reads; None if this one does, or nothing."""
+        if self._given is not None or not self.run.config.reader:
+            return self._given
+        place = self.run.folder / self.run.config.reader
+        try:
+            return self._open(place)
+        except (OSError, ValueError) as error:
+            able = self._own_stage is not None
+            own = "this run reads sentences itself" if able else "sentences are taken as they are written"
+            why = f"{str(error).splitlines()[0]}; docs/TASKS.md: Sentences as people type them"
+            self._say(f"reader {place} is not usable, so {own} ({why})")
+            return None
 
     def _open(self, place: Path) -> LoadedRun:
         run = load_run(place, None, self.device, self.dtype, "read")
@@ -133,7 +136,7 @@ class Listener:
     @property
     def reads(self) -> bool:
         """Whether sentences are read as plain captions."""
-        return self._table is not None and (self._other is not None or self._own_stage is not None)
+        return self._table is not None and (self._own_stage is not None or self._other is not None)
 
     @cached_property
     def _table(self) -> ReadingTable | None:
@@ -148,15 +151,20 @@ class Listener:
         able = [number for number, meta in finished_stages(self.run.folder).items() if "read" in meta["tasks"]]
         return max(able, default=None)
 
-    @cached_property
-    def reader(self) -> Reader:
-        """The reader. ValueError if nothing of the run learnt `read`."""
+    def _check_reads(self) -> None:
         if not self.reads:
             raise ValueError(
                 f"no stage of {self.run.folder} was trained on read, sentences to plain captions: train one with "
                 "scripts/finetune.py --tasks t2m read, on data with plain captions"
             )
+
+    @cached_property
+    def reader(self) -> Reader:
+        """The reader, opened when it is first asked for. ValueError if nothing of the run learnt `read`."""
+        self._check_reads()
         run = self._other or self.run
+        if self._other is not None:
+            self._say(f"sentences are read by {run.folder}, stage {run.stage}")
         if self._other is None and self._own_stage != self.run.stage:
             run = load_run(self.run.folder, self._own_stage, self.device, self.dtype)
         return Reader(run, self._table, self.device)
@@ -190,7 +198,7 @@ class Listener:
         Raises ValueError, in one line with advice, for a sentence that names no known action, and for one that denies
         an action that training never saw denied.
         """
-        reader = self.reader  # the error of a run that reads nothing comes first
+        self._check_reads()  # its error comes first
         new = [text for text in dict.fromkeys(sentences) if text not in self._heard]
         typed = []
         for text in new:
@@ -206,7 +214,7 @@ class Listener:
             else:
                 rows.append((text, *self._affirmed(text, meant), corrected))
         freed = [meant for _, meant, _, _ in rows]
-        readings = self._in_parts(freed, reader.read(freed)) if rows else []
+        readings = self._in_parts(freed, self.reader.read(freed)) if rows else []
         for (text, meant, denied, corrected), reading in zip(rows, readings, strict=True):
             self._heard[text] = self._judged(text, meant, denied, corrected, reading)
         return [self._heard[text] for text in sentences]
