@@ -36,10 +36,10 @@ elif [ -n "$CMU" ] && ! made "$WORK/cmu"; then
         --out "$WORK/cmu"
 fi
 if [ -n "$CMU" ] && ! made "$WORK/data"; then
-    "$PYTHON" scripts/prepare.py --from procedural --count 20000 --edits 5000 --add "$WORK/cmu" --repeat 3 \
+    "$PYTHON" scripts/prepare.py --from procedural --count 36000 --edits 7000 --add "$WORK/cmu" --repeat 3 \
         --out "$WORK/data"
 elif ! made "$WORK/data"; then
-    "$PYTHON" scripts/prepare.py --from procedural --count 20000 --edits 5000 --out "$WORK/data"
+    "$PYTHON" scripts/prepare.py --from procedural --count 36000 --edits 7000 --out "$WORK/data"
 fi
 
 # 2) The motion tokenizer: four frames become one of 1,024 codes. Losses on head, wrists, jitter and bones: see LOG.md.
@@ -71,7 +71,7 @@ finished "$WORK/run/stage3" || "$PYTHON" scripts/finetune.py --stage 3 --train f
     --max-steps 1700 --lr 1.5e-3 --plain-share 0.5 --caption-dropout 0.05 --out "$WORK/run" "${STAGE[@]}"
 LAST=(t2m=0.68 m2t=0.06 read=0.08 predict=0.04 inbetween=0.06 keys=0.02 edit=0.04 t2d=0.01 m2d=0.01)
 finished "$WORK/more/stage3" || "$PYTHON" scripts/finetune.py --stage 3 --from "$WORK/run/stage3" --train full \
-    --tasks "${LAST[@]}" --max-steps 950 --lr 8e-4 --plain-share 0.5 --caption-dropout 0.05 --out "$WORK/more" \
+    --tasks "${LAST[@]}" --max-steps 5400 --lr 1.2e-3 --plain-share 0.5 --caption-dropout 0.05 --out "$WORK/more" \
     "${STAGE[@]}"
 
 # 5) The trained model becomes the backbone, and each stage a small adapter on it: three full models would be too large
@@ -93,7 +93,7 @@ if [ "$SMOLLM2" = 1 ] && [ ! -f "$WORK/demo-smollm2/config.json" ]; then
     [ -f checkpoints/smollm2/config.json ] || "$PYTHON" scripts/assets.py --fetch smollm2
     [ -e "$WORK/smollm2" ] || ln -s "$PWD/checkpoints/smollm2" "$WORK/smollm2"
     finished "$WORK/reader/stage1" || "$PYTHON" scripts/finetune.py --stage 1 --tasks read=1 \
-        --data "$WORK/tokens.json" --max-steps 800 --lr 5e-4 --out "$WORK/reader" "${READ[@]}"
+        --data "$WORK/tokens.json" --max-steps 1150 --lr 5e-4 --out "$WORK/reader" "${READ[@]}"
     "$PYTHON" scripts/ship.py --run "$WORK/reader" --out "$WORK/demo-smollm2" --base ../smollm2 \
         --name checkpoints/demo-smollm2
 fi
@@ -101,7 +101,7 @@ fi
 # 7) The folder to ship. Where its reader is not beside it, it reads sentences itself. To put them in place:
 #    rm -r checkpoints/demo checkpoints/demo-smollm2 && cp -r "$WORK/demo" "$WORK/demo-smollm2" checkpoints
 [ -f "$WORK/demo/config.json" ] || "$PYTHON" scripts/ship.py --run "$WORK/adapted" --data "$WORK/tokens.json" \
-    --out "$WORK/demo" --name checkpoints/demo --reader ../demo-smollm2 --clips 900
+    --out "$WORK/demo" --name checkpoints/demo --reader ../demo-smollm2 --clips 860
 
 # 8) Does it do what the sentence says? This makes the table of docs/EVALUATION.md.
 "$PYTHON" scripts/demo_report.py --run "$WORK/demo" --data "$WORK/tokens.json" --sentence-seeds 5 --out "$WORK/report" \
