@@ -402,6 +402,9 @@ PARTS = {
     "he waves, waves": ("a person waves the right hand", 0.9),
     "waves": ("a person stands still", 0.9),
     "he stands": ("a person stands still", 0.5),
+    "he goes": ("a person walks forward", 0.9),
+    "he strolls": ("a person walks forward", 0.9),
+    "he ambles": ("a person walks forward", 0.62),
 }
 
 
@@ -410,7 +413,10 @@ PARTS = {
     [
         ("he walks, he waves", 0.5, "a person walks forward then waves the right hand"),
         ("he walks. he waves; he walks", 0.5, "a person walks forward then waves the right hand then walks forward"),
-        ("he walks, he waves", 0.7, "a person stands still"),  # the whole is sure enough
+        ("he walks, he waves", 0.7, "a person walks forward then waves the right hand"),  # sure, but it follows no verb
+        ("he moves, he goes", 0.7, "a person stands still"),  # the whole is sure enough, and no verb is passed over
+        ("he goes, he strolls", 0.5, "a person walks forward then walks forward"),  # no word names what is surely read
+        ("he goes, he ambles", 0.5, "a person stands still"),  # nor what is not
         ("before he walks, he waves", 0.5, "a person stands still"),  # another order
         ("he walks, he stands", 0.5, "a person stands still"),  # an unsure part
         ("he walks, waves", 0.5, "a person stands still"),  # what is read is not what the word names

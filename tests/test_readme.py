@@ -129,7 +129,7 @@ def test_every_page_is_reached_from_the_readme():
 
 def test_the_readme_fits():
     """Short enough to be read, and no line of a page but the rows of tables is wider than the code."""
-    assert len(README.splitlines()) <= 190
+    assert len(README.splitlines()) <= 195
     lines = [line for page in ("README.md", *DOCS) for line in TEXT[page].splitlines()]
     wide = [line for line in lines if len(line) > 120 and not line.startswith("|")]
     assert wide == []

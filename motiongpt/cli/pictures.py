@@ -155,7 +155,7 @@ def _read_files(args: argparse.Namespace, demo: Path) -> list[tuple[list[Motion]
     if args.compare:
         names = "-".join(distinct_names(files))[:100]
         target = _place(args.output, outputs_folder() / f"{names}.gif", names)
-        return [([replace(read(file), text=file.stem) for file in files], target)]
+        return [([_named(read(file), file.stem) for file in files], target)]
     if _is_file(args.output) and len(files) > 1:
         raise ValueError(f"--output {args.output} is one file for {len(files)} motions; give a folder")
     many = [file for file in files if file.suffix.lower() in H5_SUFFIXES]
@@ -168,6 +168,11 @@ def _read_files(args: argparse.Namespace, demo: Path) -> list[tuple[list[Motion]
         if other != file:
             raise ValueError(f"--input {other} and {file} have the same picture's name; draw them one by one")
     return [([read(file)], target) for target, file in file_of.items()]
+
+
+def _named(motion: Motion, name: str) -> Motion:
+    """A motion that is shown beside others needs a caption: its own, else the name of its file."""
+    return motion if motion.text else replace(motion, text=name)
 
 
 def _only(files: Sequence[Path], names: Sequence[str]) -> list[Path]:

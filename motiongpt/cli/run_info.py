@@ -7,7 +7,7 @@ sampled.
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from motiongpt.data.plain_captions import ReadingTable, action_of
+from motiongpt.data.plain_captions import WHILE, ReadingTable, action_of
 from motiongpt.data.words import actions, content_words, stem, stems
 from motiongpt.generation.requests import MAX_PROMPT
 from motiongpt.generator import MotionGenerator
@@ -17,7 +17,6 @@ from motiongpt.stages.run_folder import finished_stages, run_backbone
 SHOWN_ACTIONS = 24
 SHOWN_CAPTIONS = 10
 SHOWN_PAIRS = 5
-WHILE = " while "  # in a plain caption: two actions at once
 
 
 def run_info(generator: MotionGenerator) -> str:

@@ -22,6 +22,7 @@ from motiongpt.data.tokens import Entry
 from motiongpt.data.words import LIGHT, NUMBER_WORDS, SIDES, content_words, denials, stem, words
 
 THEN = " then "
+WHILE = " while "  # two actions at once
 USUAL = "a person"
 SUBJECT = re.compile(r"((?:an?|the) (?:[^\W_][\w'-]* )?person) (.+)")
 # A word tells what is done if one verb of the plain captions goes with it far more often than with any caption.
@@ -181,14 +182,15 @@ def verbs_of(text: str) -> tuple[str, ...]:
 def _telling(pairs: Mapping[tuple[str, str], int]) -> dict[str, list[str]]:
     """The stems that go with one verb far more often than by chance, in captions of a single clause, and their verbs.
 
-    `pairs` are (caption, plain caption) and how often they come.
+    `pairs` are (caption, plain caption) and how often they come. A caption of two actions at once says nothing here: a
+    "clap" that goes with walks, runs and marches would tell none of them.
     """
     verbs: Counter = Counter()
     of_stem: dict[str, Counter] = defaultdict(Counter)
     stem_of, done_by = cache(stem), cache(verbs_of)
     for (text, plain), count in pairs.items():
         done = done_by(fold(plain)) if plain else ()
-        if len(done) == 1:
+        if len(done) == 1 and WHILE not in plain:
             verbs[done[0]] += count
             for found in {stem_of(word) for word in content_words(fold(text)) if _may_tell(word)}:
                 of_stem[found][done[0]] += count

@@ -314,7 +314,8 @@ class Study:
             heard = {"refused": refusals(self.generator), "seen": self.seen}
             return sentences_row(name, self.sentences[name], seeds, generate, **heard)
         if kind in ("counts", "manners"):
-            return parts_row(name, count_parts() if kind == "counts" else manner_parts(), seeds, generate)
+            parts = count_parts() if kind == "counts" else manner_parts()
+            return parts_row(name, parts, seeds, generate, refused=refusals(self.generator))
         if kind == "spellings":
             return spellings_row(actions, seeds, generate)
         if kind == "quality":

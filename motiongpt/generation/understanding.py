@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from motiongpt.data.plain_captions import THEN, ReadingTable, split_plain, verbs_of
+from motiongpt.data.plain_captions import THEN, WHILE, ReadingTable, split_plain, verbs_of
 from motiongpt.data.spelling import fold
 from motiongpt.data.words import SIDES, content_words, denials, stem
 from motiongpt.generation.reading import MOST_CLAUSES, Reader, Reading
@@ -235,30 +235,37 @@ class Listener:
         return " ".join(rest.split()).strip(",;: ") or meant, tuple(meant[start:end] for start, end in cut)
 
     def _in_parts(self, sentences: Sequence[str], readings: Sequence[Reading]) -> list[Reading]:
-        """Readings, those that are unsure and pass over a part of their sentence made anew, part by part.
+        """Readings, those that pass over a part of their sentence made anew, part by part, where there is doubt.
 
-        "jump, turn around, run" is three sentences in a row, and each of them is easier than all. The parts count if
-        each names an action by a word and is read with some certainty.
+        "jump, turn around, run" is three sentences in a row, and each of them is easier than all. There is doubt if the
+        reading is unsure, or follows not every verb. The parts count if each is read with some certainty, and with
+        more where no word of it names the action.
         """
         pieces = {}
         for i, (text, reading) in enumerate(zip(sentences, readings, strict=True)):
             parts = [part for part in PARTS.split(text) if content_words(part)]
-            several = 2 <= len(parts) <= MOST_CLAUSES and len(parts) > len(verbs_of(reading.text))
-            several = several and " while " not in reading.text
-            if several and reading.certainty < SURE and not REORDERED.search(text) and all(map(self._told, parts)):
+            verbs = verbs_of(reading.text)
+            several = len(verbs) < len(parts) <= MOST_CLAUSES and (len(parts) > 2 or WHILE not in reading.text)
+            doubt = reading.certainty < SURE or self._unfollowed(text, verbs)
+            if several and doubt and not REORDERED.search(text):
                 pieces[i] = parts
         found = iter(self.reader.read([part for parts in pieces.values() for part in parts]) if pieces else [])
         done = list(readings)
         for i, parts in pieces.items():
             read = [next(found) for _ in parts]
             subjects, clauses = zip(*(split_plain(one.text) for one in read), strict=True)
-            named = all(set(self._told(part)) & set(verbs_of(one.text)) for part, one in zip(parts, read, strict=True))
             single = all(subjects) and all(len(several) == 1 for several in clauses)
-            if named and single and min(one.certainty for one in read) >= FAIRLY_SURE:
+            sure = all(self._believes(part, one) for part, one in zip(parts, read, strict=True))
+            if single and sure:
                 text = f"{subjects[0]} {THEN.join(several[0] for several in clauses)}"
                 others = ((readings[i].text, readings[i].certainty), *readings[i].others)
                 done[i] = Reading(text, min(one.score for one in read), min(one.certainty for one in read), others)
         return done
+
+    def _believes(self, part: str, read: Reading) -> bool:
+        """Whether a part of a sentence surely means what it is read as."""
+        told = set(self._told(part))
+        return read.certainty >= (FAIRLY_SURE if told else SURE) and not (told and told.isdisjoint(verbs_of(read.text)))
 
     def describe(self, run: LoadedRun, rows: Sequence[Sequence[int]]) -> list[str]:
         """The plain caption of each motion (codes), by a run that learnt m2t."""
