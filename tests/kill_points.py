@@ -43,7 +43,7 @@ KILLED, FINISHED = 137, ("is finished", "exists already", "is there already", "i
 TINY = "--width 8 --code-dim 8 --codes 8 --depth 1 --window 16 --batch-size 2 --max-steps 3 --eval-every 2"
 TINY += " --save-every 1"
 SHORT = "--max-steps 2 --eval-every 1 --save-every 1 --batch-size 4 --lora-r 2 --lora-alpha 2 --backbone backbone"
-SAY = "sample --run run --prompt walks --seed 1"
+SAY = "sample --run run --prompt walks --seed 1 --max-new-tokens 8"
 EVALUATE = "evaluate --out report --seed 1"
 
 
@@ -78,9 +78,9 @@ LIVES = {
     "prepare joints": Life(["prepare --from joints --input made --out set --mirror --workers 1"], ["set"], 10),
     "sample": Life([f"{SAY} --output a.gif"], ["a.gif"]),
     "sample several": Life([f"{SAY} --output a.npy a.png a.txt a.json folder"], ["a.npy", "a.json", "folder"], 8),
-    "sample by default": Life([f"{SAY} --prompt walks runs"], ["outputs"], 10),
+    "sample by default": Life(["sample --run run --seed 1 --max-new-tokens 8 --prompt walks runs"], ["outputs"], 10),
     "describe": Life(["sample --run run --task m2t --input codes.txt --output said.txt"], ["said.txt"]),
-    "render": Life(["render --input made/new_joints --output drawn"], ["drawn"], 8),
+    "render": Life(["render --input made/new_joints --output drawn --size 96 --fps 120"], ["drawn"], 8),
     "export a file": Life(["export --format t2m-gpt --vqvae new --out their.pth"], ["their.pth"]),
     "export a folder": Life(["export --format motiongpt --vqvae new --out own"], ["own"], 9),
     "export instructions": Life(["export --format instructions --data tokens.json --out zhang"], ["zhang"], 8),

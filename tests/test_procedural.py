@@ -153,8 +153,8 @@ def test_splits_styles_sides_and_pairs_are_balanced():
     assert abs(left - right) < 4 * np.sqrt(left + right)  # four standard deviations of a fair coin
     said = collections.Counter(caption for clip in made for caption in clip.captions)
     assert said["a person walks forward"] >= 8 and said["a person waves the right hand"] >= 3
-    assert 0.05 < np.mean([len(clip.actions) == 3 for clip in made]) < 0.12  # 0.08
-    assert 0.1 < np.mean(["while_" in clip.performed[0].facts for clip in made]) < 0.18  # 0.14
+    assert 0.08 < np.mean([len(clip.actions) == 3 for clip in made]) < 0.16  # 0.12
+    assert 0.1 < np.mean(["while_" in clip.performed[0].facts for clip in made]) < 0.21  # 0.17
 
 
 def test_performed_covers_the_clip(clips):
