@@ -151,7 +151,7 @@ def test_a_new_sentence_may_be_spelt_in_any_way_too(demo, monkeypatch):
     if demo.listener.reads:
         new = [text for text in sentences if not demo.knows(text)]
         plain = what_is_read(demo, monkeypatch, new)
-        assert len(new) > 60 and len(plain) == len(new)
+        assert len(new) > 60 and len(plain) >= len(new)  # an unsure reading reads the parts of a sentence too
         for spell in SPELLINGS.values():
             assert what_is_read(demo, monkeypatch, [spell(text) for text in sentences]) == plain
 
