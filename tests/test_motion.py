@@ -102,6 +102,16 @@ def test_pages_and_files_of_other_programs(tmp_path, suffix):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_files_of_other_programs_are_in_metres_whatever_the_skeletons_unit(tmp_path):
+    """KIT-ML's features are in millimetres of a body of one metre; the joints of a motion are not."""
+    rest = np.zeros((21, 3))
+    for j, parent in enumerate(KIT.parents[1:], 1):
+        rest[j] = rest[parent] + np.array(KIT.offsets[j]) * KIT.metres_per_unit
+    (path,) = motion(joints=np.repeat(rest[None], 4, axis=0), skeleton=KIT).save(tmp_path / "kit.csv")
+    read = np.loadtxt(path, delimiter=",", skiprows=1)[:, 1:].reshape(4, 21, 3)
+    np.testing.assert_allclose(read, np.repeat(rest[None], 4, axis=0), atol=1e-6)  # float32
+
+
 @pytest.mark.parametrize("suffix", [".npy", ".gif", ".png", ".html", ".bvh"])
 def test_without_joints_the_missing_tokenizer_is_named(tmp_path, suffix):
     with pytest.raises(ValueError, match="--vqvae"):

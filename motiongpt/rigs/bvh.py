@@ -29,7 +29,7 @@ def write_bvh(
     rig: str | Path | Rig = "own",
     text: str = "",
 ) -> Path:
-    """Write joints (F, J, 3), in the skeleton's unit, y up, on a rig, and return the path.
+    """Write joints (F, J, 3), in metres, y up, on a rig, and return the path.
 
     `text` has no place in this format. Raises ValueError as `retarget.animate` does, OSError naming the path.
     """

@@ -22,16 +22,15 @@ ONLY = {".vrma": ("own", "vrm")}  # it plays on every avatar
 
 
 def write_rigged(path: Path, joints: np.ndarray, skeleton: Skeleton, fps: float, *, rig: str, text: str = "") -> Path:
-    """Write joints (F, J, 3), in the skeleton's unit, y up, on a rig, as the file of the suffix. Returns the path.
+    """Write joints (F, J, 3), in metres, y up, on a rig, as the file of the suffix. Returns the path.
 
-    `rig` is a name in `RIGS` or a character's file. Raises what the writer and `check_rig` raise.
+    `rig` is a name in `RIGS` or a character's file. Raises what the writer raises.
     """
-    check_rig(path, rig)
     return RIGGED[path.suffix.lower()](path, joints, skeleton, fps, rig=rig, text=text)
 
 
 def check_rig(path: Path, rig: str) -> None:
-    """ValueError or FileNotFoundError for a rig that the file at `path` cannot have."""
+    """ValueError or FileNotFoundError for a rig that the file at `path` cannot have, before there is a motion."""
     suffix = path.suffix.lower()
     if rig not in ONLY.get(suffix, (rig,)):
         raise ValueError(f"{path}: a {suffix} file plays on every VRM avatar, so it takes no rig, got {rig}")

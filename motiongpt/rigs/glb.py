@@ -36,7 +36,7 @@ def write_glb(
     rig: str | Path | Rig = "own",
     text: str = "",
 ) -> Path:
-    """Write joints (F, J, 3), in the skeleton's unit, y up, on a rig, and return the path. `text` names the animation.
+    """Write joints (F, J, 3), in metres, y up, on a rig, and return the path. `text` names the animation.
 
     Raises ValueError as `retarget.animate` does, OSError naming the path.
     """
@@ -60,7 +60,7 @@ def write_vrma(
     rig: str | Path | Rig = "vrm",
     text: str = "",
 ) -> Path:
-    """Write joints (F, J, 3), in the skeleton's unit, y up, as a VRM animation, and return the path.
+    """Write joints (F, J, 3), in metres, y up, as a VRM animation, and return the path.
 
     It fits every avatar, so `rig` can only be "vrm" (or "own", which means the same here). Raises ValueError for
     another rig, for a skeleton that lacks bones which VRM demands, and as `retarget.animate` does.

@@ -68,7 +68,7 @@ class Animation:
 
 
 def animate(joints: np.ndarray, skeleton: Skeleton, fps: float, rig: str | Path | Rig = "own") -> Animation:
-    """Joints (F, J, 3) in the skeleton's unit, y up, on a rig: a built-in name, a file, or a loaded one.
+    """Joints (F, J, 3) in metres, y up, on a rig: a built-in name, a file, or a loaded one.
 
     Raises ValueError as `solve`, `fitted` and `load_rig` do.
     """

@@ -48,13 +48,12 @@ class Solved:
 
 
 def checked(joints: np.ndarray, skeleton: Skeleton, fps: float) -> np.ndarray:
-    """Joints (F, J, 3) in metres, float64. Raises ValueError for what cannot be exported, naming the frame."""
+    """Joints (F, J, 3), in metres, as float64. Raises ValueError for what cannot be exported, naming the frame."""
     joints = np.asarray(joints, dtype=np.float64)
     if joints.ndim != 3 or joints.shape[2] != 3 or len(joints) == 0:
         raise ValueError(f"joints must have shape (F, J, 3) with F > 0, got {joints.shape}")
     if joints.shape[1] != skeleton.num_joints:
         raise ValueError(f"got {joints.shape[1]} joints, but skeleton {skeleton.name} has {skeleton.num_joints}")
-    joints = joints * skeleton.metres_per_unit
     bad = ~(np.abs(joints) < FARTHEST).all(axis=(1, 2))  # true for NaN
     if bad.any():
         raise ValueError(
@@ -66,7 +65,7 @@ def checked(joints: np.ndarray, skeleton: Skeleton, fps: float) -> np.ndarray:
 
 
 def solve(joints: np.ndarray, skeleton: Skeleton, fps: float) -> Solved:
-    """The rotations of a clip (F, J, 3), in the skeleton's unit, y up. Errors: `checked`, `of_skeleton`."""
+    """The rotations of a clip (F, J, 3), in metres, y up. Errors: `checked`, `of_skeleton`."""
     joints = checked(joints, skeleton, fps)
     return _Solver(joints, skeleton, fps).solved()
 

@@ -25,7 +25,7 @@ def write_csv(
     rig: str | Path | Rig = "own",
     text: str = "",
 ) -> Path:
-    """Write joints (F, J, 3), in the skeleton's unit, y up, and return the path. `text` has no place in this format.
+    """Write joints (F, J, 3), in metres, y up, and return the path. `text` has no place in this format.
 
     With rig "own" the joints stay as they are; with another rig they are those of its bones. Raises ValueError as
     `retarget.animate` does, OSError naming the path.
