@@ -1,5 +1,6 @@
 """`make demo` and `make reader` in a copy whose Python is a stand-in: it notes what it is asked, and does no more."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,6 +19,7 @@ esac
 """
 NO_BASE = "no SmolLM2, so the demo now reads sentences itself, less well; make reader tries again"
 FETCHED = ["pip", "assets", "sample"]
+OF_MAKE = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "GNUMAKEFLAGS")
 
 
 class Checkout:
@@ -36,7 +38,9 @@ class Checkout:
             (folder / ".venv" / f"{name}.stamp").touch()
 
     def make(self, *arguments: str) -> subprocess.CompletedProcess:
-        return subprocess.run(["make", *arguments], cwd=self.folder, capture_output=True, text=True)
+        # as a person starts it: a make around the suite would pass its own flags on, and both would announce folders
+        around = {name: value for name, value in os.environ.items() if name not in OF_MAKE}
+        return subprocess.run(["make", *arguments], cwd=self.folder, env=around, capture_output=True, text=True)
 
     def asked(self) -> list[str]:
         """Which programs were started since the last call."""

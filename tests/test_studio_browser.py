@@ -93,10 +93,10 @@ def test_one_motion_after_the_other(page):
     wait_for_motions(browser, 4, shown=3)  # both variants, beside each other
     assert browser.evaluate("viewer.figures.length") == 2 and "changed from #2" in text_of(browser, "#facts")
     browser.evaluate("[...document.querySelectorAll('#history .show')].at(-1).click()")
-    browser.wait_for("document.getElementById('facts').innerText.startsWith('#1')")
+    browser.wait_for("document.getElementById('facts').innerText.startsWith('#1') && viewer.figures.length === 1")
     assert browser.evaluate("document.querySelector('[aria-current=true]').innerText").startswith("#1 walk")
     browser.evaluate("document.querySelector('#history .compare').click()")
-    browser.wait_for("viewer.figures.length === 2")
+    browser.wait_for("viewer.figures.length === 2 && viewer.captions.children.length === 2")
     assert browser.evaluate("viewer.captions.children[1].innerText").endswith("#4 faster")
     browser.click("#next [data-task=m2t]")
     browser.wait_for("document.getElementById('notes').innerText === 'described as: it is walk'")
