@@ -16,9 +16,10 @@ import torch
 from compare import SIZES, in_turn, make_parser, report, twins
 
 from motiongpt.config import PROJECTIONS, LoRAConfig, TrainConfig
-from motiongpt.loops import autocast, make_optimizer
+from motiongpt.loops import make_optimizer
 from motiongpt.lora import inject
 from motiongpt.tasks.collate import collate, lm_loss
+from motiongpt.training.devices import autocast
 
 
 def main(args) -> None:

@@ -14,9 +14,8 @@ A run folder gets `metrics.jsonl`, `loss.png`, `state/{last,previous}` and whate
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,11 +26,14 @@ from tqdm import tqdm
 
 from motiongpt.checkpoint import differences, load_state, pack_state, records_until, save_state, unpack_state
 from motiongpt.config import TrainConfig
-from motiongpt.files.fields import REQUIRED, get_field, is_kind
 from motiongpt.files.lock import hold
 from motiongpt.files.store import naming, write_atomic
 from motiongpt.render.figures import plot_losses
 from motiongpt.signals import Stopped, catch_signals
+from motiongpt.training.devices import autocast
+from motiongpt.training.schedule import get_lr, total_steps
+from motiongpt.training.state import LoopState, check_saved
+from motiongpt.training.watch import Watcher
 
 MAX_BAD_STEPS = 10  # non-finite losses in a row before the run gives up
 DECODE_EVERY = 5  # validations
@@ -63,111 +65,6 @@ class Result:
         return self.early or (self.step >= self.total_steps and not self.unvalidated)
 
 
-@dataclass
-class LoopState:
-    """The numbers that a run carries from step to step. With the tensors they are all that a resume needs.
-
-    Nothing here belongs to one process or one call: no clock, no device, no rank.
-    """
-
-    step: int = 0
-    best: float = math.inf  # lowest validation loss
-    worse: int = 0  # validations in a row that were no better
-    skipped: int = 0  # steps whose loss or gradient was not finite
-    bad_in_a_row: int = 0  # how many of them came last, without a good step in between
-    sums: dict[str, list[float | Tensor]] = field(default_factory=dict)  # numbers since the last log line
-    unvalidated: bool = False  # a signal ended the validation of this step, a resume does it first
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON values: no tensors, and no infinity, which JSON lacks."""
-        best = None if self.best == math.inf else self.best
-        sums = {name: [float(value) for value in seen] for name, seen in self.sums.items()}
-        return vars(self) | {"best": best, "sums": sums}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "LoopState":
-        """Inverse of `to_dict`; older states lack four of the keys. ValueError for values that no run can have."""
-        counts = {name: get_field(values, name, int, "", least=0) for name in ("step", "skipped")}
-        counts |= {name: get_field(values, name, int, "", 0, least=0) for name in ("worse", "bad_in_a_row")}
-        best = get_field(values, "best", float, "", None if "best" in values else REQUIRED)
-        sums = get_field(values, "sums", dict, "", {})
-        if not all(isinstance(seen, list) and all(is_kind(x, float) for x in seen) for seen in sums.values()):
-            raise ValueError("sums must be lists of finite numbers")
-        unvalidated = get_field(values, "unvalidated", bool, "", False)
-        return cls(best=math.inf if best is None else best, sums=sums, unvalidated=unvalidated, **counts)
-
-
-def check_saved(values: dict[str, Any]) -> None:
-    """ValueError for a state.json that no run can have written, such as a step beyond the last one."""
-    for name in ("fingerprint", "scaler"):
-        get_field(values, name, dict, "")
-    total = get_field(values, "total_steps", int, "", least=1)
-    if LoopState.from_dict(values).step > total:
-        raise ValueError(f"step {values['step']} is beyond its own total_steps {total}")
-
-
-def total_steps(config: TrainConfig, per_epoch: int) -> int:
-    """Optimiser steps of a run: --max-steps, else --epochs over `per_epoch` micro-batches."""
-    return config.max_steps or max(1, math.ceil(config.epochs * per_epoch / config.grad_accum))
-
-
-def get_lr(step: int, total: int, config: TrainConfig) -> float:
-    """Learning rate of step 0 <= step < total: linear warm-up, then cosine to min_lr * lr, or constant.
-
-    The first step already learns (its rate is lr / warm-up steps, not 0) and the last one is not wasted.
-    """
-    warmup = config.warmup * total if config.warmup < 1 else config.warmup
-    if step < warmup:
-        return config.lr * (step + 1) / math.ceil(warmup)
-    if config.schedule == "constant":
-        return config.lr
-    done = (step - warmup) / max(1.0, total - warmup)
-    return config.lr * (config.min_lr + (1 - config.min_lr) * 0.5 * (1 + math.cos(math.pi * done)))
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Draw initial weights from `seed`; the global generator is restored afterwards."""
-    with torch.random.fork_rng(devices=[]):
-        torch.set_rng_state(torch.Generator().manual_seed(seed).get_state())
-        yield
-
-
-def pick_device(name: str | None) -> torch.device:
-    """The named device, else CUDA, else Apple's, else the CPU. Raises ValueError for one that cannot be used."""
-    if name is None:
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"--device {name} cannot be used: {str(error).splitlines()[0]}") from error
-    return device
-
-
-def resolve_precision(precision: str, device: torch.device, bf16_pays: bool = True) -> str:
-    """`auto` -> bf16, fp16 or fp32 for this device; anything else is returned as it is.
-
-    bf16 on CUDA of compute capability 8.0 or newer, and on CPUs with AMX or AVX512-bf16 if the model is large enough
-    to gain from it (`bf16_pays`); fp16 on older CUDA; fp32 elsewhere.
-    """
-    if precision != "auto":
-        return precision
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
-    if device.type == "cpu" and bf16_pays:
-        probes = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
-        return "bf16" if any(probe() for probe in probes if probe) else "fp32"
-    return "fp32"
-
-
-def autocast(precision: str, device: torch.device) -> Any:
-    """The context that every forward pass of a run is under."""
-    if precision == "fp32":
-        return nullcontext()
-    return torch.autocast(device.type, torch.bfloat16 if precision == "bf16" else torch.float16)
-
-
 def make_optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     """AdamW over the parameters that require a gradient; weight decay on matrices only, not on biases and norms."""
     trainable = [p for p in module.parameters() if p.requires_grad]
@@ -195,6 +92,7 @@ def train(
     fingerprint: dict[str, Any] | None = None,
     unit: str = "tokens",
     patience: int = 0,
+    watchers: Sequence[Watcher] = (),
     log: Callable[[str], None] = tqdm.write,
 ) -> Result:
     """Train `module` in `folder` until its steps, its minutes or a signal end it; resume a state that is there.
@@ -209,6 +107,7 @@ def train(
         fingerprint: JSON values that the run was started with; a state with others is not resumed.
         unit: what `batch["units"]` (default: its count) counts, for the speed in the log line.
         patience: stop after this many validations in a row without a better loss; 0 = never.
+        watchers: are told of every record and every save, and of the end.
 
     Raises:
         ValueError: the saved state belongs to another run. BlockingIOError: another process trains in `folder`.
@@ -255,10 +154,14 @@ def train(
             last_metrics.update(values)
             with naming(metrics_file), open(metrics_file, "a") as file:
                 file.write(json.dumps({"step": state.step} | values) + "\n")
+            for watcher in watchers:
+                watcher.on_record(state.step, values)
 
         def save() -> None:
             others = {"total_steps": total, "scaler": scaler.state_dict(), "fingerprint": fingerprint}
             save_state(folder / "state", pack_state(module, optimizer, device), state.to_dict() | others)
+            for watcher in watchers:
+                watcher.on_save(state.step, folder, total)
 
         # the clock and the speed are those of this call
         first_step = state.step
@@ -380,7 +283,10 @@ def train(
         if export is not None and validate is None and state.step >= total:
             export(folder)
         plot_losses(metrics_file, folder / "loss.png")
-    return Result(state.step, total, state.best, last_metrics, early, state.unvalidated)
+    result = Result(state.step, total, state.best, last_metrics, early, state.unvalidated)
+    for watcher in watchers:
+        watcher.on_end(result.finished)
+    return result
 
 
 def _numbers(values: dict[str, float]) -> str:

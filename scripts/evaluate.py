@@ -80,7 +80,7 @@ def match_reconstruction(args, data, motion_tokenizer):
 
 def evaluate_vqvae(args, data):
     from motiongpt.evaluation import reconstruction, report
-    from motiongpt.loops import pick_device
+    from motiongpt.training.devices import pick_device
 
     motion_tokenizer = named_motion_tokenizer(args, pick_device(args.device))
     matching = match_reconstruction(args, data, motion_tokenizer)

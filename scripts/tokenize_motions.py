@@ -46,11 +46,11 @@ def main(args) -> None:
     from motiongpt.data.motions import MotionDataset
     from motiongpt.files.fields import get_field
     from motiongpt.files.folders import output_path
-    from motiongpt.loops import pick_device
     from motiongpt.motion_tokenizer import own_folder
     from motiongpt.stages.recipes import first_language_stage
     from motiongpt.stages.run_folder import tokenizer_meta
     from motiongpt.stages.tokenizer import tokenise_dataset
+    from motiongpt.training.devices import pick_device
 
     out = output_path(args.out, "--out", folder=args.format == "npy")
     motion_tokenizer = named_motion_tokenizer(args, pick_device(args.device))

@@ -60,7 +60,7 @@ def make_parser() -> Parser:
 
 def main(args) -> int | None:
     from motiongpt.evaluation.evaluator_training import train_evaluator
-    from motiongpt.loops import pick_device, resolve_precision
+    from motiongpt.training.devices import pick_device, resolve_precision
 
     if args.patience < 0:
         raise ValueError(f"--patience must be 0 (never) or more, got {args.patience}")

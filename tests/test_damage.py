@@ -26,13 +26,13 @@ from motiongpt.files.fields import get_field
 from motiongpt.files.hashes import known_hash
 from motiongpt.files.store import read_json, write_json
 from motiongpt.generator import MotionGenerator
-from motiongpt.loops import check_saved
 from motiongpt.motion import Motion
 from motiongpt.motion_tokenizer import MotionTokenizer
 from motiongpt.stages.run_folder import RunConfig, split_seed
 from motiongpt.stages.ship import ship_run
 from motiongpt.tasks.table import FROM_TEMPLATES
 from motiongpt.tasks.templates import built_in
+from motiongpt.training.state import check_saved
 
 pytestmark = pytest.mark.slow  # many small cases and processes: together they take long
 

@@ -19,7 +19,7 @@ PACKAGE, SCRIPTS = ROOT / "motiongpt", ROOT / "scripts"
 LEVELS = {
     0: "config lora files metrics hub signals lengths",
     1: "layers word_tables quantizers sampling checkpoint body text_tokenizer",
-    2: "llm backbones vqvae vocab features render procedural rigs",
+    2: "llm backbones vqvae vocab features render procedural rigs training",
     3: "loops motion data weights faithfulness constraints cleanup",
     4: "motion_tokenizer tasks",
     5: "motion_files stages",
@@ -32,7 +32,7 @@ LEVEL = {unit: level for level, units in LEVELS.items() for unit in units.split(
 LAZY = {"matplotlib", "h5py", "smplx", "huggingface_hub", "PIL", "av", "tensorboard"}
 FOREIGN = {"transformers", "peft", "scipy", "accelerate", "pytorch_lightning", "hydra", "pytest"}
 MAX_LINES, MAX_SCRIPT_LINES = 400, 150
-MAX_MODULES, MAX_PACKAGES = 18, 20  # of the top folder: `ls motiongpt` fits on a screen
+MAX_MODULES, MAX_PACKAGES = 18, 21  # of the top folder: `ls motiongpt` fits on a screen
 
 FILES = sorted(PACKAGE.rglob("*.py"))  # with __init__.py files, which only hand names on
 MODULES = [path for path in FILES if path.name != "__init__.py"]

@@ -20,7 +20,10 @@ from motiongpt.config import LLM_PRESETS, LoRAConfig, TrainConfig, VQVAEConfig
 from motiongpt.data.batches import BucketedBatches, WindowBatches
 from motiongpt.files.store import read_json, read_tensors
 from motiongpt.llm import LLM
-from motiongpt.loops import get_lr, make_optimizer, pick_device, resolve_precision, total_steps, train
+from motiongpt.loops import make_optimizer, train
+from motiongpt.training.devices import pick_device, resolve_precision
+from motiongpt.training.schedule import get_lr, total_steps
+from motiongpt.training.state import LoopState
 from motiongpt.vqvae import VQVAE
 
 CPU = torch.device("cpu")
@@ -680,24 +683,24 @@ def test_curves_and_log_line(tmp_path):
 
 def test_the_state_survives_json():
     """Bit for bit, with an infinite best score and with tensors among the numbers to log."""
-    begun = loops.LoopState(step=3, worse=2, skipped=1, bad_in_a_row=1, sums={"loss": [0.1, torch.tensor(0.25)]})
+    begun = LoopState(step=3, worse=2, skipped=1, bad_in_a_row=1, sums={"loss": [0.1, torch.tensor(0.25)]})
     values = json.loads(json.dumps(begun.to_dict(), allow_nan=False))
     assert values == {
         "step": 3, "best": None, "worse": 2, "skipped": 1, "bad_in_a_row": 1, "sums": {"loss": [0.1, 0.25]},
         "unvalidated": False,
     }  # fmt: skip
-    assert loops.LoopState.from_dict(values) == replace(begun, sums={"loss": [0.1, 0.25]})
+    assert LoopState.from_dict(values) == replace(begun, sums={"loss": [0.1, 0.25]})
     validated = replace(begun, best=0.1 + 0.2, sums={})
-    assert loops.LoopState.from_dict(json.loads(json.dumps(validated.to_dict()))) == validated
+    assert LoopState.from_dict(json.loads(json.dumps(validated.to_dict()))) == validated
 
 
 def test_older_states_resume(tmp_path):
     """They lack four keys, which have a default; all other keys are required."""
     former = {"step": 7, "total_steps": 10, "best": 0.5, "skipped": 2, "scaler": {}, "fingerprint": {}}
-    assert loops.LoopState.from_dict(former) == loops.LoopState(step=7, best=0.5, skipped=2)
+    assert LoopState.from_dict(former) == LoopState(step=7, best=0.5, skipped=2)
     for name in ("step", "best", "skipped"):
         with pytest.raises(ValueError, match=f"the key {name} is missing"):
-            loops.LoopState.from_dict({key: value for key, value in former.items() if key != name})
+            LoopState.from_dict({key: value for key, value in former.items() if key != name})
 
     config = replace(CONFIG, save_every=1)
     model = linear()
@@ -751,3 +754,34 @@ def test_precision_and_device():
     for name in ("cuda:99", "abacus"):
         with pytest.raises(ValueError, match=f"--device {name} cannot be used"):
             pick_device(name)
+
+
+class Notes:
+    """A watcher that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told = []
+
+    def on_record(self, step, values):
+        self.told.append(("record", step, sorted(values)))
+
+    def on_save(self, step, folder, total_steps):
+        assert read_json(folder / "state" / "last" / "state.json")["step"] == step  # it is whole by then
+        self.told.append(("save", step, total_steps))
+
+    def on_end(self, finished):
+        self.told.append(("end", finished))
+
+
+def test_watchers_are_told_what_is_recorded_and_saved(tmp_path):
+    notes = Notes()
+    config = replace(CONFIG, max_steps=3, log_every=2, eval_every=3, save_every=2)
+    run(linear(), tmp_path, config=config, validate=lambda: {"loss": 1.0}, watchers=[notes])
+    training = ["loss", "lr", "rows", "tokens_per_s"]
+    assert notes.told == [
+        ("record", 2, training), ("save", 2, 3), ("record", 3, training), ("record", 3, ["val_loss"]), ("save", 3, 3),
+        ("end", True),
+    ]  # fmt: skip
+    stopped = Notes()
+    run(linear(), tmp_path / "short", config=replace(config, max_minutes=1e-9), watchers=[stopped])
+    assert stopped.told == [("end", False)]

@@ -108,7 +108,7 @@ def options_of(args: argparse.Namespace) -> dict:
 
 def evaluator_of(args: argparse.Namespace, root: Path, dim: int) -> dict:
     """The arguments of `evaluators.find_evaluator`; `root` is the checkout, `dim` the width of the data's features."""
-    from motiongpt.loops import pick_device
+    from motiongpt.training.devices import pick_device
 
     return {
         "folder": args.evaluator,

@@ -123,7 +123,7 @@ def open_generator(
 
     from motiongpt.cli.run_info import how_trained
     from motiongpt.generator import MotionGenerator
-    from motiongpt.loops import pick_device, resolve_precision
+    from motiongpt.training.devices import pick_device, resolve_precision
 
     if args.run is not None and not str(args.run):  # an unset variable of the shell must not mean the demo
         raise ValueError("--run is empty; give a run, or drop the flag for the default")

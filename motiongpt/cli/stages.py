@@ -21,7 +21,7 @@ from motiongpt.cli.reward_stage import OpenEvaluator, reward_loop
 from motiongpt.config import LLM_PRESETS, LoRAConfig, RewardConfig, TrainConfig
 from motiongpt.files.hashes import known_hash
 from motiongpt.hub import named_backbone, resolve_backbone
-from motiongpt.loops import pick_device, total_steps, train
+from motiongpt.loops import train
 from motiongpt.stages.dry_run import try_one_batch
 from motiongpt.stages.language import prepare_stage
 from motiongpt.stages.model import stage_templates
@@ -48,6 +48,8 @@ from motiongpt.stages.run_folder import (
 )
 from motiongpt.tasks.table import WRITE_TEXT
 from motiongpt.tasks.templates import BUILT_IN, Templates, built_in, read_templates
+from motiongpt.training.devices import pick_device
+from motiongpt.training.schedule import total_steps
 from motiongpt.weights.shards import weights_hash
 
 DEBUG_ENTRIES = 8  # how many entries validation looks at with --debug

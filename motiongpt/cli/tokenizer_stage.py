@@ -17,7 +17,7 @@ from motiongpt.cli.stages import config_layers, say_later_stages
 from motiongpt.config import TrainConfig, VQVAEConfig, flag_name
 from motiongpt.files.hashes import file_hash
 from motiongpt.files.store import read_json, write_json
-from motiongpt.loops import Result, pick_device, resolve_precision
+from motiongpt.loops import Result
 from motiongpt.motion_tokenizer import MotionTokenizer
 from motiongpt.stages.recipes import RECIPES, Stage
 from motiongpt.stages.run_folder import (
@@ -30,6 +30,7 @@ from motiongpt.stages.run_folder import (
     versions,
 )
 from motiongpt.stages.tokenizer import data_fields, is_tokenised, tokenise_dataset, train_motion_tokenizer
+from motiongpt.training.devices import pick_device, resolve_precision
 
 NO_ACCUMULATION = {"grad_accum": 1}  # the codebook learns from every forward pass
 

@@ -8,13 +8,17 @@ makes the tensors.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from motiongpt.data.permutation import draw_keys, permuted
+
 Generator = np.random.Generator
+POOL = 50  # batches that are sorted by length together
+LISTED = 1 << 22  # examples whose order is listed: 32 MB, and more than a JSON file holds within 10 GB of memory
 
 
 def by_length(lengths: Sequence[int], batch_size: int) -> list[np.ndarray]:
@@ -23,20 +27,57 @@ def by_length(lengths: Sequence[int], batch_size: int) -> list[np.ndarray]:
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
 
 
-def epoch_batches(lengths: Sequence[int], batch_size: int, rng: Generator, pool: int = 50) -> list[np.ndarray]:
-    """Index batches of one epoch: shuffled, then sorted by length within pools of `pool` batches.
+class Lengths(Protocol):
+    """The lengths of n examples, read where they are asked for: an array is one, and so is `tokens.Measured`."""
 
-    The rows of a batch have similar lengths, so there is little padding, and the order of the
-    batches stays random. Every index appears once; the last batch of a pool may be smaller.
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray: ...
+
+
+class EpochOrder:
+    """The batches of one epoch, by their number: shuffled, and of similar lengths.
+
+    The examples are shuffled and cut into pools of `pool` batches. Within a pool they are sorted by length, so the rows
+    of a batch have similar lengths, and there is little padding. Then the batches are shuffled again: sorted, each pool
+    would end with its longest clips. Every example appears once; the last batch of the last pool may be smaller.
+
+    Up to `LISTED` examples the order is two arrays, and batches are shuffled over the whole epoch. Beyond, nothing is
+    listed: pools come one after the other, each a random draw from all examples, and batches are shuffled within one.
     """
-    order = rng.permutation(len(lengths))
-    span = batch_size * pool
-    batches = []
-    for first in range(0, len(order), span):
-        chunk = order[first : first + span]
-        batches += [chunk[rows] for rows in by_length(np.asarray(lengths)[chunk], batch_size)]
-    # shuffled again: sorted, each pool would end with its longest clips
-    return [batches[i] for i in rng.permutation(len(batches))]
+
+    def __init__(self, lengths: Lengths, batch_size: int, rng: Generator, pool: int = POOL) -> None:
+        self.lengths, self.batch_size, self.pool = lengths, batch_size, pool
+        self.count = len(lengths)
+        self._keys = None if self.count <= LISTED else draw_keys(rng)
+        self._current: tuple[int, np.ndarray, np.ndarray] | None = None  # a pool, its examples, the order of its batches
+        if self._keys is None:
+            self._examples = rng.permutation(self.count)
+            span = batch_size * pool
+            for first in range(0, self.count, span):
+                self._examples[first : first + span] = self._sorted(self._examples[first : first + span])
+            self._batches = rng.permutation(-(-self.count // batch_size))
+
+    def __call__(self, number: int) -> np.ndarray:
+        """The examples (B,) of batch `number` of the epoch."""
+        if self._keys is None:
+            return self._batch(self._examples, self._batches[number])
+        pool, place = divmod(number, self.pool)
+        if self._current is None or self._current[0] != pool:
+            span = self.batch_size * self.pool
+            positions = np.arange(pool * span, min((pool + 1) * span, self.count))
+            examples = self._sorted(permuted(positions, self.count, self._keys))
+            batches = np.random.default_rng((*self._keys, pool)).permutation(-(-len(examples) // self.batch_size))
+            self._current = pool, examples, batches
+        _, examples, batches = self._current
+        return self._batch(examples, batches[place])
+
+    def _batch(self, examples: np.ndarray, number: int) -> np.ndarray:
+        return examples[number * self.batch_size : (number + 1) * self.batch_size]
+
+    def _sorted(self, examples: np.ndarray) -> np.ndarray:
+        """Shortest first; equal lengths keep their order."""
+        return examples[np.argsort(self.lengths[examples], kind="stable")]
 
 
 class BucketedBatches:
@@ -44,27 +85,30 @@ class BucketedBatches:
     turned into tensors by `collate(indices, rng)`."""
 
     def __init__(
-        self, lengths: Sequence[int], batch_size: int, seed: int, collate: Callable[[np.ndarray, Generator], dict]
+        self,
+        lengths: Sequence[int] | Lengths,
+        batch_size: int,
+        seed: int,
+        collate: Callable[[np.ndarray, Generator], dict],
     ) -> None:
         if not len(lengths):
             raise ValueError("no training examples: the training split is empty")
-        self.lengths = lengths
+        self.lengths = np.asarray(lengths) if isinstance(lengths, Sequence) else lengths
         self.batch_size = batch_size
         self.seed = seed
         self.collate = collate
         # rounded up: the last batch may be smaller
         self.per_epoch = -(-len(lengths) // batch_size)
         self._epoch = -1
-        self._order: list[np.ndarray] = []
+        self._order: EpochOrder | None = None
 
     def __call__(self, micro_step: int) -> dict[str, Any]:
         epoch, index = divmod(micro_step, self.per_epoch)
         if epoch != self._epoch:  # a cache, not a state: it is recomputed from (seed, epoch)
             # 0 here and 1 below: the order and the contents draw from different streams
-            rng = np.random.default_rng((self.seed, 0, epoch))
+            self._order = EpochOrder(self.lengths, self.batch_size, np.random.default_rng((self.seed, 0, epoch)))
             self._epoch = epoch
-            self._order = epoch_batches(self.lengths, self.batch_size, rng)
-        return self.collate(self._order[index], np.random.default_rng((self.seed, 1, micro_step)))
+        return self.collate(self._order(index), np.random.default_rng((self.seed, 1, micro_step)))
 
 
 class WindowBatches:

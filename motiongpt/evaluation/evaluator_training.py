@@ -23,9 +23,11 @@ from motiongpt.evaluation.published import load_movement_encoder
 from motiongpt.evaluation.word_vectors import Vocabulary, caption_tokens, glove_hash, plain_tokens, read_glove
 from motiongpt.files.folders import check_training_folder
 from motiongpt.files.hashes import file_hash
-from motiongpt.loops import Result, seeded, total_steps, train
+from motiongpt.loops import Result, train
 from motiongpt.metrics.embeddings import GROUP, mm_dist, r_precision
 from motiongpt.stages.run_folder import clear_stage
+from motiongpt.training.devices import seeded
+from motiongpt.training.schedule import total_steps
 
 TOP = 3  # R-precision top 1, 2, 3
 SHUFFLES = 10  # groupings: the R-precision of a small split depends on who is grouped with whom

@@ -8,7 +8,9 @@ import torch
 
 from motiongpt.config import TrainConfig
 from motiongpt.files.store import read_json
-from motiongpt.loops import Batches, Result, autocast, seeded, total_steps
+from motiongpt.loops import Batches, Result
+from motiongpt.training.devices import autocast, seeded
+from motiongpt.training.schedule import total_steps
 
 
 def try_one_batch(

@@ -30,7 +30,7 @@ from motiongpt.data.training_captions import Prompts, prompt_table
 from motiongpt.files.hashes import values_hash
 from motiongpt.files.store import read_json, write_atomic, write_json
 from motiongpt.lengths import limits_from_guess, limits_from_median
-from motiongpt.loops import Result, resolve_precision
+from motiongpt.loops import Result
 from motiongpt.metrics.tokens import token_distances
 from motiongpt.motion_tokenizer import MotionTokenizer, tokenizer_files
 from motiongpt.sampling import generate
@@ -50,6 +50,7 @@ from motiongpt.tasks.prompts import Request
 from motiongpt.tasks.sequences import Renderer
 from motiongpt.tasks.table import TABLE, WRITE_TEXT
 from motiongpt.tasks.templates import Templates
+from motiongpt.training.devices import resolve_precision
 from motiongpt.vocab import MotionVocab
 from motiongpt.weights.shards import weights_hash
 

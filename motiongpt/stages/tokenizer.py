@@ -22,13 +22,15 @@ from motiongpt.data.tokens import MAX_CAPTION, Entry, meta_path, plain_entries, 
 from motiongpt.files.fields import get_field
 from motiongpt.files.folders import check_training_folder
 from motiongpt.files.store import read_json
-from motiongpt.loops import Result, seeded, total_steps, train
+from motiongpt.loops import Result, train
 from motiongpt.metrics.joints import mpjpe
 from motiongpt.metrics.tokens import code_counts, perplexity
 from motiongpt.motion_tokenizer import MotionTokenizer, check_same_motion
 from motiongpt.stages.dry_run import try_one_batch
 from motiongpt.stages.joint_loss import EXTRA_PARTS, joint_loss
 from motiongpt.stages.run_folder import clear_stage
+from motiongpt.training.devices import seeded
+from motiongpt.training.schedule import total_steps
 from motiongpt.vqvae import LOSS_PARTS, VQVAE
 
 PARTS = (*LOSS_PARTS, *EXTRA_PARTS)
