@@ -22,7 +22,7 @@ import torch
 from motiongpt.config import SampleConfig
 from motiongpt.data.tokens import load_tokens
 from motiongpt.data.training_captions import Prompts, prompt_table
-from motiongpt.generation.answers import ask_seconds, write_text
+from motiongpt.generation.answers import ask_seconds, describing_run, write_text
 from motiongpt.generation.best_of import ROWS, write_best, write_samples
 from motiongpt.generation.requests import (
     Wanted,
@@ -31,7 +31,9 @@ from motiongpt.generation.requests import (
     learnt,
     limits_of,
     per_row,
+    shortened,
 )
+from motiongpt.generation.scores import by_description
 from motiongpt.generation.seams import keep_given
 from motiongpt.generation.streaming import StreamTiming, stream
 from motiongpt.generation.understanding import Listener, Understood
@@ -42,7 +44,7 @@ from motiongpt.motion import Motion, check_suffix
 from motiongpt.motion_files import decode_motions, motion_codes, own_features
 from motiongpt.motion_tokenizer import MotionTokenizer
 from motiongpt.stages.model import LoadedRun, load_run, open_motion_tokenizer
-from motiongpt.stages.run_folder import finished_stages, split_seed
+from motiongpt.stages.run_folder import split_seed
 from motiongpt.tasks.prompts import Request
 from motiongpt.vocab import parse_motion
 
@@ -122,6 +124,7 @@ class MotionGenerator:
         config: SampleConfig | None = None,
         samples: int = 1,
         score: Callable[[Motion], float] | None = None,
+        best_of: int | None = None,
         trace: Callable[[int, dict], None] | None = None,
         first: int | None = None,
         **sampling: float,
@@ -147,6 +150,8 @@ class MotionGenerator:
             config, **sampling: a SampleConfig, or its fields by name (temperature, top_p, max_new_tokens, ...).
             samples: motions of each sentence, a list of them in place of each motion (`generation/best_of.py`).
             score: keep the one of them with the largest score, in place of the list.
+            best_of: write so many and keep the one that the model describes best, `scores.by_description`; default the
+                run's own number for sentences that it reads, else 1. Not with `samples` or `score`.
             trace: see `sampling.generate`.
             first: check everything for whole motions, but write at most so many codes of each.
 
@@ -160,10 +165,14 @@ class MotionGenerator:
         seconds_of = per_row(seconds, B, "seconds")
         if exact_length and None in seconds_of:
             raise ValueError("exact_length (--exact-length) needs seconds (--seconds)")
+        if (samples > 1 or score is not None) and best_of is not None:
+            raise ValueError("samples and score say themselves how many motions are written; leave out best_of")
         seeds = [seed + i for i in range(B)] if isinstance(seed, Integral) else per_row(seed, B, "seed")
         given = [given or {}] * B if given is None or isinstance(given, Mapping) else per_row(given, B, "given")
         people = per_row(participant_id, B, "participant_id")
         heard = self.listener.heard(prompts, task, read)
+        if best_of is None and samples == 1 and score is None and task == "t2m" and any(notes for _, notes in heard):
+            best_of = self.run.config.best_of
         columns = zip([text for text, _ in heard], people, seconds_of, given, map(operator.index, seeds), strict=True)
         wanted = [Wanted(*values) for values in columns]
         writer = Writer(self.run, self.device, config, per_prompt_vocab, exact_length, trace)
@@ -173,11 +182,14 @@ class MotionGenerator:
         def write(numbers: list[int], seeds: list[int]) -> list[Motion]:
             batch = [replace(wanted[i], seed=own) for i, own in zip(numbers, seeds, strict=True)]
             planned = writer.rows(batch, task, source, whole=first is None)
-            written = replace(writer, config=_shortened(config, first)).write(planned)
+            written = replace(writer, config=shortened(config, first)).write(planned)
             motions = self.decode([row.codes for row in written], [prompts[i] or "" for i in numbers])
             found = zip(numbers, motions, written, strict=True)
             return [replace(motion, notes=heard[i][1] + row.notes) for i, motion, row in found]
 
+        if best_of is not None and best_of > 1:
+            plain = {prompt: text for prompt, (text, _) in zip(prompts, heard, strict=True) if prompt is not None}
+            samples, score = best_of, by_description(self.describing_run, self.device, plain)
         lengths, seeds = [row.limits.target for row in rows], [row.seed for row in rows]
         together = len(rows) * samples if trace is not None else ROWS  # its rows are those of one batch
         if score is not None:
@@ -374,27 +386,13 @@ class MotionGenerator:
         requests = [Request("m2t", motion=row, participant=who) for row, who in zip(rows, people, strict=True)]
         ids = list(map(run.renderer.request, requests))
         check_room(run, ids, config.max_new_tokens)
-        return write_text(run, ids, seeds, _shortened(config, first), self.device)
+        return write_text(run, ids, seeds, shortened(config, first), self.device)
 
     @cached_property
     def describing_run(self) -> LoadedRun:
         """The run at a stage that learnt m2t: as it was loaded if it did, or was loaded for m2t, else loaded now."""
-        own = self.run
-        if self._task == "m2t" or "m2t" in own.meta["tasks"]:
-            return own
-        able = [number for number, meta in finished_stages(own.folder).items() if "m2t" in meta["tasks"]]
-        if not able:
-            raise ValueError(
-                f"no stage of {own.folder} was trained on m2t, motion to text: train one with scripts/finetune.py "
-                "--tasks t2m m2t, or describe with this one all the same: MotionGenerator.load(..., task='m2t')"
-            )
-        return load_run(own.folder, max(able), self.device, self._dtype)
+        return self.run if self._task == "m2t" else describing_run(self.run, self.device, self._dtype)
 
     def knows(self, text: str) -> bool:
         """Whether training showed this caption, in any spelling that `data.spelling.fold` makes equal."""
         return self.run.prompts.find(text) is not None
-
-
-def _shortened(config: SampleConfig, first: int | None) -> SampleConfig:
-    """`config` for the first so many tokens only; None for all of them."""
-    return config if first is None else replace(config, max_new_tokens=min(first, config.max_new_tokens))

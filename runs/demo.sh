@@ -101,7 +101,7 @@ fi
 # 7) The folder to ship. Where its reader is not beside it, it reads sentences itself. To put them in place:
 #    rm -r checkpoints/demo checkpoints/demo-smollm2 && cp -r "$WORK/demo" "$WORK/demo-smollm2" checkpoints
 [ -f "$WORK/demo/config.json" ] || "$PYTHON" scripts/ship.py --run "$WORK/adapted" --data "$WORK/tokens.json" \
-    --out "$WORK/demo" --name checkpoints/demo --reader ../demo-smollm2 --clips 860
+    --out "$WORK/demo" --name checkpoints/demo --reader ../demo-smollm2 --clips 860 --best-of 4
 
 # 8) Does it do what the sentence says? This makes the table of docs/EVALUATION.md.
 "$PYTHON" scripts/demo_report.py --run "$WORK/demo" --data "$WORK/tokens.json" --sentence-seeds 5 --out "$WORK/report" \

@@ -39,6 +39,7 @@ def make_parser() -> Parser:
     add(
         "--reader", metavar="RUN", help="the run that reads sentences for it, relative to the folder (default: its own)"
     )
+    add("--best-of", type=int, help="motions it writes of a sentence, to keep the one it describes best (default: 1)")
     add("--base", metavar="FOLDER", help="leave the base out; it will lie there, relative to the folder")
     return parser
 
@@ -47,12 +48,12 @@ def main(args) -> None:
     from motiongpt.stages.ship import ship_adapters, ship_run
 
     if args.base:
-        refuse_flags(args, ["data", "clips", "reader"], "with --base, which ships adapters alone")
+        refuse_flags(args, ["data", "clips", "reader", "best_of"], "with --base, which ships adapters alone")
         ship_adapters(args.run, args.out, args.base, args.name)
     elif args.data is None:
         raise ValueError("--data is needed: the token dataset that the run was trained on")
     else:
-        ship_run(args.run, args.data, args.out, args.clips or 0, args.name, args.reader)
+        ship_run(args.run, args.data, args.out, args.clips or 0, args.name, args.reader, args.best_of)
     files = [path for path in sorted(args.out.rglob("*")) if path.is_file()]
     print(f"wrote {args.out}/: {sum(path.stat().st_size for path in files) / 1e6:.1f} MB")
     for path in files:

@@ -10,6 +10,7 @@ import torch
 
 from motiongpt import MotionGenerator
 from motiongpt.generation.best_of import SEED_STEP
+from motiongpt.generation.scores import by_description
 from motiongpt.generation.streaming import StreamTiming
 from motiongpt.tasks.prompts import Request
 from motiongpt.tasks.templates import REST, Templates, built_in
@@ -151,6 +152,20 @@ def test_several_samples_and_the_best_of_them(generator):
     assert [m.tokens for m in lists[0]] == [m.tokens for m in several] and len(lists[1]) == 3
     longest = generator.generate(CAPTION, seed=4, samples=3, score=lambda motion: len(motion.tokens))
     assert len(longest.tokens) == max(len(m.tokens) for m in several)
+
+
+def test_the_best_of_several_is_the_one_described_best(tiny, tmp_path):
+    tiny.finetune(tmp_path, 1, vqvae=tiny.vqvae, tasks={"t2m": 1.0, "m2t": 1.0})
+    generator = MotionGenerator.load(tmp_path)
+    several = generator.generate(CAPTION, seed=4, samples=4)
+    scores = list(map(by_description(generator.describing_run), several))
+    best = several[int(np.argmax(scores))].tokens
+    assert best != several[0].tokens  # else this would show nothing
+    assert generator.generate(CAPTION, seed=4, best_of=4).tokens == best
+    assert generator.generate(CAPTION, seed=4, best_of=1).tokens == several[0].tokens
+    for others in ({"samples": 2}, {"score": len}):
+        with pytest.raises(ValueError, match="leave out best_of"):
+            generator.generate(CAPTION, best_of=2, **others)
 
 
 def test_a_stage_that_answers_with_the_rest_alone(tiny, tmp_path):

@@ -12,6 +12,7 @@ from tiny_backbones import backbone
 from tiny_tokenizers import sentencepiece_model
 
 from motiongpt import MotionGenerator
+from motiongpt.cli.run_info import run_info
 from motiongpt.config import SampleConfig
 from motiongpt.data.plain_captions import action_of, check_reading_table, plain_length, reading_table, split_plain
 from motiongpt.data.tokens import Entry, load_tokens, read_tokens_meta, save_tokens
@@ -20,9 +21,11 @@ from motiongpt.data.words import denials
 from motiongpt.evaluation.model_answers import write_motions
 from motiongpt.generation import understanding
 from motiongpt.generation.reading import END, PlainTree, Reader, Reading, search
+from motiongpt.generation.scores import by_description
 from motiongpt.generation.understanding import Listener, Understood, in_short, without_politeness
 from motiongpt.stages.model import load_run
 from motiongpt.stages.run_folder import RunConfig
+from motiongpt.stages.ship import ship_run
 from motiongpt.tasks.prompts import Request
 from motiongpt.text_tokenizer import load_text_tokenizer, train_text_tokenizer
 
@@ -564,3 +567,26 @@ def test_the_command_line_says_what_was_understood(world, script, trusting, tmp_
 def test_a_motion_may_be_described_plainly(reading, world):
     (text,) = reading.listener.describe(reading.run, [[1, 5, 6]])
     assert text in language(reading.run.prompts.reading, 3) and math.isfinite(len(text))
+
+
+def test_a_run_may_keep_the_best_of_several(world, tiny, trusting, tmp_path):
+    """Of sentences that it reads, by what it read: the typed ones are no captions to be described by."""
+    run = tmp_path / "run"
+    tasks = {"t2m": 1.0, "m2t": 1.0, "read": 1.0}
+    tiny.finetune(run, 1, data=world / "tokens.json", vqvae=tiny.vqvae, tasks=tasks)
+    shipped, plain = tmp_path / "shipped", MotionGenerator.load(run)
+    ship_run(run, world / "tokens.json", shipped, best_of=4)
+    generator = MotionGenerator.load(shipped)
+    text = generator.understand("xyz waves").text
+    wanted = generator.generate("xyz waves", best_of=4)
+    several = generator.generate("xyz waves", samples=4)
+    score = by_description(generator.run, heard={"xyz waves": text})
+    assert wanted.tokens == max(several, key=score).tokens != several[0].tokens
+    assert generator.generate("xyz waves").tokens == wanted.tokens
+    assert generator.generate("xyz waves", best_of=1).tokens == several[0].tokens
+    as_written = generator.generate("xyz waves", read=False)
+    assert as_written.tokens == generator.generate("xyz waves", read=False, best_of=1).tokens
+    assert plain.generate("xyz waves").tokens == plain.generate("xyz waves", best_of=1).tokens
+    assert "best of      4 motions of a sentence" in run_info(generator)
+    with pytest.raises(ValueError, match=r"--best-of 2: no stage of .* learnt m2t"):
+        ship_run(world / "run", world / "tokens.json", tmp_path / "unable", best_of=2)

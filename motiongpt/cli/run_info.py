@@ -55,6 +55,8 @@ def run_info(generator: MotionGenerator) -> str:
     shown += ["styles", *(f"  {who:11}{words}" for who, words in known.items())] if known else []
     if reading and generator.listener.reads:
         shown += known_actions(reading)
+        if config.best_of > 1:
+            shown += [f"{'best of':13}{config.best_of} motions of a sentence, the one it describes best (--best-of)"]
     return "\n".join(shown)
 
 

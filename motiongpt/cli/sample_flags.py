@@ -90,7 +90,8 @@ def add_sample_flags(parser: Parser) -> Parser:
     add("--seed", type=int, help="same seed, same motion (default: 0)")
     add("--num-samples", type=int, help="motions of each sentence; number k is that of --seed + 1000000 k (default: 1)")
     best = "write so many motions of each sentence, keep the one that misses the constraints least (default with "
-    add("--best-of", type=int, metavar="N", help=f"{best}constraints: 8), or else that the model describes best")
+    else_best = "constraints: 8), or else that the model describes best (default: the run's own number for sentences "
+    add("--best-of", type=int, metavar="N", help=f"{best}{else_best}that it reads, or 1)")
     add("--no-per-prompt-vocab", action="store_true", help="allow all codes, also for captions seen in training")
     # 4) what comes out
     files = "files (.npy .npz .txt .json, drawn: .gif .png .mp4 .html, for other programs: .bvh .glb .vrma .csv), or "

@@ -23,7 +23,6 @@ from motiongpt.constraints.score import violation
 from motiongpt.constraints.spec import Constraints, gather_constraints
 from motiongpt.files.store import write_text
 from motiongpt.generation.requests import request_room, usual_length
-from motiongpt.generation.scores import by_description
 from motiongpt.generation.seams import keep_given
 from motiongpt.generation.sequence import CONTEXT, REDONE
 from motiongpt.generation.streaming import StreamTiming, look_ahead_error
@@ -124,9 +123,9 @@ def write_motions(args: argparse.Namespace, generator: MotionGenerator, how: Rea
     elif args.then or is_long(args, generator, requests, seconds[0], config):
         motions = [in_sequence(generator, requests, args, seconds[0], options)]
     else:
-        samples, score = how_many(args, generator, constraints)
-        more = {"task": args.task, "given": given.codes, "source": given.source, "samples": samples, "score": score}
-        written = generator.generate(prompts, args.pid, seconds=seconds, first=_first(args), **options, **more)
+        options |= {"task": args.task, "given": given.codes, "source": given.source, "first": _first(args)}
+        options |= how_many(args, constraints)
+        written = generator.generate(prompts, args.pid, seconds=seconds, **options)
         motions = [motion for row in written for motion in row] if args.num_samples > 1 else written
 
     # a sentence of edit is no caption; one that was read has a note of its own
@@ -183,17 +182,13 @@ def long_enough(
     return max(usual, constraints.seconds + each)
 
 
-def how_many(
-    args: argparse.Namespace, generator: MotionGenerator, constraints: Constraints
-) -> tuple[int, Callable[[Motion], float] | None]:
-    """How many samples of each sentence to write, and by which score one of them is kept; None keeps all."""
+def how_many(args: argparse.Namespace, constraints: Constraints) -> dict[str, object]:
+    """How many samples of each sentence to write, and which are kept, as options of `generate`."""
     if args.num_samples > 1:
-        return args.num_samples, None
+        return {"samples": args.num_samples}
     if constraints:
-        return args.best_of or TRIED, partial(fits, constraints)
-    if args.best_of:
-        return args.best_of, by_description(generator.describing_run, generator.device)
-    return 1, None
+        return {"samples": args.best_of or TRIED, "score": partial(fits, constraints)}
+    return {"best_of": args.best_of}
 
 
 def fits(constraints: Constraints, motion: Motion) -> float:

@@ -12,7 +12,8 @@ from motiongpt.config import SampleConfig
 from motiongpt.generation.requests import check_room, learnt
 from motiongpt.lengths import codes_for_seconds
 from motiongpt.sampling import generate_text
-from motiongpt.stages.model import LoadedRun
+from motiongpt.stages.model import LoadedRun, load_run
+from motiongpt.stages.run_folder import finished_stages
 from motiongpt.tasks.digits import ids_made_of
 from motiongpt.tasks.prompts import Request
 from motiongpt.tasks.templates import FRAMES, LENGTHS
@@ -21,6 +22,19 @@ NUMBER = re.compile(r"\d{1,6}(?:\.\d+)?", re.ASCII)
 NUMBER_CHARACTERS = "0123456789."
 SENTENCE_TOKENS = 64  # at most, of a length in a sentence
 NUMBER_TOKENS = 8  # at most, of a length alone: "1234.5" in single digits
+
+
+def describing_run(run: LoadedRun, device: torch.device | str, dtype: torch.dtype) -> LoadedRun:
+    """The run at a stage that learnt m2t: as it is if that did, else its highest such stage; ValueError without one."""
+    if "m2t" in run.meta["tasks"]:
+        return run
+    able = [number for number, meta in finished_stages(run.folder).items() if "m2t" in meta["tasks"]]
+    if not able:
+        raise ValueError(
+            f"no stage of {run.folder} was trained on m2t, motion to text: train one with scripts/finetune.py "
+            "--tasks t2m m2t, or describe with this one all the same: MotionGenerator.load(..., task='m2t')"
+        )
+    return load_run(run.folder, max(able), device, dtype)
 
 
 def write_text(

@@ -5,11 +5,12 @@ sentence, task, seconds, given codes  ->  ids of the request, limits, codes that
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 
 import torch
 
+from motiongpt.config import SampleConfig
 from motiongpt.data.spelling import says_something, visible_text
 from motiongpt.lengths import (
     Limits,
@@ -100,6 +101,11 @@ def plan_row(
             limits = Limits(*rest, max(1, limits.hard_max - len(before)))
             fixed = {}
     return Row(text, read, run.renderer.request(request), limits, fixed, before, wanted.seed)
+
+
+def shortened(config: SampleConfig, first: int | None) -> SampleConfig:
+    """`config` for the first so many tokens only; None for all of them."""
+    return config if first is None else replace(config, max_new_tokens=min(first, config.max_new_tokens))
 
 
 def learnt(run: LoadedRun, task: str) -> bool:

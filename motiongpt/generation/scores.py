@@ -1,6 +1,7 @@
 """What makes one motion better than another of the same sentence: scores for `MotionGenerator.generate(score=)`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import torch
 
@@ -10,16 +11,19 @@ from motiongpt.tasks.collate import collate, lm_loss
 from motiongpt.tasks.prompts import Request
 
 
-def by_description(run: LoadedRun, device: torch.device | str = "cpu") -> Callable[[Motion], float]:
+def by_description(
+    run: LoadedRun, device: torch.device | str = "cpu", heard: Mapping[str, str | None] = MappingProxyType({})
+) -> Callable[[Motion], float]:
     """A score: how likely the model, asked to describe the motion, is to write the sentence that asked for it.
 
-    It is the mean log-probability of a token, so it is at most 0. `run` must have learnt m2t. A motion without a
-    sentence or without codes has minus infinity.
+    It is the mean log-probability of a token, so it is at most 0. `run` must have learnt m2t. `heard` says what a
+    sentence was read as; the others count as they are. A motion without a sentence or without codes has minus infinity.
     """
 
     @torch.inference_mode()
     def score(motion: Motion) -> float:
-        text = run.vocab.text_tokenizer.encode(run.prompts.spelling(motion.text)) if motion.text else []
+        sentence = heard.get(motion.text) or motion.text
+        text = run.vocab.text_tokenizer.encode(run.prompts.spelling(sentence)) if sentence else []
         if not text or not motion.tokens:
             return -float("inf")
         read = run.renderer.request(Request("m2t", motion=motion.tokens))

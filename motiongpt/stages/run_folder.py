@@ -56,6 +56,7 @@ class RunConfig(JSONConfig):
     base_hash: str = ""  # `weights_hash` of the backbone; empty in older runs and for weights drawn at random
     fold_captions: bool = False  # sentences that ask for a motion are read as `data.spelling.fold` spells them
     reader: str = ""  # a run or stage folder, relative to this one, that reads sentences (`generation/reading.py`)
+    best_of: int = 1  # motions written of a sentence that was read; the one that the model describes best is kept
 
     @classmethod
     def read(cls, run: Path) -> "RunConfig":
@@ -83,6 +84,7 @@ class RunConfig(JSONConfig):
         require(self.codes >= 1, "codes", self.codes, "at least 1")
         require(self.fps > 0, "fps", self.fps, "positive")
         require(self.frames_per_code >= 1, "frames_per_code", self.frames_per_code, "at least 1")
+        require(self.best_of >= 1, "best_of", self.best_of, "at least 1")
 
     def write(self, run: Path, *others: JSONConfig, files: Iterable[str] = ()) -> None:
         """Write RUN/config.json, with `others` beside this config, each under its class name, and hashes of `files`."""

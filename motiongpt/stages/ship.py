@@ -63,7 +63,13 @@ class Cargo:
 
 
 def ship_run(
-    run: Path, data: Path, out: Path, clips: int = 0, name: Path | None = None, reader: str | None = None
+    run: Path,
+    data: Path,
+    out: Path,
+    clips: int = 0,
+    name: Path | None = None,
+    reader: str | None = None,
+    best_of: int | None = None,
 ) -> None:
     """Write the finished stages of `run` into the folder `out`, which must be empty or absent.
 
@@ -73,6 +79,7 @@ def ship_run(
         clips: keep only the tokens and the captions of so many clips; 0 keeps all.
         name: where the folder will lie, such as checkpoints/demo; adapters name their base by it. Default `out`.
         reader: the run that reads sentences for it, relative to the folder. Default the run's own.
+        best_of: how many motions it writes of a sentence, to keep the best. Default the run's own.
 
     Raises:
         FileExistsError: `out` is not empty.
@@ -83,6 +90,8 @@ def ship_run(
         raise ValueError(f"--clips must be 0 or more, got {clips}")
     _check_free(out)
     cargo = _read(run, data, clips)
+    if (best_of or 1) > 1 and not any("m2t" in meta["tasks"] for meta in cargo.stages.values()):
+        raise ValueError(f"--best-of {best_of}: no stage of {run} learnt m2t, to describe what it wrote and choose")
     named_base = ((name or out) / "backbone").as_posix()
 
     with new_folder(out.resolve()) as place:
@@ -92,8 +101,9 @@ def ship_run(
             meta = cargo.stages[number] | {"base": "../backbone", "base_hash": base_hash}
             _write_stage(stage_folder(run, number), stage_folder(place, number), meta, named_base)
         _write_tokenizer_and_data(cargo, place)
-        reader = cargo.config.reader if reader is None else reader
-        _write_config(run, place, replace(cargo.config, backbone="backbone", base_hash=base_hash, reader=reader))
+        own = {"backbone": "backbone", "base_hash": base_hash}
+        own |= {name: value for name, value in (("reader", reader), ("best_of", best_of)) if value is not None}
+        _write_config(run, place, replace(cargo.config, **own))
 
 
 def ship_adapters(run: Path, out: Path, base: str, name: Path | None = None) -> None:
