@@ -4,6 +4,7 @@
 
 Writes one entry per caption, and <out>.meta.json beside it. A caption of a part of a clip gets the codes of that part.
 --format npy writes a folder instead: codes/ID.npy (S,) int64, texts/ID.txt, train.txt, val.txt, test.txt.
+--format shards writes a folder of memory-mapped files, for data that does not fit into memory (docs/SCALING.md).
 
 Environment variables, which flags override: VQVAE_CHECKPOINT (--vqvae), VQVAE_STATS_PATH (--stats).
 """
@@ -22,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from motiongpt.cli.environment import fill_tokenizer_from_environment
 from motiongpt.cli.opening import TOKENIZER_FLAGS, add_tokenizer_flags, foreign_flags, named_motion_tokenizer
 from motiongpt.cli.parser import Parser, run_script
+from motiongpt.cli.processes import always
 from motiongpt.config import flag_name
 
 
@@ -30,10 +32,9 @@ def make_parser() -> Parser:
     add = parser.add_argument
     add("--data", type=Path, required=True, help="dataset folder, from scripts/prepare.py")
     add_tokenizer_flags(parser, "tokenizer folder, from scripts/train_vqvae.py")
-    add("--out", required=True, help="JSON file to write, or folder with --format npy")
-    add(
-        "--format", choices=("json", "npy"), default="json", help="one JSON file, or a folder of arrays (default: json)"
-    )
+    add("--out", required=True, help="JSON file to write, or folder with --format npy or shards")
+    forms = "one JSON file, a folder of an array per clip, or a folder of memory-mapped shards (default: json)"
+    add("--format", choices=("json", "npy", "shards"), default="json", help=forms)
     add("--device", help="cpu, cuda, cuda:1, mps (default: cuda if there is one)")
     return parser
 
@@ -52,7 +53,7 @@ def main(args) -> None:
     from motiongpt.stages.tokenizer import tokenise_dataset
     from motiongpt.training.devices import pick_device
 
-    out = output_path(args.out, "--out", folder=args.format == "npy")
+    out = output_path(args.out, "--out", folder=args.format != "json")
     motion_tokenizer = named_motion_tokenizer(args, pick_device(args.device))
     tokenise_dataset(MotionDataset(args.data), motion_tokenizer, out, form=args.format)
     words = ["--stage", "1", "--data", str(out)]
@@ -68,4 +69,4 @@ def main(args) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, make_parser())
+    run_script(main, make_parser(), shared=always)

@@ -5,7 +5,8 @@ import pytest
 import torch
 from cases import for_each
 
-from motiongpt.data.batches import BucketedBatches, WindowBatches, epoch_batches, pad, pad_motions
+from motiongpt.data.batches import BucketedBatches, EpochOrder, WindowBatches, by_length, pad, pad_motions
+from motiongpt.data.permutation import draw_keys, permuted
 
 
 def bucketed(lengths, batch_size=4, seed=0):
@@ -45,10 +46,65 @@ def test_every_index_once_an_epoch(count, batch_size):
 
 def test_a_batch_holds_similar_lengths():
     lengths = np.random.default_rng(0).integers(1, 200, 1000)
-    spread = [np.ptp(lengths[b]) for b in epoch_batches(lengths, 8, np.random.default_rng(0))]
-    assert np.mean(spread) < 10  # a random batch of 8 spreads over 150
-    first = [lengths[b].mean() for b in epoch_batches(lengths, 8, np.random.default_rng(0))]
+    order = EpochOrder(lengths, 8, np.random.default_rng(0))
+    drawn = [order(number) for number in range(125)]
+    assert np.mean([np.ptp(lengths[b]) for b in drawn]) < 10  # a random batch of 8 spreads over 150
+    first = [lengths[b].mean() for b in drawn]
     assert np.abs(np.corrcoef(first, np.arange(len(first)))[0, 1]) < 0.3  # but batches come in no order of length
+
+
+@for_each("count, batch_size, pool", [(1, 4, 50), (43, 4, 3), (1000, 8, 50), (999, 7, 5)])
+def test_the_listed_order_is_the_one_that_runs_were_begun_with(count, batch_size, pool):
+    """A run that resumes sees the batches it would have seen, so this order may not change: it is written out here."""
+    lengths = np.random.default_rng(1).integers(1, 60, count)
+    rng = np.random.default_rng((3, 0, 2))
+    shuffled, batches = rng.permutation(count), []
+    for first in range(0, count, batch_size * pool):
+        chunk = shuffled[first : first + batch_size * pool]
+        batches += [chunk[rows] for rows in by_length(lengths[chunk], batch_size)]
+    wanted = [batches[i].tolist() for i in rng.permutation(len(batches))]
+    order = EpochOrder(lengths, batch_size, np.random.default_rng((3, 0, 2)), pool)
+    assert [order(i).tolist() for i in range(len(wanted))] == wanted
+
+
+@for_each("count, batch_size", [(1, 4), (43, 4), (1000, 8), (4097, 3)])
+def test_an_order_that_is_not_listed_has_every_example_once_and_similar_lengths(monkeypatch, count, batch_size):
+    """Beyond `LISTED` examples. Two epochs differ, and any batch may be asked for first."""
+    monkeypatch.setattr("motiongpt.data.batches.LISTED", 0)
+    lengths = np.random.default_rng(0).integers(1, 200, count)
+    batches = bucketed(lengths, batch_size)
+    drawn = [batches(i)["indices"] for i in range(2 * batches.per_epoch)]
+    for epoch in (drawn[: batches.per_epoch], drawn[batches.per_epoch :]):
+        assert sorted(i for batch in epoch for i in batch) == list(range(count))
+        assert sum(len(batch) < batch_size for batch in epoch) <= 1
+    assert count < 10 or drawn[: batches.per_epoch] != drawn[batches.per_epoch :]
+    for step in np.random.default_rng(1).permutation(len(drawn))[:40]:
+        assert bucketed(lengths, batch_size)(int(step))["indices"] == drawn[step]
+    if count >= 1000:
+        assert np.mean([np.ptp(lengths[batch]) for batch in drawn]) < 12  # a random batch of 3 spreads over 100
+        first = drawn[: batches.per_epoch]
+        means, places = [np.mean(lengths[b]) for b in first], [np.mean(b) for b in first]
+        # neither short clips nor neighbours come first; three standard deviations of 125 batches
+        for values in (means, places):
+            assert abs(np.corrcoef(values, np.arange(len(values)))[0, 1]) < 0.3
+
+
+@for_each("n", [1, 2, 3, 4, 5, 100, 4096, 4097, 10_001])
+def test_a_permutation_has_every_number_once(n):
+    one, other = (permuted(np.arange(n), n, draw_keys(np.random.default_rng(seed))) for seed in (0, 1))
+    assert sorted(one.tolist()) == sorted(other.tolist()) == list(range(n))
+    assert n < 100 or (one != other).mean() > 0.9
+
+
+def test_a_permutation_of_many_is_random():
+    """Of the first 100,000 places among 30 million: evenly spread, and neighbours are strangers."""
+    n = 30_000_000
+    drawn = permuted(np.arange(100_000), n, draw_keys(np.random.default_rng(0)))
+    assert len(set(drawn.tolist())) == 100_000
+    counts = np.histogram(drawn, 100, (0, n))[0]
+    assert 50 < ((counts - 1000) ** 2 / 1000).sum() < 160  # chi-square of 99 degrees of freedom: 4 standard deviations
+    assert abs(np.corrcoef(drawn[:-1], drawn[1:])[0, 1]) < 0.013  # 4 standard deviations
+    assert abs(np.corrcoef(drawn, np.arange(100_000))[0, 1]) < 0.013
 
 
 def test_windows_lie_inside_their_clip():

@@ -18,7 +18,7 @@ from motiongpt.data.permutation import draw_keys, permuted
 
 Generator = np.random.Generator
 POOL = 50  # batches that are sorted by length together
-LISTED = 1 << 22  # examples whose order is listed: 32 MB, and more than a JSON file holds within 10 GB of memory
+LISTED = 1 << 22  # examples whose order is listed, in 32 MB; as JSON so many entries take over 6 GB of memory
 
 
 def by_length(lengths: Sequence[int], batch_size: int) -> list[np.ndarray]:
@@ -28,7 +28,7 @@ def by_length(lengths: Sequence[int], batch_size: int) -> list[np.ndarray]:
 
 
 class Lengths(Protocol):
-    """The lengths of n examples, read where they are asked for: an array is one, and so is `tokens.Measured`."""
+    """The lengths of n examples, read where they are asked for: an array is one, and so is `selection.Measured`."""
 
     def __len__(self) -> int: ...
 
@@ -50,7 +50,7 @@ class EpochOrder:
         self.lengths, self.batch_size, self.pool = lengths, batch_size, pool
         self.count = len(lengths)
         self._keys = None if self.count <= LISTED else draw_keys(rng)
-        self._current: tuple[int, np.ndarray, np.ndarray] | None = None  # a pool, its examples, the order of its batches
+        self._current: tuple[int, np.ndarray, np.ndarray] | None = None  # a pool, its examples, its batches
         if self._keys is None:
             self._examples = rng.permutation(self.count)
             span = batch_size * pool
@@ -118,9 +118,19 @@ class WindowBatches:
     A clip is drawn in proportion to the windows it holds, so long clips come more often, as in
     MoMask, which indexes every window. Windows start at any frame. One epoch is one window per
     `window` frames of data.
+
+    Of several processes each takes its `rows` of every batch, a slice of range(batch_size).
     """
 
-    def __init__(self, clips: Iterable[np.ndarray], window: int, batch_size: int, seed: int, unit: int = 4) -> None:
+    def __init__(
+        self,
+        clips: Iterable[np.ndarray],
+        window: int,
+        batch_size: int,
+        seed: int,
+        unit: int = 4,
+        rows: slice = slice(None),
+    ) -> None:
         if window < unit or window % unit:
             raise ValueError(f"--window must be a multiple of {unit} frames (one code), got {window}")
         # a clip shorter than one code has nothing to learn from
@@ -137,12 +147,13 @@ class WindowBatches:
         self.batch_size = batch_size
         self.seed = seed
         self.unit = unit
+        self.rows = rows
         self.per_epoch = max(1, int(lengths.sum()) // (window * batch_size))
 
     def __call__(self, micro_step: int) -> dict[str, Tensor | int | None]:
         # a window among all windows of all clips -> its clip and its first frame there
         rng = np.random.default_rng((self.seed, micro_step))
-        drawn = rng.integers(self.cumulative[-1], size=self.batch_size)
+        drawn = rng.integers(self.cumulative[-1], size=self.batch_size)[self.rows]
         clip = np.searchsorted(self.cumulative, drawn, side="right")
         offset = drawn - (self.cumulative[clip] - self.starts[clip])
         lengths = np.minimum(self.lengths[clip], self.window)

@@ -22,13 +22,13 @@ import numpy as np
 
 from motiongpt.data.motions import SPLITS, check_id, read_ids
 from motiongpt.data.texts import Caption, parse_captions
+from motiongpt.data.token_shards import META, is_shards
 from motiongpt.features.humanml3d import skeleton_of_width
 from motiongpt.files.arrays import load_array, read_array
 from motiongpt.files.listing import is_free, visible
 from motiongpt.files.store import naming, new_folder, read_json, write_json
 
 CODE_FOLDERS = ("codes", "VQVAE")
-META = "tokens.meta.json"
 MARKERS = ("<Motion Token>", "</Motion Token>")
 INSTRUCTION = "Generate a sequence of motion tokens matching the following human motion description"
 KEY_TOKENS = (3, 5)  # fewest and most codes that the task with key tokens gives
@@ -112,9 +112,10 @@ def folder_records(path: Path, say: Callable[[str], None]) -> Records:
 
 
 def is_token_folder(path: Path) -> bool:
-    """Whether `folder_records` reads a folder. ValueError if it holds two folders of codes."""
+    """Whether a folder holds tokens: shards, or what `folder_records` reads.
+    ValueError if it has two folders of codes."""
     try:
-        return (path / "train.json").is_file() or bool(_code_folder(path))
+        return is_shards(path) or (path / "train.json").is_file() or bool(_code_folder(path))
     except FileNotFoundError:
         return False
 

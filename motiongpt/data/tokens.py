@@ -10,6 +10,9 @@ codes becomes that of `motion_tokens` ("but faster"). It is for the task `edit` 
 caption. The forms of other projects are read, too (`token_formats.py`). What cannot be trained
 on is an error here that names the entry, before training starts.
 
+Data that does not fit into memory is a folder of shards (`token_shards.py`). Its entries are a
+sequence, too, each made when it is asked for. What would walk over all of them is in `selection.py`.
+
 This module knows no tokenizer: <name>.meta.json beside the file says which one wrote the codes. It
 also holds a hash of ids and codes, so that a killed write is noticed: new codes beside the old meta
 file would be decoded by the wrong tokenizer. Captions may be edited.
@@ -18,21 +21,22 @@ file would be decoded by the wrong tokenizer. Captions may be edited.
 import gzip
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from motiongpt.data.motions import SPLITS
+from motiongpt.data.selection import select
 from motiongpt.data.spelling import visible_text
 from motiongpt.data.texts import is_text
 from motiongpt.data.token_formats import (
     CODE_FOLDERS,
-    META,
     folder_records,
     instruction_records,
     is_instructions,
     write_code_folder,
 )
+from motiongpt.data.token_shards import MANIFEST, META, TokenShards, is_shards, open_shards, write_shards
 from motiongpt.files.hashes import READ_BYTES, file_hash, short_hash
 from motiongpt.files.store import read_json, write_atomic, write_json
 from motiongpt.vocab import parse_motion
@@ -58,14 +62,14 @@ class Entry:
     plain: str = field(default="", repr=False)  # the plain caption of the motion, "" if nobody said it
 
 
-def plain_entries(entries: Sequence[Entry]) -> list[Entry]:
+def plain_entries(entries: Sequence[Entry]) -> Sequence[Entry]:
     """The entries whose text describes their motion: all but edits."""
-    return [entry for entry in entries if not entry.source]
+    return select(entries, lambda entry: not entry.source)
 
 
-def load_tokens(path: Path | str, seed: int = 42, say: Callable[[str], None] = print) -> list[Entry]:
+def load_tokens(path: Path | str, seed: int = 42, say: Callable[[str], None] = print) -> Sequence[Entry]:
     """Read a token dataset: our JSON, a JSON of instructions,
-    or a folder of code arrays with captions.
+    a folder of code arrays with captions, or a folder of shards.
 
     Entries without a split get one: 1 % become validation, chosen by a hash with the seed. Training
     does not see these motions, but it sees their captions whenever a caption has several motions.
@@ -75,6 +79,8 @@ def load_tokens(path: Path | str, seed: int = 42, say: Callable[[str], None] = p
     ValueError naming the file, the entry and what is wrong with it.
     """
     path = Path(path)
+    if is_shards(path):
+        return open_shards(path, Entry)
     if path.is_dir():
         records = list(folder_records(path, say))
     else:
@@ -107,10 +113,10 @@ def rank(entry: Entry, seed: int) -> bytes:
 
 
 def tokens_hash(path: Path, entries: Sequence[Entry]) -> str:
-    """16 hex digits that tell data sets apart: a hash of the file,
-    or of all entries if `path` is a folder."""
-    if path.is_file():
-        return file_hash(path)
+    """16 hex digits that tell data sets apart: a hash of the file, of what shards know of theirs,
+    or of all entries if `path` is another folder."""
+    if path.is_file() or is_shards(path):
+        return file_hash(path / MANIFEST if path.is_dir() else path)
     return short_hash(f"{entry}\n".encode() for entry in entries)
 
 
@@ -195,16 +201,21 @@ def to_records(entries: Sequence[Entry], path: Path | str) -> list[dict]:
     return records
 
 
-def save_tokens(path: Path | str, entries: Sequence[Entry], meta: dict, form: str = "json") -> None:
+def save_tokens(path: Path | str, entries: Iterable[Entry], meta: dict, form: str = "json") -> None:
     """Write the JSON list, and `meta` (tokenizer hash, codes, fps, ...) beside it as
     <name>.meta.json.
 
     A path that ends in .gz is compressed, to a thirteenth of the size. The same entries give the
     same bytes. The form npy is a folder of code arrays instead, see `write_code_folder`. It has no
-    place for edits: ValueError if there are some; nor for plain captions, which are left out.
+    place for edits: ValueError if there are some; nor for plain captions, which are left out. The
+    form shards takes entries one by one, see `write_shards`; the others need all in memory.
     """
-    records = to_records(entries, path)
     path = Path(path)
+    if form == "shards":
+        write_shards(path, entries, meta)
+        return
+    entries = list(entries)
+    records = to_records(entries, path)
     if form == "npy":
         if len(plain_entries(entries)) < len(entries):
             raise ValueError(f"{path}: a folder of code arrays has no place for edits; write a .json file")
@@ -228,7 +239,9 @@ def save_tokens(path: Path | str, entries: Sequence[Entry], meta: dict, form: st
 
 def meta_path(path: Path) -> Path:
     """The meta file of a token file: tokens.meta.json beside tokens.json(.gz),
-    or inside a folder of code arrays."""
+    or inside a folder of shards or code arrays."""
+    if is_shards(path):
+        return path / META
     if path.is_dir():
         return (path.parent if path.name in CODE_FOLDERS else path) / META
     return path.with_name(Path(path.name.removesuffix(".gz")).stem + ".meta.json")
@@ -280,9 +293,12 @@ def codebook_size(
 
     Raises ValueError naming the entry if a code of the data lies outside.
     """
-    tops = [max(entry.codes + entry.source) for entry in entries]
-    top = max(tops)
-    largest = tops.index(top)
+    if isinstance(entries, TokenShards):
+        top, largest = entries.largest_code()
+    else:
+        tops = [max(entry.codes + entry.source) for entry in entries]
+        top = max(tops)
+        largest = tops.index(top)
     meta = meta_path(path)
     if given is not None:
         size, origin = given, giver
@@ -303,7 +319,15 @@ def codebook_size(
 
 
 def dedup(entries: Sequence[Entry]) -> list[Entry]:
-    """The first entry per caption and participant; edits also differ by what they change."""
+    """The first entry per caption and participant; edits also differ by what they change.
+
+    ValueError for shards, as all captions would have to be in memory.
+    """
+    if isinstance(entries, TokenShards):
+        raise ValueError(
+            f"--dedup would hold all {len(entries):,} captions of the shards in memory: drop the flag, or tokenise "
+            "with --format json"
+        )
     first: dict[tuple, Entry] = {}
     for entry in entries:
         first.setdefault((entry.text, entry.participant, entry.source), entry)

@@ -17,6 +17,7 @@ from operator import itemgetter
 import numpy as np
 
 from motiongpt.data.plain_captions import ReadingTable, check_reading_table, plain_length, reading_table
+from motiongpt.data.selection import bounded, of_split
 from motiongpt.data.spelling import fold, visible_text
 from motiongpt.data.tokens import Entry, plain_entries
 from motiongpt.data.words import content_words, stem, words
@@ -47,9 +48,10 @@ def prompt_table(entries: Sequence[Entry], folded: bool = False) -> dict:
 
     {"global_median": 24, "captions": {"a person walks": {"median": 22, "min": 18, "max": 30, "codes": [3, 17, ...]}}}
 
-    Where entries have plain captions, "reading" holds their `reading_table`.
+    Where entries have plain captions, "reading" holds their `reading_table`. Of shards it is the table of
+    a bounded part of them.
     """
-    training = [entry for entry in plain_entries(entries) if entry.split == "train"]
+    training = bounded(of_split(plain_entries(entries), "train"))
     by_caption: dict[str, list[Entry]] = defaultdict(list)
     for entry in training:
         by_caption[fold(entry.text) if folded else entry.text].append(entry)

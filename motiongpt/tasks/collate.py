@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from motiongpt.data.batches import pad
+from motiongpt.data.selection import Measured, measured, select
 from motiongpt.data.tokens import Entry, plain_entries
 from motiongpt.tasks.sequences import Renderer
 from motiongpt.tasks.table import FORMER, TABLE, TASKS
@@ -32,7 +33,7 @@ class TaskCollate:
         if unknown or not tasks or not all(0 < share < math.inf for share in tasks.values()):
             raise ValueError(f"tasks must be positive shares of {', '.join(TASKS)}; got {tasks}")
         self.entries, self.renderer = plain_entries(entries), renderer
-        self.fitting = {name: [entry for entry in entries if TABLE[name].takes(entry)] for name in tasks}
+        self.fitting = {name: select(entries, TABLE[name].takes) for name in tasks}
         for name in (name for name in tasks if not self.fitting[name]):
             if TABLE[name].of_pairs:
                 raise ValueError(
@@ -47,7 +48,7 @@ class TaskCollate:
                     "writes it"
                 )
         if all(TABLE[name].of_pairs or TABLE[name].of_plain for name in tasks):  # no task takes any entry
-            self.entries = [entry for entry in entries if any(TABLE[name].takes(entry) for name in tasks)]
+            self.entries = select(entries, lambda entry: any(TABLE[name].takes(entry) for name in tasks))
         templates = renderer.templates
         wordless = [name for name in tasks if name in FORMER and name != "caption" and name not in templates.groups]
         if templates.motion_as == "digits" and wordless:
@@ -88,12 +89,12 @@ class TaskCollate:
         sums = losses.new_zeros(len(self.names)).index_add_(0, task, losses)
         return {name: sums[self.names.index(name)] for name in batch["task_labels"]}
 
-    def lengths(self) -> np.ndarray:
+    def lengths(self) -> np.ndarray | Measured:
         """Rough length of the sequence of each of `entries`, for bucketing:
         four characters of a sentence count as one token."""
         if all(TABLE[name].of_text for name in self.names):  # no codes: the two sentences count
-            return np.array([(len(entry.text) + len(entry.plain)) // 4 for entry in self.entries])
-        return np.array([len(entry.codes) + len(entry.text) // 4 for entry in self.entries])
+            return measured(self.entries, lambda codes, text, plain: (text + plain) // 4)
+        return measured(self.entries, lambda codes, text, plain: codes + text // 4)
 
 
 def collate(examples: Sequence[tuple[list[int], list[bool]]], encoder: bool = False) -> dict[str, Tensor | int]:

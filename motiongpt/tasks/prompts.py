@@ -52,6 +52,7 @@ WORDS_ALONE = ("read",)
 """Tasks of sentences, not of motions: they name no participant, so a backbone does them without any new word. Their
 sentences are folded, whatever the run folds: a reader must not care for capitals."""
 CLOCK = Clock()  # HumanML3D's
+KEPT_TEXTS = 1 << 17  # captions whose ids are kept, at about 700 bytes each; HumanML3D has 87,384
 
 
 @dataclass(frozen=True)
@@ -229,7 +230,10 @@ class PromptWriter:
         return fold(text) if self.fold_captions else text
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text, looked up once."""
-        if text not in self._texts:
-            self._texts[text] = self.vocab.text_tokenizer.encode(text)
-        return self._texts[text]
+        """The ids of a text, looked up once if it is among the first `KEPT_TEXTS`."""
+        if (known := self._texts.get(text)) is not None:
+            return known
+        ids = self.vocab.text_tokenizer.encode(text)
+        if len(self._texts) < KEPT_TEXTS:  # a corpus has more captions than memory holds
+            self._texts[text] = ids
+        return ids

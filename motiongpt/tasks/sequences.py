@@ -30,11 +30,12 @@ captions in capitals or with a full stop are the same ids. Sentences that the mo
 keep their own spelling.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from motiongpt.data.selection import may_reach, select
 from motiongpt.data.tokens import Entry
 from motiongpt.tasks.prompts import CLOCK, Clock, PromptWriter
 from motiongpt.tasks.table import KEYS, TABLE, TASKS, Sample, build
@@ -99,24 +100,41 @@ class Renderer(PromptWriter):
             )
         return [*read, *learnt], [self.templates.loss_on_prompt] * len(read) + [True] * len(learnt)
 
-    def longest(self, entries: Sequence[Entry]) -> list[Entry]:
+    def longest(self, entries: Iterable[Entry]) -> list[Entry]:
         """The few entries that have the longest examples: no other entry has more motion and more sentence than one.
 
         An example grows with both, whatever its task, so nothing is gained by rendering 100,000 others.
         """
-        measured = [(bool(entry.source), self._motion_tokens(entry), self._sentence_tokens(entry)) for entry in entries]
-        order = sorted(range(len(entries)), key=measured.__getitem__, reverse=True)
-        found: list[Entry] = []
-        most: dict[bool, int] = {}  # tokens of the longest sentence so far, of pairs and of all others
-        for i in order:
-            pair, _, sentence = measured[i]
-            if sentence > most.get(pair, -1):
-                most[pair] = sentence
-                found.append(entries[i])
+        found: dict[bool, list[tuple[int, int, Entry]]] = {True: [], False: []}  # of pairs, and of all others
         # `read` shows two sentences and no motion, so its longest example may be of another entry
-        both = [(self._sentence_tokens(entry) + len(self.encode(entry.plain)), i) for i, entry in enumerate(entries)]
-        readable = [pair for pair in both if entries[pair[1]].plain]
-        return found + ([entries[max(readable)[1]]] if readable else [])
+        readable: list[Entry] = []
+        most = 0
+        for entry in entries:
+            motion, sentence = self._motion_tokens(entry), self._sentence_tokens(entry)
+            known = found[bool(entry.source)]
+            if not any(one >= motion and other >= sentence for one, other, _ in known):
+                known[:] = [one for one in known if one[0] > motion or one[1] > sentence]
+                known.append((motion, sentence, entry))
+            if entry.plain and (both := sentence + len(self.encode(entry.plain))) >= most:
+                most, readable = both, [entry]
+        ordered = [sorted(found[pair], key=lambda one: -one[0]) for pair in (True, False)]
+        return [entry for known in ordered for _, _, entry in known] + readable
+
+    def may_be_long(self, entries: Sequence[Entry], tasks: Iterable[str], limit: int, plain: bool) -> Iterator[Entry]:
+        """All entries of a list; of shards those that may have an example of more than `limit` tokens. With `plain`
+        each also in the words of its plain caption.
+
+        To encode a corpus of captions takes minutes, and most are far too short to matter. An example of a first entry
+        is more than enough for what surrounds the motion, shown twice at most, and the sentences of any other.
+        """
+        rng = np.random.default_rng(0)
+        firsts = [(task, entry) for task in tasks for entry in select(entries, TABLE[task].takes)[:1]]
+        around = [len(self.render(task, entry, rng)[0]) + self.margin(task, entry) for task, entry in firsts]
+        digits = len(str(self.vocab.codes)) + 1 if self.templates.motion_as == "digits" else 1
+        for entry in may_reach(entries, limit - max(around, default=0), 2 * digits):
+            yield entry
+            if plain and entry.plain:
+                yield replace(entry, text=entry.plain)
 
     def _motion_tokens(self, entry: Entry) -> int:
         """Tokens of the motions of an entry."""
