@@ -12,9 +12,8 @@ from pathlib import Path
 
 from motiongpt.config import flag_name
 
-NOT_READ_YET = ("HF_USER", "HUB_REPO_S1", "HUB_REPO_S2", "HUB_REPO_S3")
-"""Variables of the ancestor projects whose feature does not exist here yet."""
-
+HUB_VARIABLES = ("HF_USER", "HUB_REPO_S1", "HUB_REPO_S2", "HUB_REPO_S3")
+"""Who pushes a training to the Hub, and to which repository each stage."""
 
 INSTEAD_OF = {"DATA_JSON_PATH": "--data", "VQVAE_CHECKPOINT": "--vqvae", "VQVAE_STATS_PATH": "--stats",
               "WORK_DIR": "--out"}  # fmt: skip
@@ -77,9 +76,8 @@ def default_run() -> Path:
 
 
 def say_unread_environment() -> None:
-    """Print which of the ancestors' variables are set but have no effect here."""
-    if names := [name for name in NOT_READ_YET if os.environ.get(name)]:
-        print(f"note: {', '.join(names)} set in the environment, but nothing here reads it yet")
+    """Name the variables of a training's place on the Hub, for scripts that do not train."""
+    say_unused_environment(*HUB_VARIABLES)
 
 
 def say_unused_environment(*variables: str) -> None:
@@ -100,3 +98,13 @@ def use_hub_token(name: object) -> None:
     elif token := os.environ.get("HUGGINGFACE_HUB_TOKEN"):
         os.environ["HF_TOKEN"] = token
         print("Hub token (environment: HUGGINGFACE_HUB_TOKEN)")
+
+
+def hub_token() -> tuple[str | None, str]:
+    """The token for the Hub, or None, and where it is from: HF_TOKEN, HUGGINGFACE_HUB_TOKEN, else the usual login."""
+    for variable in ("HF_TOKEN", "HUGGINGFACE_HUB_TOKEN"):
+        if token := os.environ.get(variable, "").strip():
+            return token, f"environment: {variable}"
+    from huggingface_hub import get_token
+
+    return get_token(), "the login on this machine"
