@@ -38,7 +38,7 @@ from motiongpt.generation.seams import keep_given
 from motiongpt.generation.streaming import StreamTiming, stream
 from motiongpt.generation.understanding import Listener, Understood
 from motiongpt.generation.writer import Writer
-from motiongpt.hub import resolve_folder
+from motiongpt.hub import PUSHED, resolve_folder
 from motiongpt.lengths import Limits
 from motiongpt.motion import Motion, check_suffix
 from motiongpt.motion_files import decode_motions, motion_codes, own_features
@@ -86,7 +86,8 @@ class MotionGenerator:
 
         Raises FileNotFoundError or ValueError, in one line, if something is missing or does not fit.
         """
-        run = resolve_folder(model_path, "run", "scripts/finetune.py --out makes one", ignore=["*/state/*"])
+        states = ["*/state/*", f"{PUSHED}/*"]  # for those who train on
+        run = resolve_folder(model_path, "run", "scripts/finetune.py --out makes one", ignore=states)
         self.run: LoadedRun = load_run(run, stage, device, dtype, task)
         self._task, self._dtype, self.raw = task, dtype, raw
         if dataset_path is not None:

@@ -11,12 +11,20 @@ spoil them. This file knows no vocabulary and no files. How a batch was padded r
 """
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from motiongpt.config import LLMConfig
+
+
+def run_block(block: nn.Module, recompute: bool, *inputs: Any) -> Tensor:
+    """block(*inputs). With `recompute` only the inputs are kept for the backward pass, which computes the rest again
+    (Chen et al. 2016). Dropout draws the same numbers both times, so gradients are those without it."""
+    return checkpoint(block, *inputs, use_reentrant=False) if recompute else block(*inputs)
 
 
 class RMSNorm(nn.Module):

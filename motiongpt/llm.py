@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from motiongpt.config import LLMConfig
-from motiongpt.layers import Block, KVCache, RMSNorm, rotary
+from motiongpt.layers import Block, KVCache, RMSNorm, rotary, run_block
 from motiongpt.word_tables import WordTables
 
 
@@ -104,7 +104,7 @@ class LLM(WordTables):
         x = self.embed(ids)
         for block in self.layers:
             cos, sin, mask, causal = views[block.is_local]
-            x = block(x, cos, sin, mask, cache, causal)
+            x = run_block(block, self.recomputes(cache), x, cos, sin, mask, cache, causal)
         if cache is not None:
             cache.length += T
         return self.norm(x)

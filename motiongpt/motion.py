@@ -107,11 +107,11 @@ class Motion:
         """Write the format of the suffix and return the paths written. Parent folders are made.
 
         A path without a suffix, or an existing folder, becomes a folder with motion.npy, motion.gif and motion.txt
-        (SMPL-X: motion.npz, motion.gif and motion.txt; tokens only: motion.txt). Those of an earlier motion are
-        removed first. `view` is how pictures and pages show it, `rig` is whose bones a .bvh, .glb, .vrma or .csv has:
-        a name or a character's file, see `rigs.files.write_rigged`. SMPL-X parameters are drawn, and become the joints
-        of a `.npy` or a rig, on a stand-in skeleton (see `on_stand_in`), which the title of a picture names. Each file
-        appears whole or not at all.
+        (SMPL-X: motion.npz, motion.gif and motion.txt; tokens only: motion.txt; no tokens: no motion.txt). Those of an
+        earlier motion are removed first. `view` is how pictures and pages show it, `rig` is whose bones a .bvh, .glb,
+        .vrma or .csv has: a name or a character's file, see `rigs.files.write_rigged`. SMPL-X parameters are drawn, and
+        become the joints of a `.npy` or a rig, on a stand-in skeleton (see `on_stand_in`), which the title of a picture
+        names. Each file appears whole or not at all.
 
         Raises ValueError for an unknown suffix, for a `view` or a `rig` that cannot be had, for a format that needs
         joints if there are none, for a `.mp4` without PyAV, and for a motion that `check_plausible` refuses.
@@ -126,7 +126,8 @@ class Motion:
             for end in suffixes:  # no file of an earlier motion may stay beside the first ones of this motion
                 with naming(path):
                     (path / f"motion{end}").unlink(missing_ok=True)
-            return [out for end in suffixes for out in self.save(path / f"motion{end}", view=view, rig=rig)]
+            written = suffixes[:-1] if len(suffixes) > 1 and not self.tokens else suffixes
+            return [out for end in written for out in self.save(path / f"motion{end}", view=view, rig=rig)]
         check_suffix(path, self.joints is not None, self.parameters is not None)
         suffix = path.suffix.lower()
         if suffix in PICTURES:

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from motiongpt.body.skeletons import HUMANML3D, SKELETON_FILE, Skeleton, load_skeleton, save_skeleton
+from motiongpt.checkpoint import differences
 from motiongpt.config import VQVAEConfig
 from motiongpt.data.batches import by_length, pad_motions
 from motiongpt.data.motions import MotionDataset
@@ -255,6 +256,14 @@ class MotionTokenizer:
         rows, wanted = (x.vqvae.quantizer.lookup(codes.to(x.device)).cpu() for x in (self, other))
         near = 1e-3 * float(wanted.abs().max())  # float16 rounds to about 5e-4 of a number
         return rows.shape == wanted.shape and torch.allclose(rows, wanted, rtol=0, atol=near)
+
+    def copy_weights(self, vqvae: VQVAE) -> None:
+        """Copy the network's weights into another one, as a start. ValueError if it has another shape."""
+        try:
+            vqvae.load_state_dict(self.vqvae.state_dict())
+        except RuntimeError as error:
+            changes = ", ".join(differences(self.config.to_dict(), vqvae.config.to_dict()))
+            raise ValueError(f"{self.source} has another shape ({changes}); leave these flags out") from error
 
     @property
     def device(self) -> torch.device:

@@ -10,17 +10,48 @@
 
 Codes are -1 in the padding, and `commit` is a sum over real codes. Whatever is learned without gradients lives in
 buffers, so that a resumed run continues from it. Everything runs in fp32, under any autocast.
+
+If several processes train, each has some rows of every batch. What is learnt without gradients, and every draw, is
+that of the whole batch: all of them have the same buffers, which are those of one process with all rows.
 """
 
 import math
+from typing import NamedTuple
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from motiongpt.config import VQVAEConfig
 from motiongpt.metrics.tokens import perplexity
 
 GRACE = 2.0  # times the least usage: a new row dies after 69 batches without use, at a decay of 0.99
+
+
+def several() -> bool:
+    """Whether several processes train."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def together(values: Tensor) -> Tensor:
+    """The sum of `values` over the processes, in place."""
+    if several():
+        dist.all_reduce(values)
+    return values
+
+
+def of_first(drawn: Tensor) -> Tensor:
+    """What the first process has drawn, in place."""
+    if several():
+        dist.broadcast(drawn, 0)
+    return drawn
+
+
+class Part(NamedTuple):
+    """Where this process's latents are among those of the whole batch: `first` come before them, of `total`."""
+
+    first: int
+    total: int
 
 
 class Quantizer(nn.Module):
@@ -46,14 +77,25 @@ class Quantizer(nn.Module):
         """(n, C) -> rows (n, C) that pass gradients to the latents, codes (n, Q), commitment loss (), `stats`."""
         raise NotImplementedError
 
-    def may_learn(self, latents: Tensor) -> bool:
-        """Whether averages may move. A NaN latent would stay in them for good; the loop skips such a step too."""
-        return self.training and bool(torch.isfinite(latents).all()) and len(latents) > 0
+    def learning_part(self, latents: Tensor) -> Part | None:
+        """The part that these latents (n, C) are, or None if averages may not move.
+
+        A NaN latent, of any process, would stay in them for good; the loop skips such a step too.
+        """
+        if not self.training:
+            return None
+        rank, size = (dist.get_rank(), dist.get_world_size()) if several() else (0, 1)
+        counts = torch.zeros(size + 1, device=latents.device)  # of latents, then of processes with a NaN
+        counts[rank] = len(latents)
+        counts[-1] = ~torch.isfinite(latents).all()
+        *sizes, bad = map(int, together(counts).tolist())
+        return Part(sum(sizes[:rank]), sum(sizes)) if sum(sizes) and not bad else None
 
     def usage(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """(n,) codes, -1 for none -> perplexity () and number of different codes ()."""
+        """(n,) codes, -1 for none -> perplexity () and number of different codes (), in training of the whole batch."""
         counts = torch.zeros(self.num_codes + 1, device=codes.device)  # the first entry counts the -1
         counts = counts.index_add_(0, codes + 1, torch.ones_like(codes, dtype=counts.dtype))[1:]
+        counts = together(counts) if self.training else counts
         return perplexity(counts), (counts > 0).sum()
 
 
@@ -88,37 +130,43 @@ class EMAQuantizer(Quantizer):
     def lookup(self, codes: Tensor) -> Tensor:
         return self.codebook[codes[..., 0]]
 
-    def sample_rows(self, latents: Tensor) -> Tensor:
-        """Draw N rows from the batch. A batch smaller than the codebook is repeated with a little noise.
+    def sample_rows(self, latents: Tensor, part: Part) -> Tensor:
+        """Draw N rows from the whole batch. A batch smaller than the codebook is repeated with a little noise.
 
-        The draw uses torch's global generator, which the loop seeds and saves with the state.
+        The draw uses torch's global generator, which the loop seeds.
         """
         N, C = self.codebook.shape
-        if len(latents) < N:
-            latents = latents.repeat(-(-N // len(latents)), 1)  # rounded up
-            latents = latents + torch.randn_like(latents) * (0.01 / C**0.5)
-        return latents[torch.randperm(len(latents), device=latents.device)[:N]]
+        repeats = -(-N // part.total)  # rounded up
+        drawn = of_first(torch.randperm(repeats * part.total, device=latents.device)[:N]) % part.total
+        # each process gives the rows that it has
+        rows = latents.new_zeros(N, C)
+        if len(latents):
+            place = drawn - part.first
+            own = (place >= 0) & (place < len(latents))
+            rows = latents[place.clamp(0, len(latents) - 1)] * own[:, None]
+        rows = together(rows)
+        return rows if repeats == 1 else rows + of_first(torch.randn_like(rows)) * (0.01 / C**0.5)
 
     @torch.no_grad()
-    def update(self, latents: Tensor, codes: Tensor) -> Tensor:
+    def update(self, latents: Tensor, codes: Tensor, part: Part) -> Tensor:
         """One moving-average step from latents (n, code_dim); returns how many dead rows were drawn anew, ()."""
         count = torch.zeros_like(self.code_count).index_add_(0, codes, latents.new_ones(len(codes)))
         total = torch.zeros_like(self.code_sum).index_add_(0, codes, latents)
-        self.code_sum.mul_(self.decay).add_(total, alpha=1 - self.decay)
-        self.code_count.mul_(self.decay).add_(count, alpha=1 - self.decay)
+        self.code_sum.mul_(self.decay).add_(together(total), alpha=1 - self.decay)
+        self.code_count.mul_(self.decay).add_(together(count), alpha=1 - self.decay)
         if self.dead_share:
-            return self._redraw(latents)
+            return self._redraw(latents, part)
         # every row is replaced by its mean, or by a latent of the batch if it is dead
         alive = (self.code_count >= self.dead_below)[:, None]
         mean = self.code_sum / self.code_count.clamp(min=1e-9)[:, None]
-        self.codebook.copy_(torch.where(alive, mean, self.sample_rows(latents)))
+        self.codebook.copy_(torch.where(alive, mean, self.sample_rows(latents, part)))
         return (~alive).sum()
 
-    def _redraw(self, latents: Tensor) -> Tensor:
+    def _redraw(self, latents: Tensor, part: Part) -> Tensor:
         """`update` by shares: dead rows start afresh, with some batches to prove themselves in; how many, ()."""
         least = self.dead_share * self.code_count.mean()
         dead = self.code_count < least
-        fresh = self.sample_rows(latents)
+        fresh = self.sample_rows(latents, part)
         # without this a new row would carry the averages of its former places, and move back between them
         self.code_count.copy_(torch.where(dead, GRACE * least, self.code_count))
         self.code_sum.copy_(torch.where(dead[:, None], GRACE * least * fresh, self.code_sum))
@@ -126,23 +174,26 @@ class EMAQuantizer(Quantizer):
         return dead.sum()
 
     @torch.no_grad()
-    def step(self, latents: Tensor, learning: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """(n, code_dim) -> their rows (n, code_dim), their codes (n,), and how many rows were drawn anew, ()."""
-        if learning and not self.ready:  # the first batch fills the codebook
-            rows = self.sample_rows(latents)
+    def step(self, latents: Tensor, part: Part | None) -> tuple[Tensor, Tensor, Tensor]:
+        """(n, code_dim) -> their rows (n, code_dim), their codes (n,), and how many rows were drawn anew, ().
+
+        Without a `part` nothing is learnt.
+        """
+        if part is not None and not self.ready:  # the first batch fills the codebook
+            rows = self.sample_rows(latents, part)
             self.codebook.copy_(rows)
             # by shares, rows of the first batch have to prove themselves as later ones do
-            count = GRACE * self.dead_share * len(latents) / self.num_codes if self.dead_share else 1.0
+            count = GRACE * self.dead_share * part.total / self.num_codes if self.dead_share else 1.0
             self.code_sum.copy_(rows * count)
             self.code_count.fill_(count)
             self.ready.fill_(True)
         index = self.nearest(latents)
         chosen = self.codebook[index]
-        resets = self.update(latents, index) if learning else torch.zeros((), dtype=torch.long)
+        resets = torch.zeros((), dtype=torch.long) if part is None else self.update(latents, index, part)
         return chosen, index, resets
 
     def quantise(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
-        chosen, index, resets = self.step(latents.detach(), self.may_learn(latents))
+        chosen, index, resets = self.step(latents.detach(), self.learning_part(latents))
         commit = (latents - chosen).square().mean(-1).sum()
         stats = dict(zip(self.stats, (*self.usage(index), resets), strict=True))
         # straight through: the value of `chosen`, the gradient of `latents`
@@ -195,12 +246,14 @@ class ResidualQuantizer(Quantizer):
 
     def layers_used(self) -> int:
         """How many layers this pass uses: all, or in training sometimes fewer."""
-        if self.training and self.num_layers > 1 and self.dropout and float(torch.rand(())) < self.dropout:
-            return int(torch.randint(1, self.num_layers + 1, ()))
-        return self.num_layers
+        if not self.training or self.num_layers == 1 or not self.dropout:
+            return self.num_layers
+        fewer = torch.rand(()) < self.dropout
+        used = torch.randint(1, self.num_layers + 1, ()) if fewer else torch.tensor(self.num_layers)
+        return int(of_first(used))
 
     def quantise(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
-        learning = self.may_learn(latents)
+        part = self.learning_part(latents)
         used = self.layers_used()
         residual = latents
         quantised = torch.zeros_like(latents)
@@ -209,7 +262,7 @@ class ResidualQuantizer(Quantizer):
         resets, usage = [], []
         for k in range(used):
             # a step sees no gradient: the codebook learns by averages, the encoder by `commit` and straight through
-            chosen, index, new = self.layer(k).step(residual.detach(), learning)
+            chosen, index, new = self.layer(k).step(residual.detach(), part)
             commit = commit + (residual - chosen).square().mean(-1).sum() / used
             quantised = quantised + chosen
             residual = residual - chosen

@@ -34,6 +34,7 @@ class WordTables(nn.Module):
     def __init__(self, rows: int) -> None:
         super().__init__()
         self.first_id = rows
+        self.checkpoint_activations = False
         self.register_parameter("new_in", None)
         self.register_parameter("new_out", None)
 
@@ -89,20 +90,30 @@ class WordTables(nn.Module):
         self.new_out = None if self.lm_head is None else rows(self.lm_head)
         self.first_id = first_id
 
+    @property
+    def casts(self) -> bool:
+        """Whether autocast is on where the model is."""
+        return torch.is_autocast_enabled(self.input_table.weight.device.type)
+
     def compute_dtype(self) -> torch.dtype:
         """The dtype of the matrix products: autocast's if it is on, else the weights'."""
         table = self.input_table.weight
-        kind = table.device.type
-        return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else table.dtype
+        return torch.get_autocast_dtype(table.device.type) if self.casts else table.dtype
+
+    def recomputes(self, cache: object) -> bool:
+        """Whether the blocks of this pass are computed again in the backward pass: in training, if it is asked for."""
+        return self.checkpoint_activations and cache is None and torch.is_grad_enabled()
 
     def embed(self, ids: Tensor) -> Tensor:
         """ids (B, T) -> (B, T, C). Both tables are indexed, neither is copied."""
         base = self.input_table.weight
+        # what flows from block to block is fp32 under autocast, also where the table itself is kept in less
+        dtype = torch.float32 if self.casts else base.dtype
         if self.new_in is None:
-            return F.embedding(ids, base)
+            return F.embedding(ids, base).to(dtype)
         new = ids - self.first_id  # (B, T), negative for ids of the base table
         is_new = new >= 0
-        x = F.embedding(ids.masked_fill(is_new, 0), base)
+        x = F.embedding(ids.masked_fill(is_new, 0), base).to(dtype)
         return torch.where(is_new[..., None], F.embedding(new.clamp(min=0), self.new_in).to(x.dtype), x)
 
     def logits(self, hidden: Tensor, span: tuple[int, int] | None = None) -> Tensor:

@@ -7,7 +7,7 @@
 #            train.txt val.txt test.txt      one ID per line
 #
 #     runs/bandai.sh JOINTS
-#     FPS=30 MAX_MINUTES=30 runs/bandai.sh JOINTS     # exit code 3: time is up, run it again to continue
+#     FPS=30 MAX_MINUTES=30 runs/bandai.sh JOINTS     # says when time is up: run it again to continue
 #
 # Finished steps are skipped; the sentence and the evaluation are made anew each time.
 # Environment variables: PYTHON, WORK (the folder for everything), FPS, MAX_MINUTES (per training), PROMPT.
@@ -21,6 +21,9 @@ MAX_MINUTES=${MAX_MINUTES:-0}
 PROMPT=${PROMPT:-a person walks forward}
 
 finished() { grep -qs '"finished": true' "$1/meta.json"; }
+# a training whose time is up ends well, and so does this story
+go_on_if() { "$@" || { echo "run it again to continue"; exit 0; }; }
+trained() { grep -qs '"finished": true' "$1/state/last/state.json"; }
 
 # 1) Joints to the dataset folder: retargeted to one skeleton, 20 fps, 263 features per frame, each clip mirrored too.
 [ -f "$WORK/data/dataset.json" ] || "$PYTHON" scripts/prepare.py --from joints --input "$JOINTS" --fps "$FPS" \
@@ -30,6 +33,7 @@ finished() { grep -qs '"finished": true' "$1/meta.json"; }
 if [ ! -f "$WORK/tokens.json" ]; then
     "$PYTHON" scripts/train_vqvae.py --data "$WORK/data" --out "$WORK/vqvae" --width 192 --batch-size 64 \
         --dead-below 0.3 --max-steps 5000 --lr 6e-4 --max-minutes "$MAX_MINUTES"
+    go_on_if trained "$WORK/vqvae"
     "$PYTHON" scripts/tokenize_motions.py --data "$WORK/data" --vqvae "$WORK/vqvae" --out "$WORK/tokens.json"
 fi
 
@@ -37,6 +41,7 @@ fi
 finished "$WORK/backbone/stage1" || "$PYTHON" scripts/finetune.py --recipe captions --stage 1 --train full \
     --backbone demo --data "$WORK/tokens.json" --out "$WORK/backbone" --max-steps 300 --batch-size 64 --lr 1e-3 \
     --max-minutes "$MAX_MINUTES"
+go_on_if finished "$WORK/backbone/stage1"
 
 # 4) The three stages: motion alone; three tasks; text to motion.
 stage() { # number, steps, caption dropout
@@ -44,6 +49,7 @@ stage() { # number, steps, caption dropout
         --backbone "$WORK/backbone/stage1" --data "$WORK/tokens.json" --vqvae "$WORK/vqvae" --out "$WORK/run" \
         --batch-size 32 --grad-accum 1 --lr 1e-3 --weight-decay 0.05 --warmup 0.05 --max-seq-len 256 \
         --caption-dropout "$3" --max-minutes "$MAX_MINUTES"
+    go_on_if finished "$WORK/run/stage$1"
 }
 stage 1 400 0
 stage 2 800 0
@@ -56,5 +62,6 @@ stage 3 2000 0.1
 "$PYTHON" scripts/train_evaluator.py --data "$WORK/data" --out "$WORK/evaluator" --motion-width 512 \
     --movement-width 256 --movement-dim 256 --text-width 256 --lr 4e-4 --max-steps 500 --eval-every 50 --patience 4 \
     --max-minutes "$MAX_MINUTES"
+go_on_if trained "$WORK/evaluator"
 "$PYTHON" scripts/evaluate.py --what t2m --data "$WORK/data" --run "$WORK/run" --evaluator "$WORK/evaluator" \
     --out "$WORK/evaluation"

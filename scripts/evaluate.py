@@ -26,6 +26,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from motiongpt.cli.continuous_flags import is_continuous_run
+from motiongpt.cli.continuous_sampling import open_continuous
 from motiongpt.cli.environment import default_output, fill_tokenizer_from_environment
 from motiongpt.cli.evaluate_flags import (
     EVALUATOR_FLAGS,
@@ -38,8 +40,10 @@ from motiongpt.cli.evaluate_flags import (
     refuse_beside_compare,
     repeats_of,
 )
-from motiongpt.cli.opening import named_motion_tokenizer, open_generator
+from motiongpt.cli.opening import named_motion_tokenizer, open_generator, open_with_tokenizer
 from motiongpt.cli.parser import Parser, refuse_flags, run_script
+
+DEMO = ROOT / "checkpoints" / "demo"
 
 
 def open_evaluator(args, data):
@@ -47,14 +51,6 @@ def open_evaluator(args, data):
     from motiongpt.evaluation.evaluators import find_evaluator
 
     return find_evaluator(**evaluator_of(args, ROOT, data.feature_dim))
-
-
-def open_run(args):
-    """The generator of --run, which must have a motion tokenizer."""
-    generator = open_generator(args, ROOT / "checkpoints" / "demo", args.what, device=args.device)
-    if generator.motion_tokenizer is None:
-        raise ValueError(f"{generator.run.folder} has no motion tokenizer; name its folder (--vqvae)")
-    return generator
 
 
 def protocol_of(args):
@@ -89,33 +85,35 @@ def evaluate_vqvae(args, data):
 
 
 def evaluate_text(args, data):
-    from motiongpt.evaluation import model_answers, report, t2m_m2t
+    from motiongpt.evaluation import continuous, model_answers, report, t2m_m2t
 
     evaluator = open_evaluator(args, data)
     if evaluator is None:
         where = "train one with scripts/train_evaluator.py, or fetch a published one with scripts/assets.py"
         raise ValueError(f"--what {args.what} needs an evaluator (--evaluator): {where}")
-    generator = open_run(args)
-    if args.what == "t2m":
-        measure, options = t2m_m2t.evaluate_t2m, model_answers.T2MOptions(**options_of(args))
-    else:
-        measure, options = t2m_m2t.evaluate_m2t, model_answers.M2TOptions(**options_of(args))
-    evaluation = measure(data, evaluator, generator.motion_tokenizer, generator, protocol_of(args), options)
-    return report.write_report(evaluation, data, args.out)
+    options = {"t2m": model_answers.T2MOptions, "m2t": model_answers.M2TOptions}[args.what](**options_of(args))
+    if is_continuous_run(args):
+        measured = continuous.evaluate_continuous(data, evaluator, open_continuous(args), protocol_of(args), options)
+        return report.write_report(measured, data, args.out)
+    generator = open_with_tokenizer(args, DEMO, args.what)
+    measure = {"t2m": t2m_m2t.evaluate_t2m, "m2t": t2m_m2t.evaluate_m2t}[args.what]
+    measured = measure(data, evaluator, generator.motion_tokenizer, generator, protocol_of(args), options)
+    return report.write_report(measured, data, args.out)
 
 
 def evaluate_part(args, data):
     from motiongpt.evaluation import given_codes, report
 
     options = given_codes.GivenOptions(args.what, **options_of(args))
-    evaluation = given_codes.evaluate_given(data, open_run(args), options, protocol_of(args))
+    generator = open_with_tokenizer(args, DEMO, args.what)
+    evaluation = given_codes.evaluate_given(data, generator, options, protocol_of(args))
     return report.write_given(evaluation, data, args.out)
 
 
 def evaluate_tokens(args, path):
     from motiongpt.evaluation import model_answers, report, token_writing
 
-    generator = open_generator(args, ROOT / "checkpoints" / "demo", device=args.device)
+    generator = open_generator(args, DEMO, device=args.device)
     options = model_answers.T2MOptions(**options_of(args))
     return report.write_tokens(token_writing.evaluate_tokens(path, generator, protocol_of(args), options), args.out)
 
@@ -147,4 +145,4 @@ def main(args) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, make_parser())
+    run_script(main, make_parser(), shared=lambda args: args.what == "vqvae" and not args.compare)

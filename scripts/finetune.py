@@ -3,6 +3,7 @@
     python scripts/finetune.py --stage 1          # then 2, then 3; or --stage all
     python scripts/finetune.py --stage 1 --data tokens.json --vqvae outputs/vqvae --backbone Qwen/Qwen3-0.6B
     python scripts/finetune.py --stage all --data data/mine     # from a dataset folder: trains a tokenizer first
+    python scripts/finetune.py --stage all --data tokens.json --hub-repo USER/NAME --max-hours 8    # docs/HUB.md
 
 With --stage alone it trains on the embedded data with the demo backbone, into outputs/run. Stage N starts from stage
 N - 1 in the same --out. An unfinished stage resumes by itself; --fresh starts it over. --list shows recipes, stages
@@ -10,7 +11,8 @@ and tasks. --window and the flags under VQVAEConfig, except --codes, are for a s
 those under RewardConfig for --stage reward, which may follow the last stage and rewards what the model writes.
 
 Environment variables, which flags override: DATA_JSON_PATH (--data), VQVAE_CHECKPOINT (--vqvae), VQVAE_STATS_PATH
-(--stats), WORK_DIR (the folder that outputs/ is in), HF_TOKEN or HUGGINGFACE_HUB_TOKEN (to download a backbone).
+(--stats), WORK_DIR (the folder that outputs/ is in), HF_TOKEN or HUGGINGFACE_HUB_TOKEN (to download a backbone, and for
+--hub-repo), HF_USER and HUB_REPO_S1, HUB_REPO_S2, ... (--hub-repo, of each stage).
 """
 
 import signal
@@ -29,35 +31,16 @@ from motiongpt.cli.environment import (
     default_run,
     fill_from_environment,
     fill_tokenizer_from_environment,
-    say_unread_environment,
     say_unused_environment,
 )
+from motiongpt.cli.finetune_flags import LANGUAGE_ONLY, LORA, TOKENIZER_ONLY, add_training_flags
+from motiongpt.cli.hub_flags import kept_on_hub
 from motiongpt.cli.opening import TOKENIZER_FLAGS, add_tokenizer_flags, begins_with_motions
-from motiongpt.cli.parser import (
-    DEBUG_STEPS,
-    VQVAE_FLAGS,
-    Parser,
-    add_config_flags,
-    refuse_flags,
-    run_script,
-    shorten_for_debug,
-)
-from motiongpt.cli.reward_flags import REWARD_FLAGS, add_reward_flags
-from motiongpt.config import LoRAConfig, TrainConfig, VQVAEConfig
+from motiongpt.cli.parser import DEBUG_STEPS, Parser, refuse_flags, run_script, shorten_for_debug
+from motiongpt.cli.processes import always
+from motiongpt.cli.reward_flags import REWARD_FLAGS
 
 DEMO = ROOT / "checkpoints" / "demo"
-
-# what the help says of values that a recipe may set
-FIELDS = TrainConfig.__dataclass_fields__ | LoRAConfig.__dataclass_fields__
-RECIPES_SET = "lr beta2 schedule batch_size grad_accum epochs max_steps warmup weight_decay clip seed max_seq_len "
-RECIPES_SET += "eval_every caption_dropout plain_share tell_length lora_r lora_alpha lora_dropout"
-DEFAULTS = {name: f"the recipe's, else {FIELDS[name].default}" for name in RECIPES_SET.split()}
-DEFAULTS["lora_targets"] = f"the recipe's, else {' '.join(FIELDS['lora_targets'].default)}"
-
-LORA = tuple(LoRAConfig.__dataclass_fields__)
-LANGUAGE_ONLY = ("backbone", "tasks", "templates", "motion_as", "tell_length", "plain_share", "train", *TOKENIZER_FLAGS,
-                 "from", "dedup", "think", "max_seq_len", "label_smoothing", *LORA)  # fmt: skip
-TOKENIZER_ONLY = (*(name for name in VQVAE_FLAGS if name != "codes"), "window")
 
 
 def make_parser() -> Parser:
@@ -68,7 +51,7 @@ def make_parser() -> Parser:
     add(
         "--data",
         type=Path,
-        help="token dataset, a JSON file or a folder of codes (default: the run's own tokens.json of --stage all, else "
+        help="token dataset, a JSON file or a folder of codes or shards (default: the run's own of --stage all, else "
         "the embedded one); a dataset folder for a stage that trains the tokenizer, or for --stage all",
     )
     named = "Hugging Face folder, Hub repo id, smollm2 (python scripts/assets.py --fetch smollm2 makes it once), or "
@@ -94,11 +77,7 @@ def make_parser() -> Parser:
     think = "Qwen3's empty think block before the answer (default: auto, if the tokenizer has it)"
     add("--think", choices=("auto", "none", "empty"), help=think)
     add("--device", help="cpu, cuda, cuda:1, mps (default: cuda if there is one)")
-    add_config_flags(parser, LoRAConfig, defaults=DEFAULTS)
-    add_config_flags(parser, TrainConfig, defaults=DEFAULTS)
-    size = "that of tokens.meta.json, else the largest code + 1; 512 when a tokenizer is trained"
-    add_config_flags(parser, VQVAEConfig, VQVAE_FLAGS, {"codes": size})
-    add_reward_flags(parser)
+    add_training_flags(parser)
     return parser
 
 
@@ -127,10 +106,11 @@ def main(args) -> int | None:
         refuse_flags(args, TOKENIZER_FLAGS if every else LANGUAGE_ONLY, "for a stage that trains the tokenizer")
         say_unused_environment("DATA_JSON_PATH", "VQVAE_CHECKPOINT", "VQVAE_STATS_PATH")
     if args.train == "full":
-        refuse_flags(args, LORA, "with --train full, which has no adapters")
+        refuse_flags(args, (*LORA, "base_dtype"), "with --train full, which has no adapters and freezes nothing")
     if not any(stage.rewarded for _, stage in stages):
         refuse_flags(args, REWARD_FLAGS, "but in --stage reward")
-    say_unread_environment()
+    else:
+        refuse_flags(args, ["tokens_per_step", "guard"], "in --stage reward: its steps are motions, of losses around 0")
     args.out = output_path(args.out or default_run(), "--out", folder=True)
     shorten_for_debug(args)
     from motiongpt.cli.stages import language_stage
@@ -138,13 +118,14 @@ def main(args) -> int | None:
     from motiongpt.evaluation.evaluators import Evaluator
 
     language = partial(language_stage, demo=DEMO, open_evaluator=Evaluator.load)
-    for number, stage in stages:
-        code = (tokenizer_stage if stage.trains_tokenizer else language)(args, number, stage)
-        if code is not None:  # it stopped, or --dry-run has seen enough
-            return code
+    with kept_on_hub(args, stages):
+        for number, stage in stages:
+            code = (tokenizer_stage if stage.trains_tokenizer else language)(args, number, stage)
+            if code is not None:  # it stopped, or --dry-run has seen enough
+                return code
     if args.resume:
         raise FileNotFoundError(f"--resume: {args.out} has nothing unfinished; every stage is finished")
 
 
 if __name__ == "__main__":
-    run_script(main, make_parser())
+    run_script(main, make_parser(), shared=always)

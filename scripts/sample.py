@@ -6,6 +6,7 @@
     python scripts/sample.py --task predict --input outputs/walk/motion.txt --prompt "a person walks forward"
     python scripts/sample.py --prompt "a person walks forward" --then "a person sits down"
     python scripts/sample.py --prompt "a person walks forward" --reach left_wrist@2.0=0.3,1.4,0.4
+    python scripts/sample.py --run outputs/kit/run --prompt "a person walks forward"    # of train_continuous.py
     python scripts/sample.py --chat
     python scripts/sample.py --info
 
@@ -31,6 +32,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # everything else is imported inside functions: --help and a mistyped flag must not wait for torch
 from motiongpt.cli.config_file import read_config_file
+from motiongpt.cli.continuous_flags import is_continuous_run
 from motiongpt.cli.environment import say_unread_environment
 from motiongpt.cli.opening import open_generator, reading_of_flags
 from motiongpt.cli.parser import Parser, describe_values, resolve_config, run_script
@@ -45,6 +47,11 @@ def make_parser() -> Parser:
 def main(args) -> None:
     if not args.info:
         check_flags(args)
+    if is_continuous_run(args):
+        from motiongpt.cli.continuous_sampling import sample_continuous
+
+        sample_continuous(args)
+        return
     from motiongpt.cli.run_info import run_info
     from motiongpt.generator import DESCRIBE
 

@@ -27,7 +27,9 @@ from motiongpt.cli.parser import (
     resolve_config,
     run_script,
     say_stopped,
+    within_budget,
 )
+from motiongpt.cli.watch_flags import add_watch_flags, log_watchers
 from motiongpt.config import EvaluatorConfig, TrainConfig
 
 DEFAULTS = {
@@ -39,7 +41,7 @@ DEFAULTS = {
     "weight_decay": 0.01,
     "eval_every": 100,
 }
-TRAIN_FLAGS = (*(name for name in VQVAE_TRAIN_FLAGS if name != "window"), "caption_dropout")
+TRAIN_FLAGS = (*(name for name in VQVAE_TRAIN_FLAGS if name not in ("window", "sample_every")), "caption_dropout")
 
 
 def make_parser() -> Parser:
@@ -55,6 +57,7 @@ def make_parser() -> Parser:
     add("--device", default=None, help="cpu, cuda, cuda:1, mps (default: cuda if there is one)")
     add_config_flags(parser, EvaluatorConfig)
     add_config_flags(parser, TrainConfig, TRAIN_FLAGS, DEFAULTS)
+    add_watch_flags(parser)
     return parser
 
 
@@ -74,7 +77,7 @@ def main(args) -> int | None:
     result = train_evaluator(
         data,
         model_config,
-        config,
+        within_budget(config, args),
         args.out,
         device=device,
         precision=resolve_precision(config.precision, device),
@@ -82,6 +85,7 @@ def main(args) -> int | None:
         movement=args.movement,
         patience=args.patience,
         fresh=args.fresh,
+        watchers=log_watchers(args, args.out),
     )
     if not result.finished:
         return say_stopped(result, args)

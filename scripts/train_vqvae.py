@@ -19,6 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 # everything else is imported inside functions: --help and a mistyped flag must not wait for torch
 from motiongpt.cli.parser import VQVAE_FLAGS, VQVAE_TRAIN_FLAGS, Parser, add_config_flags, run_script, say_stopped
+from motiongpt.cli.processes import always
+from motiongpt.cli.watch_flags import add_watch_flags
 from motiongpt.config import VQVAE_TRAINING, TrainConfig, VQVAEConfig
 
 
@@ -27,12 +29,14 @@ def make_parser() -> Parser:
     add = parser.add_argument
     add("--data", type=Path, required=True, help="dataset folder, from scripts/prepare.py")
     add("--out", type=Path, required=True, help="tokenizer folder to write")
+    add("--from", type=Path, help="tokenizer folder to go on from: its weights, shape and statistics, new losses")
     add("--config", help="JSON file of any of these flags by name, or a run's config.json; flags override it")
     add("--fresh", action="store_true", help="start over instead of resuming an unfinished training in --out")
     add("--dry-run", action="store_true", help="check everything, run one batch, say what would be done, write nothing")
     add("--device", help="cpu, cuda, cuda:1, mps (default: cuda if there is one)")
     add_config_flags(parser, VQVAEConfig, VQVAE_FLAGS)
     add_config_flags(parser, TrainConfig, VQVAE_TRAIN_FLAGS, VQVAE_TRAINING)
+    add_watch_flags(parser)
     return parser
 
 
@@ -55,4 +59,4 @@ def main(args) -> int | None:
 
 
 if __name__ == "__main__":
-    run_script(main, make_parser())
+    run_script(main, make_parser(), shared=always)

@@ -61,6 +61,7 @@ LIVES = {
         ["tokenize_motions --data data --vqvae new --out t.json"], ["t.json", "t.meta.json"], opens=False
     ),
     "tokenize a folder": Life(["tokenize_motions --data data --vqvae new --out t --format npy"], ["t"], opens=False),
+    "tokenize shards": Life(["tokenize_motions --data data --vqvae new --out t --format shards"], ["t"]),
     "train_vqvae": Life([f"train_vqvae --data data --out vq --log-every 2 {TINY}"], ["vq"], 30, opens=False),
     "finetune": Life(
         [f"finetune --stage {n} --data tokens.json --vqvae new --out run2 {SHORT}" for n in (1, 2)],

@@ -9,9 +9,8 @@ from cases import for_each
 from torch import nn
 
 from motiongpt import checkpoint
-from motiongpt.checkpoint import load_state, pack_state, save_state, unpack_state
-
-CPU = torch.device("cpu")
+from motiongpt.checkpoint import TENSORS, find_state, pack_state, save_state, unpack_state
+from motiongpt.files.store import read_tensors
 
 
 def fail(message: str) -> None:
@@ -23,13 +22,14 @@ def state(step: int) -> tuple[dict, dict]:
 
 
 def saved_steps(folder) -> int:
-    tensors, values = load_state(folder, warn=fail)
+    place, values = find_state(folder, warn=fail)
+    tensors = read_tensors(place / TENSORS)
     assert torch.equal(tensors["x"], torch.full((50,), float(values["step"])))
     return values["step"]
 
 
 def test_two_generations(tmp_path):
-    assert load_state(tmp_path / "state", warn=fail) is None
+    assert find_state(tmp_path / "state", warn=fail) is None
     for step in (1, 2, 3):
         save_state(tmp_path / "state", *state(step))
         assert saved_steps(tmp_path / "state") == step
@@ -106,17 +106,17 @@ def test_a_damaged_state_falls_back_and_says_so(tmp_path, file, content):
 
     damage("last")
     said = []
-    tensors, values = load_state(tmp_path, said.append)
+    _, values = find_state(tmp_path, said.append)
     assert values["step"] == 1 and len(said) == 1
     assert str(tmp_path / "last" / file) in said[0] and "resuming from the save before it, step 1" in said[0]
     # the good state keeps its place: after a second damaged file there is still one
     save_state(tmp_path, *state(3))
     damage("last")
-    assert load_state(tmp_path, said.append)[1]["step"] == 1
+    assert find_state(tmp_path, said.append)[1]["step"] == 1
 
     damage("previous")
     with pytest.raises(ValueError, match="no readable checkpoint under .*--fresh starts over"):
-        load_state(tmp_path, fail)
+        find_state(tmp_path, fail)
 
 
 def trained(width: int = 3) -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -142,13 +142,11 @@ def fresh(width: int = 3) -> tuple[nn.Module, torch.optim.Optimizer]:
 
 def test_pack_and_unpack():
     model, optimizer = trained()
-    tensors = pack_state(model, optimizer, CPU)
+    tensors = pack_state(model, optimizer)
     assert not any("0.weight" in name for name in tensors)  # frozen
-    assert {"model/2.weight", "buffer/1.running_mean", "optimizer/2.bias/exp_avg", "rng/cpu"} <= set(tensors)
-    drawn = torch.randn(3)
+    assert {"model/2.weight", "buffer/1.running_mean", "optimizer/2.bias/exp_avg"} <= set(tensors)
     other, other_optimizer = fresh()
-    unpack_state(tensors, other, other_optimizer, CPU)
-    assert torch.equal(torch.randn(3), drawn)
+    unpack_state(tensors, other, other_optimizer)
     for (m, o), inputs in zip(((model, optimizer), (other, other_optimizer)), (torch.ones(4, 3),) * 2, strict=True):
         m(inputs).square().sum().backward()
         o.step()
@@ -158,7 +156,7 @@ def test_pack_and_unpack():
 
 def test_pack_is_a_copy():
     model, optimizer = trained()
-    tensors = pack_state(model, optimizer, CPU)
+    tensors = pack_state(model, optimizer)
     before = tensors["model/2.weight"].clone()
     with torch.no_grad():
         model[2].weight.add_(1)
@@ -167,18 +165,25 @@ def test_pack_is_a_copy():
 
 def test_moments_are_copies_of_what_was_read():
     """A tensor read from disk lies in a mapped file, which Windows locks as long as a tensor points into it."""
-    tensors = pack_state(*trained(), CPU)
+    tensors = pack_state(*trained())
     other, optimizer = fresh()
-    unpack_state(tensors, other, optimizer, CPU)
+    unpack_state(tensors, other, optimizer)
     mine = {value.data_ptr() for values in optimizer.state.values() for value in values.values()}
     assert mine and not mine & {tensor.data_ptr() for tensor in tensors.values()}
 
 
-def test_the_random_state_of_another_device_is_left_alone():
-    tensors = pack_state(*trained(), CPU)
-    assert "rng/cuda" not in tensors
-    tensors["rng/cuda"] = torch.zeros(16, dtype=torch.uint8)  # from a run that began on a GPU
-    unpack_state(tensors, *fresh(), CPU)
+def test_the_generators_of_an_older_state_are_left_alone():
+    """Until a step's random numbers became a function of the step, states had them."""
+    tensors = pack_state(*trained()) | {
+        "rng/cpu": torch.get_rng_state(),
+        "rng/cuda": torch.zeros(16, dtype=torch.uint8),
+    }
+    drawn = torch.get_rng_state()
+    model, optimizer = fresh()
+    torch.set_rng_state(drawn)
+    unpack_state(tensors, model, optimizer)
+    assert torch.equal(torch.get_rng_state(), drawn)
+    assert torch.equal(model[2].weight, tensors["model/2.weight"])
 
 
 @for_each(
@@ -186,7 +191,6 @@ def test_the_random_state_of_another_device_is_left_alone():
     [
         (lambda t: t.pop("model/2.weight"), "model/2.weight"),
         (lambda t: t.pop("buffer/1.running_var"), "buffer/1.running_var"),
-        (lambda t: t.pop("rng/cpu"), "rng/cpu"),
         (lambda t: t.update({"model/9.weight": torch.ones(1)}), "model/9.weight"),
         (lambda t: t.update({"optimizer/9.weight/exp_avg": torch.ones(1)}), "optimizer/9.weight/exp_avg"),
         (lambda t: t.update({"stray": torch.ones(1)}), "stray"),
@@ -196,12 +200,12 @@ def test_the_random_state_of_another_device_is_left_alone():
 )
 def test_unpack_is_total_and_copies_nothing_when_it_fails(change, named):
     model, optimizer = trained()
-    tensors = pack_state(model, optimizer, CPU)
+    tensors = pack_state(model, optimizer)
     change(tensors)
     other, other_optimizer = fresh()
     before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
     with pytest.raises(ValueError, match=named):
-        unpack_state(tensors, other, other_optimizer, CPU)
+        unpack_state(tensors, other, other_optimizer)
     assert all(torch.equal(before[name], tensor) for name, tensor in other.state_dict().items())
     assert not other_optimizer.state
 
@@ -209,4 +213,4 @@ def test_unpack_is_total_and_copies_nothing_when_it_fails(change, named):
 def test_another_width_is_refused():
     model, optimizer = trained(width=3)
     with pytest.raises(ValueError, match="saved shape"):
-        unpack_state(pack_state(model, optimizer, CPU), *fresh(width=4), CPU)
+        unpack_state(pack_state(model, optimizer), *fresh(width=4))

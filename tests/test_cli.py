@@ -13,7 +13,7 @@ from cases import for_each
 
 from motiongpt.cli.config_file import read_config_file
 from motiongpt.cli.environment import (
-    NOT_READ_YET,
+    HUB_VARIABLES,
     default_output,
     default_run,
     fill_from_environment,
@@ -230,10 +230,10 @@ def test_a_full_device_is_one_line_and_other_runtime_errors_are_bugs(monkeypatch
     )  # fmt: skip
 
     def main(args):
-        args.grad_accum = 1
+        args.batch_size = 1
         raise error
 
-    assert "use a smaller --batch-size and a larger --grad-accum" in end(monkeypatch, capsys, main)[2]
+    assert "use a smaller --batch-size" in end(monkeypatch, capsys, main)[2]
     with pytest.raises(RuntimeError, match="a bug"):
         run_script(raising(RuntimeError("a bug")), Parser("What it is."))
 
@@ -295,8 +295,8 @@ def test_a_wrong_flag_is_one_line_and_not_guessed(monkeypatch, capsys):
 # 5) Notes, refusals, and names that scripts print.
 
 
-def test_the_ancestors_variables_without_a_feature_are_named_not_obeyed(monkeypatch, capsys):
-    for name in NOT_READ_YET:
+def test_variables_of_the_hub_are_named_where_nothing_is_pushed(monkeypatch, capsys):
+    for name in HUB_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     say_unread_environment()
     assert capsys.readouterr().out == ""

@@ -23,7 +23,7 @@ HEAVY = {
 INCOMPLETE = {
     "sample": "", "finetune": "", "render": "", "prepare": "--from bvh --input x", "ship": "--run x --data x",
     "export": "--format t2m-gpt --out x", "tokenize_motions": "--data x --out x", "train_vqvae": "--data x",
-    "train_evaluator": "--data x", "evaluate": "--what t2m",
+    "train_evaluator": "--data x", "evaluate": "--what t2m", "train_continuous": "--data x",
 }  # fmt: skip
 REPORT = "\nimport sys, json; print(json.dumps(sorted(sys.modules)))"
 

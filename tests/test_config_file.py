@@ -21,7 +21,7 @@ from motiongpt.files.store import read_json
 from motiongpt.stages.recipes import RECIPES, REWARD
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = ("finetune", "sample", "train_vqvae", "train_evaluator")
+SCRIPTS = ("finetune", "sample", "train_vqvae", "train_evaluator", "train_continuous")
 FIELDS = {name for config in CONFIGS for name in config.__dataclass_fields__}
 STEPS = ("--max-steps", 2, "--batch-size", 8, "--eval-every", 1000)
 

@@ -18,13 +18,13 @@ import torch
 
 from motiongpt import checkpoint
 from motiongpt.body.skeletons import HUMANML3D
-from motiongpt.checkpoint import load_state, save_state
+from motiongpt.checkpoint import TENSORS, find_state, save_state
 from motiongpt.data.motions import MotionDataset
 from motiongpt.evaluation.evaluators import Evaluator
 from motiongpt.features.normalizer import Normalizer
 from motiongpt.files.fields import get_field
 from motiongpt.files.hashes import known_hash
-from motiongpt.files.store import read_json, write_json
+from motiongpt.files.store import read_json, read_tensors, write_json
 from motiongpt.generator import MotionGenerator
 from motiongpt.motion import Motion
 from motiongpt.motion_tokenizer import MotionTokenizer
@@ -244,7 +244,8 @@ def test_every_key_of_a_state(tmp_path):
 
     def read() -> tuple:
         said = []
-        tensors, values = load_state(tmp_path, said.append, check_saved)
+        place, values = find_state(tmp_path, said.append, check_saved)
+        tensors = read_tensors(place / TENSORS)
         assert tensors["x"][0] == values["step"], "tensors of another step"
         if said:
             assert values["step"] == 10 and len(said) == 1 and str(path) in said[0], said
@@ -341,7 +342,8 @@ def test_every_bit_of_a_state(tmp_path, name):
     for data in copies:
         (last / name).write_bytes(data)
         said = []
-        tensors, values = load_state(tmp_path / "state", said.append)
+        place, values = find_state(tmp_path / "state", said.append)
+        tensors = read_tensors(place / TENSORS)
         if values["step"] == 2:  # a bit of the word "hashes", or of white space
             assert not said and tensors["x"].eq(2).all()
             continue
@@ -352,7 +354,7 @@ def test_every_bit_of_a_state(tmp_path, name):
     for place in ("last", "previous"):
         (tmp_path / "state" / place / name).write_bytes(copies[-2])
     with pytest.raises(ValueError, match="no readable checkpoint under .*--fresh starts over"):
-        load_state(tmp_path / "state", pytest.fail)
+        find_state(tmp_path / "state", pytest.fail)
 
 
 def test_a_state_without_hashes_still_resumes(tmp_path, monkeypatch):
@@ -361,7 +363,7 @@ def test_a_state_without_hashes_still_resumes(tmp_path, monkeypatch):
     save_state(tmp_path, {"x": torch.ones(3)}, {"step": 1})
     state = read_json(tmp_path / "last" / "state.json")
     write_json(tmp_path / "last" / "state.json", {"step": state["step"]})
-    assert load_state(tmp_path, pytest.fail)[1] == {"step": 1}
+    assert find_state(tmp_path, pytest.fail)[1] == {"step": 1}
 
 
 def test_statistics_that_no_data_has_are_named(tmp_path):

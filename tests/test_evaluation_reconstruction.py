@@ -120,7 +120,7 @@ def test_a_perfect_tokenizer_has_no_error(folder, monkeypatch):
     """If decoding returns the truth, every error is 0, and the qualities are those of the original."""
     tokenizer, data = make_tokenizer(), MotionDataset(folder)
 
-    def truth(tokenizer, clips, batch_size):
+    def truth(tokenizer, clips, batch_size, world=None):
         for name, features in clips.items():
             S = len(features) // 4
             yield name, torch.zeros(S, 1, dtype=torch.int64), [torch.from_numpy(features[: 4 * S])]
@@ -206,7 +206,7 @@ def test_smplx_parameters_by_hand(tmp_path, monkeypatch):
     folder, tokenizer = make_smplx(tmp_path / "data", [12, 4])
     columns = tokenizer.representation.groups
 
-    def planted(tokenizer, clips, batch_size):
+    def planted(tokenizer, clips, batch_size, world=None):
         for name, features in clips.items():
             made = torch.from_numpy(features).clone()
             size = {"c0": 1, "c1": 2}[name]

@@ -12,7 +12,7 @@ from motiongpt.body.skeletons import HUMANML3D
 from motiongpt.config import VQVAEConfig
 from motiongpt.features.normalizer import Normalizer
 from motiongpt.features.representations import get_representation
-from motiongpt.quantizers import GRACE, EMAQuantizer, make_quantizer
+from motiongpt.quantizers import GRACE, EMAQuantizer, Part, make_quantizer
 from motiongpt.stages.joint_loss import joint_loss, part_weights
 from motiongpt.vqvae import VQVAE
 
@@ -165,14 +165,18 @@ def filled(dead_share: float, counts: torch.Tensor) -> EMAQuantizer:
     return quantizer
 
 
+def learn(quantizer: EMAQuantizer, latents: torch.Tensor) -> int:
+    """One step on a whole batch; how many rows were drawn anew."""
+    return int(quantizer.step(latents, Part(0, len(latents)))[2])
+
+
 @pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
 def test_a_row_is_dead_below_a_share_of_the_usual_usage_whatever_the_batch(scale):
     counts = torch.full((16,), 2.0)
     counts[:3] = 0.1  # 6 % of the mean, 1.64
     counts[3] = 0.25  # 15 %
     quantizer = filled(0.1, scale * counts)
-    _, _, resets = quantizer.step(torch.randn(max(1, int(32 * scale)), 8), learning=True)
-    assert resets == 3
+    assert learn(quantizer, torch.randn(max(1, int(32 * scale)), 8)) == 3
 
 
 def test_a_new_row_forgets_its_former_places_and_gets_time():
@@ -180,13 +184,13 @@ def test_a_new_row_forgets_its_former_places_and_gets_time():
     counts[5] = 1e-3
     quantizer = filled(0.1, counts)
     latents = torch.randn(32, 8)
-    quantizer.step(latents, learning=True)
+    learn(quantizer, latents)
     assert (latents == quantizer.codebook[5]).all(-1).any() or torch.cdist(
         quantizer.codebook[5:6], latents
     ).min() < 1e-5
     assert quantizer.code_count[5] == pytest.approx(GRACE * 0.1 * float(counts.mean()), rel=0.1)
     far = quantizer.codebook[:1].expand(32, -1)  # only row 0 is used from here on
-    resets = [int(quantizer.step(far, learning=True)[2]) for _ in range(60)]
+    resets = [learn(quantizer, far) for _ in range(60)]
     assert sum(resets) == 0
 
 
@@ -195,7 +199,7 @@ def test_rows_of_the_first_batch_that_nobody_uses_die_soon():
     meanwhile; had they begun with that mean, it would take 229 (0.99^229 = 0.1)."""
     torch.manual_seed(0)
     quantizer = make_quantizer(replace(TINY, dead_share=0.1)).train()
-    quantizer.step(torch.randn(64, 8), learning=True)
+    learn(quantizer, torch.randn(64, 8))
     used = quantizer.codebook[:4].clone()
-    resets = [int(quantizer.step(used.repeat(16, 1), learning=True)[2]) for _ in range(110)]
+    resets = [learn(quantizer, used.repeat(16, 1)) for _ in range(110)]
     assert sum(resets[:90]) == 0 and sum(resets[90:]) >= 12

@@ -14,7 +14,17 @@ GROUPS = {
     "train_vqvae": (["train_vqvae"], 30),
     "finetune": (["finetune"], 40),
     "train_evaluator": (["train_evaluator"], 12),
-    "data": (["prepare procedural", "prepare edits", "prepare joints", "tokenize again", "tokenize a folder"], 30),
+    "data": (
+        [
+            "prepare procedural",
+            "prepare edits",
+            "prepare joints",
+            "tokenize again",
+            "tokenize a folder",
+            "tokenize shards",
+        ],
+        40,
+    ),
     "motions": (["sample", "sample several", "sample by default", "describe", "render"], 35),
     "given away": (["export a file", "export a folder", "export instructions", "ship", "assets"], 40),
     "reports": (["evaluate a tokenizer", "evaluate tokens"], 20),

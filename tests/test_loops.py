@@ -21,9 +21,11 @@ from motiongpt.data.batches import BucketedBatches, WindowBatches
 from motiongpt.files.store import read_json, read_tensors
 from motiongpt.llm import LLM
 from motiongpt.loops import make_optimizer, train
+from motiongpt.training import engines
 from motiongpt.training.devices import pick_device, resolve_precision
 from motiongpt.training.schedule import get_lr, total_steps
 from motiongpt.training.state import LoopState
+from motiongpt.training.watch import Watcher
 from motiongpt.vqvae import VQVAE
 
 CPU = torch.device("cpu")
@@ -494,12 +496,13 @@ def test_sigterm_ends_a_validation_at_once_and_a_resume_makes_up_for_it(tmp_path
     assert states[0] == states[1]
 
 
-def test_a_save_a_minute_unless_saving_itself_takes_long(tmp_path, monkeypatch):
-    """A step takes 25 s. If a save takes none, every third step is saved; if it takes 10 s, one in 200 s."""
+def test_how_often_it_saves_by_the_time_that_takes(tmp_path, monkeypatch):
+    """A step takes 25 s. If a save takes none, every third step is saved; if it takes 10 s, one in five minutes; if it
+    takes 25 s, one in 500 s, 5 % of the time. --save-minutes says otherwise, but for the 5 %."""
     clock = [0.0]
     monkeypatch.setattr(loops.time, "monotonic", lambda: clock[0])
     model = linear()
-    saved, save_state = [], loops.save_state
+    saved, save_state = [], engines.save_state
 
     def loss(batch):
         clock[0] += 25.0
@@ -510,11 +513,17 @@ def test_a_save_a_minute_unless_saving_itself_takes_long(tmp_path, monkeypatch):
         saved.append(state["step"])
         save_state(folder, tensors, state)
 
-    monkeypatch.setattr(loops, "save_state", save)
-    config = replace(CONFIG, max_steps=20, save_every=1000)
-    for seconds, expected in ((0.0, [3, 6, 9, 12, 15, 18, 20]), (10.0, [3, 11, 19, 20])):
+    monkeypatch.setattr(engines, "save_state", save)
+    for seconds, minutes, expected in (
+        (0.0, 5.0, [3, 6, 9, 12, 15, 18, 20]),
+        (10.0, 5.0, [3, 15, 20]),
+        (25.0, 5.0, [3, 20]),
+        (10.0, 1.0, [3, 11, 19, 20]),
+        (0.0, 0.5, [2, 4, 6, 8, 10, 12, 14, 16, 18, 20]),
+    ):
         saved.clear()
-        run(model, tmp_path / str(seconds), loss=loss, config=config)
+        config = replace(CONFIG, max_steps=20, save_every=1000, save_minutes=minutes)
+        run(model, tmp_path / f"{seconds} {minutes}", loss=loss, config=config)
         assert saved == expected
 
 
@@ -672,9 +681,8 @@ def test_curves_and_log_line(tmp_path):
     lines = []
     run(linear(), tmp_path, config=replace(CONFIG, log_every=4), log=lines.append, unit="frames")
     assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
-    assert (
-        lines[0].startswith("step      4/10  loss ") and "rows 8  lr 9.62e-03  " in lines[0] and "frames/s" in lines[0]
-    )
+    assert lines[0].startswith("step      4/10  loss ") and "  rows 8  grad_norm " in lines[0]
+    assert "  lr 9.62e-03  " in lines[0] and "frames/s" in lines[0]
     assert [line["step"] for line in records(tmp_path)] == [4, 8, 10]
 
 
@@ -684,10 +692,11 @@ def test_curves_and_log_line(tmp_path):
 def test_the_state_survives_json():
     """Bit for bit, with an infinite best score and with tensors among the numbers to log."""
     begun = LoopState(step=3, worse=2, skipped=1, bad_in_a_row=1, sums={"loss": [0.1, torch.tensor(0.25)]})
+    begun = replace(begun, recent={"loss": [0.1 + 0.2]}, spikes=2, spikes_in_a_row=1)
     values = json.loads(json.dumps(begun.to_dict(), allow_nan=False))
     assert values == {
         "step": 3, "best": None, "worse": 2, "skipped": 1, "bad_in_a_row": 1, "sums": {"loss": [0.1, 0.25]},
-        "unvalidated": False,
+        "unvalidated": False, "recent": {"loss": [0.1 + 0.2]}, "spikes": 2, "spikes_in_a_row": 1,
     }  # fmt: skip
     assert LoopState.from_dict(values) == replace(begun, sums={"loss": [0.1, 0.25]})
     validated = replace(begun, best=0.1 + 0.2, sums={})
@@ -695,7 +704,7 @@ def test_the_state_survives_json():
 
 
 def test_older_states_resume(tmp_path):
-    """They lack four keys, which have a default; all other keys are required."""
+    """They lack keys, which have a default; all other keys are required."""
     former = {"step": 7, "total_steps": 10, "best": 0.5, "skipped": 2, "scaler": {}, "fingerprint": {}}
     assert LoopState.from_dict(former) == LoopState(step=7, best=0.5, skipped=2)
     for name in ("step", "best", "skipped"):
@@ -709,7 +718,8 @@ def test_older_states_resume(tmp_path):
     run(model, tmp_path / "two", loss=stop_at(squares(model), 5), config=config)
     path = tmp_path / "two" / "state" / "last" / "state.json"
     saved = read_json(path)
-    assert sorted(saved) == sorted([*former, "bad_in_a_row", "hashes", "sums", "unvalidated", "worse"])
+    new = "bad_in_a_row finished hashes micro_batches recent spikes spikes_in_a_row sums unvalidated worse".split()
+    assert sorted(saved) == sorted([*former, *new])
     path.write_text(json.dumps({key: saved[key] for key in former}))
     assert run(linear(), tmp_path / "two", config=config).finished
     assert records(tmp_path / "two") == records(tmp_path / "whole")
@@ -756,11 +766,14 @@ def test_precision_and_device():
             pick_device(name)
 
 
-class Notes:
-    """A watcher that writes down what it is told."""
+class Notes(Watcher):
+    """One that writes down what it is told."""
 
     def __init__(self) -> None:
         self.told = []
+
+    def on_start(self, step):
+        self.told.append(("start", step))
 
     def on_record(self, step, values):
         self.told.append(("record", step, sorted(values)))
@@ -777,11 +790,11 @@ def test_watchers_are_told_what_is_recorded_and_saved(tmp_path):
     notes = Notes()
     config = replace(CONFIG, max_steps=3, log_every=2, eval_every=3, save_every=2)
     run(linear(), tmp_path, config=config, validate=lambda: {"loss": 1.0}, watchers=[notes])
-    training = ["loss", "lr", "rows", "tokens_per_s"]
+    training = ["grad_norm", "loss", "lr", "rows", "tokens_per_s"]
     assert notes.told == [
-        ("record", 2, training), ("save", 2, 3), ("record", 3, training), ("record", 3, ["val_loss"]), ("save", 3, 3),
-        ("end", True),
+        ("start", 0), ("record", 2, training), ("save", 2, 3), ("record", 3, training), ("record", 3, ["val_loss"]),
+        ("save", 3, 3), ("end", True),
     ]  # fmt: skip
     stopped = Notes()
     run(linear(), tmp_path / "short", config=replace(config, max_minutes=1e-9), watchers=[stopped])
-    assert stopped.told == [("end", False)]
+    assert stopped.told == [("start", 0), ("end", False)]

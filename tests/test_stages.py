@@ -384,7 +384,7 @@ def test_a_decoded_caption_is_one_that_sampling_would_write(tiny, tmp_path):
     """Edit distance by hand: greedy motions of the finished run for the held-out captions, against their codes."""
     from motiongpt import MotionGenerator
     from motiongpt.metrics.tokens import edit_distances
-    from motiongpt.stages.language import DECODED
+    from motiongpt.stages.held_out import DECODED
 
     seen = {}
 

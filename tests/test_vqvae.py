@@ -10,7 +10,7 @@ from torch import nn
 
 from motiongpt.config import VQVAEConfig
 from motiongpt.files.store import read_tensors, write_tensors
-from motiongpt.quantizers import EMAQuantizer
+from motiongpt.quantizers import EMAQuantizer, Part
 from motiongpt.vqvae import LOSS_PARTS, VQVAE, frame_mask
 
 TINY = VQVAEConfig(feature_dim=23, joint_dim=6, codes=16, code_dim=8, width=12, dead_below=0.0)
@@ -222,7 +222,7 @@ def test_the_first_batch_starts_the_codebook_once():
 
 
 def test_a_batch_smaller_than_the_codebook_is_tiled():
-    rows = EMAQuantizer(TINY).sample_rows(torch.randn(3, 8))
+    rows = EMAQuantizer(TINY).sample_rows(torch.randn(3, 8), Part(0, 3))
     assert rows.shape == (16, 8) and len(rows.unique(dim=0)) == 16
 
 

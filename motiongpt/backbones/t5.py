@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from motiongpt.config import JSONConfig, require
-from motiongpt.layers import KVCache, RMSNorm
+from motiongpt.layers import KVCache, RMSNorm, run_block
 from motiongpt.word_tables import WordTables
 
 
@@ -179,6 +179,22 @@ class Block(nn.Module):
         parts["DenseReluDense"] = MLP(config)  # so called whatever the activation is
         self.layer = nn.ModuleList(Sublayer(config, name, inner) for name, inner in parts.items())
 
+    def forward(
+        self,
+        x: Tensor,
+        bias: Tensor,
+        memory: tuple[Tensor, Tensor] | None = None,
+        memory_bias: Tensor | None = None,
+        cache: KVCache | None = None,
+        layer: int = 0,
+    ) -> Tensor:
+        """Biases as `Attention` takes them; memory: keys and values of the instruction, for a block of the decoder."""
+        attention, *cross_attention, mlp = self.layer
+        x = attention(x, bias, None, cache, layer)
+        for cross in cross_attention:  # one or none
+            x = cross(x, memory_bias, memory)
+        return mlp(x)
+
 
 class Stack(nn.Module):
     """The blocks of the encoder or the decoder, and the norm after them."""
@@ -243,8 +259,7 @@ class T5(WordTables):
         bias = bias.to(self.compute_dtype())  # once for all layers
         x = self.embed(ids)
         for block in self.encoder.block:
-            attention, mlp = block.layer
-            x = mlp(attention(x, bias))
+            x = run_block(block, self.recomputes(None), x, bias)
         return self.encoder.final_layer_norm(x)
 
     def memory(self, encoded: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -261,9 +276,7 @@ class T5(WordTables):
         bias = self.decoder.position_bias(length, T).to(self.compute_dtype())
         x = self.embed(ids)
         for layer, block in enumerate(self.decoder.block):
-            attention, cross_attention, mlp = block.layer
-            x = attention(x, bias, None, cache, layer)
-            x = mlp(cross_attention(x, memory_bias, memory[layer]))
+            x = run_block(block, self.recomputes(cache), x, bias, memory[layer], memory_bias, cache, layer)
         if cache is not None:
             cache.length += T
         return self.decoder.final_layer_norm(x)

@@ -15,21 +15,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from motiongpt.config import EvaluatorConfig, LoRAConfig, RewardConfig, SampleConfig, TrainConfig, VQVAEConfig
+from motiongpt.config import (
+    ContinuousConfig,
+    EvaluatorConfig,
+    FlowConfig,
+    LoRAConfig,
+    RewardConfig,
+    SampleConfig,
+    TrainConfig,
+    VQVAEConfig,
+)
 from motiongpt.files.store import read_json
 
-CONFIGS = (TrainConfig, LoRAConfig, VQVAEConfig, SampleConfig, EvaluatorConfig, RewardConfig)
+CONFIGS = (
+    *(TrainConfig, LoRAConfig, VQVAEConfig, SampleConfig, EvaluatorConfig, RewardConfig),
+    *(ContinuousConfig, FlowConfig),
+)
 """The configs whose fields a `--config` file may hold."""
 
-BESIDE_CONFIGS = ("RunConfig", "LLMConfig", "skeleton", "fps", "representation", "hashes")
+BESIDE_CONFIGS = ("RunConfig", "LLMConfig", "skeleton", "fps", "representation", "hashes", "text_model", "trained_on")
 """Other entries of a run's or tokenizer's config.json; `--config` accepts such a file."""
 
 FLAGS = frozenset(
     "as_written at backbone best_of chat codes constraints data debug dedup device dry_run evaluator exact_length "
-    "fps frame fresh from glove held_out in_place index info input joint_map judge list look_ahead loop motion_as "
-    "movement no_per_prompt_vocab num_samples out output path patience pid precision prompt raw reach reader recipe "
-    "requests resume run seconds seed smplx_layout stage stats stream task tasks templates then think trace train "
-    "unit up vqvae vqvae_fps".split()
+    "fps frame fresh from glove held_out hub_every hub_keep hub_public hub_repo in_place index info input joint_map "
+    "judge list log_dir look_ahead loop model motion_as movement no_per_prompt_vocab num_samples out output path "
+    "patience pid precision prompt raw reach reader recipe requests resume run seconds seed shard smplx_layout stage "
+    "stats stream task tasks templates text_model then think trace train unit up vqvae vqvae_fps".split()
 )
 """Flags that are not fields of a config, of all scripts that have `--config`; `codes` of sample.py, else a field."""
 

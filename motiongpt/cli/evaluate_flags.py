@@ -3,9 +3,10 @@
 import argparse
 from pathlib import Path
 
+from motiongpt.cli.continuous_flags import add_continuous_flags
 from motiongpt.cli.opening import TOKENIZER_FLAGS, add_tokenizer_flags
 from motiongpt.cli.parser import Parser, add_config_flags, refuse_flags, resolve_config
-from motiongpt.config import SampleConfig, flag_name
+from motiongpt.config import FlowConfig, SampleConfig, flag_name
 
 EVALUATOR_FLAGS = ("evaluator", "glove", "evaluator_stats", "packing", "min_frames", "repeats")
 """Flags that have an effect only with an evaluator."""
@@ -20,6 +21,7 @@ REPEATS = {"tokens": 1, "predict": 5, "inbetween": 5}
 """--what -> the default of --repeats, where it is not that of the field's protocol."""
 
 _OF_RUNS = ("run", "stage", *SampleConfig.__dataclass_fields__)
+_OF_CONTINUOUS = ("model", *FlowConfig.__dataclass_fields__)
 _OF_GIVEN = ("captions", "best_of", "repeats", "min_frames", *_OF_RUNS, *TOKENIZER_FLAGS)
 
 
@@ -53,6 +55,7 @@ def add_evaluation_flags(parser: Parser) -> Parser:
     add("--device", default=None, help="cpu, cuda, cuda:1, mps (default: cuda if there is one)")
     add("--compare", type=Path, nargs=2, metavar=("A", "B"), help="show B minus A of two evaluations; --out keeps it")
     add_config_flags(parser, SampleConfig)
+    add_continuous_flags(parser)
     return parser
 
 
@@ -70,7 +73,15 @@ def check_needed_flags(args: argparse.Namespace) -> None:
         if getattr(args, name) is None:
             raise ValueError(f"--what {args.what} needs {flag_name(name)}")
     used = {
-        "t2m": ("length_policy", "multimodality", "perplexity", *_OF_RUNS, *TOKENIZER_FLAGS, *EVALUATOR_FLAGS),
+        "t2m": (
+            "length_policy",
+            "multimodality",
+            "perplexity",
+            *_OF_RUNS,
+            *_OF_CONTINUOUS,
+            *TOKENIZER_FLAGS,
+            *EVALUATOR_FLAGS,
+        ),
         "m2t": ("bert_score", "perplexity", *_OF_RUNS, *TOKENIZER_FLAGS, *EVALUATOR_FLAGS),
         "vqvae": (*TOKENIZER_FLAGS, *EVALUATOR_FLAGS),
         "tokens": ("perplexity", "repeats", *_OF_RUNS),

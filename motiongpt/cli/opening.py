@@ -144,6 +144,14 @@ def open_generator(
     return generator
 
 
+def open_with_tokenizer(args: argparse.Namespace, demo: Path, task: str) -> "MotionGenerator":
+    """`open_generator` on --device for a run that must have a motion tokenizer; ValueError without one."""
+    generator = open_generator(args, demo, task, device=args.device)
+    if generator.motion_tokenizer is None:
+        raise ValueError(f"{generator.run.folder} has no motion tokenizer; name its folder (--vqvae)")
+    return generator
+
+
 def is_dataset_folder(data: Path | None) -> bool:
     """Whether --data is a folder of motions, not one of codes. ValueError if it holds two folders of codes."""
     if data is None or not data.is_dir():

@@ -11,11 +11,13 @@ import argparse
 import dataclasses
 import errno
 import itertools
+import math
 import os
 import shlex
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +27,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from motiongpt.cli.config_file import ConfigFile, read_config_file
 from motiongpt.cli.environment import environment_words
+from motiongpt.cli.processes import Shared, first_speaks, joined, never
 from motiongpt.config import BadField, JSONConfig, TrainConfig, VQVAEConfig, fits, flag_name
 
 if TYPE_CHECKING:
@@ -34,13 +37,13 @@ Config = TypeVar("Config", bound=JSONConfig)
 
 # a tokenizer's training: the data gives the two widths, and some settings are the language model's alone
 VQVAE_FLAGS = tuple(name for name in VQVAEConfig.__dataclass_fields__ if name not in ("feature_dim", "joint_dim"))
-VQVAE_TRAIN_FLAGS = tuple(
-    name
-    for name in TrainConfig.__dataclass_fields__
-    # grad_accum: the codebook learns from each forward pass, so several are not one large batch
-    if name not in ("max_seq_len", "label_smoothing", "caption_dropout", "plain_share", "tell_length", "grad_accum")
-)
+WORDS_ONLY = ("max_seq_len", "label_smoothing", "caption_dropout", "plain_share", "tell_length", "tokens_per_step",
+              "checkpoint_activations", "base_dtype")  # fmt: skip
+# grad_accum: the codebook learns from each forward pass, so several are not one large batch
+VQVAE_TRAIN_FLAGS = tuple(name for name in TrainConfig.__dataclass_fields__ if name not in (*WORDS_ONLY, "grad_accum"))
 DEBUG_STEPS = 5
+RIVALS = {"epochs": "max_steps", "tokens_per_step": "grad_accum", "grad_accum": "tokens_per_step"}
+"""Field -> another one that would silently win, or contradict it, where a weaker layer gives that."""
 
 
 # 1) Flags and the values they settle.
@@ -102,7 +105,8 @@ def resolve_config(
     """A config from layers of values, weakest first, with the flags of the command line on top.
 
     `layers` are (origin, values), such as ("recipe signmotiongpt", {...}), ("--config run.json", {...}). Fields of
-    other configs are ignored. A layer that says epochs and no max_steps drops max_steps of weaker layers.
+    other configs are ignored. A layer that says epochs and no max_steps drops max_steps of weaker layers; so it is with
+    the other `RIVALS`.
 
     Returns the config and the origin of each field. Raises ValueError naming flag and origin of a bad value.
     """
@@ -111,9 +115,10 @@ def resolve_config(
     origins = dict.fromkeys(sorted(names), "default")
     given = {name: getattr(args, name) for name in names if getattr(args, name, None) is not None}
     for origin, layer in (*layers, ("flag", given)):
-        if "epochs" in names & set(layer) and "max_steps" not in layer:
-            values.pop("max_steps", None)  # a weaker layer's number of steps would silently win
-            origins["max_steps"] = "default"
+        for name, rival in RIVALS.items():
+            if layer.get(name) and {name, rival} <= names and rival not in layer:
+                values.pop(rival, None)
+                origins[rival] = "default"
         for name in names & set(layer):
             values[name] = layer[name]
             origins[name] = origin
@@ -239,9 +244,10 @@ def refuse_flags(args: argparse.Namespace, names: Iterable[str], why: str) -> No
 
 
 def shorten_for_debug(args: argparse.Namespace) -> None:
-    """With --debug, cut a training to 5 steps per stage, and say so."""
+    """With --debug, cut a training to 5 steps per stage, which end with samples, and say so."""
     if args.debug:
         args.max_steps = min(args.max_steps or DEBUG_STEPS, DEBUG_STEPS)
+        args.log_every, args.sample_every = 1, args.max_steps
         short = f"--debug: at most {DEBUG_STEPS} steps a stage, validation on 8 entries"
         print(f"{short}; train it in full with --fresh and without --debug")
 
@@ -267,24 +273,43 @@ def command_for_stage(stage: int, *without: str) -> str:
     return environment_words([*words, *without]) + command  # `without`: the caller adds those itself
 
 
+def within_budget(config: TrainConfig, args: argparse.Namespace) -> TrainConfig:
+    """`config` for a training that begins now: --max-minutes and --max-hours are for the whole command, so a later
+    stage has what is left."""
+    if config.budget_seconds == math.inf:
+        return config
+    left = config.budget_seconds - (time.monotonic() - args.began)
+    return dataclasses.replace(config, max_minutes=max(left, 1e-3) / 60, max_hours=0.0)
+
+
 def say_stopped(result: "Result", args: argparse.Namespace) -> int:
-    """Say that training stopped before its end and how to continue it; returns the exit code for that, 3."""
+    """Say that training stopped before its end and how to continue it; returns the exit code for that.
+
+    0 if its time was up, as that was asked for; else 128 + the number of the signal, 130 after Ctrl-C and 143 after
+    SIGTERM, as a shell has it.
+    """
     again = "the same command without --fresh" if args.fresh else "the same command"
-    print(f"stopped at step {result.step} of {result.total_steps}; {again} continues from there")
-    return 3
+    why = "time is up: " if result.signal is None else ""
+    print(f"{why}stopped at step {result.step} of {result.total_steps}; {again} continues from there")
+    return 0 if result.signal is None else 128 + result.signal
 
 
 # 3) How a script ends.
 
 
-def run_script(main: Callable[[argparse.Namespace], int | None], parser: Parser) -> None:
-    """Parse the command line, call `main`, and exit with its code; a user's mistake becomes one line and code 2."""
+def run_script(main: Callable[[argparse.Namespace], int | None], parser: Parser, shared: Shared = never) -> None:
+    """Parse the command line, call `main`, and exit with its code; a user's mistake becomes one line and code 2.
+
+    `shared` tells which arguments torchrun may start as several processes.
+    """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a Windows pipe is cp1252: print ??? for letters that it lacks
             stream.reconfigure(errors="replace")
-    args = parse_with_config(parser, sys.argv[1:])
+    with first_speaks():
+        args = parse_with_config(parser, sys.argv[1:])
+    args.began = time.monotonic()
     try:
-        with quiet_interrupts():
+        with quiet_interrupts(), joined(parser, args, shared):
             code = main(args)
     except KeyboardInterrupt:
         code = 130
@@ -296,14 +321,27 @@ def run_script(main: Callable[[argparse.Namespace], int | None], parser: Parser)
             message = "no space left on the disk that is written to"
         code = _say_mistake(parser, args, message, error)
     except MemoryError as error:
-        code = _say_mistake(parser, args, f"out of memory ({error or 'none is left'}); use less at a time", error)
+        code = _say_mistake(parser, args, f"out of memory ({str(error) or 'none is left'}); use {_less(args)}", error)
     except RuntimeError as error:
         # PyTorch's OutOfMemoryError by its name: --help and wrong flags must not wait for torch
-        if type(error).__name__ != "OutOfMemoryError":
+        full = "the device" if type(error).__name__ == "OutOfMemoryError" else "this machine"
+        if full == "this machine" and "DefaultCPUAllocator" not in str(error):
             raise
-        fewer = "a smaller --batch-size and a larger --grad-accum" if hasattr(args, "grad_accum") else "fewer at a time"
-        code = _say_mistake(parser, args, f"the device is out of memory; use {fewer}", error)
+        code = _say_mistake(parser, args, f"{full} is out of memory; use {_less(args)}", error)
     sys.exit(code or 0)
+
+
+def _less(args: argparse.Namespace) -> str:
+    """What to use to need less memory: the flags of a training, else a general word."""
+    if not hasattr(args, "batch_size"):
+        return "fewer at a time"
+    if not hasattr(args, "checkpoint_activations"):
+        return "a smaller --batch-size"
+    ways = ["a smaller --batch-size (--grad-accum or --tokens-per-step keeps the steps as large)"]
+    ways += [] if args.checkpoint_activations else ["--checkpoint-activations"]
+    ways += ["a smaller --max-seq-len"]
+    ways += ["--train lora", "--shard on several devices"] if getattr(args, "train", None) == "full" else []
+    return f"{', '.join(ways[:-1])} or {ways[-1]}"
 
 
 def _say_mistake(parser: argparse.ArgumentParser, args: argparse.Namespace, message: str, error: BaseException) -> int:

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from motiongpt.cli.stage_samples import run_in_training
 from motiongpt.config import RewardConfig, SampleConfig
 from motiongpt.data.spelling import fold
 from motiongpt.data.tokens import plain_entries, rank
-from motiongpt.data.training_captions import Prompts, prompt_table
 from motiongpt.faithfulness.conditions import CHECKS
 from motiongpt.faithfulness.plain_requests import plain_caption
 from motiongpt.faithfulness.rewards import is_left_out, joint_scores, known_wants, left_out, match_shares, names_in
@@ -92,7 +92,7 @@ def reward_loop(
         if folder is not None:
             evaluators[name] = open_evaluator(folder, device=prepared.device)
             _check_evaluator(evaluators[name], motion_tokenizer, f"--{name} {folder}")
-    run = _run_of(prepared)
+    run = run_in_training(prepared)
     scorer = Scorer(config, motion_tokenizer, evaluators.get("evaluator"))
     true = {entry.text: entry.codes for entry in plain_entries(plan.entries) if entry.split == "val"}
     real = [true[text] for several in looked_at.values() for text, _ in several if text in true]
@@ -140,21 +140,6 @@ def _check_evaluator(evaluator: Any, motion_tokenizer: MotionTokenizer, name: st
     known, written = (f"{one.representation.name} at {one.fps:g} fps" for one in (evaluator, motion_tokenizer))
     if known != written:
         raise ValueError(f"{name} knows {known}, the run writes {written}; train one on its data")
-
-
-def _run_of(prepared: Prepared) -> LoadedRun:
-    """The stage in training, as the sampler knows a finished one."""
-    start, plan = prepared.start, prepared.plan
-    return LoadedRun(
-        folder=plan.job.out,
-        stage=plan.job.number,
-        meta={"tasks": plan.job.tasks},
-        config=start.run_config,
-        llm=start.stage_model.llm,
-        vocab=start.stage_model.vocab,
-        renderer=prepared.data.held_out.renderer,
-        prompts=Prompts(prompt_table(plan.entries, start.run_config.fold_captions)),
-    )
 
 
 def _asks(run: LoadedRun, device: torch.device, requests: Sequence[Request]) -> list[Ask]:

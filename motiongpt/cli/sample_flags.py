@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from motiongpt.cli.continuous_flags import add_continuous_flags
 from motiongpt.cli.environment import outputs_folder
 from motiongpt.cli.motion_tokens import motion_token_command
 from motiongpt.cli.opening import INPUT_FLAGS, add_input_flags, add_tokenizer_flags
@@ -108,6 +109,7 @@ def add_sample_flags(parser: Parser) -> Parser:
     add("--dry-run", action="store_true", help="load the run, sample 4 codes, say what would be written, write nothing")
     add("--trace", action="store_true", help="print a line per code: ids allowed, logit of the end, code drawn")
     add_config_flags(parser, SampleConfig)
+    add_continuous_flags(parser)
     return parser
 
 

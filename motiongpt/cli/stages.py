@@ -15,9 +15,12 @@ from pathlib import Path
 
 from motiongpt.cli.config_file import read_config_file
 from motiongpt.cli.environment import motion_llm_dataset, use_hub_token
+from motiongpt.cli.hub_flags import hub_watchers
 from motiongpt.cli.opening import begins_with_motions, foreign_flags, is_dataset_folder
-from motiongpt.cli.parser import command_for_stage, describe_values, resolve_config, say_stopped
+from motiongpt.cli.parser import command_for_stage, describe_values, resolve_config, say_stopped, within_budget
 from motiongpt.cli.reward_stage import OpenEvaluator, reward_loop
+from motiongpt.cli.stage_samples import language_sampler
+from motiongpt.cli.watch_flags import log_watchers
 from motiongpt.config import LLM_PRESETS, LoRAConfig, RewardConfig, TrainConfig
 from motiongpt.files.hashes import known_hash
 from motiongpt.hub import named_backbone, resolve_backbone
@@ -49,7 +52,9 @@ from motiongpt.stages.run_folder import (
 from motiongpt.tasks.table import WRITE_TEXT
 from motiongpt.tasks.templates import BUILT_IN, Templates, built_in, read_templates
 from motiongpt.training.devices import pick_device
-from motiongpt.training.schedule import total_steps
+from motiongpt.training.state import planned_steps
+from motiongpt.training.tensorboard import language_tags
+from motiongpt.training.world import this_world
 from motiongpt.weights.shards import weights_hash
 
 DEBUG_ENTRIES = 8  # how many entries validation looks at with --debug
@@ -60,8 +65,8 @@ def language_stage(
 ) -> int | None:
     """Train one stage of --recipe in --out, by default on the data and the backbone in `demo`.
 
-    `open_evaluator` is for a stage of rewards, see `reward_loop`. Returns 3 if it stopped before its end, 0 after
-    --dry-run. Raises what `prepare_stage` and `train` raise.
+    `open_evaluator` is for a stage of rewards, see `reward_loop`. Returns what `say_stopped` does if it stopped before
+    its end, 0 after --dry-run. Raises what `prepare_stage` and `train` raise.
     """
     every = args.stage == "all"
     folder = stage_folder(args.out, number)
@@ -73,6 +78,8 @@ def language_stage(
 
     # flags to configs
     args.train = args.train or stage.train
+    if args.shard and args.train != "full":
+        raise ValueError("--shard is for --train full; adapters are small enough for every device: drop it")
     source = vars(args)["from"]  # a keyword of Python: no attribute
     source = None if source is None else named_stage(source, print)
     origin = None if source is None else read_origin(source)
@@ -100,11 +107,16 @@ def language_stage(
     job = _language_job(args, number, stage, demo, backbone, source, config, lora, templates)
 
     # check and build it, then tell people what will be trained
-    device = pick_device(args.device)
-    prepared = prepare_stage(job, device, print)
+    device, world = pick_device(args.device), this_world()
+    if world.size == 1 and args.shard:
+        print("note: --shard has nothing to share in one process; start several with torchrun (docs/DEVICES.md)")
+    if world.size > 1 and stage.rewarded:
+        raise ValueError("--stage reward runs in one process: start it with python, not with torchrun")
+    prepared = prepare_stage(job, device, print, world, shard=args.shard and world.size > 1 and not args.dry_run)
     if prepared.plan.warning:
         print(prepared.plan.warning, file=sys.stderr)
     print(describe_values(config, origins, every=args.debug))
+    config = prepared.plan.job.config  # with the accumulation of --tokens-per-step
     if job.train_mode == "lora":
         print(describe_values(lora, lora_origins, every=args.debug))
     precision = prepared.precision(config.precision)
@@ -113,34 +125,39 @@ def language_stage(
         rewards, reward_origins = resolve_config(RewardConfig, args, *layers)
         print(describe_values(rewards, reward_origins, every=args.debug))
         loop = reward_loop(args, prepared, rewards, open_evaluator)
-    steps = total_steps(config, loop.batches.per_epoch)
+    known = None if args.fresh else folder
+    steps = planned_steps(config, loop.batches.per_epoch, world.size, known)
     print(f"{prepared.summary}; {steps} steps on {device}, {precision}")
     if not stage.rewarded and not set(job.tasks) <= set(WRITE_TEXT):
         print(f"a uniform guess over the {prepared.plan.codes} codes costs {prepared.chance:.2f} nats per code")
 
     # train it
     if args.dry_run:
-        here = {"device": device, "precision": precision, "fresh": args.fresh}
+        here = {"device": device, "precision": precision, "fresh": args.fresh, "world": world}
         try_one_batch(loop.model, loop.batches, loop.loss, config, folder, **here)
         return say_later_stages(args, number)
     result = train(
         loop.model,
         loop.batches,
         loop.loss,
-        config,
+        within_budget(config, args),
         folder,
         device=device,
         precision=precision,
         validate=loop.validate,
         decode=loop.decode,
+        sample=language_sampler(prepared) if config.sample_every else None,
         export=loop.export,
         fingerprint=loop.fingerprint,
         unit="motions" if stage.rewarded else "tokens",
+        watchers=[*hub_watchers(args, number, folder), *log_watchers(args, folder, language_tags(job.tasks))],
+        world=world,
+        blocks=prepared.blocks,
     )
     if not result.finished:
         return say_stopped(result, args)
     args.resume = False  # --resume has found its stage; later ones start normally
-    prepared.finish(result)
+    world.from_first(lambda: prepared.finish(result))
     print(f"wrote {folder}/ (weights, meta.json, loss.png, metrics.jsonl); best validation loss {result.best:.4f}")
     if warning := prepared.chance_warning(result):
         print(warning, file=sys.stderr)

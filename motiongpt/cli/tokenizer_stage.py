@@ -8,12 +8,23 @@ The language model's stages are in `stages.py`.
 
 import argparse
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from motiongpt.cli.config_file import read_config_file
+from motiongpt.cli.hub_flags import hub_watchers
 from motiongpt.cli.opening import is_dataset_folder, named_motion_tokenizer, open_dataset
-from motiongpt.cli.parser import VQVAE_FLAGS, command_for_stage, describe_values, resolve_config, say_stopped
+from motiongpt.cli.parser import (
+    VQVAE_FLAGS,
+    command_for_stage,
+    describe_values,
+    resolve_config,
+    say_stopped,
+    within_budget,
+)
+from motiongpt.cli.stage_samples import tokenizer_sampler
 from motiongpt.cli.stages import config_layers, say_later_stages
+from motiongpt.cli.watch_flags import log_watchers
 from motiongpt.config import TrainConfig, VQVAEConfig, flag_name
 from motiongpt.files.hashes import file_hash
 from motiongpt.files.store import read_json, write_json
@@ -31,15 +42,18 @@ from motiongpt.stages.run_folder import (
 )
 from motiongpt.stages.tokenizer import data_fields, is_tokenised, tokenise_dataset, train_motion_tokenizer
 from motiongpt.training.devices import pick_device, resolve_precision
+from motiongpt.training.tensorboard import TOKENIZER_TAGS
+from motiongpt.training.watch import Watcher
+from motiongpt.training.world import this_world
 
-NO_ACCUMULATION = {"grad_accum": 1}  # the codebook learns from every forward pass
+NO_ACCUMULATION = {"grad_accum": 1, "tokens_per_step": 0}  # the codebook learns from every forward pass
 
 
 def tokenizer_stage(args: argparse.Namespace, number: int, stage: Stage) -> int | None:
     """Train the tokenizer stage of --recipe into RUN/vqvae; with --stage all also write --data as RUN/tokens.json.
 
     Number 0 is `TOKENIZER_FIRST`. If --vqvae names a tokenizer, which --stage all allows, nothing is trained.
-    Returns 3 if it stopped before its end, 0 after --dry-run.
+    Returns what `say_stopped` does if it stopped before its end, 0 after --dry-run.
 
     Raises:
         FileExistsError: it is finished, and neither --stage all nor --fresh was given.
@@ -74,7 +88,7 @@ def tokenizer_stage(args: argparse.Namespace, number: int, stage: Stage) -> int 
 
 
 def _train_tokenizer_stage(args: argparse.Namespace, number: int, stage: Stage, folder: Path) -> int | None:
-    """Check the run, train the tokenizer in it, write its meta.json. Returns 3 if it stopped before its end."""
+    """Check the run, train the tokenizer in it, write its meta.json. Returns an exit code if it stopped before that."""
     _check_no_conflict(args, folder, number)
     every = args.stage == "all"
     last = len(RECIPES[args.recipe])
@@ -85,7 +99,8 @@ def _train_tokenizer_stage(args: argparse.Namespace, number: int, stage: Stage, 
         (f"recipe {args.recipe}" if number else "the tokenizer's", stage.values),
         *config_layers(args, number, stage),
     ]
-    result = train_tokenizer_from_flags(args, folder, *layers, clears=clears, accumulates=not every)
+    hub = hub_watchers(args, number, folder)
+    result = train_tokenizer_from_flags(args, folder, *layers, clears=clears, accumulates=not every, watchers=hub)
     if args.dry_run:
         return say_later_stages(args, number)
     if not result.finished:
@@ -93,7 +108,7 @@ def _train_tokenizer_stage(args: argparse.Namespace, number: int, stage: Stage, 
     losses = {"best_val_loss": result.best, **result.metrics}
     meta = {"stage": number, "name": stage.name, "recipe": args.recipe, "steps": result.step, "losses": losses}
     meta |= {"debug": True} if args.debug else {}
-    write_json(folder / "meta.json", meta | {"versions": versions()})
+    this_world().from_first(lambda: write_json(folder / "meta.json", meta | {"versions": versions()}))
     print(f"wrote {folder}/ (model.safetensors, loss.png, metrics.jsonl); best validation loss {result.best:.4f}")
     args.resume = False  # --resume has found its stage; later ones start normally
     return None
@@ -105,6 +120,7 @@ def train_tokenizer_from_flags(
     *layers: tuple[str, dict],
     clears: tuple[Path, ...] = (),
     accumulates: bool = True,
+    watchers: Sequence[Watcher] = (),
 ) -> Result:
     """Train the VQ-VAE that --data, --fresh, --device and the config flags describe, into `out`.
 
@@ -113,10 +129,14 @@ def train_tokenizer_from_flags(
     raises.
     """
     data = open_dataset(args)
-    model_config, model_origins = resolve_config(VQVAEConfig, args, *layers, (str(args.data), data_fields(data)))
+    source = vars(args).get("from")  # of train_vqvae.py; a stage of a run begins anew
+    start = None if source is None else MotionTokenizer.load(source)
+    begun = [] if start is None else [(f"tokenizer in {source}", start.config.to_dict())]
+    known = [(str(args.data), data_fields(data))] if start is None else []
+    model_config, model_origins = resolve_config(VQVAEConfig, args, *begun, *layers, *known)
     if not accumulates:
         layers = (*layers, ("the tokenizer's", NO_ACCUMULATION))
-        args = argparse.Namespace(**vars(args) | {"grad_accum": None})
+        args = argparse.Namespace(**vars(args) | dict.fromkeys(NO_ACCUMULATION))
     config, origins = resolve_config(TrainConfig, args, *layers)
     device = pick_device(args.device)
     precision = resolve_precision(config.precision, device)
@@ -125,13 +145,17 @@ def train_tokenizer_from_flags(
     return train_motion_tokenizer(
         data,
         model_config,
-        config,
+        within_budget(config, args),
         out,
         device=device,
         precision=precision,
         fresh=args.fresh,
         clears=clears,
         dry_run=args.dry_run,
+        start=start,
+        sampler=tokenizer_sampler,
+        watchers=[*watchers, *log_watchers(args, out, TOKENIZER_TAGS)],
+        world=this_world(),
     )
 
 

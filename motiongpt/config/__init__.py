@@ -1,10 +1,11 @@
-"""Every number that defines a run: seven frozen dataclasses, their presets, and JSON in both directions.
+"""Every number that defines a run: nine frozen dataclasses, their presets, and JSON in both directions.
 
 A config is only data: no paths, no devices, no repo ids. language_model: LLMConfig and LoRAConfig. motion_tokenizer:
 VQVAEConfig. training: TrainConfig. evaluator: EvaluatorConfig. sampling: SampleConfig. reward: RewardConfig.
-json_config: what they share.
+continuous: ContinuousConfig and FlowConfig. json_config: what they share.
 """
 
+from motiongpt.config.continuous import ContinuousConfig, FlowConfig
 from motiongpt.config.evaluator import EvaluatorConfig
 from motiongpt.config.json_config import BadField, JSONConfig, fits, flag_name, require
 from motiongpt.config.language_model import LAYER_TYPES, LLM_PRESETS, PROJECTIONS, LLMConfig, LoRAConfig
@@ -20,7 +21,9 @@ __all__ = [
     "QUANTIZERS",
     "VQVAE_TRAINING",
     "BadField",
+    "ContinuousConfig",
     "EvaluatorConfig",
+    "FlowConfig",
     "JSONConfig",
     "LLMConfig",
     "LoRAConfig",

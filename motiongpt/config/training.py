@@ -7,6 +7,7 @@ from motiongpt.config.json_config import JSONConfig, flag, require
 
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 SCHEDULES = ("cosine", "constant")
+BASE_DTYPES = ("auto", "fp32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,15 @@ class TrainConfig(JSONConfig):
     max_steps: int = flag(0, "optimiser steps; 0 = as many as --epochs needs")
     batch_size: int = flag(8, "examples per forward pass")
     grad_accum: int = flag(1, "forward passes per optimiser step; they count as one large batch")
+    tokens_per_step: int = flag(0, "tokens per optimiser step, from which --grad-accum is chosen; 0 = it is not")
     max_seq_len: int = flag(512, "longest training example in tokens; a longer one is an error")
     weight_decay: float = flag(0.0, "AdamW weight decay, on matrices only")
     beta1: float = flag(0.9, "AdamW beta 1, 0 to below 1")
     beta2: float = flag(0.999, "AdamW beta 2, 0 to below 1")
     clip: float = flag(1.0, "largest gradient norm; larger ones are scaled down to it; 0 = no limit")
+    guard: float = flag(
+        2.0, "skip a step whose loss or gradient norm is more than so many times that of any recent one; 0 = never"
+    )
     label_smoothing: float = flag(0.0, "label smoothing of the language model's loss, 0 to below 1")
     caption_dropout: float = flag(0.0, "share of caption tokens dropped at random in text to motion, 0 to below 1")
     plain_share: float = flag(0.0, "share of the requests for a motion in the words of its plain caption, 0 to 1")
@@ -33,10 +38,24 @@ class TrainConfig(JSONConfig):
     window: int = flag(64, "VQ-VAE: frames per training window; a shorter clip is padded and masked")
     seed: int = flag(42, "seed of data order, masks and dropout")
     precision: str = flag("auto", "number format of matrix products; auto = what suits the device", choices=PRECISIONS)
+    base_dtype: str = flag(
+        "auto",
+        "number format in which LoRA keeps the frozen weights; auto = that of --precision on CUDA, else fp32",
+        choices=BASE_DTYPES,
+    )
+    checkpoint_activations: bool = flag(
+        False, "compute activations again in the backward pass: far less memory, steps take about a third longer"
+    )
+    deterministic: bool = flag(False, "the same bits on every run, also on CUDA, where it is slower")
     eval_every: int = flag(200, "optimiser steps between validations")
-    save_every: int = flag(200, "optimiser steps between saves to resume from; there is also one every minute")
+    save_every: int = flag(200, "optimiser steps between saves to resume from; see also --save-minutes")
+    save_minutes: float = flag(
+        5.0, "minutes between saves to resume from; there is one every minute where it takes less than 3 seconds"
+    )
     log_every: int = flag(10, "optimiser steps between log lines")
+    sample_every: int = flag(0, "optimiser steps between motions that are written to look at; 0 = none")
     max_minutes: float = flag(0.0, "stop after this many minutes with a save to resume from; 0 = no limit")
+    max_hours: float = flag(0.0, "the same in hours; --max-minutes is added to it")
 
     def __post_init__(self) -> None:
         require(self.lr > 0, "lr", self.lr, "positive")
@@ -47,20 +66,33 @@ class TrainConfig(JSONConfig):
         require(self.max_steps >= 0, "max_steps", self.max_steps, "0 or more")
         for name in ("batch_size", "grad_accum", "max_seq_len", "window", "eval_every", "save_every", "log_every"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name in ("clip", "weight_decay", "seed"):
+        for name in ("clip", "weight_decay", "seed", "tokens_per_step", "sample_every", "max_minutes", "max_hours"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        require(self.guard == 0 or self.guard > 1, "guard", self.guard, "0, or more than 1")
+        require(self.save_minutes > 0, "save_minutes", self.save_minutes, "positive")
         for name in ("beta1", "beta2", "label_smoothing", "caption_dropout"):
             require(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
         for name in ("tell_length", "plain_share"):
             require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "in [0, 1]")
         require(self.precision in PRECISIONS, "precision", self.precision, f"one of {', '.join(PRECISIONS)}")
-        require(self.max_minutes >= 0, "max_minutes", self.max_minutes, "0 or more")
+        require(self.base_dtype in BASE_DTYPES, "base_dtype", self.base_dtype, f"one of {', '.join(BASE_DTYPES)}")
+        if self.tokens_per_step:
+            require(
+                self.grad_accum == 1, "grad_accum", self.grad_accum, "left out with --tokens-per-step, which chooses it"
+            )
+
+    @property
+    def budget_seconds(self) -> float:
+        """How long a training may take; infinite without a limit."""
+        return 60 * self.max_minutes + 3600 * self.max_hours or math.inf
 
     def run_identity(self) -> dict:
-        """The fields that must match a saved state to resume: all but how often to report and when to stop."""
-        free = ("eval_every", "save_every", "log_every", "max_minutes")
-        values = self.without_unused(("tell_length", "plain_share"))
-        return {name: value for name, value in values.items() if name not in free}
+        """The fields that must match a saved state to resume: all but how often to report, when to stop, what changes
+        how a step is computed but not what it is, and the guard, which somebody may want to turn off."""
+        free = "eval_every save_every save_minutes log_every sample_every max_minutes max_hours checkpoint_activations"
+        free += " deterministic guard tokens_per_step"  # the last has become a grad_accum
+        values = self.without_unused(("tell_length", "plain_share", "base_dtype"))
+        return {name: value for name, value in values.items() if name not in free.split()}
 
 
 VQVAE_TRAINING = {"lr": 2e-4, "beta2": 0.99, "batch_size": 128, "epochs": 100.0, "warmup": 0.03, "seed": 123,

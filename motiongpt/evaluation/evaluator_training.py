@@ -28,6 +28,7 @@ from motiongpt.metrics.embeddings import GROUP, mm_dist, r_precision
 from motiongpt.stages.run_folder import clear_stage
 from motiongpt.training.devices import seeded
 from motiongpt.training.schedule import total_steps
+from motiongpt.training.watch import Watcher
 
 TOP = 3  # R-precision top 1, 2, 3
 SHUFFLES = 10  # groupings: the R-precision of a small split depends on who is grouped with whom
@@ -223,6 +224,7 @@ def train_evaluator(
     movement: Path | None = None,
     patience: int = 0,
     fresh: bool = False,
+    watchers: Sequence[Watcher] = (),
     say: Callable[[str], None] = print,
 ) -> Result:
     """Train an evaluator on the train split and write it to `out`.
@@ -230,6 +232,7 @@ def train_evaluator(
     An unfinished training in `out` is resumed; `fresh` starts over. `out` gets the evaluator with
     the best validation R-precision so far. `patience` validations in a row without a better one end
     the training; 0: never. `config.caption_dropout` is the share of words that become unknown.
+    `watchers` are those of `train`.
 
     Raises:
         ValueError: gradients are accumulated, no clip is usable, a clip is in two splits, `out` is
@@ -289,6 +292,7 @@ def train_evaluator(
         export=evaluator.save,
         unit="pairs",
         patience=patience,
+        watchers=watchers,
         # what a resumed training must share with the one before
         fingerprint={"model": evaluator.config.to_dict(), **evaluator.facts, **config.run_identity()},
     )

@@ -54,6 +54,7 @@ MOTION = {
     "edit_nearest_share": "nearest share",
     "length_within": "length within 10 %",
     "length_error": "length error (codes)",
+    "length_away": "length off the real clip's (share)",
     **QUALITIES,
 }
 """Written motions: their codes, their lengths, their physical qualities."""

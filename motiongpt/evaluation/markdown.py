@@ -78,8 +78,9 @@ def measured(p: dict) -> list[str]:
         f"split {p['split']}",
         f"N = {p['N']} ({taken}{p['dropped']} dropped; {p['min_frames']} to {p['max_frames']} frames, later frames of "
         "a motion are ignored)",
-        f"tokenizer {p['tokenizer_hash']}",
     ]
+    line += [f"tokenizer {p['tokenizer_hash']}"] if "tokenizer_hash" in p else []
+    line += [f"{p['model']} ({p['model_hash']})"] if "model" in p else []
     line += [f"stage {p['stage']} of a run of recipe {p['run']} ({p['run_hash']})"] if "run" in p else []
     return line
 
@@ -92,7 +93,7 @@ def sampled(p: dict, policies: Mapping[str, str] = LENGTH_POLICIES) -> list[str]
     usual = SampleConfig().to_dict()
     for name, value in p.get("sampling", {}).items():
         # these two always, the others only if they are not the default
-        if name in ("temperature", "top_p") or value != usual[name]:
+        if name in ("temperature", "top_p") or value != usual.get(name):
             line.append(f"{name} {value}")
     return line
 

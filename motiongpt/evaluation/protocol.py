@@ -208,13 +208,14 @@ class EvaluationSet:
         what: str,
         data: MotionDataset,
         evaluator: "Evaluator",
-        motion_tokenizer: MotionTokenizer,
+        motion_tokenizer: MotionTokenizer | None,
         config: ProtocolConfig,
         facts: dict,
     ) -> None:
         if config.clips is not None and config.clips < FEWEST:
             raise ValueError(f"--clips {config.clips} is too small: FID and Diversity need {FEWEST}")
-        check_same_motion(motion_tokenizer, data)
+        if motion_tokenizer:
+            check_same_motion(motion_tokenizer, data)
         check_same_motion(evaluator, data, "evaluator")
         self.data = data
         self.evaluator = evaluator
@@ -222,7 +223,7 @@ class EvaluationSet:
 
         # 1) Clips: long enough for the networks, the tokenizer and the protocol.
         wanted = shortest_clip(data) if config.min_frames is None else config.min_frames
-        least = max(UNIT, motion_tokenizer.config.frames_per_code, wanted)
+        least = max(UNIT, motion_tokenizer.config.frames_per_code if motion_tokenizer else 1, wanted)
         usable, self.dropped = read_items(data, config.split, least, evaluator.config.max_frames)
         self.items = usable[: config.clips]
         self.features = [item.features for item in self.items]
@@ -253,7 +254,7 @@ class EvaluationSet:
             "diversity_pairs": min(300, self.N // 2),
             "embedding_dim": D,
             "fid_few": self.N <= D,  # the covariance is singular: FID depends on N
-            "tokenizer_hash": motion_tokenizer.hash,
+            **({"tokenizer_hash": motion_tokenizer.hash} if motion_tokenizer else {}),
             "digits": DIGITS,
             **facts,
             "motiongpt": __version__,

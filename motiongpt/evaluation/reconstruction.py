@@ -23,20 +23,25 @@ from motiongpt.evaluation.protocol import SHOWN
 from motiongpt.evaluation.qualities import average, code_usage, frame_errors, frame_qualities, parameter_errors
 from motiongpt.metrics.tokens import code_counts
 from motiongpt.motion_tokenizer import MotionTokenizer, check_same_motion
+from motiongpt.training.world import ALONE, World, this_world
 
 
 def reconstruct(
-    motion_tokenizer: MotionTokenizer, clips: Mapping[str, np.ndarray], batch_size: int
+    motion_tokenizer: MotionTokenizer, clips: Mapping[str, np.ndarray], batch_size: int, world: World = ALONE
 ) -> Iterator[tuple[str, Tensor, list[Tensor]]]:
     """Encode and decode clips (F, D) in batches of similar length, each at its own length.
 
-    Yields name, codes (S, Q), and features (4 S, D) decoded from the first 1, 2, ... Q layers.
+    Yields name, codes (S, Q), and features (4 S, D) decoded from the first 1, 2, ... Q layers. Each
+    process of `world` has some of the batches.
     """
     # by name: the batches do not depend on the order of the split
     ordered = sorted(clips)
     layers = range(1, motion_tokenizer.vqvae.quantizer.num_layers + 1)
-    for batch in by_length([len(clips[name]) for name in ordered], batch_size):
-        names = [ordered[i] for i in batch]
+    batches = by_length([len(clips[name]) for name in ordered], batch_size)
+    for turn, own in world.turns(len(batches)):
+        if not own:
+            continue
+        names = [ordered[i] for i in batches[turn]]
         codes = motion_tokenizer.encode_all([clips[name] for name in names])
         # by the first q layers, to see what each further one adds
         decoded = [motion_tokenizer.decode_features([row[:, :q] for row in codes]) for q in layers]
@@ -106,14 +111,19 @@ def evaluate_vqvae(
     layers = [{} for _ in range(Q)]  # decoded from 1, 2, ... layers: clip -> metric -> values per frame
     originals = {}
     codes = {}
-    bar = tqdm(total=len(chosen), unit="clip", disable=None)
-    for name, row, decoded in reconstruct(motion_tokenizer, chosen, batch_size):
+    world = this_world()
+    bar = tqdm(total=len(chosen) // world.size, unit="clip", disable=None)
+    for name, row, decoded in reconstruct(motion_tokenizer, chosen, batch_size, world):
         codes[name] = row
         errors, originals[name] = measure_clip(motion_tokenizer, chosen[name], decoded)
         for layer, values in zip(layers, errors, strict=True):
             layer[name] = values
         bar.update()
     bar.close()
+    for others in world.gather((codes, originals, layers)):
+        codes |= others[0]
+        originals |= others[1]
+        layers = [own | their for own, their in zip(layers, others[2], strict=True)]
 
     # 2) Means: of each clip with all layers, and over all frames.
     unit = motion_tokenizer.config.frames_per_code

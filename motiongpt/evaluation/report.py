@@ -34,6 +34,7 @@ from motiongpt.motion_tokenizer import MotionTokenizer
 from motiongpt.render.figures import plot_bars, plot_code_usage, plot_lengths, plot_r_precision
 from motiongpt.render.pictures import draw
 from motiongpt.render.view import Shown, View
+from motiongpt.training.world import this_world
 
 WANTED = {
     "fid": "lower is better",
@@ -80,10 +81,17 @@ def write_reconstruction(
     report: dict, matching: Evaluation | None, motion_tokenizer: MotionTokenizer, data: MotionDataset, out: Path
 ) -> tuple[str, list[Path]]:
     """Write the report of `evaluate_vqvae`, and with an evaluator what `evaluate_t2m` measured
-    beside it (`matching`).
+    beside it (`matching`). Of several processes the first does it.
 
     Returns the text a script prints, and the paths.
     """
+    parts = (report, matching, motion_tokenizer, data, out)
+    return this_world().from_first(lambda: _write_reconstruction(*parts))
+
+
+def _write_reconstruction(
+    report: dict, matching: Evaluation | None, motion_tokenizer: MotionTokenizer, data: MotionDataset, out: Path
+) -> tuple[str, list[Path]]:
     clear_report(out)
     text = reconstruction_markdown(report)
     pictures = []
@@ -170,8 +178,8 @@ def write_pictures(evaluation: Evaluation, data: MotionDataset, out: Path) -> li
     paths.append(plot_bars(panels, out / "metrics.png", notes))
     if report["r_precision_curve"]:  # empty with fewer clips than a group
         paths.append(plot_r_precision(report["r_precision_curve"], out / "r_precision.png", GROUP))
-    # sentences have no codes, and `write_reconstruction` draws those of a tokenizer
-    if what == "t2m":
+    # sentences and continuous motions have no codes, and `write_reconstruction` draws those of a tokenizer
+    if what == "t2m" and "codebook" in report:
         histograms = {name: x["histogram"] for name, x in report["codebook"].items()}
         paths.append(plot_code_usage(histograms, out / "codes.png"))
         paths.append(plot_lengths(report["lengths"], out / "lengths.png"))

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from motiongpt import __version__
 from motiongpt.data.motions import SPLITS
+from motiongpt.data.selection import of_split
 from motiongpt.data.spelling import fold, says_something
 from motiongpt.data.tokens import Entry, load_tokens, read_tokens_meta, tokens_hash
 from motiongpt.data.training_captions import median_length
@@ -179,7 +180,10 @@ def evaluate_tokens(
     asked = every[: protocol.clips]
     N = len(asked)
     known = [entry for one in asked for entry in one.entries]
-    training = {(fold(entry.text), entry.codes) for entry in entries if entry.split == "train"}
+    in_train = of_split(entries, "train")
+    training = {(fold(entry.text), entry.codes) for entry in known}.intersection(
+        (fold(entry.text), entry.codes) for entry in in_train
+    )
     scores = Scores(generator, asked, options.sampling.max_new_tokens)
 
     # 1) The rows. Chance gets the first motion of another caption.

@@ -1,4 +1,4 @@
-"""Figures of a run and of a report: losses, bars, curves, lengths, code usage, a motion beside its reconstruction.
+"""Figures of a run and of a report: losses, speed, bars, curves, lengths, code usage, a motion beside its rebuilt one.
 
 Every function writes one file and returns its path. Colours say the same in all of them: one per row of a table.
 What this module does not know: how the numbers were measured. matplotlib is imported when the first figure is drawn.
@@ -33,20 +33,37 @@ def _save(figure, path: str | Path) -> Path:
 
 
 def plot_losses(metrics_file: Path, path: Path) -> None:
-    """Draw the `loss` and `val_loss` columns of a metrics.jsonl over the steps; without either, write no file."""
+    """Draw a metrics.jsonl over the steps: `loss` and `val_loss`, and below them what goes with them.
+
+    Panels below, where the file has their numbers: `lr`, `grad_norm`, and the speed, a name that ends in `_per_s`.
+    Without a loss, write no file.
+    """
     records = [json.loads(line) for line in Path(metrics_file).read_text().splitlines()]
-    curves = {name: [(r["step"], r[name]) for r in records if name in r] for name in ("loss", "val_loss")}
-    if not any(curves.values()):
+    names = dict.fromkeys(name for record in records for name in record)
+    curves = {name: [(r["step"], r[name]) for r in records if name in r] for name in names}
+    losses = [name for name in ("loss", "val_loss") if name in curves]
+    if not losses:
         return
 
-    figure = _figure(7, 4)
-    axes = figure.add_subplot(xlabel="step", ylabel="loss")
-    styles = {"loss": {"color": "#8aa9c8", "lw": 1}, "val_loss": {"color": "#c8553d", "marker": "o"}}
-    for name, points in curves.items():
-        if points:
-            axes.plot(*zip(*points, strict=True), label=name, **styles[name])
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+    below = [name for name in ("lr", "grad_norm") if name in curves]
+    below += [name for name in names if name.endswith("_per_s")][:1]
+    figure = _figure(7, 4 + 1.4 * len(below))
+    ratios = [4] + [1.4] * len(below)
+    panels = figure.subplots(len(ratios), 1, squeeze=False, sharex=True, height_ratios=ratios)[:, 0]
+    styles = {"loss": {"color": "#8aa9c8", "lw": 1}, "val_loss": {"color": "#c8553d", "marker": "o", "ms": 4}}
+    for name in losses:
+        panels[0].plot(*zip(*curves[name], strict=True), label=name, **styles[name])
+    panels[0].set_ylabel("loss")
+    panels[0].legend(frameon=False)
+    for axes, name in zip(panels[1:], below, strict=True):
+        axes.plot(*zip(*curves[name], strict=True), color=INK, lw=1)
+        axes.set_ylabel(name.replace("_per_s", " / s").replace("_", " "), fontsize=9)
+        axes.set_ylim(0, None)
+        axes.tick_params(labelsize=8)
+    for axes in panels:
+        axes.grid(alpha=0.3)
+    figure.align_ylabels(panels)
+    panels[-1].set_xlabel("step")
     _save(figure, path)
 
 

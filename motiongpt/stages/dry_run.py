@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 
 from motiongpt.config import TrainConfig
-from motiongpt.files.store import read_json
 from motiongpt.loops import Batches, Result
 from motiongpt.training.devices import autocast, seeded
-from motiongpt.training.schedule import total_steps
+from motiongpt.training.hub_checkpoints import saved_state
+from motiongpt.training.state import planned_steps
+from motiongpt.training.world import ALONE, World
 
 
 def try_one_batch(
@@ -24,6 +25,8 @@ def try_one_batch(
     precision: str,
     fresh: bool,
     say: Callable[[str], None] = print,
+    world: World = ALONE,
+    by_rows: bool = False,
 ) -> Result:
     """Run the first batch of a training forward and backward, with no step, and say what the training would do.
 
@@ -41,11 +44,11 @@ def try_one_batch(
     shapes = ", ".join(f"{k} {tuple(v.shape)}" for k, v in batch.items() if isinstance(v, torch.Tensor))
     say(f"one batch: {shapes}; loss {float(mean.detach()):.4g}, forward and backward in {seconds:.1f} s")
 
-    total = total_steps(config, batches.per_epoch)
-    state = folder / "state" / "last" / "state.json"
+    saved = saved_state(folder)
+    total = planned_steps(config, batches.per_epoch, 1 if by_rows else world.size, None if fresh else folder)
     start = "a new training"
-    if state.is_file():
-        step = f"the unfinished one at step {read_json(state).get('step')}"
+    if saved:
+        step = f"the unfinished one at step {saved.get('step')}"
         start = f"a new training, replacing {step}" if fresh else step
     say(f"--dry-run: would train {total} steps into {folder}/ ({start}); nothing was written")
     return Result(0, total, float("inf"), {})

@@ -15,25 +15,23 @@ from collections import Counter
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from motiongpt.backbones.t5 import T5
-from motiongpt.config import SampleConfig
 from motiongpt.data.batches import BucketedBatches, by_length
+from motiongpt.data.selection import bounded, of_split
 from motiongpt.data.spelling import fold
-from motiongpt.data.tokens import plain_entries
 from motiongpt.data.training_captions import Prompts, prompt_table
 from motiongpt.files.hashes import values_hash
 from motiongpt.files.store import read_json, write_atomic, write_json
-from motiongpt.lengths import limits_from_guess, limits_from_median
+from motiongpt.llm import LLM
 from motiongpt.loops import Result
-from motiongpt.metrics.tokens import token_distances
 from motiongpt.motion_tokenizer import MotionTokenizer, tokenizer_files
-from motiongpt.sampling import generate
+from motiongpt.stages.fitting import fit_model, fit_step, fitting_precision
+from motiongpt.stages.held_out import written_errors
 from motiongpt.stages.model import TEMPLATES, StageModel, new_backbone, open_renderer, open_stage
 from motiongpt.stages.plan import Job, Plan, read_plan
 from motiongpt.stages.run_folder import (
@@ -46,34 +44,36 @@ from motiongpt.stages.run_folder import (
     versions,
 )
 from motiongpt.tasks.collate import TaskCollate, lm_losses
-from motiongpt.tasks.prompts import Request
 from motiongpt.tasks.sequences import Renderer
 from motiongpt.tasks.table import TABLE, WRITE_TEXT
 from motiongpt.tasks.templates import Templates
-from motiongpt.training.devices import resolve_precision
+from motiongpt.training.world import ALONE, World
 from motiongpt.vocab import MotionVocab
 from motiongpt.weights.shards import weights_hash
 
-DECODED = 8  # held-out captions that a motion is written for once in a while
 
-
-def prepare_stage(job: Job, device: torch.device, say: Callable[[str], None]) -> "Prepared":
+def prepare_stage(
+    job: Job, device: torch.device, say: Callable[[str], None], world: World = ALONE, shard: bool = False
+) -> "Prepared":
     """Check and build one stage; `say` gets lines for people, first what is trained and from where.
 
-    Everything that can be wrong is found here, before the first step. Raises as `read_plan` does, and ValueError for
-    weights that belong to another run or an example that does not fit.
+    Everything that can be wrong is found here, before the first step. With `shard` the model stays on the CPU, from
+    where `train` puts a part of it on the device of each process.
+
+    Raises as `read_plan` does, and ValueError for weights that belong to another run or an example that does not fit.
     """
     plan = read_plan(job, say)
     start = open_model(plan)
-    start.stage_model.llm.to(device)
     stage_model = start.stage_model
+    fit_model(stage_model, job.config, torch.device("cpu") if shard else device)
     run_config = replace(plan.run_config, think=job.think)
     renderer = open_renderer(stage_model.llm, stage_model.vocab, run_config, job.templates, job.config.max_seq_len)
     check_lengths(plan, renderer, start.stage_model.llm.config.max_positions)
     data = build_data(plan, renderer)
+    plan = fit_step(plan, data.batches, say)
     if job.fresh and not job.dry_run:  # only now that nothing can be wrong any more
-        clear_former(plan, say)
-    return Prepared(plan, start, data, device)
+        world.from_first(lambda: clear_former(plan, say))
+    return Prepared(plan, start, data, device, world, shard)
 
 
 # 1) The model.
@@ -130,7 +130,7 @@ def _random_model(plan: Plan) -> StageModel:
         got = " ".join(job.tasks)
         raise ValueError(f"random weights learn captions first, caption or caption and read, got --tasks {got}")
     # in both spellings: a folded one begins with a small letter that "A person walks." does not have
-    captions = sorted({text for entry in plan.training for text in (entry.text, fold(entry.text))})
+    captions = sorted({text for entry in bounded(plan.training) for text in (entry.text, fold(entry.text))})
     llm, text_tokenizer = new_backbone(job.backbone, captions, job.config.seed)
     vocab = MotionVocab(text_tokenizer, plan.run_config.codes, plan.run_config.participants)
     return StageModel(llm, text_tokenizer, vocab, None, "full", None)
@@ -143,10 +143,9 @@ def check_lengths(plan: Plan, renderer: Renderer, max_positions: int) -> None:
     """ValueError for an example that --max-seq-len or the backbone cannot hold."""
     rng = np.random.default_rng(0)
     longest = 0
-    entries = plan.training + plan.held_out
-    if plan.job.config.plain_share:
-        entries = entries + [replace(entry, text=entry.plain) for entry in plan.training if entry.plain]
-    for entry in renderer.longest(entries):
+    limit = min(plan.job.config.max_seq_len, max_positions)
+    long = renderer.may_be_long(plan.training, plan.job.tasks, limit, plan.job.config.plain_share > 0)
+    for entry in renderer.longest(long) + renderer.longest(plan.held_out):
         for task in plan.job.tasks:
             if not TABLE[task].takes(entry):
                 continue
@@ -212,6 +211,8 @@ class Prepared:
     start: Start
     data: StageData
     device: torch.device
+    world: World = ALONE
+    shard: bool = False
     begun: bool = False  # whether the run's own files have been written
 
     @property
@@ -230,55 +231,45 @@ class Prepared:
 
     def validate(self) -> dict[str, float]:
         """Mean loss per label over the held-out entries, and over those of each task, without label smoothing."""
-        total = 0.0
-        count = 0
         sums: Counter[str] = Counter()
-        counts: Counter[str] = Counter()
-        rng = np.random.default_rng(self.plan.job.config.seed)  # the same tasks and masks every time
-        for rows in self.data.held_out_rows:
-            batch = self.data.held_out(rows, rng)
+        labels: Counter[str] = Counter()
+        for i, own in self.world.turns(len(self.data.held_out_rows)):
+            rng = np.random.default_rng((self.plan.job.config.seed, i))  # the same tasks and masks every time
+            batch = self.data.held_out(self.data.held_out_rows[i], rng)
             batch = {k: v.to(self.device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
             value, single = lm_losses(self.model, batch)
-            total += float(value)
-            count += batch["count"]
-            parts = self.data.held_out.split_by_task(single, batch)
-            sums.update({name: float(part) for name, part in parts.items()})
-            counts.update(batch["task_labels"])
-        by_task = {name: sums[name] / counts[name] for name in self.data.held_out.names if counts[name]}
-        return {"loss": total / count} | by_task
+            if own:
+                parts = self.data.held_out.split_by_task(single, batch)
+                sums.update({"loss": float(value)} | {name: float(part) for name, part in parts.items()})
+                labels.update({"loss": batch["count"]} | batch["task_labels"])
+        sums, labels = self.world.merge(sums), self.world.merge(labels)
+        return {name: sums[name] / labels[name] for name in ("loss", *self.data.held_out.names) if labels[name]}
 
     def decode(self) -> dict[str, float]:
-        """Edit distance of the motions written for some held-out captions to the real ones, mean over captions.
-
-        In codes, and as a share of the longer motion of each pair. The model is greedy and may use all codes. It has
-        the length limits of sampling. Empty for a stage that does not learn t2m, or writes motions as digits.
-        """
+        """How far the motions written for some held-out captions are from the real ones, see `written_errors`."""
         renderer = self.data.held_out.renderer
-        if "t2m" not in self.plan.job.tasks or renderer.templates.motion_as == "digits":
-            return {}
-        entries = plain_entries(self.plan.held_out)[:DECODED]  # in an order that is random already
-        known = Prompts(prompt_table(self.plan.training, self.plan.run_config.fold_captions))
-        limits = []
-        for entry in entries:
-            around = limits_from_median if known.find(entry.text) else limits_from_guess
-            limits.append(around(known.expected_length(entry.text)))
-        prompts = [
-            renderer.request(Request("t2m", renderer.read(entry.text), participant=entry.participant))
-            for entry in entries
-        ]
-        room = self.model.config.max_positions - max(map(len, prompts)) - 1  # 1 for <MOT_BEGIN>
-        written = generate(
-            self.model,
-            prompts,
-            begin_id=renderer.vocab.begin_id,
-            codes=self.plan.codes,
-            limits=[row.capped(room) for row in limits],
-            seeds=[0] * len(entries),
-            config=SampleConfig(temperature=0.0),
-            device=self.device,
-        )
-        found = token_distances(written, [[entry.codes] for entry in entries])
-        return {"edit_distance": float(found["mean"].mean()), "edit_share": float(found["mean_share"].mean())}
+        motion_tokenizer = self.motion_tokenizer
+        return written_errors(self.model, self.plan, renderer, self.captions, motion_tokenizer, self.device, self.world)
+
+    @property
+    def blocks(self) -> list[torch.nn.Module] | None:
+        """With --shard, what `train` shards: the layers of a decoder. A T5 is gathered as a whole."""
+        if not self.shard:
+            return None
+        return list(self.model.layers) if isinstance(self.model, LLM) else []
+
+    @cached_property
+    def captions(self) -> Prompts:
+        """Those of training, with their lengths."""
+        return Prompts(prompt_table(self.plan.training, self.plan.run_config.fold_captions))
+
+    @cached_property
+    def motion_tokenizer(self) -> MotionTokenizer | None:
+        """The one the run keeps, to see what is written; None if it has none."""
+        given = self.plan.motion_tokenizer or self.plan.job.out / "vqvae"
+        if isinstance(given, MotionTokenizer):
+            return given
+        return MotionTokenizer.load(given, self.device) if given.is_dir() else None
 
     def export(self, folder: Path) -> None:
         """Write the stage's weights and meta.json; the first time, the run's own files too."""
@@ -344,7 +335,7 @@ class Prepared:
         """Parameters and entries, for people."""
         trainable = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
         everything = sum(p.numel() for p in self.model.parameters())
-        test = sum(entry.split == "test" for entry in self.plan.entries)
+        test = len(of_split(self.plan.entries, "test"))
         return (
             f"{everything / 1e6:.1f} M parameters, {trainable / 1e6:.1f} M trained ({self.plan.job.train_mode}), "
             f"{len(self.plan.training)} training and {len(self.plan.held_out)} validation entries"
@@ -352,15 +343,8 @@ class Prepared:
         )
 
     def precision(self, wanted: str) -> str:
-        """`wanted`; for auto, what suits device and model.
-
-        bf16 pays on a CPU from width 256 on: there a step of batch 32 is 1.45x faster (AVX512-bf16), below it is not.
-        T5 v1.1, Flan-T5 and Gemma 3 are known for states beyond the 65,504 that fp16 holds: fp32 there.
-        """
-        config = self.model.config
-        found = resolve_precision(wanted, self.device, bf16_pays=config.hidden_size >= 256)
-        overflows = isinstance(self.model, T5) or config.scale_embeddings
-        return "fp32" if wanted == "auto" and found == "fp16" and overflows else found
+        """`wanted`; for auto, what suits device and model."""
+        return fitting_precision(self.model, wanted, self.device)
 
     def _meta(self) -> dict:
         plan, job = self.plan, self.plan.job

@@ -7,12 +7,14 @@ batches and the fingerprint from the plan.
 It opens no weights of a language model and writes nothing.
 """
 
-from collections.abc import Callable
+import heapq
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from motiongpt.config import LLM_PRESETS, LoRAConfig, TrainConfig
 from motiongpt.data.motions import SPLITS
+from motiongpt.data.selection import of_split, participants_of
 from motiongpt.data.token_formats import is_token_folder
 from motiongpt.data.tokens import (
     Entry,
@@ -89,8 +91,8 @@ class Plan:
     backbone: Path | None  # None: a preset, its weights are drawn at random
     source: Path | None  # folder of the weights to start from: the backbone, the stage before, or --from
     warning: str | None  # the stage before is missing
-    entries: list[Entry]
-    training: list[Entry]
+    entries: Sequence[Entry]
+    training: Sequence[Entry]
     held_out: list[Entry]  # those that validation looks at
     codes: int
     data_hash: str
@@ -104,7 +106,7 @@ class Plan:
     @property
     def data_identity(self) -> dict:
         """What meta.json says about the data that the stage was trained on."""
-        sizes = {split: sum(entry.split == split for entry in self.entries) for split in SPLITS}
+        sizes = {split: len(of_split(self.entries, split)) for split in SPLITS}
         licence = {"licence": self.licence} if self.licence else {}
         return {"file": self.job.data.name, "hash": self.data_hash, **sizes, **licence}
 
@@ -192,12 +194,12 @@ def _source(job: Job, backbone: Path | None, finished: dict[int, dict]) -> tuple
     return backbone, start, f"warning: {fault}; this stage starts from the backbone without it"
 
 
-def _entries(job: Job, say: Callable[[str], None]) -> list[Entry]:
+def _entries(job: Job, say: Callable[[str], None]) -> Sequence[Entry]:
     """The token dataset of --data, without repeated captions if --dedup asks for that."""
     if job.data.is_dir() and not is_token_folder(job.data):
         raise ValueError(
-            f"--data {job.data} is a folder: this stage reads a JSON file of tokens, or a folder of codes, such as "
-            "scripts/tokenize_motions.py writes; to train a tokenizer and all stages on a dataset folder: "
+            f"--data {job.data} is a folder: this stage reads a JSON file of tokens, or a folder of codes or shards, "
+            "such as scripts/tokenize_motions.py writes; to train a tokenizer and all stages on a dataset folder: "
             f"scripts/finetune.py --recipe {job.recipe} --stage all --data {job.data}"
         )
     entries = load_tokens(job.data, job.config.seed, say)
@@ -208,12 +210,11 @@ def _entries(job: Job, say: Callable[[str], None]) -> list[Entry]:
     return kept
 
 
-def _split(job: Job, entries: list[Entry]) -> tuple[list[Entry], list[Entry]]:
+def _split(job: Job, entries: Sequence[Entry]) -> tuple[Sequence[Entry], list[Entry]]:
     """Training entries, and a fair sample of the validation entries."""
-    training = [entry for entry in entries if entry.split == "train"]
-    validation = (entry for entry in entries if entry.split == "val")
-    held_out = sorted(validation, key=lambda entry: rank(entry, job.config.seed))
-    held_out = held_out[: job.validation or MAX_VALIDATION_ENTRIES]
+    training = of_split(entries, "train")
+    most = job.validation or MAX_VALIDATION_ENTRIES
+    held_out = heapq.nsmallest(most, of_split(entries, "val"), key=lambda entry: rank(entry, job.config.seed))
     if not training or not held_out:
         raise ValueError(f"{job.data} needs train and val entries, has {len(training)} and {len(held_out)}")
     return training, held_out
@@ -253,7 +254,7 @@ def _check_codes(job: Job, origin: Origin, codes: int, meta: dict) -> None:
 def _run_config(
     job: Job,
     backbone: Path | None,
-    entries: list[Entry],
+    entries: Sequence[Entry],
     codes: int,
     meta: dict,
     first: RunConfig | None,
@@ -266,7 +267,7 @@ def _run_config(
     kinds = {"fps": float, "frames_per_code": int}
     timing = {} if first is None else {"fps": first.fps, "frames_per_code": first.frames_per_code}
     timing |= {key: get_field(meta, key, kind, meta_path(job.data)) for key, kind in kinds.items() if key in meta}
-    participants = tuple(sorted({entry.participant for entry in entries if entry.participant}))
+    participants = tuple(sorted(participants_of(entries)))
     own = RunConfig(
         job.recipe,
         relative_backbone(job.backbone, job.out),

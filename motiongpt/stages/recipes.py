@@ -101,7 +101,7 @@ REWARD = Stage(
     "reward",
     {"t2m": 1.0},
     {"lr": 1e-4, "schedule": "constant", "warmup": 5.0, "batch_size": 64, "grad_accum": 1, "max_steps": 200,
-     "eval_every": 25, "lora_dropout": 0.0, "precision": "fp32", "caption_dropout": 0.0},
+     "eval_every": 25, "lora_dropout": 0.0, "precision": "fp32", "caption_dropout": 0.0, "guard": 0.0},
     {"lr": 1e-3, "batch_size": 64, "warmup": 5.0, "eval_every": 25},
     rewarded=True,
 )  # fmt: skip

@@ -271,7 +271,8 @@ def clear_stage(folder: Path) -> None:
     if not folder.is_dir():
         return
     with hold(folder, "trained"):
-        for name in ("state", "metrics.jsonl", "meta.json", "templates.json", *WEIGHTS["lora"], *WEIGHTS["full"]):
+        written = ("state", "samples", "metrics.jsonl", "meta.json", "templates.json")
+        for name in (*written, *WEIGHTS["lora"], *WEIGHTS["full"]):
             target = folder / name
             shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
 

@@ -2,11 +2,15 @@
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from motiongpt.config import TrainConfig
 from motiongpt.files.fields import REQUIRED, get_field, is_kind
+from motiongpt.training.hub_checkpoints import saved_state
+from motiongpt.training.schedule import micro_batches, total_steps
 
 
 @dataclass
@@ -23,6 +27,21 @@ class LoopState:
     bad_in_a_row: int = 0  # how many of them came last, without a good step in between
     sums: dict[str, list[float | Tensor]] = field(default_factory=dict)  # numbers since the last log line
     unvalidated: bool = False  # a signal ended the validation of this step, a resume does it first
+    recent: dict[str, list[float]] = field(default_factory=dict)  # loss and gradient norm of the last steps taken
+    spikes: int = 0  # steps that were skipped for these, see guard.py
+    spikes_in_a_row: int = 0
+
+    def count(self, values: dict[str, float | Tensor]) -> None:
+        """Remember the numbers of a step for `take_means`."""
+        for name, value in values.items():
+            number = value.detach() if isinstance(value, Tensor) else float(value)  # reading a tensor would wait
+            self.sums.setdefault(name, []).append(number)
+
+    def take_means(self) -> dict[str, float]:
+        """The means of what was counted since the last call."""
+        means = {name: sum(map(float, values)) / len(values) for name, values in self.sums.items()}
+        self.sums = {}
+        return means
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values: no tensors, and no infinity, which JSON lacks."""
@@ -32,21 +51,31 @@ class LoopState:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "LoopState":
-        """Inverse of `to_dict`; older states lack four of the keys. ValueError for values that no run can have."""
+        """Inverse of `to_dict`; older states lack some of the keys. ValueError for values that no run can have."""
         counts = {name: get_field(values, name, int, "", least=0) for name in ("step", "skipped")}
-        counts |= {name: get_field(values, name, int, "", 0, least=0) for name in ("worse", "bad_in_a_row")}
+        later = ("worse", "bad_in_a_row", "spikes", "spikes_in_a_row")
+        counts |= {name: get_field(values, name, int, "", 0, least=0) for name in later}
         best = get_field(values, "best", float, "", None if "best" in values else REQUIRED)
-        sums = get_field(values, "sums", dict, "", {})
-        if not all(isinstance(seen, list) and all(is_kind(x, float) for x in seen) for seen in sums.values()):
-            raise ValueError("sums must be lists of finite numbers")
+        lists = {name: get_field(values, name, dict, "", {}) for name in ("sums", "recent")}
+        for name, found in lists.items():
+            if not all(isinstance(seen, list) and all(is_kind(x, float) for x in seen) for seen in found.values()):
+                raise ValueError(f"{name} must be lists of finite numbers")
         unvalidated = get_field(values, "unvalidated", bool, "", False)
-        return cls(best=math.inf if best is None else best, sums=sums, unvalidated=unvalidated, **counts)
+        return cls(best=math.inf if best is None else best, unvalidated=unvalidated, **lists, **counts)
+
+
+def planned_steps(config: TrainConfig, per_epoch: int, shares: int, folder: Path | None = None) -> int:
+    """How many steps a training by so many processes will have: a new one, or the one whose state is in `folder`."""
+    known = None if folder is None else saved_state(folder).get("micro_batches")
+    known = known if type(known) is int and known > 0 else None  # whoever resumes from it says so
+    return total_steps(config, per_epoch, micro_batches(config.grad_accum, shares, known))
 
 
 def check_saved(values: dict[str, Any]) -> None:
     """ValueError for a state.json that no run can have written, such as a step beyond the last one."""
     for name in ("fingerprint", "scaler"):
         get_field(values, name, dict, "")
+    get_field(values, "micro_batches", int, "", 1, least=1)  # older states have no such key
     total = get_field(values, "total_steps", int, "", least=1)
     if LoopState.from_dict(values).step > total:
         raise ValueError(f"step {values['step']} is beyond its own total_steps {total}")
