@@ -432,6 +432,7 @@ def fake_hub(monkeypatch, home: Path, silent_seconds: float = 20.0) -> Iterator[
     with FakeHub() as hub:
         template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
         values = {"ENDPOINT": hub.url, "HUGGINGFACE_CO_URL_TEMPLATE": template, "HF_HUB_DISABLE_XET": True}
+        values |= {"HF_HUB_OFFLINE": False}  # as it is while the other tests run
         values |= {"HF_HUB_CACHE": str(home / "cache"), "HF_TOKEN_PATH": str(home / "token")}
         for name, value in values.items():
             monkeypatch.setattr(constants, name, value)

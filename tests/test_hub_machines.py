@@ -50,7 +50,13 @@ def made(run: Path) -> dict[str, object]:
 
 def environment(hub: FakeHub, home: Path) -> dict[str, str]:
     """Of a process of its own that talks to the Hub."""
-    values = {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": TOKEN, "HF_HOME": str(home / "home")}
+    values = {
+        "HF_ENDPOINT": hub.url,
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_OFFLINE": "0",
+        "HF_TOKEN": TOKEN,
+        "HF_HOME": str(home / "home"),
+    }
     return os.environ | values | {"OMP_NUM_THREADS": "1"}
 
 
