@@ -62,14 +62,13 @@ def make_parser() -> Parser:
 
 def main(args) -> None:
     from motiongpt.data.spelling import fold
-    from motiongpt.data.tokens import load_tokens
+    from motiongpt.data.tokens import load_tokens, tokens_hash
     from motiongpt.evaluation.action_naming import named_actions
     from motiongpt.evaluation.token_writing import check_same_codes
     from motiongpt.faithfulness import report, rows
     from motiongpt.faithfulness.described import Described, clips_by_row
     from motiongpt.faithfulness.judge import pass_matrix
     from motiongpt.faithfulness.wants import leave_out, read_sentences
-    from motiongpt.files.hashes import file_hash
     from motiongpt.files.store import read_json, write_json, write_text
 
     # 1) everything that can be wrong, before anything is measured
@@ -83,7 +82,7 @@ def main(args) -> None:
         captions = {fold(text) for entry in entries for text in (entry.text, entry.plain) if text}
         read = leave_out(sentences, lambda sentence: fold(sentence) in captions, args.data)
         print(f"left out, as captions of {args.data}: {', '.join(map(repr, read)) or 'none'}")
-        hashed = {"file": args.data.name, "hash": file_hash(args.data), "entries": len(entries)}
+        hashed = {"file": args.data.name, "hash": tokens_hash(args.data, entries), "entries": len(entries)}
         checked = hashed | {"left_out": read}
     out = args.out or default_output("demo_report")
     generator = load(args) if set(args.rows) - set(UNLEARNT) else None

@@ -24,9 +24,11 @@ from motiongpt.cli.continuous_flags import CONTINUOUS_TRAINING, add_continuous_t
 from motiongpt.cli.parser import Parser, describe_values, resolve_config, run_script, say_stopped, within_budget
 from motiongpt.config import ContinuousConfig, TrainConfig
 
+TEXT_MODELS = {"clip": "openai/clip-vit-base-patch32", "smollm2": "smollm2"}  # --text-encoder -> --text-model
+
 
 def make_parser() -> Parser:
-    return add_continuous_training_flags(Parser(__doc__))
+    return add_continuous_training_flags(Parser(__doc__), TEXT_MODELS)
 
 
 def main(args) -> int | None:
@@ -41,7 +43,7 @@ def main(args) -> int | None:
     given = read_config_file(args.config).layers()
     model_config, model_origins = resolve_config(ContinuousConfig, args, *given)
     config, origins = resolve_config(TrainConfig, args, ("script", CONTINUOUS_TRAINING), *given)
-    text_model = text_model_of(args, model_config)
+    text_model = text_model_of(args, model_config, TEXT_MODELS)
     data = open_dataset(args)
     device = pick_device(args.device)
     print(describe_values(model_config, model_origins, every=args.debug))

@@ -142,6 +142,9 @@ def test_without_the_stage_before_it_warns_and_starts_from_the_backbone(tiny, tm
     (tmp_path / "half" / "stage1").mkdir(parents=True)
     tiny.finetune(tmp_path / "half", 2)
     assert stages[2].plan.warning == f"warning: {tmp_path / 'half' / 'stage1'} is not finished; {without}"
+    (tmp_path / "stopped" / "stage1" / "state").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"stage1 is not finished.*repeat the command of stage 1"):
+        tiny.finetune(tmp_path / "stopped", 2)
 
 
 def test_from_another_runs_stage(tiny, tmp_path):

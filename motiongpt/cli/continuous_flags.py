@@ -12,9 +12,6 @@ from motiongpt.files.store import read_json
 CONTINUOUS_TRAINING = {"lr": 1e-3, "batch_size": 32, "epochs": 100.0, "warmup": 0.03, "weight_decay": 0.01}
 """Values of TrainConfig for a continuous model."""
 
-TEXT_MODELS = {"clip": "openai/clip-vit-base-patch32", "smollm2": "smollm2"}
-"""--text-encoder -> the default of --text-model."""
-
 TRAIN_FLAGS = (*(name for name in VQVAE_TRAIN_FLAGS if name != "window"), "grad_accum")
 
 MODELS = ("tokens", "continuous")
@@ -67,12 +64,12 @@ def refuse_token_flags(args: argparse.Namespace) -> None:
     refuse_flags(args, names, "for a continuous model")
 
 
-def add_continuous_training_flags(parser: Parser) -> Parser:
-    """All flags of scripts/train_continuous.py; returns `parser`."""
+def add_continuous_training_flags(parser: Parser, text_models: dict[str, str]) -> Parser:
+    """All flags of scripts/train_continuous.py; returns `parser`. `text_models`: --text-encoder -> its --text-model."""
     add = parser.add_argument
     add("--data", type=Path, required=True, help="dataset folder, from scripts/prepare.py")
     add("--out", type=Path, required=True, help="run folder to write")
-    named = ", ".join(f"{kind}: {name}" for kind, name in TEXT_MODELS.items())
+    named = ", ".join(f"{kind}: {name}" for kind, name in text_models.items())
     add("--text-model", help=f"folder, name or Hub repo id of a frozen --text-encoder (default: {named})")
     add("--config", help="JSON file of any of these flags by name, or a run's config.json; flags override it")
     add("--fresh", action="store_true", help="start over instead of resuming an unfinished training in --out")
@@ -84,7 +81,7 @@ def add_continuous_training_flags(parser: Parser) -> Parser:
     return parser
 
 
-def text_model_of(args: argparse.Namespace, config: ContinuousConfig) -> str:
+def text_model_of(args: argparse.Namespace, config: ContinuousConfig, text_models: dict[str, str]) -> str:
     """The frozen text encoder that the flags name, "" for a trainable one. ValueError for one without a use."""
     if config.text_encoder == "trainable":
         if args.text_model is not None:
@@ -92,4 +89,4 @@ def text_model_of(args: argparse.Namespace, config: ContinuousConfig) -> str:
                 "--text-model is for a frozen encoder: give --text-encoder clip or smollm2 too, or drop it"
             )
         return ""
-    return args.text_model or TEXT_MODELS[config.text_encoder]
+    return args.text_model or text_models[config.text_encoder]

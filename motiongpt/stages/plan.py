@@ -177,7 +177,10 @@ def _finished_stages(job: Job, folder: Path) -> dict[int, dict]:
 
 
 def _source(job: Job, backbone: Path | None, finished: dict[int, dict]) -> tuple[Path | None, str, str | None]:
-    """Folder of the weights to start from (None: drawn at random), the same in words, and a warning or None."""
+    """Folder of the weights to start from (None: drawn at random), the same in words, and a warning or None.
+
+    ValueError if the stage before was stopped: its time was up, say, and the next command was written beside it.
+    """
     if backbone is None:
         return None, f"random weights (preset {job.backbone})", None
     if job.source is not None:
@@ -190,6 +193,11 @@ def _source(job: Job, backbone: Path | None, finished: dict[int, dict]) -> tuple
         unlearnt = finished[job.number - 1].get("debug") and not job.debug
         advice = f"--stage {job.number - 1} --fresh trains it in full"
         return before, str(before), f"warning: {before} is of a --debug run; {advice}" if unlearnt else None
+    if (before / "state").is_dir():
+        raise ValueError(
+            f"{before} is not finished, and this stage would start without it: repeat the command of stage "
+            f"{job.number - 1}, or name where to start with --from"
+        )
     fault = f"{before} is not finished" if before.is_dir() else f"there is no {before}"
     return backbone, start, f"warning: {fault}; this stage starts from the backbone without it"
 
