@@ -113,7 +113,7 @@ def build_dataset(args, options, clips, total: int | None, fps: float | None) ->
     from motiongpt.data.prepare.records import choose_representation
 
     # what the folder remembers: an unfinished build continues only with the same flags
-    free = ("out", "workers", "plain", "debug", "dry_run")
+    free = ("out", "workers", "plain", "debug", "dry_run", "began")
     said = {flag: str(value) for flag, value in vars(args).items() if value is not None and flag not in free}
     report = build(
         progress(clips, total),

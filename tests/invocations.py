@@ -375,7 +375,7 @@ RIGHT: list[Right] = [
     Right("--fresh", 2 * (f"{STAGE} {LORA} --stage 1 --fresh",), ("out/stage1/meta.json",)),
     Right("an unfinished stage goes on", (f"{STAGE} {LORA} --stage 1 --max-minutes 0.0000001",
           f"{STAGE} {LORA} --stage 1"), ("out/stage1/meta.json",), ("the same command continues from there",),
-          codes=(3, 0)),
+          codes=(0, 0)),
     Right("--config from a run", (f"finetune {DATA} {BACKBONE} --stage 1 --config {{world}}/run/config.json --out "
           "{here}/out --max-steps 1",), ("out/stage1/meta.json",),
           ("lora_r 4 (--config {world}/run/config.json)", "max_steps 1 (flag)")),
@@ -405,7 +405,7 @@ RIGHT: list[Right] = [
           "--max-minutes 0.0000001", f"train_vqvae --data {{world}}/data --out {{here}}/vq {TINY_VQVAE}",
           "tokenize_motions --data {world}/data --vqvae {here}/vq --out {here}/t.json"),
           ("vq/model.safetensors", "t.json", "t.meta.json"), ("next: python scripts/finetune.py --stage 1",),
-          codes=(3, 0, 0)),
+          codes=(0, 0, 0)),
     # render
     Right("render tokens", (f"render --tokens {MOTION} {VQ} --size 64 --output {{here}}/m.gif",), ("m.gif",)),
     Right("render tokens to a .png with a title", (

@@ -9,6 +9,7 @@ The files build on each other in this order:
     protocol                                what a repeat draws, rows of the table
     reconstruction                          measures a motion tokenizer
     model_answers, perplexity, t2m_m2t      ask a language model, and measure it in both directions
+    continuous                              the same tables for a model without tokens
     token_writing                           measures it by the codes it writes, without motions
     completion, given_codes                 prediction and in-betweening against the real motion
     action_naming                           whether a written sentence names the action of a clip
