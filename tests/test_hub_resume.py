@@ -202,6 +202,10 @@ def name_piece(path: str) -> Callable[[FakeHub, Manifest], None]:
         (edit(lambda tree, root, manifest: manifest.pop("fingerprint")), "the key fingerprint is missing"),
         (edit(lambda tree, root, manifest: manifest.update(step=79)), "is that of stage1-00000079"),
         (edit(lambda tree, root, manifest: manifest.update(stage="stage1/..")), "is no stage"),
+        (
+            edit(lambda tree, root, manifest: manifest["pieces"]["config.json"].update(place="../outside.json")),
+            "lies at",
+        ),
         (name_piece("../../outside.json"), "is no file of a run"),
         (name_piece("/tmp/outside.json"), "is no file of a run"),
         (name_piece("stage1/../../outside.json"), "is no file of a run"),

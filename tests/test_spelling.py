@@ -107,7 +107,7 @@ def what_is_sampled(generator, monkeypatch, prompts: list[str], **options) -> li
 
     with monkeypatch.context() as patch:
         patch.setattr(writer_module, "generate", generate)
-        generator.generate(prompts, **options)
+        generator.generate(prompts, **({"best_of": 1} | options))
     return [row[1:] for row in sorted(seen, key=itemgetter(0))]
 
 
@@ -127,7 +127,8 @@ def what_is_read(generator, monkeypatch, prompts: list[str]) -> list[str]:
 
 
 def test_thirty_captions_in_six_spellings_are_the_same_ids(demo, monkeypatch):
-    every = sorted(text for text in demo.run.prompts.captions if '"' not in text)  # quotes around quotes are not one
+    # quotes around quotes are not one, and a number has no capitals
+    every = sorted(text for text in demo.run.prompts.captions if '"' not in text and not text.isdigit())
     captions = every[:: len(every) // 30][:30]
     assert len(captions) == 30 and any("," in text or "-" in text for text in captions)
     plain = what_is_sampled(demo, monkeypatch, captions)

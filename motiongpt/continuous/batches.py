@@ -81,13 +81,21 @@ class ClipBatches(BucketedBatches):
     """Training batches of clips of similar length. The noise on the inputs of an autoregressive head grows with the
     steps: at first the model learns from clean frames."""
 
-    def __init__(self, clips: Sequence[Clip], config: ContinuousConfig, batch_size: int, seed: int, reader: Reader):
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        config: ContinuousConfig,
+        batch_size: int,
+        seed: int,
+        reader: Reader,
+        grad_accum: int = 1,
+    ) -> None:
         collate = Collate(clips, config, reader, config.text_dropout)
         super().__init__([len(clip.features) for clip in clips], batch_size, seed, collate)
-        self.config = config
+        self.config, self.grad_accum = config, grad_accum
 
     def __call__(self, micro_step: int) -> dict:
         batch = super().__call__(micro_step)
         if self.config.head == "autoregressive":
-            batch["level"] = batch["level"] * min(1.0, micro_step / max(1, self.config.noise_steps))
+            batch["level"] = batch["level"] * min(1.0, micro_step // self.grad_accum / max(1, self.config.noise_steps))
         return batch

@@ -109,7 +109,7 @@ def train_continuous(
         text_folder=named_backbone(text_model) if text_model else "",
         facts=facts,
     )
-    batches = ClipBatches(clips, model_config, config.batch_size, config.seed, reader)
+    batches = ClipBatches(clips, model_config, config.batch_size, config.seed, reader, config.grad_accum)
     size = sum(p.numel() for p in model.parameters()) / 1e6
     say(
         f"{model_config.head} model, {size:.1f} M parameters, {len(clips)} training and {len(val)} validation clips of "

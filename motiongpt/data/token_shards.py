@@ -228,6 +228,8 @@ def open_shards(folder: Path, make: Callable[..., Any]) -> "TokenShards":
         raise ValueError(f"{source} has format {version}, this version of the program reads {FORMAT}; update it")
     known = get_field(content, "shards", list, source)
     participants = get_field(content, "participants", list, source)
+    if not known:
+        raise ValueError(f"{source} names no shard; write the folder again with tokenize_motions.py --format shards")
     for name, values in (("shards", known), ("participants", participants)):
         check_values(values, content, name, source)
     names = [name for number in range(len(known)) for name in _names(number).values()]

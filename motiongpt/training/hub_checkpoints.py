@@ -89,6 +89,9 @@ class Manifest:
                 raise ValueError(f"{where} is no file of a run")
             size = get_field(piece, "size", int, where, least=0)
             pieces[path] = Piece(size, *(get_field(piece, name, str, where) for name in ("hash", "place")))
+            # one of two places, so that no two files share one, and none leads out of the folder
+            if not re.fullmatch(rf"({PUSHED}/({_STAGE.pattern})-\d{{8,}}/)?{re.escape(path)}", pieces[path].place):
+                raise ValueError(f"{where} lies at {pieces[path].place!r:.80}, where no training puts it")
         if not _STAGE.fullmatch(values["stage"]):
             raise ValueError(f"{source}: {values['stage']!r:.80} is no stage")
         return cls(**values, pieces=pieces)
