@@ -165,7 +165,8 @@ def train(
         own = range(K) if by_rows else range(world.size - 1 - world.rank, K, world.size)
         total = total_steps(config, batches.per_epoch, K)
         if K != config.grad_accum:
-            log(f"{world.size} processes, {K} micro-batches a step: --grad-accum {config.grad_accum} becomes {K}")
+            why = f"{world.size} processes" if saved is None else "as when it began"
+            log(f"{why}, {K} micro-batches a step: --grad-accum {config.grad_accum} becomes {K}")
         if saved is not None:
             log(f"resumed at step {state.step} of {total}")
         journal = Journal(folder, state.step, watchers, world.is_first)
