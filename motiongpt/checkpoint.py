@@ -71,20 +71,34 @@ NEW = ".new"
 def _new_state(folder: Path, state: dict, hashes: Callable[[Path], dict[str, str]]) -> Iterator[Path]:
     """An empty folder for tensors, which becomes `folder/last` when the block ends; `hashes` are those of its files."""
     fresh = folder / NEW
-    last = folder / "last"
-    previous = folder / "previous"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     try:
         yield fresh
         write_json(fresh / STATE, state | {HASHES: hashes(fresh) | {STATE: values_hash(state)}})
-        # between the two renames there is no `last`: `previous` is then the newest
-        if last.exists():
-            shutil.rmtree(previous, ignore_errors=True)
-            os.replace(last, previous)
-        os.replace(fresh, last)
+        put_in_place(folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def put_in_place(folder: Path) -> None:
+    """`folder/.new`, a whole state, becomes `folder/last`, and the former one `folder/previous`."""
+    last, previous = folder / "last", folder / "previous"
+    # between the two renames there is no `last`: `previous` is then the newest
+    if last.exists():
+        shutil.rmtree(previous, ignore_errors=True)
+        os.replace(last, previous)
+    os.replace(folder / NEW, last)
+
+
+def saved_state(folder: Path) -> dict[str, Any]:
+    """state.json of the newest state under `folder`, unchecked; empty if there is none that can be read."""
+    for name in ("last", "previous"):
+        try:
+            return read_json(folder / name / STATE)
+        except (FileNotFoundError, ValueError):  # whoever resumes from it says so
+            continue
+    return {}
 
 
 def find_state(

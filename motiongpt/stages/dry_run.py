@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
+from motiongpt.checkpoint import saved_state
 from motiongpt.config import TrainConfig
 from motiongpt.loops import Batches, Result
 from motiongpt.training.devices import autocast, seeded
-from motiongpt.training.hub_checkpoints import saved_state
 from motiongpt.training.state import planned_steps
 from motiongpt.training.world import ALONE, World
 
@@ -44,7 +44,7 @@ def try_one_batch(
     shapes = ", ".join(f"{k} {tuple(v.shape)}" for k, v in batch.items() if isinstance(v, torch.Tensor))
     say(f"one batch: {shapes}; loss {float(mean.detach()):.4g}, forward and backward in {seconds:.1f} s")
 
-    saved = saved_state(folder)
+    saved = saved_state(folder / "state")
     total = planned_steps(config, batches.per_epoch, 1 if by_rows else world.size, None if fresh else folder)
     start = "a new training"
     if saved:

@@ -18,6 +18,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from motiongpt.checkpoint import saved_state
 from motiongpt.files.fields import get_field
 from motiongpt.files.store import read_json
 from motiongpt.hub import PUSHED, Listing
@@ -148,16 +149,6 @@ def missing_in(listing: Listing, manifest: Manifest) -> str | None:
 # What a run folder on this machine says.
 
 
-def saved_state(folder: Path) -> dict[str, Any]:
-    """state.json of the newest state of a stage folder; empty if there is none that can be read."""
-    for name in ("last", "previous"):
-        try:
-            return read_json(folder / "state" / name / "state.json")
-        except (FileNotFoundError, ValueError):  # whoever resumes from it says so
-            continue
-    return {}
-
-
 def is_finished(folder: Path) -> bool:
     """Whether a stage folder holds a finished stage: weights, and a meta.json that does not deny it."""
     try:
@@ -170,7 +161,7 @@ def is_finished(folder: Path) -> bool:
 def stage_progress(folder: Path) -> Progress | None:
     """How far a stage folder is; None if nothing was trained there."""
     finished = is_finished(folder)
-    step = read_json(folder / "meta.json").get("steps") if finished else saved_state(folder).get("step")
+    step = read_json(folder / "meta.json").get("steps") if finished else saved_state(folder / "state").get("step")
     step = step if type(step) is int else 0
     return Progress(order_of(folder.name), finished, step) if finished or step else None
 

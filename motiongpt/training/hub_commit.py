@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 
+from motiongpt.checkpoint import saved_state
 from motiongpt.files.hashes import file_hash
 from motiongpt.hub import PUSHED, Listing
 from motiongpt.training.hub_checkpoints import (
@@ -26,7 +27,6 @@ from motiongpt.training.hub_checkpoints import (
     is_run_file,
     is_same_training,
     order_of,
-    saved_state,
     stage_progress,
     stages_of,
 )
@@ -109,7 +109,7 @@ def _described(run: Path, stage: str, training: str, total_steps: int, paths: li
         done = "/" in path and not path.startswith(state) and (progress.finished or not path.startswith(f"{stage}/"))
         place = path if done else f"{PUSHED}/{name}/{path}"
         pieces[path] = Piece((run / path).stat().st_size, "", place)
-    fingerprint = saved_state(run / stage).get("fingerprint", {})
+    fingerprint = saved_state(run / stage / "state").get("fingerprint", {})
     total = max(total_steps, progress.step)
     return Snapshot(run, Manifest(training, stage, progress.step, total, progress.finished, fingerprint, pieces))
 

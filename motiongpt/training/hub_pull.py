@@ -11,6 +11,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from motiongpt.checkpoint import NEW, put_in_place, saved_state
 from motiongpt.files.hashes import file_hash
 from motiongpt.files.leftovers import temporary_path
 from motiongpt.files.lock import hold
@@ -28,7 +29,6 @@ from motiongpt.training.hub_checkpoints import (
     missing_in,
     order_of,
     run_progress,
-    saved_state,
     stages_of,
 )
 
@@ -140,7 +140,7 @@ def _wanted(run: Path, repo: HubRepo, manifest: Manifest, before: int | None, sa
     if here is None:
         return _without_idle_state(manifest)
     progress, folder = here
-    fingerprint = saved_state(folder).get("fingerprint", {})
+    fingerprint = saved_state(folder / "state").get("fingerprint", {})
     if not is_same_training(manifest, identity(run), folder.name, fingerprint):
         raise AnotherTraining(
             f"{run} and {repo.name} hold different trainings (here {folder.name}, step {progress.step}; there "
@@ -226,7 +226,7 @@ def _place(run: Path, manifest: Manifest, pieces: Mapping[str, Piece], work: Pat
     with ExitStack() as held:
         for folder in sorted(folders):
             held.enter_context(hold(folder, "trained"))
-        fresh = run / manifest.stage / "state" / ".new"
+        fresh = run / manifest.stage / "state" / NEW
         shutil.rmtree(fresh, ignore_errors=True)
         for path in sorted(pieces, key=_turn):
             source = work / pieces[path].place
@@ -239,11 +239,7 @@ def _place(run: Path, manifest: Manifest, pieces: Mapping[str, Piece], work: Pat
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(source, target)
         if fresh.is_dir():
-            last, previous = fresh.with_name("last"), fresh.with_name("previous")
-            if last.is_dir():
-                shutil.rmtree(previous, ignore_errors=True)
-                os.replace(last, previous)
-            os.replace(fresh, last)
+            put_in_place(fresh.parent)
 
 
 def _turn(path: str) -> tuple[int, bool, bool, str]:

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
+from motiongpt.checkpoint import saved_state
 from motiongpt.config import TrainConfig
 from motiongpt.files.fields import REQUIRED, get_field, is_kind
-from motiongpt.training.hub_checkpoints import saved_state
 from motiongpt.training.schedule import micro_batches, total_steps
 
 
@@ -66,7 +66,7 @@ class LoopState:
 
 def planned_steps(config: TrainConfig, per_epoch: int, shares: int, folder: Path | None = None) -> int:
     """How many steps a training by so many processes will have: a new one, or the one whose state is in `folder`."""
-    known = None if folder is None else saved_state(folder).get("micro_batches")
+    known = None if folder is None else saved_state(folder / "state").get("micro_batches")
     known = known if type(known) is int and known > 0 else None  # whoever resumes from it says so
     return total_steps(config, per_epoch, micro_batches(config.grad_accum, shares, known))
 
