@@ -23,7 +23,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from motiongpt.files.hashes import HASHES, check_hashes, check_values, file_hashes, hashes_in, values_hash
-from motiongpt.files.store import read_json, read_tensors, write_json, write_tensors
+from motiongpt.files.store import flush_to_disk, naming, read_json, read_tensors, write_json, write_tensors
 
 TENSORS, STATE = "tensors.safetensors", "state.json"
 GENERATORS = ("rng/cpu", "rng/cuda")
@@ -45,7 +45,7 @@ def save_state(folder: Path, tensors: dict[str, Tensor], state: dict) -> None:
 def save_shards(folder: Path, tensors: dict[str, Tensor], state: dict, is_first: bool) -> None:
     """`save_state` of processes that have a part of each tensor, a DTensor. All of them call it together.
 
-    Raises OSError naming the folder, in all of them, if one cannot write its part.
+    Raises OSError naming the folder if one cannot write its part: in all of them, and nothing is put in place.
     """
     import torch.distributed.checkpoint as dcp
 
@@ -57,11 +57,26 @@ def save_shards(folder: Path, tensors: dict[str, Tensor], state: dict, is_first:
         except dcp.CheckpointException as error:
             reasons = {str(failure) for failure, _ in error.failures.values()}
             raise OSError(f"{fresh} cannot be written ({'; '.join(reasons)})") from error
-        # every process hashes what it has written; together that is as fast as their disks
-        own = [path.name for path in fresh.glob(f"shard-{dist.get_rank() + 1:05}-*")]
+        # every process flushes and hashes what it has written; together that is as fast as their disks
+        own = sorted(fresh.glob(f"shard-{dist.get_rank() + 1:05}-*"))
         everywhere: list[Any] = [None] * dist.get_world_size()
-        dist.all_gather_object(everywhere, file_hashes(fresh, own))
+        dist.all_gather_object(everywhere, _flushed_hashes(own))
+        if failures := sorted({found for found in everywhere if isinstance(found, str)}):
+            raise OSError("; ".join(failures))
         hashes |= {name: value for found in everywhere for name, value in found.items()}
+
+
+def _flushed_hashes(shards: list[Path]) -> dict[str, str] | str:
+    """The hashes of files that are on the disk now; the reason if one cannot be written there."""
+    hashes = {}
+    try:
+        for path in shards:
+            with naming(path):
+                flush_to_disk(path)  # PyTorch flushes before the last bytes have left Python's buffer
+                hashes |= file_hashes(path.parent, [path.name])
+    except OSError as error:
+        return str(error)
+    return hashes
 
 
 NEW = ".new"
@@ -72,7 +87,8 @@ def _new_state(folder: Path, state: dict, hashes: Callable[[Path], dict[str, str
     """An empty folder for tensors, which becomes `folder/last` when the block ends; `hashes` are those of its files."""
     fresh = folder / NEW
     shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
+    with naming(fresh):
+        fresh.mkdir(parents=True)
     try:
         yield fresh
         write_json(fresh / STATE, state | {HASHES: hashes(fresh) | {STATE: values_hash(state)}})
@@ -82,13 +98,19 @@ def _new_state(folder: Path, state: dict, hashes: Callable[[Path], dict[str, str
 
 
 def put_in_place(folder: Path) -> None:
-    """`folder/.new`, a whole state, becomes `folder/last`, and the former one `folder/previous`."""
+    """`folder/.new`, a whole state, becomes `folder/last`, and the former one `folder/previous`.
+
+    Raises OSError naming which of the two cannot be replaced; at least one of them is whole.
+    """
     last, previous = folder / "last", folder / "previous"
     # between the two renames there is no `last`: `previous` is then the newest
     if last.exists():
-        shutil.rmtree(previous, ignore_errors=True)
-        os.replace(last, previous)
-    os.replace(folder / NEW, last)
+        with naming(previous):
+            if previous.exists():
+                shutil.rmtree(previous)
+            os.replace(last, previous)
+    with naming(last):
+        os.replace(folder / NEW, last)
 
 
 def saved_state(folder: Path) -> dict[str, Any]:
@@ -106,10 +128,11 @@ def find_state(
 ) -> tuple[Path, dict] | None:
     """The newest readable state under `folder` and its state.json, or None if there is none. `restore` reads the rest.
 
-    A state is damaged if a file cannot be read, if it is not the one whose hash state.json remembers, or if `check`
-    refuses the values of state.json with a ValueError. If `last` is damaged, `warn` gets a line that names the file,
-    `previous` is used, and `last` is set aside as `damaged`: the next save would otherwise overwrite the good state
-    with it. Raises ValueError if both are damaged.
+    A state is damaged if a file is missing or cut short, if it is not the one whose hash state.json remembers, or if
+    `check` refuses the values of state.json with a ValueError. If `last` is damaged, `warn` gets a line that names the
+    file, `previous` is used, and `last` is set aside as `damaged`: the next save would otherwise overwrite the good
+    state with it. Raises ValueError if both are damaged, OSError if the disk or its permissions do not let one be
+    read: that may pass, and an older state is no remedy.
     """
     folder = Path(folder)
     shutil.rmtree(folder / NEW, ignore_errors=True)  # of a save that was killed
@@ -122,6 +145,11 @@ def find_state(
         except (ValueError, FileNotFoundError) as error:
             problems.append(str(error))
             continue
+        except OSError as error:
+            raise OSError(
+                f"{error.filename or folder / name} cannot be read ({error.strerror or error}); make it readable, or "
+                f"move {folder / name} away to go on without it"
+            ) from error
         for problem in problems:
             warn(f"{problem}; resuming from the save before it, step {state.get('step')}")
             shutil.rmtree(folder / "damaged", ignore_errors=True)

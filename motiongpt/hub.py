@@ -8,6 +8,7 @@ wrong becomes a `HubError` of one line. Transfer itself is huggingface_hub's wor
 """
 
 import errno
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -122,6 +123,26 @@ class Listing:
     files: dict[str, RemoteFile]
 
 
+def check_repo_name(name: str) -> None:
+    """ValueError for a name that no repository can have. The Hub is not asked."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise ValueError(f"{name!r} cannot be the name of a repository; expected USER/NAME") from error
+    if name.count("/") != 1:
+        raise ValueError(f"{name!r} names no user; expected USER/NAME")
+
+
+def is_offline() -> bool:
+    """Whether HF_HUB_OFFLINE forbids to ask the Hub."""
+    from huggingface_hub import constants
+
+    return constants.HF_HUB_OFFLINE
+
+
 class HubRepo:
     """A model repository, read and written with an explicit token. Every method raises `HubError`, and only that.
 
@@ -129,15 +150,7 @@ class HubRepo:
     """
 
     def __init__(self, name: str, token: str | None) -> None:
-        from huggingface_hub.errors import HFValidationError
-        from huggingface_hub.utils import validate_repo_id
-
-        try:
-            validate_repo_id(name)
-        except HFValidationError as error:
-            raise ValueError(f"{name!r} cannot be the name of a repository; expected USER/NAME") from error
-        if name.count("/") != 1:
-            raise ValueError(f"{name!r} names no user; expected USER/NAME")
+        check_repo_name(name)
         self.name = name
         self._token = token
 
@@ -249,15 +262,24 @@ class HubRepo:
         return text.replace(self._token, "***") if self._token else text
 
 
-def insist(call: Callable[[], Value], waits: Sequence[float], sleep: Callable[[float], object] = time.sleep) -> Value:
-    """What `call` returns; after a HubError of kind `failed` it is called again, once for each of `waits` (seconds)."""
-    for seconds in waits:
+def insist(
+    call: Callable[[], Value],
+    waits: Sequence[float],
+    sleep: Callable[[float], object] = time.sleep,
+    seconds: float = math.inf,
+) -> Value:
+    """What `call` returns; after a HubError of kind `failed` it is called again, once for each of `waits` (seconds).
+
+    Not after so many `seconds` altogether: one call that waits for each address of a host may take long.
+    """
+    began = time.monotonic()
+    for wait in waits:
         try:
             return call()
         except HubError as error:
-            if error.kind != "failed":
+            if error.kind != "failed" or time.monotonic() - began > seconds:
                 raise
-        sleep(seconds)
+        sleep(wait)
     return call()
 
 

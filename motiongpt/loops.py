@@ -26,16 +26,17 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from motiongpt.checkpoint import differences, find_state, restore
+from motiongpt.checkpoint import find_state, restore
 from motiongpt.config import TrainConfig
 from motiongpt.files.lock import hold
 from motiongpt.render.figures import plot_losses
 from motiongpt.signals import Stopped, catch_signals
 from motiongpt.training.devices import autocast, deterministic, evaluating, seed_draws
 from motiongpt.training.engines import make_engine
-from motiongpt.training.guard import buffers_of, check_alive, put_back, spike
+from motiongpt.training.guard import buffers_of, check_alive, judge_step, put_back
 from motiongpt.training.journal import Journal, clock, numbers
-from motiongpt.training.schedule import get_lr, micro_batches, seconds_to_save, total_steps
+from motiongpt.training.resume import resumed_micro_batches
+from motiongpt.training.schedule import count_micro_batches, get_lr, seconds_to_save, total_steps
 from motiongpt.training.state import LoopState, check_saved
 from motiongpt.training.watch import Watcher
 from motiongpt.training.world import ALONE, World
@@ -146,11 +147,12 @@ def train(
         scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
         trainable = [p for group in optimizer.param_groups for p in group["params"]]
         state = LoopState()
+        shares = 1 if by_rows else world.size
+        K = count_micro_batches(config.grad_accum, shares)  # micro-batches of a step
         saved = world.from_first(lambda: find_state(folder / "state", log, check_saved))
         if saved is not None:
             place, values = saved
-            if changes := ", ".join(differences(values["fingerprint"], fingerprint)):
-                raise ValueError(f"{folder} holds a run with other settings ({changes}); --fresh starts over")
+            K = resumed_micro_batches(folder, values, fingerprint, config.grad_accum, shares)
             try:
                 restore(place, module, optimizer)
             except ValueError as error:
@@ -158,10 +160,7 @@ def train(
             if values["scaler"]:
                 scaler.load_state_dict(values["scaler"])
             state = LoopState.from_dict(values)
-        # a step has K micro-batches, of which this process computes `own`; the last one, whose numbers are logged, is
-        # the first's
-        shares = 1 if by_rows else world.size
-        K = micro_batches(config.grad_accum, shares, None if saved is None else values.get("micro_batches"))
+        # of K this process computes `own`; the last one, whose numbers are logged, is the first's
         own = range(K) if by_rows else range(world.size - 1 - world.rank, K, world.size)
         total = total_steps(config, batches.per_epoch, K)
         if K != config.grad_accum:
@@ -184,8 +183,9 @@ def train(
                     (folder / "state").mkdir(exist_ok=True)
                     export(folder)
 
-        def validated(seconds: float) -> dict[str, float] | None:
+        def validated(deadline: float) -> dict[str, float] | None:
             """What validation finds; None if a signal or the time has cut it off."""
+            seconds = deadline - time.monotonic()
             interrupted = stop_asked.at_once(seconds) if world.size == 1 else stop_asked.in_turns(seconds)
             try:
                 with interrupted, evaluating(module, precision, device):
@@ -198,10 +198,10 @@ def train(
             except Stopped:
                 return None
 
-        def write_samples(seconds: float) -> bool:
+        def write_samples(deadline: float) -> bool:
             """Let the model write; whether a signal or the time has cut it off."""
             try:
-                with stop_asked.at_once(seconds), evaluating(module, precision, device):
+                with stop_asked.at_once(deadline - time.monotonic()), evaluating(module, precision, device):
                     written = sample(state.step)
             except Stopped:
                 return True
@@ -212,6 +212,7 @@ def train(
         # the clock and the speed are those of this call
         first_step = state.step
         started = last_log = time.monotonic()
+        time_up = started + config.budget_seconds
         next_save = started + seconds_to_save(0.0, config)
         units = 0
         bar.total = total
@@ -222,11 +223,10 @@ def train(
         while True:
             # ---- what comes next, agreed on: clocks differ, and a signal may reach one process alone --
             now = time.monotonic()
-            left = config.budget_seconds - (now - started)
             micro = {m: batches(m) for m in (state.step * K + i for i in own)} if state.step < total else {}
             labels = sum(int(batch["count"]) for batch in micro.values())
             size = sum(int(batch.get("units", batch["count"])) for batch in micro.values())
-            flags = stop_asked() or left < 0, world.is_first and now >= next_save
+            flags = stop_asked() or now > time_up, world.is_first and now >= next_save
             stop, late, labels, size = world.total(*flags, labels, size)
             stopping = state.step >= total or bool(stop)
 
@@ -237,13 +237,15 @@ def train(
             scores = None
             due = state.step % config.eval_every == 0 or state.step >= total or state.unvalidated
             # one that the former call did not finish is finished, or a short call would never get past it
-            left = math.inf if state.step == first_step else left
+            deadline = math.inf if state.step == first_step else time_up
             if validate is not None and moved and due:
-                scores = validated(left)
+                scores = validated(deadline)
                 state.unvalidated = scores is None
                 stopping = stopping or scores is None
-            if sample is not None and config.sample_every and moved and state.step % config.sample_every == 0:
-                stopping = world.from_first(partial(write_samples, left)) or stopping
+            # a step whose validation was cut off comes again, and its samples with it
+            due = config.sample_every and state.step % config.sample_every == 0 and not state.unvalidated
+            if sample is not None and moved and due:
+                stopping = world.from_first(partial(write_samples, deadline)) or stopping
             if scores is not None:
                 log(f"step {state.step:>6}  validation  " + numbers(scores))
                 if not math.isfinite(scores["loss"]) and state.best == math.inf:
@@ -251,7 +253,7 @@ def train(
                         f"the validation loss is {scores['loss']} at step {state.step}, and none before was finite: "
                         "there is no model to keep; try a lower --lr or --precision fp32"
                     )
-                improved = scores["loss"] < state.best
+                improved = math.isfinite(scores["loss"]) and scores["loss"] < state.best
                 state.best = scores["loss"] if improved else state.best
                 state.worse = 0 if improved else state.worse + 1
                 journal.record(state.step, {f"val_{name}": value for name, value in scores.items()})
@@ -291,7 +293,7 @@ def train(
             overflow = precision == "fp16" and scaler.get_scale() > 1
             finite = math.isfinite(mean) and (overflow or math.isfinite(norm))
             watched, floors = {"loss": mean, "gradient norm": norm}, {"gradient norm": config.clip}
-            unusual = spike(state, watched, config.guard, floors) if finite and math.isfinite(norm) else None
+            unusual = judge_step(state, watched, config.guard, floors) if finite and math.isfinite(norm) else None
             if unusual:
                 log(f"step {state.step + 1:>6}  {unusual}")
                 put_back(module, kept)

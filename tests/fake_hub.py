@@ -438,6 +438,7 @@ def fake_hub(monkeypatch, home: Path, silent_seconds: float = 20.0) -> Iterator[
             monkeypatch.setattr(constants, name, value)
         monkeypatch.setattr(_http, "time", _NoSleep())
         monkeypatch.setattr(hub_upload, "PUSH_WAITS", (0.0, 0.0))
+        monkeypatch.setattr(hub_upload, "SHORT_SECONDS", 20.0)  # a busy machine says no more than an idle one
         monkeypatch.setattr(hub_pull, "PULL_WAITS", (0.0, 0.0))
         monkeypatch.setattr(library, "SILENT_SECONDS", silent_seconds)
         for name in (*HUB_VARIABLES, "HUGGINGFACE_HUB_TOKEN"):

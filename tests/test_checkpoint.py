@@ -1,15 +1,17 @@
-"""Training states: a save that is interrupted at any moment leaves a state that loads, and loads are total."""
+"""Training states: two generations, on the disk to the last byte, and total loads. test_faults.py strikes them."""
 
+import errno
 import os
 import shutil
 
 import pytest
 import torch
+import torch.distributed as dist
 from cases import for_each
 from torch import nn
 
 from motiongpt import checkpoint
-from motiongpt.checkpoint import TENSORS, find_state, pack_state, save_state, unpack_state
+from motiongpt.checkpoint import TENSORS, find_state, pack_state, save_shards, save_state, unpack_state
 from motiongpt.files.store import read_tensors
 
 
@@ -38,85 +40,41 @@ def test_two_generations(tmp_path):
     assert saved_steps(tmp_path / "state") == 2
 
 
-class Killed(BaseException):
-    """Stands for kill -9: nothing runs after it, except `finally` blocks, whose calls die too."""
+@pytest.fixture
+def group():
+    """A process group of this process alone."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
 
 
-@for_each("moment", range(9))
-def test_killed_at_any_moment_of_a_save(tmp_path, monkeypatch, moment):
-    """A kill at each system call of the third save in turn: what is left loads, and the next save works."""
-    folder = tmp_path / "state"
-    for step in (1, 2):
-        save_state(folder, *state(step))
-    calls = 0
+def test_shards_are_on_the_disk_before_their_state_is(group, tmp_path, monkeypatch):
+    """To the last byte: a flush of an open file misses what Python still holds back."""
+    fsync, flushed = os.fsync, []
 
-    def dying(function):
-        def wrapped(*args, **kwargs):
-            nonlocal calls
-            calls += 1
-            if calls > moment:
-                raise Killed
-            return function(*args, **kwargs)
+    def flush(number):
+        found = [path for path in tmp_path.rglob("*") if os.path.samestat(path.stat(), os.fstat(number))]
+        flushed.extend((path.name, path.stat().st_size) for path in found)
+        fsync(number)
 
-        return wrapped
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", dying(os.replace))
-        patch.setattr(checkpoint, "write_tensors", dying(checkpoint.write_tensors))
-        patch.setattr(checkpoint, "write_json", dying(checkpoint.write_json))
-        patch.setattr(checkpoint.shutil, "rmtree", dying(shutil.rmtree))
-        with pytest.raises(Killed):
-            save_state(folder, *state(3))
-    assert saved_steps(folder) == (2 if moment < 8 else 3)  # the ninth call only tidies up
-    save_state(folder, *state(4))
-    assert saved_steps(folder) == 4
-    assert not list(folder.glob(".*"))  # leftovers of the killed save are gone
+    monkeypatch.setattr(os, "fsync", flush)
+    save_shards(tmp_path, {"x": torch.ones(5000)}, {"step": 1}, is_first=True)
+    (shard,) = (tmp_path / "last").glob("*.safetensors")
+    places = [i for i, entry in enumerate(flushed) if entry == (shard.name, shard.stat().st_size)]
+    assert places and "state.json" in flushed[-1][0] and places[-1] < len(flushed) - 1
+    assert find_state(tmp_path, fail)[1] == {"step": 1}
 
 
-def test_a_full_disk_leaves_the_former_state(tmp_path, monkeypatch):
-    save_state(tmp_path, *state(1))
+def test_a_shard_that_cannot_be_flushed_leaves_the_former_state(group, tmp_path, monkeypatch):
+    save_shards(tmp_path, {"x": torch.ones(5)}, {"step": 1}, is_first=True)
 
-    def full(path, tensors):
-        path.write_bytes(b"half")
-        raise OSError("No space left on device")
+    def broken(path):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(checkpoint, "write_tensors", full)
-    with pytest.raises(OSError, match="No space left"):
-        save_state(tmp_path, *state(2))
-    assert saved_steps(tmp_path) == 1 and [p.name for p in tmp_path.iterdir()] == ["last"]
-
-
-@for_each(
-    "file, content",
-    [
-        ("tensors.safetensors", b"\x10\x00"),
-        ("tensors.safetensors", None),
-        ("state.json", b'{"step": '),
-        ("state.json", b"[1, 2]"),
-        ("state.json", None),
-    ],
-)
-def test_a_damaged_state_falls_back_and_says_so(tmp_path, file, content):
-    for step in (1, 2):
-        save_state(tmp_path, *state(step))
-
-    def damage(name):
-        path = tmp_path / name / file
-        path.unlink() if content is None else path.write_bytes(content)
-
-    damage("last")
-    said = []
-    _, values = find_state(tmp_path, said.append)
-    assert values["step"] == 1 and len(said) == 1
-    assert str(tmp_path / "last" / file) in said[0] and "resuming from the save before it, step 1" in said[0]
-    # the good state keeps its place: after a second damaged file there is still one
-    save_state(tmp_path, *state(3))
-    damage("last")
-    assert find_state(tmp_path, said.append)[1]["step"] == 1
-
-    damage("previous")
-    with pytest.raises(ValueError, match="no readable checkpoint under .*--fresh starts over"):
-        find_state(tmp_path, fail)
+    monkeypatch.setattr(checkpoint, "flush_to_disk", broken)
+    with pytest.raises(OSError, match=f"shard-00001.* cannot be written .{os.strerror(errno.EIO)}"):
+        save_shards(tmp_path, {"x": torch.ones(5)}, {"step": 2}, is_first=True)
+    assert find_state(tmp_path, fail)[1] == {"step": 1} and [path.name for path in tmp_path.iterdir()] == ["last"]
 
 
 def trained(width: int = 3) -> tuple[nn.Module, torch.optim.Optimizer]:

@@ -144,7 +144,7 @@ def test_a_stage_begun_with_former_defaults_is_resumed_with_them(script, tiny, t
     again = ("finetune", "--stage", 1, "--data", tiny.data, "--backbone", tiny.backbone, "--out", run,
              "--max-steps", 3, "--lora-r", 4, "--lora-alpha", 4)  # fmt: skip
     done = script(*again, "--lr", 0.5)
-    assert one_line(done, "other settings (lr 1e-05 there, 0.5 here)"), done.err
+    assert one_line(done, "other settings (--lr 1e-05 there, 0.5 here)"), done.err
     done = script(*again, "--resume")
     assert done.code == 0, done.err
     assert f"lr 1e-05 (begun so in {run / 'stage1'})" in done.out and "resumed at step 1 of 3" in done.out

@@ -13,6 +13,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ from motiongpt.motion_tokenizer import MotionTokenizer
 from motiongpt.stages.tokenizer import reconstruction_errors, tokenise_dataset
 from motiongpt.training import world as world_module
 from motiongpt.training.engines import Shards
-from motiongpt.training.schedule import micro_batches
+from motiongpt.training.schedule import count_micro_batches
 from motiongpt.training.world import ALONE, World, join_world
 from motiongpt.vqvae import VQVAE
 
@@ -341,9 +342,9 @@ def test_a_number_of_processes_that_does_not_fit(stopped, capfd):
 
 
 def test_micro_batches():
-    assert [micro_batches(1, n) for n in (1, 2, 3)] == [1, 2, 3]
-    assert [micro_batches(5, n) for n in (1, 2, 3, 8)] == [5, 6, 6, 8]
-    assert [micro_batches(1, n, saved=4) for n in (1, 2, 4)] == [4, 4, 4]
+    assert [count_micro_batches(1, n) for n in (1, 2, 3)] == [1, 2, 3]
+    assert [count_micro_batches(5, n) for n in (1, 2, 3, 8)] == [5, 6, 6, 8]
+    assert [count_micro_batches(1, n, saved=4) for n in (1, 2, 4)] == [4, 4, 4]
 
 
 def test_a_sharded_state_that_lacks_a_file_gives_way(two, tmp_path):
@@ -454,6 +455,21 @@ def test_a_process_ends_if_one_beside_it_dies_while_it_waits(capfd, monkeypatch)
     began = time.monotonic()
     assert codes_of(start(2, work)) == [1, 9] and time.monotonic() - began < 50
     assert capfd.readouterr().err.count("process 1 of 2: another process of this training has died") == 1
+
+
+def test_long_work_of_the_first_ends_no_other(monkeypatch):
+    """As a large checkpoint from the Hub is: longer than a wait without a sign of life may be. A hang is still one."""
+    monkeypatch.setattr(world_module, "TIMEOUT", timedelta(seconds=1.5))
+
+    def long(world: World) -> None:
+        def work() -> str:
+            time.sleep(4)
+            return "pulled"
+
+        assert world.from_first(work) == "pulled" and world.gather(world.rank) == [0, 1, 2]
+
+    in_processes(3, long)
+    assert codes_of(start(2, lambda world: time.sleep(4) if world.is_first else world.wait())) == [0, 1]
 
 
 def test_who_leaves_earlier_is_not_missed():

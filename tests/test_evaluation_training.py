@@ -172,7 +172,7 @@ def test_same_seed_same_evaluator_and_a_stop_changes_nothing(folder, trained, tm
     ours, theirs = (read_tensors(place / "model.safetensors") for place in (out, tmp_path / "again"))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours | theirs)
     assert records(out) == records(tmp_path / "again")
-    with pytest.raises(ValueError, match="embedding_dim 16 there, 4 here.*--fresh starts over"):
+    with pytest.raises(ValueError, match="--embedding-dim 16 there, 4 here.*--fresh starts over"):
         train(folder, out, model=replace(TINY, embedding_dim=4))
 
 

@@ -252,7 +252,8 @@ def test_if_none_is_whole_nothing_is_placed(hub, tmp_path):
     "path, allowed",
     [
         ("stage1/adapter_model.safetensors", True),
-        ("stage12/state/last/0/.metadata", True),
+        ("stage1/state/last/shard-00002-model-00001-of-00001.safetensors", True),
+        ("stage1/model-00001-of-00002.safetensors", True),
         ("vqvae/Mean.npy", True),
         ("tokens.json", True),
         ("stage1/.lock", False),
@@ -264,10 +265,20 @@ def test_if_none_is_whole_nothing_is_placed(hub, tmp_path):
         ("con:fig.json", False),
         ("config.json\0", False),
         ("setup.py", False),
+        ("tokenizer.pkl", False),
+        ("tokenizer:1.json", False),
+        ("stage1/state/previous/state.json", False),
+        ("stage2/state/last/state.json", False),  # of another stage than the manifest's
+        ("stage1/state/last/0/.metadata", False),
+        ("stage1/state/last/tensors.pt", False),
+        ("stage1/x.pkl", False),
+        ("stage1/notes.json", False),
+        ("stage1/samples/1.json", False),
+        ("stage1/model-\n.safetensors", False),
     ],
 )
 def test_paths_of_a_manifest(path, allowed):
-    assert is_run_file(path) is allowed
+    assert is_run_file(path, "stage1") is allowed
 
 
 # 3) A network that fails, a kill.
@@ -353,7 +364,7 @@ def test_a_pull_may_be_killed_anywhere(hub, tmp_path, monkeypatch):
 
 def flags(**given) -> Namespace:
     values = {"hub_repo": None, "hub_every": None, "hub_keep": None, "hub_public": False, "fresh": False}
-    return Namespace(**values | {"debug": False, "dry_run": False} | given)
+    return Namespace(**values | {"debug": False, "dry_run": False, "resume": False} | given)
 
 
 @for_each(
@@ -366,6 +377,7 @@ def flags(**given) -> Namespace:
         ({}, {"HUB_REPO_S2": "me/two"}, {2: "me/two"}),
         ({"hub_repo": "me/run"}, {"HUB_REPO_S1": "me/one"}, {1: "me/run", 2: "me/run"}),  # flags come first
         ({}, {"HF_USER": "me"}, {}),
+        ({"hub_repo": "me/run"}, {"HF_USER": "me"}, {1: "me/run", 2: "me/run"}),
     ],
 )
 def test_names_of_repositories(monkeypatch, capsys, given, environment, names):
@@ -374,8 +386,12 @@ def test_names_of_repositories(monkeypatch, capsys, given, environment, names):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert repo_names(flags(**given), (1, 2)) == names
+    used = {name for name in environment if not given} if names else set()
+    used |= {name for name in environment if name == "HF_USER" and "/" not in given.get("hub_repo", "/")}
     said = capsys.readouterr().out
-    assert all((name in said) == (name[:3] == "HUB" and not given or bool(names)) for name in environment) or given
+    for name in environment:
+        assert (f"environment: {name})" in said) == (name in used), said
+        assert (name in said.partition("note: ")[2]) == (name not in used), said
 
 
 @for_each(

@@ -76,7 +76,9 @@ class Training:
 def start(run: Path, lines: list[str], stage: str = "stage1", repo: str = "me/run", **settings) -> Training:
     fresh = settings.pop("fresh", False)
     uploader = HubUploader(run, say=lines.append, **settings)
-    uploader.begin(HubRepo(repo, TOKEN), run / stage, carried=["stage1", "stage2"], fresh=fresh)
+    if fresh:
+        uploader.replace({repo: stage})
+    uploader.begin(HubRepo(repo, TOKEN), run / stage, carried=["stage1", "stage2"])
     return Training(run, uploader)
 
 

@@ -235,7 +235,7 @@ def test_other_settings_do_not_resume(tmp_path):
 
 def test_only_nested_settings_that_differ_are_named(tmp_path):
     run(linear(), tmp_path, fingerprint={"data": "abc", "model": {"width": 32, "depth": 3}})
-    with pytest.raises(ValueError, match=r"settings \(width 32 there, 64 here\)"):
+    with pytest.raises(ValueError, match=r"settings \(--width 32 there, 64 here\)"):
         run(linear(), tmp_path, fingerprint={"data": "abc", "model": {"width": 64, "depth": 3}})
 
 

@@ -5,6 +5,8 @@ import json
 import math
 import re
 from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,9 +17,10 @@ from motiongpt import layers, lora
 from motiongpt.backbones.t5 import T5, T5Config
 from motiongpt.cli.parser import Parser, add_config_flags, resolve_config, run_script
 from motiongpt.config import LLM_PRESETS, LLMConfig, LoRAConfig, TrainConfig
-from motiongpt.files.store import read_json, read_tensors
+from motiongpt.files.store import read_json, read_tensors, write_json
 from motiongpt.llm import LLM
 from motiongpt.loops import make_optimizer
+from motiongpt.stages.fitting import fit_step
 from motiongpt.tasks.collate import lm_loss
 from motiongpt.training.memory import accumulation, base_dtype, cast_frozen, parameter_bytes
 
@@ -219,6 +222,40 @@ def test_the_accumulation_comes_nearest_to_the_tokens_of_a_step():
     assert accumulation(Sized(100, 300), 1000) == (5, 200.0)
     assert accumulation(Sized(100, 300), 50) == (1, 200.0)  # a step has one batch at least
     assert accumulation(Sized(*[100] * 32, *[10**9] * 8), 1000) == (10, 100.0)  # the first 32 are looked at
+
+
+@dataclass
+class Stands:
+    """What `fit_step` reads of a job and of a plan."""
+
+    job: object = None
+    folder: Path | None = None
+    config: TrainConfig | None = None
+    fresh: bool = False
+
+
+@for_each(
+    "tokens, processes, saved, grad_accum, line",
+    [
+        (1000, 1, None, 5, "--grad-accum 5, as a batch of 8 has 200 tokens; a step has 1,000"),
+        (1000, 2, None, 5, "--grad-accum 5, as a batch of 8 has 200 tokens; 2 processes make that 6, so a step has "
+         "1,200"),
+        (1000, 1, 6, 5, "--grad-accum 5, as a batch of 8 has 200 tokens; it began with 6, so a step has 1,200"),
+        (1000, 5, 5, 5, "--grad-accum 5, as a batch of 8 has 200 tokens; a step has 1,000"),
+        (10, 1, None, 1, "the smallest step is one batch, 200 tokens; a smaller --batch-size lowers it"),
+        (300, 2, None, 2, "the smallest step is one batch for each of 2 processes, 400 tokens; a smaller --batch-size "
+         "lowers it"),
+    ],
+)  # fmt: skip
+def test_the_size_of_a_step_is_told_as_it_will_be(tmp_path, tokens, processes, saved, grad_accum, line):
+    folder = tmp_path / f"{tokens} {processes} {saved}"
+    if saved is not None:
+        write_json(folder / "state" / "last" / "state.json", {"micro_batches": saved})
+    plan = Stands(Stands(config=TrainConfig(tokens_per_step=tokens)), folder)
+    lines = []
+    found = fit_step(plan, Sized(100, 300), processes, lines.append).job.config
+    assert lines == [f"--tokens-per-step {tokens}: {line}"]
+    assert (found.grad_accum, found.tokens_per_step) == (grad_accum, 0)
 
 
 @pytest.mark.slow

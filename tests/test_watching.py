@@ -10,9 +10,11 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,15 +23,18 @@ from cases import at_most, for_each, random_dataset
 from conftest import ROOT
 from test_loops import CONFIG, linear, records, run, squares, stop_at
 
+from motiongpt import loops
 from motiongpt.body.skeletons import HUMANML3D
 from motiongpt.cli.parser import say_stopped, within_budget
+from motiongpt.cli.stage_samples import language_sampler
 from motiongpt.cli.watch_flags import log_name
 from motiongpt.config import TrainConfig
-from motiongpt.files.store import read_json, read_tensors
+from motiongpt.files.store import read_json, read_tensors, write_text
 from motiongpt.motion import Motion
 from motiongpt.motion_tokenizer import MotionTokenizer
 from motiongpt.render.figures import plot_losses
-from motiongpt.signals import Stopped, catch_signals
+from motiongpt.signals import Stopped, StopSignals, catch_signals
+from motiongpt.stages import samples
 from motiongpt.stages.held_out import motion_errors
 from motiongpt.stages.samples import save_samples
 from motiongpt.training.tensorboard import TOKENIZER_TAGS, TensorBoard, language_tags
@@ -121,6 +126,20 @@ def test_the_name_of_a_run_is_its_path_from_here(tmp_path, monkeypatch):
     assert log_name(elsewhere) == Path(*elsewhere.parts[1:])
 
 
+def test_a_log_that_cannot_be_written_is_a_mistake_before_anything_is_trained_or_removed(script, tiny, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    train = ("finetune", "--stage", 2, "--data", tiny.data, "--backbone", tiny.backbone, "--vqvae", tiny.vqvae, *FEW)
+    stage = tmp_path / "run" / "stage2"
+    write_text(stage / "metrics.jsonl", "")
+    write_text(stage / "state" / "last" / "state.json", "{}")
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        for more in (("--fresh",), ("--fresh", "--dry-run")):
+            done = script(*train, "--out", tmp_path / "run", "--log-dir", place, *more)
+            assert done.code == 2 and "file is a file, not a folder to write in" in done.err, done.err
+            assert f"error: --log-dir {place}: " in done.err and len(done.err.splitlines()) == 1, done.err
+    assert (stage / "metrics.jsonl").is_file() and (stage / "state" / "last" / "state.json").is_file()
+
+
 # ---- samples --------------------------------------------------------------------------------------------------------
 
 
@@ -173,6 +192,56 @@ def test_a_signal_ends_the_samples_and_saves(tmp_path):
     assert read_json(tmp_path / "state" / "last" / "state.json")["step"] == 4
 
 
+def test_samples_have_the_time_that_validation_leaves(tmp_path, monkeypatch):
+    """A minute, of which validation takes 50 s. One that takes it all is made up for, and so are its samples."""
+    clock, allowed, told = [0.0], [], []
+    monkeypatch.setattr(loops.time, "monotonic", lambda: clock[0])
+
+    @contextmanager
+    def at_once(self, seconds=math.inf):
+        allowed.append(seconds)
+        yield
+        if clock[0] > 60 and math.isfinite(seconds):
+            raise Stopped
+
+    monkeypatch.setattr(StopSignals, "at_once", at_once)
+
+    def trained(folder: str, takes: float):
+        def validate():
+            clock[0] += takes
+            return {"loss": 1.0}
+
+        config = replace(CONFIG, max_steps=4, max_minutes=1, eval_every=4, sample_every=4)
+        kwargs = {"validate": validate, "sample": lambda step: told.append(step) or tmp_path}
+        return run(linear(), tmp_path / folder, config=config, **kwargs)
+
+    assert trained("quick", 50.0).finished and allowed == [60.0, 10.0] and told == [4]
+    clock[0] = 0.0
+    assert not trained("slow", 70.0).finished and allowed[2:] == [60.0] and told == [4]
+    assert trained("slow", 70.0).finished and allowed[3:] == [math.inf, math.inf] and told == [4, 4]
+
+
+def test_samples_that_are_cut_off_leave_nothing(tmp_path, monkeypatch):
+    """And those of a step that is done again replace the former ones."""
+    motions = [Motion(np.random.default_rng(i).normal(size=(8, 22, 3)), 20.0, (1, 2), "", HUMANML3D) for i in range(2)]
+    with monkeypatch.context() as patch:
+        drawn = []
+
+        def show(path, *_):
+            if drawn:
+                raise Stopped
+            drawn.append(path)
+
+        patch.setattr(samples, "show", show)
+        with pytest.raises(Stopped):
+            save_samples(tmp_path, 200, motions)
+    assert drawn and list((tmp_path / "samples").iterdir()) == []
+    folder = save_samples(tmp_path, 200, motions)
+    assert save_samples(tmp_path, 200, motions[:1]) == folder
+    assert {path.name for path in folder.iterdir()} == {"1.npy", "1.gif", "1.txt"}
+    assert [path.name for path in (tmp_path / "samples").iterdir()] == ["step_000200"]
+
+
 def test_files_of_samples(tmp_path):
     joints = np.random.default_rng(0).normal(size=(8, 22, 3))
     motions = [Motion(joints + i, 20.0, (1, 2), "walks", HUMANML3D) for i in range(2)]
@@ -184,8 +253,24 @@ def test_files_of_samples(tmp_path):
     assert {path.name for path in folder.iterdir()} == names
     assert np.array_equal(np.load(folder / "1.npy"), motions[0].joints)
     assert (folder / "1.gif").read_bytes()[:6] == b"GIF89a"
+    untold = save_samples(tmp_path, 300, [replace(motions[0], tokens=())])  # as of a continuous model
+    assert {path.name for path in untold.iterdir()} == {"1.npy", "1.gif"}
     save_samples(tmp_path, 400, [far], say=lines.append)  # a model that has learnt nothing may write anything
     assert len(lines) == 1 and "where nobody is" in lines[0]
+
+
+def test_a_stage_that_writes_no_samples_says_so(script, tiny, tmp_path):
+    train = ("finetune", "--stage", 3, "--data", tiny.data, "--backbone", tiny.backbone, "--vqvae", tiny.vqvae, *FEW)
+    done = script(*train, "--out", tmp_path / "run", "--tasks", "m2t=1", "--sample-every", 2, "--dry-run")
+    assert done.code == 0, done.err
+    assert done.out.count("no samples are written: stage 3 learns m2t, and not t2m") == 1
+    for asked in ((), ("--sample-every", 2)):
+        done = script(*train, "--out", tmp_path / "run", "--tasks", "t2m=1", *asked, "--dry-run")
+        assert done.code == 0 and "no samples" not in done.out, done.err
+    lines = []
+    sharded = SimpleNamespace(shard=True, plan=SimpleNamespace(job=SimpleNamespace(number=1, tasks={"t2m": 1.0})))
+    assert language_sampler(sharded, lines.append) is None
+    assert lines == ["no samples are written: with --shard no process has the whole model"]
 
 
 # ---- numbers --------------------------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ def run_in_training(prepared: Prepared) -> LoadedRun:
         meta={"tasks": plan.job.tasks},
         config=start.run_config,
         llm=start.stage_model.llm,
+        model=start.stage_model.llm,  # its weights still change
         vocab=start.stage_model.vocab,
         renderer=prepared.data.held_out.renderer,
         prompts=Prompts(prompt_table(plan.entries, start.run_config.fold_captions)),
@@ -46,9 +47,14 @@ def run_in_training(prepared: Prepared) -> LoadedRun:
 def language_sampler(prepared: Prepared, say: Callable[[str], object] = print) -> Sampler | None:
     """Writes motions for the first held-out captions, cut where the model has no more positions.
 
-    None for a stage that learns no t2m. Without a motion tokenizer there are tokens only.
+    None, and a line to `say`, for a stage that learns no t2m, and for one whose weights are sharded. Without a motion
+    tokenizer there are tokens only.
     """
-    if "t2m" not in prepared.plan.job.tasks:
+    job = prepared.plan.job
+    if prepared.shard or "t2m" not in job.tasks:
+        learns = f"stage {job.number} learns {', '.join(job.tasks)}, and not t2m, to write motions"
+        why = "with --shard no process has the whole model" if prepared.shard else learns
+        say(f"no samples are written: {why}")
         return None
     run = run_in_training(prepared)
     writer = Writer(run, prepared.device, SampleConfig())

@@ -52,7 +52,7 @@ from motiongpt.stages.run_folder import (
 from motiongpt.tasks.table import WRITE_TEXT
 from motiongpt.tasks.templates import BUILT_IN, Templates, built_in, read_templates
 from motiongpt.training.devices import pick_device
-from motiongpt.training.state import planned_steps
+from motiongpt.training.resume import planned_steps
 from motiongpt.training.tensorboard import language_tags
 from motiongpt.training.world import this_world
 from motiongpt.weights.shards import weights_hash
@@ -112,6 +112,7 @@ def language_stage(
         print("note: --shard has nothing to share in one process; start several with torchrun (docs/DEVICES.md)")
     if world.size > 1 and stage.rewarded:
         raise ValueError("--stage reward runs in one process: start it with python, not with torchrun")
+    watchers = log_watchers(args, folder, language_tags(job.tasks))
     prepared = prepare_stage(job, device, print, world, shard=args.shard and world.size > 1 and not args.dry_run)
     if prepared.plan.warning:
         print(prepared.plan.warning, file=sys.stderr)
@@ -130,6 +131,7 @@ def language_stage(
     print(f"{prepared.summary}; {steps} steps on {device}, {precision}")
     if not stage.rewarded and not set(job.tasks) <= set(WRITE_TEXT):
         print(f"a uniform guess over the {prepared.plan.codes} codes costs {prepared.chance:.2f} nats per code")
+    sample = language_sampler(prepared) if config.sample_every else None
 
     # train it
     if args.dry_run:
@@ -146,11 +148,11 @@ def language_stage(
         precision=precision,
         validate=loop.validate,
         decode=loop.decode,
-        sample=language_sampler(prepared) if config.sample_every else None,
+        sample=sample,
         export=loop.export,
         fingerprint=loop.fingerprint,
         unit="motions" if stage.rewarded else "tokens",
-        watchers=[*hub_watchers(args, number, folder), *log_watchers(args, folder, language_tags(job.tasks))],
+        watchers=[*hub_watchers(args, number, folder), *watchers],
         world=world,
         blocks=prepared.blocks,
     )

@@ -19,20 +19,27 @@ LOG_DIR = Path("logs")
 
 def add_watch_flags(parser: "Parser") -> None:
     """--log-dir."""
-    text = f"also write what TensorBoard shows into this folder (without DIR: {LOG_DIR}; default: not at all)"
+    text = (
+        f"also write what TensorBoard shows below this folder (without DIR: {LOG_DIR}; default: not at all); there it "
+        "has the path of --out from here, or its whole path if --out lies elsewhere"
+    )
     parser.add_argument("--log-dir", type=Path, nargs="?", const=LOG_DIR, metavar="DIR", help=text)
 
 
 def log_watchers(args: argparse.Namespace, folder: Path, tags: Mapping[str, str] | None = None) -> "list[Watcher]":
     """TensorBoard for the training in `folder`, if --log-dir was given; `tags` renames numbers.
 
-    Raises ValueError if tensorboard is not installed.
+    To be called before anything is trained or removed: raises ValueError if tensorboard is not installed, OSError if
+    nothing can be written there. --dry-run only checks that.
     """
-    if args.log_dir is None or getattr(args, "dry_run", False):
+    if args.log_dir is None:
         return []
+    from motiongpt.files.folders import output_path
     from motiongpt.training.tensorboard import TensorBoard
 
-    return [TensorBoard(args.log_dir / log_name(folder), tags)]
+    output_path(args.log_dir, "--log-dir", folder=True)  # first, as an error names what it is given
+    board = TensorBoard(output_path(args.log_dir / log_name(folder), "--log-dir", folder=True), tags)
+    return [] if getattr(args, "dry_run", False) else [board]
 
 
 def log_name(folder: Path) -> Path:

@@ -48,9 +48,7 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers_once(path.parent.absolute())
         write(temporary)
-        # on disk before the rename, or a power cut could leave the new name with no content
-        with open(temporary, "r+b") as file:  # Windows flushes only what is open for writing
-            os.fsync(file.fileno())
+        flush_to_disk(temporary)  # before the rename, or a power cut could leave the new name with no content
         mask = os.umask(0)  # reading the mask means setting it
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)  # some writers leave files that only their owner can read
@@ -62,6 +60,12 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         with suppress(OSError):  # no folder, or a file in its place
             temporary.unlink()
+
+
+def flush_to_disk(path: Path) -> None:
+    """What was written to a file outlives a power cut once this returns."""
+    with open(path, "r+b") as file:  # Windows flushes only what is open for writing
+        os.fsync(file.fileno())
 
 
 @contextmanager
@@ -172,13 +176,17 @@ def write_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> None:
 
 
 def read_tensors(path: Path | str, device: "str | torch.device" = "cpu") -> "dict[str, Tensor]":
-    """Tensors of one safetensors file. Raises FileNotFoundError, or ValueError naming a truncated file."""
+    """Tensors of one safetensors file.
+
+    Raises FileNotFoundError, ValueError naming a truncated file, or OSError naming one that cannot be opened.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist")
+    open(path, "rb").close()  # safetensors says of whatever it cannot open that it does not exist
     try:
         return load_file(path, device=str(device))
     except SafetensorError as error:

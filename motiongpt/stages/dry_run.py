@@ -10,7 +10,7 @@ from motiongpt.checkpoint import saved_state
 from motiongpt.config import TrainConfig
 from motiongpt.loops import Batches, Result
 from motiongpt.training.devices import autocast, seeded
-from motiongpt.training.state import planned_steps
+from motiongpt.training.resume import planned_steps
 from motiongpt.training.world import ALONE, World
 
 

@@ -12,6 +12,8 @@ from motiongpt.stages.model import StageModel
 from motiongpt.stages.plan import Plan
 from motiongpt.training.devices import resolve_precision
 from motiongpt.training.memory import accumulation, base_dtype, cast_frozen
+from motiongpt.training.resume import known_micro_batches
+from motiongpt.training.schedule import count_micro_batches
 from motiongpt.weights.backbone import Backbone
 
 
@@ -39,14 +41,25 @@ def fit_model(stage_model: StageModel, config: TrainConfig, device: torch.device
     llm.to(device)
 
 
-def fit_step(plan: Plan, batches: BucketedBatches, say: Callable[[str], None]) -> Plan:
-    """The plan with the --grad-accum that --tokens-per-step means, if that was given."""
+def fit_step(plan: Plan, batches: BucketedBatches, processes: int, say: Callable[[str], None]) -> Plan:
+    """The plan with the --grad-accum that --tokens-per-step means, if that was given; `say` gets the size of a step.
+
+    Raises ValueError if so many processes cannot share the steps of the training that would be resumed.
+    """
     config = plan.job.config
     if not config.tokens_per_step:
         return plan
     chosen, mean = accumulation(batches, config.tokens_per_step)
-    say(
-        f"--tokens-per-step {config.tokens_per_step}: --grad-accum {chosen}, as a batch of {config.batch_size} has "
-        f"{mean:,.0f} tokens; a step has {chosen * mean:,.0f}"
-    )
+    known = None if plan.job.fresh else known_micro_batches(plan.folder)
+    count = count_micro_batches(chosen, processes, known)  # as the loop will find it
+    size = f"a batch of {config.batch_size} has {mean:,.0f} tokens"
+    if known is None and config.tokens_per_step < mean * processes:
+        share = "" if processes == 1 else f" for each of {processes} processes"
+        line = f"the smallest step is one batch{share}, {count * mean:,.0f} tokens; a smaller --batch-size lowers it"
+    elif count == chosen:
+        line = f"--grad-accum {chosen}, as {size}; a step has {chosen * mean:,.0f}"
+    else:
+        why = f"{processes} processes make that" if known is None else "it began with"
+        line = f"--grad-accum {chosen}, as {size}; {why} {count}, so a step has {count * mean:,.0f}"
+    say(f"--tokens-per-step {config.tokens_per_step}: {line}")
     return replace(plan, job=replace(plan.job, config=replace(config, grad_accum=chosen, tokens_per_step=0)))

@@ -14,20 +14,31 @@ Nothing here talks to the Hub (`hub.py`); `hub_pull.py` and `hub_upload.py` do.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from motiongpt.checkpoint import saved_state
 from motiongpt.files.fields import get_field
-from motiongpt.files.store import read_json
+from motiongpt.files.store import read_json, write_json
 from motiongpt.hub import PUSHED, Listing
+from motiongpt.training.resume import changes
 
 MANIFEST, IDENTITY = "manifest.json", "hub.json"
+FORMAT = 1
+"""Of manifests. A checkpoint of a later format is left as it is, and so is the repository that holds it."""
+
 TOKENIZER = "vqvae"
-RUN_FILES = ("config.json", "prompts.json", "tokens.json", "tokens.meta.json", "tokenizer*", "*.model", "vocab.json",
-             "merges.txt", "special_tokens_map.json", "chat_template*")  # fmt: skip
-"""The run's own files. A run folder may hold others, which nobody asked to publish."""
+RUN_FILES = ("config.json", "prompts.json", "tokens.json", "tokens.meta.json", "tokenizer.json",
+             "tokenizer_config.json")  # fmt: skip
+"""The run's own files. A run folder may hold others, which nobody asked to publish; the same goes for its stages."""
+
+STAGE_FILES = ("config.json", "meta.json", "templates.json", "skeleton.json", "tokenizer.json", "tokenizer_config.json",
+               "adapter_config.json", "adapter_model.safetensors", "model*.safetensors", "model.safetensors.index.json",
+               "Mean.npy", "Std.npy", "metrics.jsonl", "loss.png")  # fmt: skip
+STATE_FILES = ("state.json", "tensors.safetensors", "shard-*.safetensors")
+LOGS = ("metrics.jsonl", "loss.png")
+"""Of STAGE_FILES: what a training writes before its first save too."""
 
 _STAGE = re.compile(rf"{TOKENIZER}|stage\d{{1,3}}")
 _NAME = re.compile(rf"{PUSHED}/({_STAGE.pattern})-(\d{{8,}})/{re.escape(MANIFEST)}")
@@ -35,6 +46,10 @@ _NAME = re.compile(rf"{PUSHED}/({_STAGE.pattern})-(\d{{8,}})/{re.escape(MANIFEST
 
 class AnotherTraining(Exception):
     """A repository and a run folder hold different trainings, in one line with the remedy."""
+
+
+class LaterFormat(Exception):
+    """A checkpoint that only a later version of this program can read, in one line with the remedy."""
 
 
 class Progress(NamedTuple):
@@ -74,27 +89,37 @@ class Manifest:
         return Progress(order_of(self.stage), self.finished, self.step)
 
     def to_json(self) -> dict[str, Any]:
-        return vars(self) | {"pieces": {path: piece._asdict() for path, piece in self.pieces.items()}}
+        pieces = {path: piece._asdict() for path, piece in self.pieces.items()}
+        return {"format": FORMAT} | vars(self) | {"pieces": pieces}
 
     @classmethod
     def from_json(cls, content: dict[str, Any], source: str) -> "Manifest":
-        """Inverse of `to_json`. ValueError for one that no training writes, such as a path outside of the run."""
+        """Inverse of `to_json`; the first manifests have no format.
+
+        Raises ValueError for one that no training writes, such as a path outside of the run, LaterFormat for one that
+        only a later version can read.
+        """
+        if (version := get_field(content, "format", int, source, FORMAT, least=1)) > FORMAT:
+            raise LaterFormat(
+                f"{source} has format {version}, and this version reads up to {FORMAT}; update the program, or give "
+                "another --hub-repo"
+            )
         values = {name: get_field(content, name, str, source) for name in ("training", "stage")}
         values |= {name: get_field(content, name, int, source, least=0) for name in ("step", "total_steps")}
         values["finished"] = get_field(content, "finished", bool, source)
         values["fingerprint"] = get_field(content, "fingerprint", dict, source)
+        if not _STAGE.fullmatch(values["stage"]):
+            raise ValueError(f"{source}: {values['stage']!r:.80} is no stage")
         pieces = {}
         for path, piece in get_field(content, "pieces", dict, source).items():
             where = f"{source}: {path!r:.80}"
-            if not isinstance(piece, dict) or not is_run_file(path):
+            if not isinstance(piece, dict) or not is_run_file(path, values["stage"]):
                 raise ValueError(f"{where} is no file of a run")
             size = get_field(piece, "size", int, where, least=0)
             pieces[path] = Piece(size, *(get_field(piece, name, str, where) for name in ("hash", "place")))
             # one of two places, so that no two files share one, and none leads out of the folder
             if not re.fullmatch(rf"({PUSHED}/({_STAGE.pattern})-\d{{8,}}/)?{re.escape(path)}", pieces[path].place):
                 raise ValueError(f"{where} lies at {pieces[path].place!r:.80}, where no training puts it")
-        if not _STAGE.fullmatch(values["stage"]):
-            raise ValueError(f"{source}: {values['stage']!r:.80} is no stage")
         return cls(**values, pieces=pieces)
 
 
@@ -109,18 +134,24 @@ def stages_of(run: Path) -> list[Path]:
     return sorted(found, key=lambda folder: order_of(folder.name))
 
 
-def is_run_file(path: str) -> bool:
-    """Whether a path of a manifest is one that a run has: in a stage folder, or one of RUN_FILES.
+def is_run_file(path: str, state_of: str = "") -> bool:
+    """Whether a path in a run folder is one that a training writes: NAME, STAGE/NAME or STAGE/state/last/NAME.
 
-    Nothing may lead out of the run, and only a state may have hidden files.
+    The last only for the stage `state_of`, whose state a checkpoint holds. So no path leads out of the run or hides,
+    and none has a letter that a file system refuses.
     """
-    stage, *rest = path.split("/")
-    if any(part in ("", ".", "..") for part in (stage, *rest)) or re.search(r'[\\:*?"<>|\0]', path):
+    folder, _, name = path.rpartition("/")
+    if re.search(r'[\\:*?"<>|\0-\x1f]', name):
         return False
-    if not rest:
-        return any(fnmatch(path, pattern) for pattern in RUN_FILES)
-    hidden = any(part.startswith(".") for part in rest)
-    return bool(_STAGE.fullmatch(stage)) and (not hidden or (rest[:2] == ["state", "last"] and len(rest) > 2))
+    if not folder:
+        patterns = RUN_FILES
+    elif _STAGE.fullmatch(folder):
+        patterns = STAGE_FILES
+    elif state_of and folder == f"{state_of}/state/last":
+        patterns = STATE_FILES
+    else:
+        return False
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def checkpoint_names(files: Iterable[str]) -> list[str]:
@@ -180,9 +211,40 @@ def identity(run: Path) -> str:
         return ""
 
 
+def replaced(run: Path) -> dict[str, str]:
+    """Repository -> the stage from which on this training, begun with --fresh, replaces what it holds.
+
+    That stays due until the first push has arrived, in this process or in a later one.
+    """
+    path = run / IDENTITY
+    try:
+        found = get_field(read_json(path), "replaces", dict, path, {})
+    except (FileNotFoundError, ValueError):
+        return {}
+    return {repo: stage for repo, stage in found.items() if isinstance(stage, str) and _STAGE.fullmatch(stage)}
+
+
+def write_identity(run: Path, training: str, replaces: Mapping[str, str]) -> None:
+    """What `identity` and `replaced` read. Raises OSError."""
+    write_json(run / IDENTITY, {"training": training, **({"replaces": dict(replaces)} if replaces else {})})
+
+
+def stage_settings(folder: Path) -> dict[str, Any]:
+    """What tells a stage's training from others: its fingerprint and the micro-batches of a step. Empty without any."""
+    state = saved_state(folder / "state")
+    settings = get_field(state, "fingerprint", dict, folder / "state", {})
+    return settings | {name: state[name] for name in ("micro_batches",) if settings and name in state}
+
+
 def same_settings(saved: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether two fingerprints are those of one training. Where it started is a path, its hash tells more."""
-    return {**saved, "start": None} == {**now, "start": None}
+    """Whether two results of `stage_settings` are those of one training, which one can resume from the other."""
+    return not changes(_compared(saved), _compared(now))
+
+
+def _compared(settings: Mapping[str, Any]) -> dict[str, Any]:
+    # where it started is a path, and its hash tells more; --grad-accum 3 on two devices has the micro-batches of 4
+    kept = {name: value for name, value in settings.items() if name not in ("start", "grad_accum")}
+    return {"micro_batches": settings.get("grad_accum")} | kept
 
 
 def is_same_training(manifest: Manifest, training: str, stage: str, fingerprint: Mapping[str, Any]) -> bool:

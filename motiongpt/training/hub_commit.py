@@ -9,15 +9,12 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatch
 from pathlib import Path
 
-from motiongpt.checkpoint import saved_state
 from motiongpt.files.hashes import file_hash
 from motiongpt.hub import PUSHED, Listing
 from motiongpt.training.hub_checkpoints import (
     MANIFEST,
-    RUN_FILES,
     TOKENIZER,
     AnotherTraining,
     Manifest,
@@ -28,6 +25,7 @@ from motiongpt.training.hub_checkpoints import (
     is_same_training,
     order_of,
     stage_progress,
+    stage_settings,
     stages_of,
 )
 
@@ -62,10 +60,9 @@ def take_snapshot(
         for other in stages_of(run)
         if other.name in carried and order_of(other.name) < order_of(folder.name) and is_finished(other)
     ]
-    own = [path for path in _files_in(run) if any(fnmatch(path.name, pattern) for pattern in RUN_FILES)]
-    groups = [[path] for path in own]
+    groups = [[path] for path in _files_in(run, run)]
     if folder.name != TOKENIZER and (run / TOKENIZER).is_dir():
-        groups.append(_files_in(run / TOKENIZER))
+        groups.append(_files_in(run / TOKENIZER, run))
     paths = []
     for group in groups:
         if sum(path.stat().st_size for path in group) > LARGE_BYTES:
@@ -73,16 +70,19 @@ def take_snapshot(
             say(f"{what} is larger than {LARGE_BYTES >> 20} MiB and is not pushed to the Hub")
         else:
             paths += group
-    paths += [path for other in before if other.name != TOKENIZER for path in _files_in(other)]
-    paths += _files_in(folder)
-    paths += [path for path in sorted((folder / "state" / "last").rglob("*")) if path.is_file()]
+    paths += [path for other in before if other.name != TOKENIZER for path in _files_in(other, run)]
+    paths += _files_in(folder, run)
+    paths += _files_in(folder / "state" / "last", run, folder.name) if (folder / "state" / "last").is_dir() else []
     for path in paths:
         _link(path, target / path.relative_to(run))
     return _described(target, folder.name, training, total_steps, [path.relative_to(run).as_posix() for path in paths])
 
 
-def _files_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+def _files_in(folder: Path, run: Path, state_of: str = "") -> list[Path]:
+    """What a training has written there; whatever else lies there nobody asked to publish."""
+    return sorted(
+        path for path in folder.iterdir() if path.is_file() and is_run_file(path.relative_to(run).as_posix(), state_of)
+    )
 
 
 def _link(path: Path, target: Path) -> None:
@@ -106,12 +106,13 @@ def _described(run: Path, stage: str, training: str, total_steps: int, paths: li
     state = f"{stage}/state/"
     pieces = {}
     for path in paths:
-        done = "/" in path and not path.startswith(state) and (progress.finished or not path.startswith(f"{stage}/"))
-        place = path if done else f"{PUSHED}/{name}/{path}"
+        is_own = path.startswith(f"{stage}/")
+        stays = "/" in path and (not is_own or (progress.finished and not path.startswith(state)))
+        place = path if stays else f"{PUSHED}/{name}/{path}"
         pieces[path] = Piece((run / path).stat().st_size, "", place)
-    fingerprint = saved_state(run / stage / "state").get("fingerprint", {})
+    settings = stage_settings(run / stage)
     total = max(total_steps, progress.step)
-    return Snapshot(run, Manifest(training, stage, progress.step, total, progress.finished, fingerprint, pieces))
+    return Snapshot(run, Manifest(training, stage, progress.step, total, progress.finished, settings, pieces))
 
 
 @dataclass(frozen=True)
@@ -124,33 +125,39 @@ class Commit:
 
 
 def plan_commit(
-    snapshot: Snapshot, listing: Listing, found: Sequence[tuple[Manifest, bool]], keep: int, fresh: bool, name: str
+    snapshot: Snapshot, listing: Listing, found: Sequence[tuple[Manifest, bool]], keep: int, since: str, name: str
 ) -> Commit | None:
     """The commit that brings a hashed snapshot into a repository; None if that is as far along already.
 
     Args:
-        found: the checkpoints there, and whether each is whole, the furthest along first.
+        found: the checkpoints there whose manifests can be read, and whether each is whole, the furthest along first.
         keep: how many checkpoints stay.
-        fresh: the stage was started over, so what is there of it and of later stages goes.
+        since: the stage that was started over, so what is there of it and of later stages goes; empty if none was.
         name: of the repository, for errors.
 
-    Raises AnotherTraining if the repository holds one, or other things.
+    Raises AnotherTraining if the repository holds one, or other things, or nothing that can be read.
     """
     manifest = snapshot.manifest
     whole = [other for other, is_whole in found if is_whole]
     owner = next(iter(whole), found[0][0] if found else None)
     same = owner is not None and is_same_training(owner, manifest.training, manifest.stage, manifest.fingerprint)
-    if owner is None:
+    unread = checkpoint_names(listing.files)
+    if owner is None and not unread:
         taken = sorted({path for path in (*manifest.pieces, "model.safetensors") if path in listing.files})
-        if taken and not checkpoint_names(listing.files):
+        if taken:
             raise AnotherTraining(f"{name} holds other files ({', '.join(taken[:3])}); give another --hub-repo")
-    elif not same and not fresh:
+    elif owner is None and not since:
+        raise AnotherTraining(
+            f"{name} holds checkpoints that cannot be read ({', '.join(unread[:3])}), which stay as they are; nothing "
+            "is pushed: give another --hub-repo, or --fresh to replace them"
+        )
+    elif not same and not since:
         raise AnotherTraining(
             f"{name} holds another training ({owner.stage}, step {owner.step}), which stays as it is; nothing is "
             "pushed: give another --hub-repo, or --fresh to replace it"
         )
-    elif whole and not fresh and whole[0].progress >= manifest.progress:
-        return None
+    elif whole and (whole[0] == manifest if since else whole[0].progress >= manifest.progress):
+        return None  # in the first case by an earlier try, whose answer was lost
 
     root = f"{PUSHED}/{manifest.name}/"
     added: dict[str, Path | bytes] = {
@@ -163,14 +170,15 @@ def plan_commit(
     # what goes in the same commit: checkpoints beyond the last ones, all of a training that is replaced, stale files
     names = checkpoint_names({*listing.files, f"{root}{MANIFEST}"})
     after, before = names[: names.index(manifest.name)], names[names.index(manifest.name) + 1 :]
-    kept = [found for found in before if not fresh or (same and not found.startswith(f"{manifest.stage}-"))]
+    kept = [other for other in before if not since or (same and order_of(other.partition("-")[0]) < order_of(since))]
     gone = {*after, *before} - {*kept[: keep - 1]}  # one that is further along is damaged, or replaced
-    deleted = [f"{PUSHED}/{found}/" for found in sorted(gone)]
+    deleted = [f"{PUSHED}/{other}/" for other in sorted(gone)]
     wanted = {*added, *(piece.place for piece in manifest.pieces.values())}
-    roots = {path.partition("/")[0] for path in listing.files if is_run_file(path) and "/" in path}
-    replaced = {stage for stage in roots if fresh and (not same or order_of(stage) >= order_of(manifest.stage))}
-    folders = {f"{stage}/" for stage in replaced | ({manifest.stage} if manifest.finished else set())}
-    deleted += [path for path in sorted(listing.files) if path.startswith((root, *folders)) and path not in wanted]
+    stages = {path: path.partition("/")[0] for path in listing.files if is_run_file(path) and "/" in path}
+    replaced = {stage for stage in stages.values() if since and (not same or order_of(stage) >= order_of(since))}
+    replaced |= {manifest.stage} if manifest.finished else set()
+    stale = [path for path in sorted(listing.files) if path.startswith(root) or stages.get(path) in replaced]
+    deleted += [path for path in stale if path not in wanted]
     end = "its end" if manifest.finished else f"of {manifest.total_steps}"
     return Commit(added, deleted, f"{manifest.stage}, step {manifest.step}, {end}")
 

@@ -11,16 +11,18 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from motiongpt.checkpoint import NEW, put_in_place, saved_state
+from motiongpt.checkpoint import NEW, put_in_place
 from motiongpt.files.hashes import file_hash
 from motiongpt.files.leftovers import temporary_path
 from motiongpt.files.lock import hold
-from motiongpt.files.store import read_json, write_json
+from motiongpt.files.store import read_json
 from motiongpt.hub import PUSHED, HubError, HubRepo, Listing, insist
 from motiongpt.training.hub_checkpoints import (
     IDENTITY,
+    LOGS,
     MANIFEST,
     AnotherTraining,
+    LaterFormat,
     Manifest,
     Piece,
     checkpoint_names,
@@ -28,8 +30,11 @@ from motiongpt.training.hub_checkpoints import (
     is_same_training,
     missing_in,
     order_of,
+    replaced,
     run_progress,
+    stage_settings,
     stages_of,
+    write_identity,
 )
 
 PULL_WAITS = (2.0, 8.0, 20.0)
@@ -81,6 +86,7 @@ def pull_run(
                 say(f"{repo.name}: checkpoint {manifest.name} is damaged ({error}); the one before it is looked at")
                 damaged.add(manifest.name)
                 newest = None
+                shutil.rmtree(work)  # what came of it is of no other checkpoint
                 continue
             _place(run, manifest, pieces, work)
             size = sum(piece.size for piece in pieces.values()) / 1e6
@@ -114,7 +120,7 @@ def read_manifests(
 ) -> Iterator[tuple[str, Manifest | None, str | None]]:
     """(name, manifest or None if it cannot be read, what the checkpoint lacks), the furthest along first.
 
-    Manifests are downloaded to `work`. Raises HubError.
+    Manifests are downloaded to `work`. Raises HubError, of kind `denied` for one that only a later version can read.
     """
     for name in checkpoint_names(listing.files):
         place = f"{PUSHED}/{name}/{MANIFEST}"
@@ -123,6 +129,8 @@ def read_manifests(
             manifest = Manifest.from_json(read_json(path), place)
             if manifest.name != name:
                 raise ValueError(f"{place} is that of {manifest.name}")
+        except LaterFormat as error:
+            raise HubError(f"{repo.name}: {error}", "denied") from None
         except ValueError as error:
             yield name, None, str(error)
         else:
@@ -136,12 +144,23 @@ def _wanted(run: Path, repo: HubRepo, manifest: Manifest, before: int | None, sa
         earlier = before > 0 and not any(order_of(folder.name) < before for folder in stages_of(run))
         ends = before if manifest.finished else min(before, order_of(manifest.stage))
         found = {path: piece for path, piece in manifest.pieces.items() if _stage_order(path) < ends}
-        return found if earlier and any("/" in path for path in found) else {}
+        if not (earlier and any("/" in path for path in found)):
+            return {}
+        if other := _other_file(run, manifest, found):
+            say(f"the stages before this one are not pulled from {repo.name}: {run / other} is of another training")
+            return {}
+        return found
     if here is None:
-        return _without_idle_state(manifest)
+        pieces = _without_idle_state(manifest)
+        if other := _other_file(run, manifest, pieces):
+            raise AnotherTraining(
+                f"{run} holds files of another training ({other}) than {repo.name} ({_told(manifest)}): they stay, "
+                "nothing is pulled or pushed; give another --hub-repo or another --out, or --fresh to replace the "
+                "one there"
+            )
+        return pieces
     progress, folder = here
-    fingerprint = saved_state(folder / "state").get("fingerprint", {})
-    if not is_same_training(manifest, identity(run), folder.name, fingerprint):
+    if not is_same_training(manifest, identity(run), folder.name, stage_settings(folder)):
         raise AnotherTraining(
             f"{run} and {repo.name} hold different trainings (here {folder.name}, step {progress.step}; there "
             f"{_told(manifest)}): the one here is trained, nothing is pulled or pushed; give another --hub-repo or "
@@ -152,6 +171,28 @@ def _wanted(run: Path, repo: HubRepo, manifest: Manifest, before: int | None, sa
     if progress > manifest.progress:
         say(f"{run} is further along ({folder.name}, step {progress.step}) than {repo.name} ({_told(manifest)})")
     return {}
+
+
+def _other_file(run: Path, manifest: Manifest, pieces: Mapping[str, Piece]) -> str | None:
+    """A file of a run without a trained step that is of another training than the checkpoint; None if there is none.
+
+    Such as tokens, or a tokenizer that was copied there. Files of a former pull, which was killed, are no others.
+    """
+    if (name := identity(run)) == manifest.training:
+        return None
+    if name:
+        return IDENTITY
+    return next(
+        (
+            path
+            for path, piece in pieces.items()
+            if (run / path).exists()
+            and not _is_state(manifest, path)
+            and path.rpartition("/")[2] not in LOGS
+            and _fault(run / path, piece) is not None
+        ),
+        None,
+    )
 
 
 def _without_idle_state(manifest: Manifest) -> dict[str, Piece]:
@@ -217,15 +258,17 @@ def _is_state(manifest: Manifest, path: str) -> bool:
 
 
 def _place(run: Path, manifest: Manifest, pieces: Mapping[str, Piece], work: Path) -> None:
-    """Move fetched files to where a run has them. Killed anywhere, the run is as before or counts as less far along.
+    """Move fetched files to where a run has them. Killed anywhere, the run counts as less far along than they are.
 
-    So the state, which says how far a stage is, comes last, and a meta.json, which ends a stage, after its weights.
+    For that the state, which says how far a stage is, comes last, and a meta.json, which ends a stage, after its
+    weights. Killed before that, a training goes on from its own state, though weights, log and pictures beside it may
+    be the newer ones already: the next pull or the next save makes them those of one step again.
     """
-    write_json(run / IDENTITY, {"training": manifest.training})
     folders = {run / path.partition("/")[0] for path in pieces if "/" in path}
     with ExitStack() as held:
         for folder in sorted(folders):
             held.enter_context(hold(folder, "trained"))
+        write_identity(run, manifest.training, replaced(run))
         fresh = run / manifest.stage / "state" / NEW
         shutil.rmtree(fresh, ignore_errors=True)
         for path in sorted(pieces, key=_turn):

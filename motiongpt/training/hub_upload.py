@@ -9,20 +9,21 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
 from motiongpt.files.leftovers import temporary_path
-from motiongpt.files.store import write_json
 from motiongpt.hub import HubError, HubRepo, insist
 from motiongpt.training.hub_checkpoints import (
-    IDENTITY,
     AnotherTraining,
     identity,
     is_finished,
+    order_of,
+    replaced,
+    write_identity,
 )
 from motiongpt.training.hub_commit import Snapshot, plan_commit, take_snapshot
 from motiongpt.training.hub_pull import read_manifests
@@ -41,7 +42,6 @@ class _Stage:
     folder: Path
     carried: Collection[str]
     pushed: int  # the step of the newest checkpoint on the Hub or on its way
-    fresh: bool
     saved: int = 0
     total_steps: int = 0
     ended: bool = False
@@ -53,7 +53,6 @@ class _Push:
 
     repo: HubRepo
     snapshot: Snapshot
-    fresh: bool
     failure: str = ""
 
     def __str__(self) -> str:
@@ -88,6 +87,7 @@ class HubUploader(Watcher):
         self.run = run
         self.every, self.keep, self.private, self.say = every, keep, private, say
         self.training = ("" if new else identity(run)) or secrets.token_hex(8)
+        self._replaces = {} if new else replaced(run)
         self.refused: dict[str, str] = {}
         """Repositories that nothing is pushed to any more -> why."""
         self.damaged: dict[str, Collection[str]] = {}
@@ -104,21 +104,43 @@ class HubUploader(Watcher):
 
     # 1) The training's side. Nothing here talks to the Hub.
 
-    def begin(
-        self, repo: HubRepo, folder: Path, *, carried: Collection[str] = (), pushed: int = 0, fresh: bool = False
-    ) -> None:
+    def begin(self, repo: HubRepo, folder: Path, *, carried: Collection[str] = (), pushed: int = 0) -> None:
         """The stage in `folder` is trained next; the one before it is pushed if it has reached its end.
 
         Args:
             carried: names of the stage folders that live in the same repository.
             pushed: the step of this stage that the repository has.
-            fresh: it is started over, and what the repository has of it may be replaced.
         """
         from huggingface_hub.utils import disable_progress_bars
 
         disable_progress_bars()  # they would be drawn into the training's
         self._end_stage()
-        self._stage = _Stage(repo, folder, carried, pushed, fresh)
+        self._stage = _Stage(repo, folder, carried, pushed)
+
+    def replace(self, stages: Mapping[str, str]) -> None:
+        """Repository -> the stage that is started over: its first push replaces what is there from that stage on.
+
+        The run folder remembers it, for a process that goes on after this one was killed.
+        """
+        with self._changed:
+            for repo, stage in stages.items():
+                earlier = self._replaces.get(repo)
+                self._replaces[repo] = stage if earlier is None else min(earlier, stage, key=order_of)
+        self._remember()
+
+    def replaces(self, repo: str, stage: str) -> str:
+        """The stage that a push of `stage` replaces what a repository holds from; empty if it adds to it."""
+        with self._changed:
+            since = self._replaces.get(repo, "")
+        return since if since and order_of(stage) >= order_of(since) else ""
+
+    def _remember(self) -> None:
+        """What a push needs to know in a later process; a disk that does not take it costs a line."""
+        try:
+            with self._changed:  # one thread at a time
+                write_identity(self.run, self.training, self._replaces)
+        except OSError as error:
+            self._say_once(f"{error}; a later command may take this for another training than the one on the Hub")
 
     def on_save(self, step: int, folder: Path, total_steps: int) -> None:
         """Take a snapshot if a push is due, or if one has failed since the last save."""
@@ -143,7 +165,7 @@ class HubUploader(Watcher):
 
     def push_stage(self, repo: HubRepo, folder: Path, carried: Collection[str] = ()) -> None:
         """Push a stage that was trained earlier, whose push did not arrive then."""
-        self._take(_Stage(repo, folder, carried, 0, False))
+        self._take(_Stage(repo, folder, carried, 0))
 
     def close(self, seconds: float) -> bool:
         """Wait for what is on its way, at most so long, and say what has not arrived. Returns whether all has."""
@@ -182,7 +204,7 @@ class HubUploader(Watcher):
         self._snapshots += 1
         target = temporary_path(self.run / "push") / str(self._snapshots)
         try:
-            write_json(self.run / IDENTITY, {"training": self.training})
+            self._remember()
             snapshot = take_snapshot(
                 stage.folder, target, self.training, stage.total_steps, stage.carried, self._say_once
             )
@@ -191,12 +213,10 @@ class HubUploader(Watcher):
             self.say(f"the Hub gets no copy of {stage.folder.name}: {error}")
             return
         stage.pushed = snapshot.manifest.step
-        push = _Push(stage.repo, snapshot, stage.fresh)
-        stage.fresh = False  # only the first push replaces what was there
+        push = _Push(stage.repo, snapshot)
         with self._changed:
             for place in (self._failed, self._waiting):
                 if older := place.pop(push.repo.name, None):
-                    push.fresh = push.fresh or older.fresh
                     shutil.rmtree(older.snapshot.run, ignore_errors=True)
             self._waiting[push.repo.name] = push
             if self._thread is None:
@@ -250,8 +270,6 @@ class HubUploader(Watcher):
                 if push.failure and push.repo.name not in self.refused and not superseded and not self._given_up:
                     self._failed[push.repo.name] = push
                 else:
-                    if superseded and push.failure and push.fresh:
-                        self._waiting[push.repo.name].fresh = True
                     shutil.rmtree(push.snapshot.run, ignore_errors=True)
                 self._changed.notify_all()
 
@@ -274,8 +292,16 @@ class HubUploader(Watcher):
                 if error.kind != "conflict" or attempt == CONFLICTS:
                     raise
         if sent:
+            self._has_replaced(push)
             size = sum(piece.size for piece in push.snapshot.manifest.pieces.values()) / 1e6
             self.say(f"pushed {push} to {push.repo.name} ({size:.1f} MB, {time.monotonic() - began:.0f} s)")
+
+    def _has_replaced(self, push: _Push) -> None:
+        """The first push of a stage that was started over has arrived: later ones add to it."""
+        if self.replaces(push.repo.name, push.snapshot.manifest.stage):
+            with self._changed:
+                del self._replaces[push.repo.name]
+            self._remember()
 
     def _pause(self, push: _Push, seconds: float) -> None:
         """Wait before another try, unless a newer snapshot waits or everything ends."""
@@ -299,7 +325,8 @@ class HubUploader(Watcher):
             found = [(other, not fault and name not in broken) for name, other, fault in read if other is not None]
         finally:
             shutil.rmtree(seen, ignore_errors=True)
-        commit = plan_commit(push.snapshot, listing, found, self.keep, push.fresh, push.repo.name)
+        since = self.replaces(push.repo.name, push.snapshot.manifest.stage)
+        commit = plan_commit(push.snapshot, listing, found, self.keep, since, push.repo.name)
         if commit is None:
             newest = next(other for other, is_whole in found if is_whole)
             if newest.progress == push.snapshot.manifest.progress:

@@ -8,7 +8,7 @@ SAVE_SHARE = 0.05  # of the time at most is spent on saving
 SHORT_SAVE = 3.0  # seconds; one that takes no longer comes every minute
 
 
-def micro_batches(asked: int, shares: int, saved: int | None = None) -> int:
+def count_micro_batches(asked: int, shares: int, saved: int | None = None) -> int:
     """Micro-batches of a step: `asked`, rounded up until so many processes share them evenly, or as they were `saved`.
 
     A run that was begun on 2 processes then goes on with the same steps on 1 or on 4. Raises ValueError, naming the

@@ -2,15 +2,11 @@
 
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from motiongpt.checkpoint import saved_state
-from motiongpt.config import TrainConfig
 from motiongpt.files.fields import REQUIRED, get_field, is_kind
-from motiongpt.training.schedule import micro_batches, total_steps
 
 
 @dataclass
@@ -44,9 +40,9 @@ class LoopState:
         return means
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values: no tensors, and no infinity, which JSON lacks."""
+        """As JSON values: no tensors; numbers that JSON lacks as None (the best score) or as text ("nan", "inf")."""
         best = None if self.best == math.inf else self.best
-        sums = {name: [float(value) for value in seen] for name, seen in self.sums.items()}
+        sums = {name: [_json_number(float(value)) for value in seen] for name, seen in self.sums.items()}
         return vars(self) | {"best": best, "sums": sums}
 
     @classmethod
@@ -58,17 +54,22 @@ class LoopState:
         best = get_field(values, "best", float, "", None if "best" in values else REQUIRED)
         lists = {name: get_field(values, name, dict, "", {}) for name in ("sums", "recent")}
         for name, found in lists.items():
-            if not all(isinstance(seen, list) and all(is_kind(x, float) for x in seen) for seen in found.values()):
-                raise ValueError(f"{name} must be lists of finite numbers")
+            if not all(isinstance(seen, list) and all(map(_is_number, seen)) for seen in found.values()):
+                raise ValueError(f"{name} must be lists of numbers")
+            lists[name] = {key: [float(x) if isinstance(x, str) else x for x in seen] for key, seen in found.items()}
         unvalidated = get_field(values, "unvalidated", bool, "", False)
         return cls(best=math.inf if best is None else best, unvalidated=unvalidated, **lists, **counts)
 
 
-def planned_steps(config: TrainConfig, per_epoch: int, shares: int, folder: Path | None = None) -> int:
-    """How many steps a training by so many processes will have: a new one, or the one whose state is in `folder`."""
-    known = None if folder is None else saved_state(folder / "state").get("micro_batches")
-    known = known if type(known) is int and known > 0 else None  # whoever resumes from it says so
-    return total_steps(config, per_epoch, micro_batches(config.grad_accum, shares, known))
+NOT_FINITE = ("nan", "inf", "-inf")  # as Python writes and reads them
+
+
+def _json_number(number: float) -> float | str:
+    return number if math.isfinite(number) else str(number)
+
+
+def _is_number(value: Any) -> bool:
+    return is_kind(value, float) or value in NOT_FINITE
 
 
 def check_saved(values: dict[str, Any]) -> None:

@@ -28,7 +28,7 @@ from torch import Tensor
 from motiongpt.checkpoint import differences
 from motiongpt.signals import Stopped, asked_to_stop
 
-TIMEOUT = timedelta(minutes=30)  # of a wait for the others, one of which may write a large file or fetch one
+TIMEOUT = timedelta(minutes=30)  # of a wait without a sign of life: one of the others may write or read a large file
 PATIENCE = 5.0  # seconds in which a lost connection ends a process by itself
 
 
@@ -59,9 +59,40 @@ class World:
         return value
 
     def from_first(self, work: Callable[[], Any]) -> Any:
-        """What `work` returns in the first process, in all of them. It begins once all have come here, and alone."""
+        """What `work` returns in the first process, in all of them. It begins once all have come here, and alone.
+
+        It may take longer than `TIMEOUT`: the others wait as long as the first process lives. `work` itself must not
+        talk to them.
+        """
+        if self.size == 1:
+            return work()
         self.wait()
-        return self.of_first(work() if self.is_first else None)
+        if self.is_first:
+            with self._signs_of_life():
+                found = work()
+            return self.of_first((True, found))[1]
+        done = False
+        while not done:
+            done, found = self.of_first(None)
+        return found
+
+    @contextmanager
+    def _signs_of_life(self) -> Iterator[None]:
+        """Within the block, in the first process, the others get (False, None) from `of_first` every so often."""
+        done = threading.Event()
+
+        def tell() -> None:
+            with suppress(RuntimeError):  # one of them has died: whoever waits for it next says so
+                while not done.wait(TIMEOUT.total_seconds() / 3):
+                    self.of_first((False, None))
+
+        thread = threading.Thread(target=tell, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
     def of_first(self, value: Any) -> Any:
         """The first process's value."""
