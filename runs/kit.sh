@@ -3,11 +3,12 @@
 #
 #     runs/kit.sh DIR                                   # DIR: NNNNN_mmm.xml and NNNNN_annotations.json, as KIT has them
 #     HEAD=regression PROMPT="a person waves" runs/kit.sh DIR
-#     STEPS=200 SIZE=64 runs/kit.sh DIR                 # a try, in minutes without a GPU
+#     WORK=outputs/try STEPS=200 SIZE=64 runs/kit.sh DIR    # a try, in minutes without a GPU
 #     EVALUATE=1 runs/kit.sh DIR                        # also trains an evaluator, and measures
 #
 # DIR may also be a dataset folder that scripts/prepare.py made, or a folder of joints (raw_joints/ and texts/), as it
-# is or packed with an unpack.py. Finished steps are skipped; a training that was stopped goes on.
+# is or packed with an unpack.py. Finished steps are skipped; a training that was stopped goes on. Other files and other
+# settings need another WORK.
 # Environment variables: PYTHON, WORK (the folder for everything), HEAD (flow, regression, autoregressive), TEXT
 # (trainable, clip, smollm2), STEPS, SIZE (width of the transformer), MAX_MINUTES (per training), PROMPT, EVALUATE.
 set -eu
@@ -22,13 +23,23 @@ MAX_MINUTES=${MAX_MINUTES:-0}
 PROMPT=${PROMPT:-a person walks forward}
 
 trained() { grep -qs '"finished": true' "$1/state/last/state.json"; }
+or_elsewhere() {
+    "$@" || {
+        code=$?
+        ! trained "$RUN" || echo "kit.sh: to keep that run and train another, give a folder: WORK=outputs/other" >&2
+        exit $code
+    }
+}
 go_on_if() { "$@" || { echo "run it again to continue"; exit 0; }; }
 
 # 1) XML to features: joints by forward kinematics, one skeleton, 20 frames a second, 263 numbers a frame.
 DATA=$WORK/data
+MADE_OF=$WORK/made_of.txt
 if [ -d "$DIR/new_joint_vecs" ]; then
     DATA=$DIR
 elif [ ! -f "$DATA/dataset.json" ]; then
+    mkdir -p "$WORK"
+    echo "$DIR" >"$MADE_OF"
     if [ -f "$DIR/unpack.py" ]; then
         "$PYTHON" "$DIR/unpack.py" "$WORK/joints"
         DIR=$WORK/joints
@@ -38,6 +49,9 @@ elif [ ! -f "$DATA/dataset.json" ]; then
     else
         "$PYTHON" scripts/prepare.py --from kit-xml --input "$DIR" --out "$DATA"
     fi
+elif [ -f "$MADE_OF" ] && [ "$(cat "$MADE_OF")" != "$DIR" ]; then
+    echo "kit.sh: $DATA was made of $(cat "$MADE_OF"), not of $DIR; give another folder: WORK=outputs/other" >&2
+    exit 2
 fi
 
 # 2) Does the data load, does the model run? One batch, forwards and backwards, and nothing is written.
@@ -47,8 +61,8 @@ printf '{"head": "%s", "text_encoder": "%s", "hidden_size": %d}\n' "$HEAD" "${TE
 trained "$RUN" || "$PYTHON" scripts/train_continuous.py --data "$DATA" --out "$RUN" --config "$WORK/$HEAD.json" \
     --max-steps "$STEPS" --dry-run
 
-# 3) The training, chosen by its validation loss.
-trained "$RUN" || "$PYTHON" scripts/train_continuous.py --data "$DATA" --out "$RUN" --config "$WORK/$HEAD.json" \
+# 3) The training, chosen by its validation loss. One that is finished stays as it is, or says that its settings differ.
+or_elsewhere "$PYTHON" scripts/train_continuous.py --data "$DATA" --out "$RUN" --config "$WORK/$HEAD.json" \
     --max-steps "$STEPS" --max-minutes "$MAX_MINUTES"
 go_on_if trained "$RUN"
 

@@ -14,14 +14,19 @@ import sys
 
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while modules are imported shows no traceback
-import shlex
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 # everything else is imported inside functions: --help and a mistyped flag must not wait for torch
-from motiongpt.cli.continuous_flags import CONTINUOUS_TRAINING, add_continuous_training_flags, text_model_of
-from motiongpt.cli.parser import Parser, describe_values, resolve_config, run_script, say_stopped, within_budget
+from motiongpt.cli.continuous_flags import (
+    CONTINUOUS_TRAINING,
+    add_continuous_training_flags,
+    refuse_unused_flags,
+    text_model_of,
+)
+from motiongpt.cli.parser import Parser, describe_values, resolve_config, run_script, within_budget
+from motiongpt.cli.training_scripts import say_trained
 from motiongpt.config import ContinuousConfig, TrainConfig
 
 TEXT_MODELS = {"clip": "openai/clip-vit-base-patch32", "smollm2": "smollm2"}  # --text-encoder -> --text-model
@@ -43,6 +48,7 @@ def main(args) -> int | None:
     given = read_config_file(args.config).layers()
     model_config, model_origins = resolve_config(ContinuousConfig, args, *given)
     config, origins = resolve_config(TrainConfig, args, ("script", CONTINUOUS_TRAINING), *given)
+    refuse_unused_flags(args, model_config)
     text_model = text_model_of(args, model_config, TEXT_MODELS)
     data = open_dataset(args)
     device = pick_device(args.device)
@@ -60,14 +66,7 @@ def main(args) -> int | None:
         dry_run=args.dry_run,
         watchers=log_watchers(args, args.out),
     )
-    if args.dry_run:
-        return None
-    if not result.finished:
-        return say_stopped(result, args)
-    print(f"wrote {args.out}/ (model.safetensors, loss.png, metrics.jsonl); best validation loss {result.best:.4f}")
-    words = ["--run", str(args.out), "--prompt", "a person walks forward"]
-    print(f"next: python scripts/sample.py {shlex.join(words)}")
-    return None
+    return say_trained(result, args, "sample.py", "--run", str(args.out), "--prompt", "a person walks forward")
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ from cases import for_each
 from motiongpt.config import ContinuousConfig, FlowConfig
 from motiongpt.continuous.batches import Clip, ClipBatches, Collate
 from motiongpt.continuous.heads import batch_loss, regress, write
-from motiongpt.continuous.model import ContinuousModel, frame_errors, real_frames
+from motiongpt.continuous.model import ContinuousModel, frame_errors
 from motiongpt.continuous.text import WordReader, words_of
+from motiongpt.vqvae import frame_mask
 
 D = 6
 TINY = ContinuousConfig(
@@ -56,7 +57,7 @@ def make_batch(model: ContinuousModel, sizes=(9, 17, 4)) -> dict:
     mask = torch.arange(5) < torch.tensor([3, 5, 2])[:B, None]
     words = torch.randint(0, 12, (B, 5), generator=rng)
     states = torch.randn(B, 5, 16, generator=rng)
-    real = real_frames(lengths, F)[..., None]
+    real = frame_mask(lengths, F)[..., None]
     return {
         "motion": torch.randn(B, F, D, generator=rng) * real,
         "noise": torch.randn(B, F, D, generator=rng) * real,
@@ -128,7 +129,7 @@ def test_a_loss_without_its_mask_would_be_another():
     batch = make_batch(model)
     condition = model.condition(batch["text"], batch["text_mask"])
     made = regress(model, condition, batch["lengths"], 17)[:, :17]
-    mask = real_frames(batch["lengths"], 17)
+    mask = frame_mask(batch["lengths"], 17)
     assert frame_errors(made, batch["motion"], torch.ones_like(mask), "mse").sum() > 1.1 * (
         frame_errors(made, batch["motion"], mask, "mse").sum()
     )
@@ -204,7 +205,7 @@ def test_the_text_reaches_every_frame(condition):
     batch = make_batch(model)
     a = write(model, batch["text"], batch["text_mask"], batch["lengths"], None, FlowConfig())
     b = write(model, (batch["text"] + 1) % 12, batch["text_mask"], batch["lengths"], None, FlowConfig())
-    real = real_frames(batch["lengths"], 17)
+    real = frame_mask(batch["lengths"], 17)
     assert ((a - b).abs().amax(-1) > 1e-3)[real].all()
 
 
@@ -239,7 +240,7 @@ def test_a_batch_is_a_function_of_the_step(head):
         assert all(torch.equal(a[name], b[name]) for name in a if name != "count")
         assert a["count"] == int(a["lengths"].sum()) and a["motion"].shape[1] <= 20
         if "noise" in a:  # a row's own numbers, and nothing past its end
-            past = ~real_frames(a["lengths"], a["motion"].shape[1])
+            past = ~frame_mask(a["lengths"], a["motion"].shape[1])
             assert not a["noise"][past].any() and not a["motion"][past].any()
     if head == "autoregressive":  # the noise on the inputs grows with the steps
         assert not one(0)["level"].any() and one(2)["level"].max() <= 0.5 and one(9)["level"].max() > 0.5
@@ -253,7 +254,32 @@ def test_captions_are_hidden_as_often_as_asked():
     assert Collate(clips(), TINY, reader, hide=0.0)(np.arange(6), np.random.default_rng(0))["keep"].all()
 
 
+def test_only_a_flow_has_use_for_hidden_captions():
+    """Guidance asks what the model does without a text; a head without guidance sees every caption."""
+    reader = WordReader.of(text for clip in clips() for text in clip.captions)
+    for head in HEADS:
+        batches = ClipBatches(clips(), replace(TINY, head=head, text_dropout=0.9), 6, 7, reader)
+        shown = torch.cat([batches(step)["keep"] for step in range(8)])
+        assert bool(shown.all()) == (head != "flow")
+
+
+@for_each("change, message", [({"patch": 25}, "--patch must be at most --max-frames, 24"), ({"patch": 0}, "patch"),
+                              ({"hidden_size": 18, "num_heads": 4}, "multiple of 2 x 4 heads")])  # fmt: skip
+def test_a_shape_that_cannot_be_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(TINY, **change)
+
+
 # 4) Learning.
+
+
+@for_each("head", HEADS)
+def test_the_first_guess_is_the_mean(head):
+    """Which is 0, as features are normalised: training begins at the error of the mean, not above."""
+    model = ContinuousModel(replace(TINY, head=head))
+    batch = make_batch(model)
+    _, parts = batch_loss(model, batch)
+    assert torch.allclose(parts["frame_loss"], batch["motion"].square().sum() / (D * batch["lengths"].sum()), **CLOSE)
 
 
 def learn(head: str, steps: int, target: torch.Tensor, **changes) -> ContinuousModel:

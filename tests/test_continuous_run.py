@@ -35,10 +35,10 @@ def data(tmp_path_factory) -> Path:
     return folder
 
 
-def learn(data: Path, out: Path, config: TrainConfig = CONFIG, text_model: str = "", **changes):
+def learn(data: Path, out: Path, config: TrainConfig = CONFIG, text_model: str = "", fresh: bool = False, **changes):
     """Train into `out`; `changes` are fields of ContinuousConfig."""
     model_config = replace(TINY, **changes)
-    here = {"text_model": text_model, "device": CPU, "say": lambda line: None}
+    here = {"text_model": text_model, "device": CPU, "fresh": fresh, "say": lambda line: None}
     return training.train_continuous(MotionDataset(data), model_config, config, out, **here)
 
 
@@ -76,6 +76,8 @@ def test_a_run_loads_as_it_was_saved(run, data):
         ("words.json", lambda path: write_json(path, ["<unknown>", "<end>", "a"]), "damaged or replaced"),
         ("model.safetensors", lambda path: path.write_bytes(path.read_bytes()[:-9]), "model.safetensors"),
         ("model.safetensors", Path.unlink, "no continuous model yet"),
+        ("words.json", Path.unlink, "words.json is missing: copy the whole run folder again"),
+        ("Std.npy", Path.unlink, "Std.npy is missing: copy the whole run folder again"),
         ("config.json", lambda path: path.write_text(path.read_text().replace('"num_layers": 1', '"num_layers": 2')),
          "not what was written there"),
     ],
@@ -127,8 +129,18 @@ def test_a_resumed_training_is_the_uninterrupted_one(head, data, tmp_path, monke
 
 
 def test_other_settings_are_not_resumed(run, data):
-    with pytest.raises(ValueError, match="num_layers|model"):
+    with pytest.raises(ValueError, match="num.layers"):
         learn(data, run, num_layers=2)
+
+
+def test_a_fresh_start_that_fails_leaves_the_former_model(data, tmp_path):
+    learn(data, tmp_path / "run", replace(CONFIG, max_steps=1))
+    weights = (tmp_path / "run" / "model.safetensors").read_bytes()
+    with pytest.raises(FileNotFoundError, match="no backbone folder at .*nothing"):
+        learn(data, tmp_path / "run", text_model=str(tmp_path / "nothing"), fresh=True, text_encoder="clip")
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == weights
+    result = learn(data, tmp_path / "run", replace(CONFIG, max_steps=2), fresh=True)
+    assert result.finished and result.total_steps == 2
 
 
 def test_a_dry_run_writes_nothing(data, tmp_path, script):
@@ -196,6 +208,28 @@ def test_a_caption_is_read_once(tmp_path):
         StateReader("another", never, cache)(["ab"])
 
 
+def test_what_was_read_before_an_interruption_is_kept(tmp_path):
+    captions = [f"caption {i:03}" for i in range(text.ENCODE_BATCH + 1)]
+    cache = tmp_path / "states.safetensors"
+
+    def stopped(batch):
+        if len(batch) < text.ENCODE_BATCH:  # the second batch
+            raise KeyboardInterrupt
+        return [torch.zeros(2, 2) for _ in batch]
+
+    with pytest.raises(KeyboardInterrupt):
+        StateReader("encoder", lambda: stopped, cache).prepare(captions)
+    again = StateReader("encoder", lambda: lambda batch: [torch.zeros(2, 2) for _ in batch], cache)
+    again.prepare(captions)
+    assert again.computed == 1
+    with pytest.raises(KeyboardInterrupt):  # nothing read: nothing written
+        StateReader("encoder", lambda: stopped, tmp_path / "none").prepare(captions[:1])
+    assert not (tmp_path / "none").exists()
+    cache.write_bytes(cache.read_bytes()[:-9])
+    with pytest.raises(ValueError, match="states.safetensors is damaged.*remove it: its captions are then read again"):
+        StateReader("encoder", lambda: stopped, cache)
+
+
 def test_a_decoder_reads_a_caption_alone_or_in_company(tiny):
     encode = text.language_model_encoder(tiny.backbone)
     captions = ["a person walks forward", "someone waves", "x"]
@@ -258,6 +292,13 @@ def test_length_and_seed_decide_a_motion(run):
             generator.features(texts[:1], [0], [bad])
     with pytest.raises(ValueError, match="text is empty"):
         generator.features([" "], [0])
+    for bad in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=f"--seconds must be positive, got {bad:g}"):
+            generator.generate(texts[:1], seconds=[bad])
+    with torch.no_grad():
+        generator.run.model.frame_out.bias[0] = float("nan")
+    with pytest.raises(ValueError, match="'a person walks' is not finite: lower the guidance"):
+        generator.features(texts[:1], [0], [8])
 
 
 def test_sample_knows_the_run_by_its_files(run, tmp_path, script):
@@ -268,6 +309,7 @@ def test_sample_knows_the_run_by_its_files(run, tmp_path, script):
     assert np.load(tmp_path / "o" / "motion.npy").shape == (20, 28, 3) and "20 frames, 1.0 s" in done.out
     dry = script("sample", "--run", run, "--prompt", "x", "--dry-run", "--device", "cpu", "--output", tmp_path / "p")
     assert dry.code == 0 and "own length" in dry.out and not (tmp_path / "p").exists()
+    assert f"would write {tmp_path / 'p'}; nothing was written" in dry.out and "token" not in dry.out
     info = script("sample", "--run", run, "--info", "--device", "cpu")
     assert info.code == 0 and "positions-84 at 20 fps" in info.out
 
@@ -298,6 +340,11 @@ def test_flags_that_contradict_each_other(data, tmp_path, script):
     assert done.code == 2 and "--text-model is for a frozen encoder" in done.err
     done = script("train_continuous", *base, "--hidden-size", "18", "--num-heads", "4")
     assert done.code == 2 and "--hidden-size must be a multiple of 2 x 4 heads" in done.err
+    for flags in ("--head regression --input-noise 0.1", "--head flow --noise-steps 9", "--head regression "
+                  "--text-dropout 0.2", "--text-encoder smollm2 --text-layers 3"):  # fmt: skip
+        done = script("train_continuous", *base, "--dry-run", *flags.split())
+        name, given = flags.split()[2], " ".join(flags.split()[:2])
+        assert done.code == 2 and f"{name} has no meaning for {given}" in done.err
     done = script("train_continuous", *base, "--text-encoder", "clip", "--text-model", tmp_path / "nothing")
     assert done.code == 2 and "nothing" in done.err and not (tmp_path / "run" / "model.safetensors").exists()
 

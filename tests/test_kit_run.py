@@ -1,6 +1,7 @@
 """`runs/kit.sh`: from a folder of KIT's XML to a GIF, and a second call does nothing twice."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,7 +36,15 @@ def test_from_xml_to_a_gif(tmp_path):
     before = weights.stat().st_mtime_ns
     again = kit(xml, work, PROMPT="he walks")
     assert again.returncode == 0 and weights.stat().st_mtime_ns == before and "he walks: " in again.stdout
-    assert "steps on" not in again.stdout  # nothing was trained
+    assert "resumed at step 2 of 2" in again.stdout and "step      3" not in again.stdout  # nothing was trained
+    # what it would have to train or read anew is no finished step, and is said
+    other = kit(xml, work, SIZE="32")
+    assert other.returncode == 2 and "other settings" in other.stderr and "WORK=outputs/other" in other.stderr
+    elsewhere = tmp_path / "others"
+    shutil.copytree(xml, elsewhere)
+    other = kit(elsewhere, work)
+    assert other.returncode == 2 and f"data was made of {xml}, not of {elsewhere}" in other.stderr
+    assert weights.stat().st_mtime_ns == before
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a shell script")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from motiongpt.cli.opening import INPUT_FLAGS, TOKENIZER_FLAGS
 from motiongpt.cli.parser import VQVAE_TRAIN_FLAGS, Parser, add_config_flags, refuse_flags
+from motiongpt.cli.training_scripts import add_place_flags
 from motiongpt.cli.watch_flags import add_watch_flags
 from motiongpt.config import ContinuousConfig, FlowConfig, SampleConfig, TrainConfig
 from motiongpt.files.store import read_json
@@ -13,6 +14,9 @@ CONTINUOUS_TRAINING = {"lr": 1e-3, "batch_size": 32, "epochs": 100.0, "warmup": 
 """Values of TrainConfig for a continuous model."""
 
 TRAIN_FLAGS = (*(name for name in VQVAE_TRAIN_FLAGS if name != "window"), "grad_accum")
+
+OF_HEAD = {"flow": ("text_dropout",), "autoregressive": ("input_noise", "noise_steps")}
+"""Settings that only one head has."""
 
 MODELS = ("tokens", "continuous")
 
@@ -66,19 +70,23 @@ def refuse_token_flags(args: argparse.Namespace) -> None:
 
 def add_continuous_training_flags(parser: Parser, text_models: dict[str, str]) -> Parser:
     """All flags of scripts/train_continuous.py; returns `parser`. `text_models`: --text-encoder -> its --text-model."""
-    add = parser.add_argument
-    add("--data", type=Path, required=True, help="dataset folder, from scripts/prepare.py")
-    add("--out", type=Path, required=True, help="run folder to write")
+    add_place_flags(parser, "run folder")
     named = ", ".join(f"{kind}: {name}" for kind, name in text_models.items())
-    add("--text-model", help=f"folder, name or Hub repo id of a frozen --text-encoder (default: {named})")
-    add("--config", help="JSON file of any of these flags by name, or a run's config.json; flags override it")
-    add("--fresh", action="store_true", help="start over instead of resuming an unfinished training in --out")
-    add("--dry-run", action="store_true", help="check everything, run one batch, say what would be done, write nothing")
-    add("--device", help="cpu, cuda, cuda:1, mps (default: cuda if there is one)")
+    words = f"folder, name or Hub repo id of a frozen --text-encoder (default: {named})"
+    parser.add_argument("--text-model", help=words)
     add_config_flags(parser, ContinuousConfig)
     add_config_flags(parser, TrainConfig, TRAIN_FLAGS, CONTINUOUS_TRAINING)
     add_watch_flags(parser)
     return parser
+
+
+def refuse_unused_flags(args: argparse.Namespace, config: ContinuousConfig) -> None:
+    """ValueError for a flag of another head, or of another text encoder."""
+    for head, names in OF_HEAD.items():
+        if config.head != head:
+            refuse_flags(args, names, f"for --head {config.head}")
+    if config.text_encoder != "trainable":
+        refuse_flags(args, ["text_layers"], f"for --text-encoder {config.text_encoder}, which is not trained")
 
 
 def text_model_of(args: argparse.Namespace, config: ContinuousConfig, text_models: dict[str, str]) -> str:

@@ -58,4 +58,7 @@ def sample_continuous(args: argparse.Namespace) -> None:
         whose = ", the model's own length" if i in own else ""
         print(f"{texts[i]}: {len(frames)} frames, {motion.seconds:.1f} s{whose}")
         for path in paths:
-            save_or_say(path, motion.save, args.dry_run)
+            if args.dry_run:
+                print(f"--dry-run: would write {path}; nothing was written")
+            else:
+                save_or_say(path, motion.save, dry_run=False)

@@ -40,7 +40,7 @@ class ContinuousConfig(JSONConfig):
     patch: int = flag(4, "frames that one position of the transformer stands for; 1 = frame by frame")
     max_frames: int = flag(196, "longest motion in frames; of a longer clip each step sees a piece")
     feature_bias: float = flag(1.0, "factor that enlarges normalised root motion, so that its errors weigh more")
-    text_dropout: float = flag(0.1, "share of training captions that are hidden from the model, 0 to below 1")
+    text_dropout: float = flag(0.1, "flow: share of training captions that are hidden from the model, 0 to below 1")
     length_weight: float = flag(20.0, "the error of a clip's length counts as that of so many frames")
     input_noise: float = flag(0.3, "autoregressive: largest noise added to the frames that training feeds in")
     noise_steps: int = flag(200, "autoregressive: optimiser steps over which that noise grows from 0")
@@ -54,6 +54,7 @@ class ContinuousConfig(JSONConfig):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("words", "length_weight", "input_noise", "noise_steps"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        require(self.patch <= self.max_frames, "patch", self.patch, f"at most --max-frames, {self.max_frames}")
         require(self.feature_bias > 0, "feature_bias", self.feature_bias, "positive")
         require(0 <= self.text_dropout < 1, "text_dropout", self.text_dropout, "in [0, 1)")
         pairs = self.hidden_size % (2 * self.num_heads) == 0  # rotary positions turn pairs of channels

@@ -12,12 +12,11 @@ import numpy as np
 import torch
 
 from motiongpt.config import ContinuousConfig
+from motiongpt.continuous.model import LEAST
 from motiongpt.continuous.text import Reader
 from motiongpt.data.batches import BucketedBatches, pad_motions
 from motiongpt.data.motions import MotionDataset
 from motiongpt.data.texts import by_time
-
-LEAST = 4  # frames of a clip
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,9 @@ class ClipBatches(BucketedBatches):
         reader: Reader,
         grad_accum: int = 1,
     ) -> None:
-        collate = Collate(clips, config, reader, config.text_dropout)
+        # guidance asks what the model does without a text, and only a flow is guided
+        hide = config.text_dropout if config.head == "flow" else 0.0
+        collate = Collate(clips, config, reader, hide)
         super().__init__([len(clip.features) for clip in clips], batch_size, seed, collate)
         self.config, self.grad_accum = config, grad_accum
 

@@ -6,6 +6,7 @@
 A motion depends on its sentence, length and seed, and not on who shared its batch.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +63,7 @@ class ContinuousGenerator:
     ) -> list[Tensor]:
         """Features (F_i, D) in their own units, on the CPU. A length of None is the model's.
 
-        Raises ValueError for a length that the model has not, and for an empty text.
+        Raises ValueError for a length that the model has not, for an empty text, and for a motion that is not finite.
         """
         for text in texts:
             if not text.strip():
@@ -94,6 +95,11 @@ class ContinuousGenerator:
             out = self.run.normalizer.denormalise(out.float()).cpu()
             for i, motion in zip(rows, out, strict=True):
                 made[i] = motion[: wanted[i]]
+                if not torch.isfinite(made[i]).all():
+                    raise ValueError(
+                        f"what the model wrote for {texts[i]!r:.60} is not finite: lower the guidance (it is "
+                        f"{self.how.guidance:g}), or train the model again with a lower --lr"
+                    )
         return made
 
     def motion(self, features: Tensor, text: str = "") -> Motion:
@@ -114,6 +120,9 @@ class ContinuousGenerator:
         """
         lengths = None
         if seconds is not None:
+            for value in seconds:
+                if value is not None and not 0 < value < math.inf:
+                    raise ValueError(f"--seconds must be positive, got {value:g}")
             lengths = [None if value is None else max(1, round(value * self.run.fps)) for value in seconds]
         made = self.features(texts, [seed] * len(texts), lengths)
         return [self.motion(features, text) for features, text in zip(made, texts, strict=True)]

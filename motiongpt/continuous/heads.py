@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from motiongpt.config import FlowConfig
-from motiongpt.continuous.model import Condition, ContinuousModel, frame_errors, real_frames
+from motiongpt.continuous.model import Condition, ContinuousModel, frame_errors
+from motiongpt.vqvae import frame_mask
 
 Batch = dict[str, Tensor]
 
@@ -33,9 +34,12 @@ def regress_batch(model: ContinuousModel, batch: Batch, condition: Condition) ->
     return regress(model, condition, batch["lengths"], batch["motion"].shape[1])
 
 
-def continue_each(model: ContinuousModel, batch: Batch, condition: Condition) -> Tensor:
-    """Teacher forcing (Williams and Zipser 1989): each patch from the real ones before it. When the model writes, it
-    reads its own patches, with their errors; the noise prepares it for that."""
+def continue_batch(model: ContinuousModel, batch: Batch, condition: Condition) -> Tensor:
+    """Teacher forcing (Williams and Zipser 1989): each patch from the real ones before it.
+
+    When the model writes, it reads its own patches, with their errors. Scheduled sampling (Bengio et al. 2015) feeds
+    some of those in already while it learns; noise in their place prepares it too, and all patches stay one pass.
+    """
     fed = batch["motion"] + model.config.input_noise * batch["level"][:, None, None] * batch["noise"]
     before = model.frame_in(model.fold(fed)[:, :-1])
     x = torch.cat((model.first.expand(len(fed), 1, -1), before), 1)
@@ -57,14 +61,19 @@ def denoise(model: ContinuousModel, mixed: Tensor, time: Tensor, lengths: Tensor
 
 
 def denoise_batch(model: ContinuousModel, batch: Batch, condition: Condition) -> Tensor:
-    """Rectified flow (Liu et al. 2022): mixtures lie on the straight line from noise to motion."""
+    """Rectified flow (Liu et al. 2022): mixtures lie on the straight line from noise to motion.
+
+    Their error is that of the velocity, motion - noise. With t of the motion in the mixture, the velocity that a motion
+    implies is (motion - mixed) / (1 - t): theirs is this error / (1 - t)^2. Without the divisor no mixture that is
+    nearly the motion outweighs the others.
+    """
     mixed = torch.lerp(batch["noise"], batch["motion"], batch["level"][:, None, None])
     return denoise(model, mixed, batch["level"], batch["lengths"], condition)
 
 
 MAKE: dict[str, Callable[[ContinuousModel, Batch, Condition], Tensor]] = {
     "regression": regress_batch,
-    "autoregressive": continue_each,
+    "autoregressive": continue_batch,
     "flow": denoise_batch,
 }
 
@@ -79,7 +88,7 @@ def batch_loss(model: ContinuousModel, batch: Batch) -> tuple[Tensor, dict[str, 
     condition = model.condition(batch["text"], batch["text_mask"], keep)
     F = batch["motion"].shape[1]
     made = MAKE[model.config.head](model, batch, condition)[:, :F]
-    errors = frame_errors(made, batch["motion"], real_frames(lengths, F), model.config.loss).sum()
+    errors = frame_errors(made, batch["motion"], frame_mask(lengths, F), model.config.loss).sum()
     away = (model.log_length(condition.pooled).float() - lengths.log()).abs() * keep  # (B,)
     counted = keep.sum().clamp(min=1)
     parts = {"frame_loss": errors.detach() / lengths.sum(), "length_error": away.detach().sum() / counted}
@@ -118,7 +127,7 @@ def write_flow(
     from that of the `empty` condition; for guidance 1 that is None.
     """
     x = noise
-    mask = real_frames(lengths, x.shape[1])[..., None]
+    mask = frame_mask(lengths, x.shape[1])[..., None]
     for step in range(how.flow_steps):
         time = torch.full((len(x),), step / how.flow_steps, device=x.device)
         motion = denoise(model, x, time, lengths, condition)
@@ -147,4 +156,4 @@ def write(
     else:
         made = write_regression(model, condition, lengths)
     made = made[:, : int(lengths.max())]
-    return made * real_frames(lengths, made.shape[1])[..., None]
+    return made * frame_mask(lengths, made.shape[1])[..., None]

@@ -26,6 +26,9 @@ from motiongpt.layers import Block, KVCache, RMSNorm, attend, rotary
 THETA = 10_000.0
 """Base of the rotary positions (Su et al. 2021)."""
 
+LEAST = 4
+"""Frames of the shortest clip to learn from, and of the shortest motion that a text alone asks for."""
+
 Memory = tuple[Tensor, Tensor]
 """Keys and values of the text in one layer, (B, H, U, d) each."""
 
@@ -124,7 +127,8 @@ class ContinuousModel(nn.Module):
                 parameter.normal_(0.0, std / (2 * self.config.num_layers) ** 0.5 if residual else std)
         nn.init.zeros_(self.length_head[-1].weight)
         nn.init.constant_(self.length_head[-1].bias, math.log(self.config.max_frames / 2))
-        nn.init.zeros_(self.frame_out.weight)  # the first guess is the mean of the data
+        nn.init.zeros_(self.frame_out.weight)
+        nn.init.zeros_(self.frame_out.bias)  # the first guess is the mean of the data, which is 0
 
     def text_states(self, text: Tensor, mask: Tensor) -> Tensor:
         """What a reader of `text.py` gave, words (B, U) or states (B, U, W), as states (B, U, C)."""
@@ -147,9 +151,9 @@ class ContinuousModel(nn.Module):
         return self.length_head(pooled).squeeze(-1)
 
     def predicted_lengths(self, condition: Condition) -> Tensor:
-        """How many frames each text asks for, (B,) int64, from 4 to max_frames."""
+        """How many frames each text asks for, (B,) int64, from `LEAST` to max_frames."""
         most = self.config.max_frames
-        return self.log_length(condition.pooled).exp().clamp(min(4, most), most).round().long()
+        return self.log_length(condition.pooled).exp().clamp(min(LEAST, most), most).round().long()
 
     def fold(self, motion: Tensor) -> Tensor:
         """Frames (B, F, D) -> patches (B, P, p D); a last patch that is not full is filled with zeros."""
@@ -203,11 +207,6 @@ class ContinuousModel(nn.Module):
         shape = self.config.blocks(self.config.num_layers)
         weight = self.frame_out.weight
         return KVCache(shape.num_layers, (B, shape.num_kv_heads, P, shape.head_dim), weight.dtype, weight.device)
-
-
-def real_frames(lengths: Tensor, F: int) -> Tensor:
-    """Which of F frames each motion has, (B, F) bool."""
-    return torch.arange(F, device=lengths.device) < lengths[:, None]
 
 
 def frame_errors(made: Tensor, target: Tensor, mask: Tensor, kind: str) -> Tensor:

@@ -83,8 +83,11 @@ class ContinuousRun:
         content = read_json(source)
         values = get_field(content, KEY, dict, source)
         check_values(values, content, KEY, source)
-        check_hashes(folder, content, HASHED, source)
         config = ContinuousConfig.from_dict(values, source)
+        for name in ("Mean.npy", "Std.npy", *([WORDS_FILE] if config.text_encoder == "trainable" else [])):
+            if not (folder / name).is_file():
+                raise FileNotFoundError(f"{folder / name} is missing: copy the whole run folder again")
+        check_hashes(folder, content, HASHED, source)
         skeleton = load_skeleton(folder, get_field(content, "skeleton", str, source))
         representation = get_representation(get_field(content, "representation", str, source), skeleton)
         normalizer = Normalizer.load(folder)

@@ -21,6 +21,7 @@ from motiongpt.data.batches import pad
 from motiongpt.files.hashes import short_hash
 from motiongpt.files.store import read_tensors, write_tensors
 from motiongpt.text_tokenizer import load_text_tokenizer
+from motiongpt.vqvae import frame_mask
 from motiongpt.weights.clip import ClipText
 from motiongpt.weights.llm import load_llm
 from motiongpt.weights.shards import weights_hash
@@ -58,7 +59,7 @@ class WordReader:
         rows = [[*(self.row.get(word, 0) for word in words_of(text)[: MOST_WORDS - 1]), 1] for text in captions]
         sizes = torch.tensor([len(row) for row in rows])
         ids = pad(rows, 0)
-        return ids, torch.arange(ids.shape[1]) < sizes[:, None]
+        return ids, frame_mask(sizes, ids.shape[1])
 
 
 class StateReader:
@@ -66,12 +67,17 @@ class StateReader:
 
     `encode` is made by `load` when the first unknown caption comes. Two processes may share a cache file: it is written
     whole, and the worst that can happen is that a caption is computed twice.
+
+    Raises ValueError for a cache file that is damaged.
     """
 
     def __init__(self, identity: str, load: Callable[[], Encode], cache: Path | None = None) -> None:
         self.identity, self.load, self.cache = identity, load, cache
         self._encode: Encode | None = None
-        self.known: dict[str, Tensor] = read_tensors(cache) if cache is not None and cache.is_file() else {}
+        try:
+            self.known: dict[str, Tensor] = read_tensors(cache) if cache is not None and cache.is_file() else {}
+        except ValueError as error:
+            raise ValueError(f"{error}, or remove it: its captions are then read again") from error
         self.computed = 0
         """How many captions this reader did not find in the cache."""
 
@@ -85,20 +91,23 @@ class StateReader:
             return
         self._encode = self._encode or self.load()
         keys = sorted(missing, key=lambda key: len(missing[key]))  # texts of similar length share a batch
-        for first in tqdm(range(0, len(keys), ENCODE_BATCH), unit="batch", desc="captions", disable=None, leave=False):
-            batch = keys[first : first + ENCODE_BATCH]
-            for key, states in zip(batch, self._encode([missing[key] for key in batch]), strict=True):
-                self.known[key] = states.to("cpu", torch.float16)
-        self.computed += len(keys)
-        if keep and self.cache is not None:
-            write_tensors(self.cache, self.known)
+        before = len(self.known)
+        batches = [keys[first : first + ENCODE_BATCH] for first in range(0, len(keys), ENCODE_BATCH)]
+        try:
+            for batch in tqdm(batches, unit="batch", desc="captions", disable=None, leave=False):
+                for key, states in zip(batch, self._encode([missing[key] for key in batch]), strict=True):
+                    self.known[key] = states.to("cpu", torch.float16)
+                self.computed += len(batch)
+        finally:  # a large encoder takes hours for a large data set: Ctrl-C keeps what it has read
+            if keep and self.cache is not None and len(self.known) > before:
+                write_tensors(self.cache, self.known)
 
     def __call__(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         self.prepare(captions, keep=False)
         rows = [self.known[self.key(text)].float() for text in captions]
         sizes = torch.tensor([len(row) for row in rows])
         states = pad_sequence(rows, batch_first=True)  # (B, U, W)
-        return states, torch.arange(states.shape[1]) < sizes[:, None]
+        return states, frame_mask(sizes, states.shape[1])
 
 
 Reader = WordReader | StateReader

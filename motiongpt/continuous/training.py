@@ -81,15 +81,14 @@ def train_continuous(
         raise ValueError(f"{data.folder}/train.txt has no clip with a caption")
     has_val = (data.folder / "val.txt").is_file() and bool(data.ids("val"))
     val = read_clips(data, "val", normalizer.normalise, say) if has_val else []
-    if fresh and not dry_run:
-        clear_stage(out)  # what a frozen encoder made of captions stays: it is the same again
 
     # text: its encoder runs once for each caption, now
     reader = open_reader(model_config, text_model, clips, None if dry_run else out, device)
     if isinstance(reader, StateReader):
         asked = [caption for clip in (*clips, *val) for caption in clip.captions]
         reader.prepare(asked[:1] if dry_run else asked)
-        say(f"{len(set(asked))} captions, {reader.computed} of them read by {text_model} now, the others before")
+        if not dry_run:
+            say(f"{len(set(asked))} captions, {reader.computed} of them read by {text_model} now, the others before")
         model_config = replace(model_config, text_dim=reader([asked[0]])[0].shape[-1])
     else:
         model_config = replace(model_config, words=len(reader.words), text_dim=model_config.hidden_size)
@@ -142,6 +141,8 @@ def train_continuous(
     if dry_run:
         here = {"device": device, "precision": precision, "fresh": fresh, "say": say}
         return try_one_batch(model, batches, loss, config, out, **here)
+    if fresh:  # not before: until here something may be wrong with data or encoder, and the former model stays
+        clear_stage(out)  # what a frozen encoder made of captions stays: it is the same again
     text = reader.identity if isinstance(reader, StateReader) else None
     return train(
         model,
