@@ -213,7 +213,7 @@ def main(args) -> None:
     frames = sum(map(len, clips))
     count = len(clips)
     what = f"features per clip ({count} clips, {frames} frames, one thread)"
-    report(what, [t / count for t in ours], [t / count for t in others], name)
+    report(what, [t / count for t in ours], [t / count for t in others], name, must=7, aim=15)
     if args.build:
         records = [Record(str(i), None, [Caption("a")], Given(clips[i % count])) for i in range(args.build)]
         times = {workers: [timed_build(records, workers) for _ in range(3)] for workers in (1, 2)}

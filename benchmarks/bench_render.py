@@ -63,7 +63,9 @@ def main(args: argparse.Namespace) -> None:
             lambda: with_matplotlib(joints, Path(folder) / "theirs.gif"),
             args.rounds,
         )
-    report(f"GIF of {len(joints)} frames at {SIDE} pixels", ours, theirs, "FuncAnimation + PillowWriter")
+    report(
+        f"GIF of {len(joints)} frames at {SIDE} pixels", ours, theirs, "FuncAnimation + PillowWriter", must=8, aim=12
+    )
     for look, scene in SCENES.items():
         drawn = scene(shown[0], View(), (SIDE, SIDE))
         times = []

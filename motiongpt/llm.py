@@ -113,15 +113,19 @@ class LLM(WordTables):
         self, positions: Tensor, length: int, T: int, start: Tensor | None, local: bool
     ) -> tuple[Tensor, Tensor, Tensor | None, bool]:
         """Cosine, sine, mask and causality of the T tokens after the first `length`, for all layers of one kind."""
-        config = self.config
-        theta, scaling = (config.local_rope_theta, None) if local else (config.rope_theta, config)
-        cos, sin = rotary(positions, config.head_dim, theta, self.compute_dtype(), scaling)
-        window = config.window if local else 0
+        cos, sin = self.turns(positions, local, self.compute_dtype())
+        window = self.config.window if local else 0
         # the fused kernel's own mask, if no key is hidden by padding or by a window
         causal = start is None and length == 0 and not 0 < window < T
         sees_all = start is None and T == 1  # one new token and no padding: it sees every key that is not cut off
         mask = None if causal or sees_all else attention_mask(length, T, start, positions.device, window)
         return cos, sin, mask, causal
+
+    def turns(self, positions: Tensor, local: bool, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """`layers.rotary` at positions (..., T), with the base and scaling of one kind of layers."""
+        config = self.config
+        theta, scaling = (config.local_rope_theta, None) if local else (config.rope_theta, config)
+        return rotary(positions, config.head_dim, theta, dtype, scaling)
 
     def states(self, batch: dict[str, Tensor]) -> Tensor:
         """The states (B, T, C) that predict a training batch's targets."""

@@ -29,6 +29,7 @@ from motiongpt.lengths import Limits
 
 END_COLUMN = 1  # of <MOT_END> in the motion span; column 0 is <MOT_BEGIN>, which is never drawn
 CODE_COLUMN = 2  # of <motion_0>
+HEAD = 64  # so many of the most likely ids top-p looks at before it sorts a row, which takes five times as long
 
 
 class Model(Protocol):
@@ -51,6 +52,8 @@ def repetition_penalty(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
 
     [2, -2, 2], seen [yes, yes, no], penalty 2 -> [1, -4, 2]. As transformers' RepetitionPenaltyLogitsProcessor.
     """
+    if penalty == 1:
+        return logits
     return torch.where(seen, torch.where(logits < 0, logits * penalty, logits / penalty), logits)
 
 
@@ -96,6 +99,15 @@ def top_p_keep(p: Tensor, top_p: float) -> Tensor:
 
     [.5, .3, .2], top_p .7 -> the first two. As transformers' TopP: it drops the tail whose sum is <= 1 - top_p.
     """
+    if p.shape[1] > 2 * HEAD and not p.is_cuda:  # on a GPU looking at the result costs more than sorting
+        head = p.topk(HEAD).values  # descending
+        total = p.sum(-1, keepdim=True)
+        tail = total - head.cumsum(-1) + head  # of each of the head, and all that are less likely
+        count = (tail > (1 - top_p) * total).sum(-1, keepdim=True).clamp(min=1)  # how many are kept
+        keep = p >= head.gather(1, count - 1)
+        # unless more than the head is kept, or some of several equal ones: which of them, their order decides
+        if ((count < HEAD) & (keep.sum(-1, keepdim=True) == count)).all():
+            return keep
     ascending, order = p.sort(dim=-1, stable=True)
     tail = ascending.cumsum(-1)
     drop = tail <= (1 - top_p) * tail[:, -1:]
@@ -118,7 +130,8 @@ def sample_next(logits: Tensor, uniform: Tensor, allowed: Tensor, config: Sample
     Raises ValueError if a row allows nothing, or if its logits are NaN or infinite.
     """
     device, allowed = logits.device, allowed.to(uniform.device)
-    scores = logits.to(uniform.device).double().masked_fill(~allowed, -math.inf)
+    # in place from here on: for many rows, memory for one more (B, W) costs more than filling it
+    scores = logits.to(uniform.device, torch.float64, copy=True).masked_fill_(~allowed, -math.inf)
     best = scores.max(dim=-1, keepdim=True)  # a NaN wins the max, so one check sees every broken row
     if not best.values.isfinite().all():
         if not allowed.any(-1).all():
@@ -127,19 +140,18 @@ def sample_next(logits: Tensor, uniform: Tensor, allowed: Tensor, config: Sample
     if config.temperature == 0:
         return best.indices[:, 0].to(device)
 
-    scores = (scores - best.values) / config.temperature  # the largest is 0, so no temperature can overflow
+    scores.sub_(best.values).div_(config.temperature)  # the largest is 0, so no temperature can overflow
     if config.top_k:
-        scores = scores.masked_fill(~top_k_keep(scores, config.top_k), -math.inf)
+        scores.masked_fill_(~top_k_keep(scores, config.top_k), -math.inf)
     p = scores.softmax(dim=-1)
     if config.top_p < 1:
-        p = p.masked_fill(~top_p_keep(p, config.top_p), 0.0)
+        p.masked_fill_(~top_p_keep(p, config.top_p), 0.0)
 
-    cdf = p.cumsum(-1)
-    point = uniform.to(cdf)[:, None] * cdf[:, -1:]
-    index = torch.searchsorted(cdf, point, right=True)[:, 0]
-    # a uniform that rounds to 1 points past every column: the last column with any probability takes it
-    columns = torch.arange(p.shape[1], device=p.device)
-    return index.minimum(torch.where(p > 0, columns, -1).amax(-1)).to(device)
+    cdf = p.cumsum_(-1)
+    total = cdf[:, -1:]
+    # below the total, even if the product rounds up to it: then the first column that reaches it takes the draw
+    point = (uniform.to(cdf)[:, None] * total).minimum(total.nextafter(torch.zeros_like(total)))
+    return torch.searchsorted(cdf, point, right=True)[:, 0].to(device)
 
 
 def left_pad(prompts: Sequence[Sequence[int]], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:

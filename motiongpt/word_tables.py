@@ -116,6 +116,19 @@ class WordTables(nn.Module):
         x = F.embedding(ids.masked_fill(is_new, 0), base).to(dtype)
         return torch.where(is_new[..., None], F.embedding(new.clamp(min=0), self.new_in).to(x.dtype), x)
 
+    @property
+    def head(self) -> tuple[nn.Parameter, nn.Parameter | None]:
+        """The output tables: that of the base, and that of the new words."""
+        tied = self.lm_head is None
+        return (self.input_table.weight, self.new_in) if tied else (self.lm_head.weight, self.new_out)
+
+    def head_parts(self, span: tuple[int, int] | None = None) -> list[tuple[tuple[int, int], nn.Parameter]]:
+        """A span of ids, or all of V, cut where one output table ends: every part with the table that it is in."""
+        first, last = (0, self.vocab_size) if span is None else span
+        base, new = self.head
+        parts = [((first, min(last, self.first_id)), base), ((max(first, self.first_id), last), new)]
+        return [(part, table) for part, table in parts if part[0] < part[1]]
+
     def logits(self, hidden: Tensor, span: tuple[int, int] | None = None) -> Tensor:
         """Hidden states (..., C) -> logits (..., V), or with `span` = (first, last) those of ids first .. last - 1.
 
@@ -124,8 +137,7 @@ class WordTables(nn.Module):
         first, last = (0, self.vocab_size) if span is None else span
         if not 0 <= first < last <= self.vocab_size:
             raise ValueError(f"span must be inside ids 0 to {self.vocab_size}, got {first} to {last}")
-        base = (self.input_table if self.lm_head is None else self.lm_head).weight
-        new = self.new_in if self.lm_head is None else self.new_out
+        base, new = self.head
         N = self.first_id
         # the span may lie in the base table, among the new rows, or across both
         if last <= N:

@@ -17,11 +17,15 @@ Environment variables, which flags override: VQVAE_CHECKPOINT (--vqvae), VQVAE_S
 folder that outputs/ is in), HF_TOKEN or HUGGINGFACE_HUB_TOKEN (to download a run from the Hub).
 """
 
+import gc
 import signal
 import sys
 
-if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while modules are imported shows no traceback
+if __name__ == "__main__":
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while modules are imported shows no traceback
+    # nearly every object of a start stays: to look for garbage among them again and again takes a tenth of it
+    gc.set_threshold(100_000)
 import os
 from pathlib import Path
 
@@ -36,17 +40,26 @@ from motiongpt.cli.continuous_flags import is_continuous_run
 from motiongpt.cli.environment import say_unread_environment
 from motiongpt.cli.opening import open_generator, reading_of_flags
 from motiongpt.cli.parser import Parser, describe_values, resolve_config, run_script
-from motiongpt.cli.sample_flags import add_sample_flags, check_flags
+from motiongpt.cli.sample_flags import IN_WORDS, add_sample_flags, check_flags
 from motiongpt.config import SampleConfig
+from motiongpt.render.beside import begin
 
 
 def make_parser() -> Parser:
     return add_sample_flags(Parser(__doc__))
 
 
+def draws_gif(args) -> bool:
+    """Whether a GIF is among what the flags ask for."""
+    draws = not (args.info or args.dry_run or args.task in IN_WORDS)
+    return draws and any(path.suffix.lower() in ("", ".gif") for path in args.output or [Path()])
+
+
 def main(args) -> None:
     if not args.info:
         check_flags(args)
+    if draws_gif(args):
+        begin()
     if is_continuous_run(args):
         from motiongpt.cli.continuous_sampling import sample_continuous
 
@@ -71,4 +84,7 @@ def main(args) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, make_parser())
+    try:
+        run_script(main, make_parser())
+    finally:
+        gc.freeze()  # an exit looks for garbage among all objects, which takes longer than a motion; not among these

@@ -7,7 +7,15 @@ import pytest
 import torch
 from cases import for_each
 
-from motiongpt.body.rotations import axis_angle_to_quaternion, quaternion_to_matrix, rotate_y
+from motiongpt.body.rotations import (
+    axis_angle_to_quaternion,
+    matrix_to_rotation_6d,
+    quaternion_between,
+    quaternion_conjugate,
+    quaternion_multiply,
+    quaternion_to_matrix,
+    rotate_y,
+)
 from motiongpt.body.skeletons import HUMANML3D, KIT
 from motiongpt.data.mirror import mirror_caption, mirror_joints
 from motiongpt.features import humanml3d as M
@@ -225,6 +233,45 @@ def test_bone_opposite_to_rest_and_bone_without_length():
     features = assert_round_trip(joints, atol=1e-6)
     by_rotation = joints_from_rotations(features, HUMANML3D)
     np.testing.assert_allclose(by_rotation, M.canonicalise(joints, HUMANML3D)[:-1], rtol=0, atol=1e-6)
+
+
+# Against a plain way to the rotations.
+
+
+def plain_rotations(x, headings, skeleton):
+    """The rotation columns by quaternions, joint by joint: placed joints (F, J, 3), headings (F,) -> (F, 6 (J - 1))."""
+    x, headings = torch.from_numpy(x), torch.as_tensor(headings)
+    turns = torch.stack((torch.zeros_like(headings), -headings, torch.zeros_like(headings)), dim=-1)
+    world = [axis_angle_to_quaternion(turns)]
+    for joint, parent in enumerate(skeleton.parents[1:], 1):
+        world.append(quaternion_between(x.new_tensor(skeleton.offsets[joint]), x[:, joint] - x[:, parent]))
+    local = [
+        quaternion_multiply(quaternion_conjugate(world[before]), world[joint])
+        for joint, before in enumerate(skeleton.chain_predecessors, 1)
+    ]
+    return torch.cat([matrix_to_rotation_6d(quaternion_to_matrix(q)) for q in local], dim=-1).numpy()
+
+
+@for_each("broken", [None, "opposite", "no length", "nearly opposite"])
+def test_rotations_equal_those_by_quaternions(broken):
+    joints = walk_turning(np.linspace(0, 2, 30))
+    hand, arm = HUMANML3D.index("left_wrist"), HUMANML3D.index("left_elbow")
+    bone = {
+        "opposite": (0, 0.25, 0),
+        "no length": (0, 0, 0),
+        "nearly opposite": (1e-9, 0.25, 0),
+    }  # at rest it points down
+    if broken:
+        joints[10:12, hand] = joints[10:12, arm] + bone[broken]
+    placed = M.canonicalise(joints, HUMANML3D, retargeted=True)
+    if broken == "opposite":  # exactly so, after the placing as well
+        placed[10:12, hand] = placed[10:12, arm] + bone[broken]
+    features = M.joints_to_features(placed, HUMANML3D, retargeted=True)
+    headings = M.recover_root(np.concatenate([features, features[-1:]]))[0][:-1]
+    expected = plain_rotations(M.canonicalise(placed, HUMANML3D, retargeted=True)[:-1], headings, HUMANML3D)
+    # float64; a bone 1e-9 of a turn from opposite has lost nine of sixteen digits
+    atol = 1e-6 if broken == "nearly opposite" else 1e-12
+    np.testing.assert_allclose(features[:, GROUPS["rot6d"]], expected, rtol=0, atol=atol)
 
 
 # What the columns mean.

@@ -6,8 +6,9 @@ import pytest
 import torch
 from cases import for_each
 
+from motiongpt import layers
 from motiongpt.config import LLM_PRESETS
-from motiongpt.layers import MLP, Attention, KVCache, RMSNorm, attend, rotary, rotate
+from motiongpt.layers import MLP, Attention, KVCache, RMSNorm, attend, norm, rotary, rotate
 
 CLOSE = dict(atol=1e-5, rtol=1e-5)  # fp32, the same sums in another order
 
@@ -98,6 +99,7 @@ def test_attention_is_causal():
 def test_cache_returns_what_was_appended():
     cache = KVCache(layers=2, shape=(1, 2, 5, 4), dtype=torch.float32, device="cpu")
     k, v = torch.randn(1, 2, 3, 4), torch.randn(1, 2, 3, 4)
+    cache.keys[0].zero_()
     keys, values = cache.append(1, k, v)
     assert torch.equal(keys, k) and torch.equal(values, v)
     assert cache.length == 0 and not cache.keys[0].any()  # the model advances it, after all layers
@@ -115,3 +117,90 @@ def test_mlp_is_gated(activation):
     gate = gate * gate.sigmoid() if activation == "silu" else gate * (1 + tanh) / 2
     expected = (gate * (x @ mlp.up_proj.weight.T)) @ mlp.down_proj.weight.T
     torch.testing.assert_close(mlp(x), expected, **CLOSE)
+
+
+# ---- backward passes that are written out: the gradients that torch finds for the plain formula ----------------------
+
+
+def gradients(function, inputs, weight) -> list[torch.Tensor]:
+    inputs = [t.detach().clone().requires_grad_() for t in inputs]
+    out = function(*inputs)
+    return [out.detach(), *torch.autograd.grad((out.float() * weight).sum(), inputs)]
+
+
+@for_each("x_dtype, weight_dtype", [(torch.float32,) * 2, (torch.bfloat16,) * 2, (torch.bfloat16, torch.float32)])
+def test_gradient_of_the_norm(x_dtype, weight_dtype):
+    """In fp32 the sums of 16 terms are in another order. In bf16 both reduce in fp32 and round once: 2 ** -8 of the
+    largest, and of sums over 15 rows 2 ** -6."""
+    x = (3 * torch.randn(3, 5, 16)).to(x_dtype)
+    weight, of_out = torch.randn(16).to(weight_dtype), torch.randn(3, 5, 16)
+    wanted = gradients(lambda x, w: norm(x, w, 0.1), (x, weight), of_out)
+    found = gradients(lambda x, w: layers._Norm.apply(x, w, 0.1), (x, weight), of_out)
+    assert torch.equal(found[0], wanted[0])
+    for a, b, share in zip(found[1:], wanted[1:], (2**-8, 2**-6), strict=True):
+        assert a.dtype == b.dtype
+        low = b.dtype == torch.bfloat16
+        torch.testing.assert_close(a, b, rtol=0, atol=float(b.abs().max()) * share if low else 1e-5)
+
+
+def test_norm_in_training_is_the_written_one(monkeypatch):
+    monkeypatch.setattr(layers._Norm, "apply", lambda *inputs: "written")
+    assert RMSNorm(4, 1e-6)(torch.ones(4)) == "written"
+    with torch.no_grad():
+        assert isinstance(RMSNorm(4, 1e-6)(torch.ones(4)), torch.Tensor)
+
+
+def test_gradient_of_the_rotation():
+    cos, sin = rotary(torch.arange(5), 8, 1e4, torch.float32)
+    x, of_out = torch.randn(2, 3, 5, 8), torch.randn(2, 3, 5, 8)
+
+    def plain(x):
+        half = torch.cat((x[..., 4:], x[..., :4]), -1)
+        return x * cos + half * sin
+
+    for a, b in zip(
+        gradients(lambda x: rotate(x, cos, sin), (x,), of_out), gradients(plain, (x,), of_out), strict=True
+    ):
+        torch.testing.assert_close(a, b, **CLOSE)
+
+
+def window_mask(T: int, U: int) -> torch.Tensor:
+    keys = torch.arange(U)
+    queries = keys[-T:, None]
+    return ((keys <= queries) & (keys > queries - 3))[None, None]
+
+
+@for_each(
+    "H, K, masked, scale",
+    [(4, 2, "causal", None), (4, 4, "causal", 0.3), (4, 1, "window", None), (2, 2, "rows", None), (2, 1, None, None)],
+)
+def test_gradient_of_attention_on_a_cpu(H, K, masked, scale):
+    """bf16 against the formula in fp32: probabilities and their gradients are rounded to 8 bits, as in torch's own."""
+    B, T, d = 2, 7, 8
+    q, k, v = (torch.randn(B, heads, T, d).bfloat16() for heads in (H, K, K))
+    rows = torch.ones(B, 1, T, T, dtype=torch.bool).tril()
+    rows[1, :, 2:, :2] = False  # as a row that begins later
+    mask = {"window": window_mask(T, T), "rows": rows}.get(masked)
+    causal, of_out = masked == "causal", torch.randn(B, H, T, d)
+
+    def plain(q, k, v):
+        k, v = (t.repeat_interleave(H // K, 1) for t in (k, v))
+        scores = q @ k.mT * (d**-0.5 if scale is None else scale)
+        visible = torch.ones(T, T, dtype=torch.bool).tril() if causal else mask
+        return (scores if visible is None else scores.masked_fill(~visible, -1e30)).softmax(-1) @ v
+
+    wanted = gradients(plain, [t.float() for t in (q, k, v)], of_out)
+    calls = []
+    apply = layers._CPUAttention.apply
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layers._CPUAttention, "apply", lambda *a: calls.append(a) or apply(*a))
+        found = gradients(lambda *a: attend(*a, mask, causal, scale), (q, k, v), of_out)
+        assert len(calls) == 1
+        patch.setattr(layers, "MAX_SCORES", 0)  # longer ones: torch's backward pass
+        own = gradients(lambda *a: attend(*a, mask, causal, scale), (q, k, v), of_out)
+        assert len(calls) == 1
+    assert torch.equal(found[0], own[0])
+    for a, b, c in zip(found, wanted, own, strict=True):
+        limit = float(b.abs().max()) * 2**-6
+        torch.testing.assert_close(a.float(), b, rtol=0, atol=limit)
+        torch.testing.assert_close(c.float(), b, rtol=0, atol=limit)

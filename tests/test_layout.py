@@ -20,7 +20,7 @@ LEVELS = {
     0: "config lora files metrics hub signals lengths",
     1: "layers word_tables quantizers sampling checkpoint body text_tokenizer",
     2: "llm backbones vqvae vocab features render procedural rigs training",
-    3: "loops motion data weights faithfulness constraints cleanup",
+    3: "loops decoding motion data weights faithfulness constraints cleanup",
     4: "motion_tokenizer tasks",
     5: "motion_files stages",
     6: "generation continuous",
@@ -33,7 +33,7 @@ LAZY = {"matplotlib", "h5py", "smplx", "huggingface_hub", "PIL", "av", "tensorbo
 SEEDERS = {"torch.manual_seed", "torch.default_generator.manual_seed", "torch.cuda.manual_seed", "torch.seed"}
 FOREIGN = {"transformers", "peft", "scipy", "accelerate", "pytorch_lightning", "hydra", "pytest"}
 MAX_LINES, MAX_SCRIPT_LINES = 400, 150
-MAX_MODULES, MAX_PACKAGES = 18, 22  # of the top folder: `ls motiongpt` fits on a screen
+MAX_MODULES, MAX_PACKAGES = 19, 22  # of the top folder: `ls motiongpt` fits on a screen
 
 FILES = sorted(PACKAGE.rglob("*.py"))  # with __init__.py files, which only hand names on
 MODULES = [path for path in FILES if path.name != "__init__.py"]

@@ -154,3 +154,80 @@ def test_bf16_base_keeps_fp32_adapters(ids):
     assert llm(ids % 300).dtype == torch.bfloat16
     llm(ids % 300).float().logsumexp(-1).sum().backward()
     assert all(layer.lora_B.grad.dtype == torch.float32 for layer in lora.lora_layers(llm).values())
+
+
+def formula(x: torch.Tensor, layer: lora.LoRALinear) -> torch.Tensor:
+    W, A, B = layer.weight.to(x.dtype), layer.lora_A.to(x.dtype), layer.lora_B.to(x.dtype)
+    return nn.functional.linear(x, W, layer.bias) + layer.scale * (x @ A.T) @ B.T
+
+
+def adapted_layers(dtype: torch.dtype = torch.float32) -> list[lora.LoRALinear]:
+    """Three layers that read one x: with and without a bias, of other widths, ranks and scales."""
+    torch.manual_seed(5)
+    layers = [
+        lora.LoRALinear(nn.Linear(12, out, bias=bias).to(dtype), r, 2.0 * r + out, 0.0, seeded(r))
+        for out, bias, r in ((8, True, 2), (20, False, 3), (5, True, 1))
+    ]
+    for layer in layers:
+        nn.init.normal_(layer.lora_B)
+    return layers
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_products_are_the_formula(together):
+    """Outputs and every gradient; fp32, the same sums in another order."""
+    layers = adapted_layers()
+    x = torch.randn(2, 7, 12, requires_grad=True)
+    weights = [torch.randn(2, 7, layer.out_features) for layer in layers]
+    parameters = [x, *(p for layer in layers for p in (layer.lora_A, layer.lora_B))]
+    outputs = lora.project(x, *layers) if together else [layer(x) for layer in layers]
+    found = torch.autograd.grad(sum((y * w).sum() for y, w in zip(outputs, weights, strict=True)), parameters)
+    wanted = [formula(x, layer) for layer in layers]
+    gradients = torch.autograd.grad(sum((y * w).sum() for y, w in zip(wanted, weights, strict=True)), parameters)
+    for a, b in zip((*outputs, *found), (*wanted, *gradients), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-5)  # sums of up to 140 terms of about 5
+
+
+def test_products_in_bf16():
+    """Under autocast and on a bf16 base the same bits as each other: both round x, A and B once. Gradients of A and B
+    are fp32, and within what 8 bits leave of the formula's."""
+    x = torch.randn(30, 12)
+    found = []
+    for base in (torch.float32, torch.bfloat16):
+        layers = adapted_layers(base)
+        with torch.autocast("cpu", torch.bfloat16):
+            outputs = lora.project(x, *layers)
+        sum(y.float().square().sum() for y in outputs).backward()
+        assert all(y.dtype == torch.bfloat16 for y in outputs)
+        found.append([*outputs, *(p.grad for layer in layers for p in (layer.lora_A, layer.lora_B))])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+    layers = adapted_layers()
+    sum(formula(x, layer).square().sum() for layer in layers).backward()
+    wanted = [p.grad for layer in layers for p in (layer.lora_A, layer.lora_B)]
+    for a, b in zip(found[0][3:], wanted, strict=True):
+        assert a.dtype == torch.float32
+        torch.testing.assert_close(a, b, rtol=0, atol=float(b.abs().max()) * 0.02)
+
+
+def test_products_keep_x_once():
+    layers, kept = adapted_layers(), []
+    x = torch.randn(7, 12, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        lora.project(x, *layers)
+    weights = {p.data_ptr() for layer in layers for p in layer.parameters()}
+    assert sorted(t.numel() for t in kept if t.data_ptr() not in weights) == [7 * 6, 7 * 12]  # 6 ranks in all
+
+
+def test_who_goes_the_way_of_the_formula(monkeypatch):
+    """Dropout, a merged adapter, no gradient, and layers without adapters."""
+    monkeypatch.setattr(lora.Products, "apply", lambda *a: pytest.fail("computed by Products"))
+    x = torch.randn(3, 12)
+    layers = adapted_layers()
+    with torch.no_grad():
+        for layer in layers:
+            torch.testing.assert_close(layer(x), formula(x, layer), **CLOSE)
+    dropping = lora.LoRALinear(nn.Linear(12, 4), 2, 2.0, 0.5, seeded(0))
+    plain = nn.Linear(12, 4)
+    assert [y.shape[-1] for y in lora.project(x, plain, dropping)] == [4, 4]
+    layers[0].merge()
+    layers[0](x)

@@ -12,6 +12,7 @@ from motiongpt.metrics.embeddings import (
     fid,
     mm_dist,
     multimodality,
+    nuclear_norm,
     r_precision,
     retrieval_ranks,
     spread,
@@ -293,6 +294,35 @@ def test_fid_of_few_samples_against_scipy():
     A, B = (np.cov(x.numpy(), rowvar=False) for x in (a, b))
     wanted = float((a.mean(0) - b.mean(0)).square().sum()) + np.trace(A + B - 2 * linalg.sqrtm(A @ B).real)
     assert fid(a, b, allow_few=True) == pytest.approx(wanted, rel=1e-7)
+
+
+def hadamard(n: int) -> torch.Tensor:
+    """(n, n) of 1 and -1 with orthogonal columns; all but the first have mean 0."""
+    rows = torch.ones(1, 1, dtype=torch.float64)
+    while len(rows) < n:
+        rows = torch.cat((torch.cat((rows, rows), 1), torch.cat((rows, -rows), 1)))
+    return rows
+
+
+def test_fid_where_it_is_known():
+    """Integers H diag(d) G of two Hadamard matrices: the covariance is 256/255 G diag(d^2) G, whose root is known."""
+    rng = np.random.default_rng(0)
+    scales = torch.from_numpy(rng.integers(1, 1000, (2, 64))).double()
+    a, b = (hadamard(256)[:, 1:65] * scale @ hadamard(64) for scale in scales)
+    exact = 64 * 256 / 255 * float((scales[0] - scales[1]).square().sum())
+    assert fid(a, b + 3.0) == pytest.approx(exact + 9.0 * 64, rel=1e-12)  # float64, deviations of up to 8,000
+    assert fid(a.float(), b.float()) == pytest.approx(exact, rel=1e-12)  # integers below 2^24 are exact in float32
+    assert fid(a[:, :4].bfloat16(), b[:, :4]) > 0
+
+
+@for_each("smallest, rel", [(1.0, 1e-13), (1e-3, 1e-11), (1e-9, 1e-12), (0.0, 1e-12)])
+def test_nuclear_norm_by_eigenvalues_and_by_singular_values(smallest, rel):
+    """Singular values from 1 down to `smallest`: the two last are too small for eigenvalues, whose noise is 1e-15."""
+    values = torch.linspace(1.0, smallest, 24, dtype=torch.float64)
+    left, right = (torch.linalg.qr(embeddings(n, 24, n))[0] for n in (40, 24))
+    x = left * values @ right.T
+    for matrix in (x, x.T):
+        assert float(nuclear_norm(matrix)) == pytest.approx(float(values.sum()), rel=rel)
 
 
 @pytest.mark.parametrize("D", [5, 40])

@@ -377,7 +377,7 @@ def test_other_rewards_are_another_training(tiny, tmp_path):
     settings = dict(max_steps=4)
     with pytest.raises(KeyboardInterrupt):
         reward_stage(tiny, tmp_path / "run", killed_after=2, **settings)
-    with pytest.raises(ValueError, match=r"kl_weight 0\.0 there, 0\.5 here"):
+    with pytest.raises(ValueError, match=r"--kl-weight 0\.0 there, 0\.5 here"):
         reward_stage(tiny, tmp_path / "run", kl_weight=0.5, **settings)
 
 

@@ -1,10 +1,11 @@
 """Joint positions <-> the HumanML3D motion features.
 
 Arrays in, arrays out: every function takes a numpy array or a torch tensor and returns the same
-kind. Nothing here reads a file or normalises (that is `normalizer.py`). The features are those of
-Guo et al. 2022, "Generating Diverse and Natural 3D Human Motions from Text", and match the public
-HumanML3D code within 1e-4 (tests). With J joints a frame has D = 12 J - 1 numbers, 263 for 22
-joints and 251 for 21:
+kind. The way to features is computed in numpy, whose calls cost a quarter of torch's on arrays as
+small as a clip; the way back in torch, batched and with gradients. Nothing here reads a file or
+normalises (that is `normalizer.py`). The features are those of Guo et al. 2022, "Generating Diverse
+and Natural 3D Human Motions from Text", and match the public HumanML3D code within 1e-4 (tests).
+With J joints a frame has D = 12 J - 1 numbers, 263 for 22 joints and 251 for 21:
 
     0      1          3      4             3J+1              9J-5          12J-5    12J-1
     | yaw  | root xz  | root | joint       | bone            | joint       | contact |
@@ -32,19 +33,14 @@ a bone opposite to its rest pose, give finite numbers instead of NaN. A bone of 
 as pointing along its rest pose.
 """
 
+from functools import lru_cache
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from motiongpt.body.rotations import (
-    axis_angle_to_quaternion,
-    matrix_to_rotation_6d,
-    quaternion_between,
-    quaternion_conjugate,
-    quaternion_multiply,
-    quaternion_to_matrix,
-    rotate_y,
-)
+from motiongpt.body.rotations import rotate_y
 from motiongpt.body.skeletons import Skeleton, guess_skeleton
 from motiongpt.body.smoothing import gaussian_kernel
 from motiongpt.features.columns import named_columns
@@ -52,6 +48,7 @@ from motiongpt.features.columns import named_columns
 Array = np.ndarray | Tensor
 
 SMOOTHING_FRAMES = 20  # standard deviation of the heading's Gaussian, whatever the frame rate
+ON_FLOOR = np.array([[1.0], [0.0], [1.0]])  # what makes a position one on the floor
 
 
 def retarget(joints: Array, skeleton: Skeleton) -> Array:
@@ -63,7 +60,8 @@ def retarget(joints: Array, skeleton: Skeleton) -> Array:
     bone direction times target length. Raises ValueError for a wrong shape, NaN or infinite frames,
     a leg of zero length, or a skeleton without lengths.
     """
-    return same_kind(_retarget(_checked_joints(joints, skeleton), skeleton), joints)
+    x, _ = _retarget(_checked_joints(joints, skeleton), skeleton)
+    return _as_given(x.transpose(2, 0, 1), joints)
 
 
 def canonicalise(joints: Array, skeleton: Skeleton, retargeted: bool = False) -> Array:
@@ -74,7 +72,8 @@ def canonicalise(joints: Array, skeleton: Skeleton, retargeted: bool = False) ->
     are what `features_to_joints(joints_to_features(joints))` returns. Raises ValueError as
     `retarget` does.
     """
-    return same_kind(_canonicalise(_checked_joints(joints, skeleton), skeleton, retargeted), joints)
+    x, _ = _canonicalise(_checked_joints(joints, skeleton), skeleton, retargeted)
+    return _as_given(x.transpose(2, 0, 1), joints)
 
 
 def skeleton_of_width(width: int) -> Skeleton | None:
@@ -107,45 +106,42 @@ def joints_to_features(joints: Array, skeleton: Skeleton, retargeted: bool = Fal
     skeleton without lengths.
     """
     J = skeleton.num_joints
-    x = _canonicalise(_checked_joints(joints, skeleton), skeleton, retargeted)  # (F, J, 3) float64
-    F = len(x)
-    root = x[:, 0]  # (F, 3)
-    step = x[1:] - x[:-1]  # (F - 1, J, 3) to the next frame
+    x, directions = _canonicalise(_checked_joints(joints, skeleton), skeleton, retargeted)  # (J, 3, F), (J - 1, 3, F)
+    step = x[..., 1:] - x[..., :-1]  # (J, 3, n) to the next frame, n = F - 1
+    n = step.shape[-1]
 
     # 1) heading (F,) radians, continuous from 0: sum the wrapped turns, so that it never jumps by a whole turn
-    heading = _smooth(facing(x, skeleton, hip_sign=-1.0))  # (F, 2)
-    heading = torch.atan2(heading[:, 0], heading[:, 1])  # (F,)
+    heading = np.arctan2(*_smooth(_facing(x, skeleton, hip_sign=-1.0)))  # (F,)
+    heading[0] = 0.0  # the first heading counts as zero
+    turn = heading[1:] - heading[:-1]
     # a turn is the difference of two angles, so it may be off by a whole turn
-    turn = torch.cat((heading[1:2], heading[2:] - heading[1:-1]))  # the first heading counts as zero
-    turn = turn - 2 * torch.pi * torch.round(turn / (2 * torch.pi))  # (F - 1,) in [-pi, pi]
-    heading = torch.cat((turn.new_zeros(1), turn.cumsum(0)))
+    turn = turn - 2 * np.pi * np.round(turn / (2 * np.pi))  # (n,) in [-pi, pi]
+    heading[1:] = turn.cumsum()
+    cos, sin = np.cos(heading), -np.sin(heading)  # of -heading, which turns the body back to +z
 
-    # 2) bone rotations: global ones from the rest pose, then relative to the one before in the chain
-    bones = x[:, 1:] - x[:, list(skeleton.parents[1:])]  # (F, J - 1, 3)
-    rest = x.new_tensor(skeleton.offsets[1:])
-    rotation = torch.cat((_yaw_quaternion(-heading)[:, None], quaternion_between(rest, bones)), dim=1)  # (F, J, 4)
-    before = quaternion_conjugate(rotation[:, list(skeleton.chain_predecessors)])  # (F, J - 1, 4)
-    rot6d = matrix_to_rotation_6d(quaternion_to_matrix(quaternion_multiply(before, rotation[:, 1:])))
+    # 2) bone rotations: global ones from the rest pose, then relative to the one before in the chain, R_before^T R
+    body = _target_body(skeleton)
+    rotation = np.empty((J, 3, 3, n))  # joint, column, row, frame
+    rotation[0] = _turned(np.eye(3)[..., None], cos[:-1], sin[:-1])
+    rotation[1:] = _rotation_from_rest(body.rest, directions[..., :-1])
+    before = rotation[body.predecessors][:, None]  # (J - 1, 1, 3, 3, n)
+    columns = rotation[1:, :2, None]  # (J - 1, 2, 1, 3, n)
+    # (J - 1, 2, 3, n): dot products of columns, row by row
+    rot6d = sum(before[..., row, :] * columns[..., row, :] for row in range(3))
 
-    # 3) everything else, seen from the root
-    local = torch.stack((x[..., 0] - root[:, None, 0], x[..., 1], x[..., 2] - root[:, None, 2]), dim=-1)
-    ric = rotate_y(local, -heading[:, None])[:, 1:]  # (F, J - 1, 3)
-    root_velocity = rotate_y(step[:, 0], -heading[1:])[:, [0, 2]]  # (F - 1, 2)
-    local_velocity = rotate_y(step, -heading[:-1, None])  # (F - 1, J, 3)
+    # 3) everything else, seen from the root, and one below the other in the order of `feature_groups`
     feet = list(skeleton.feet_left + skeleton.feet_right)
-    contacts = step[:, feet].square().sum(-1) < skeleton.foot_threshold  # (F - 1, 4) bool
-
-    # 4) side by side, in the order of `feature_groups`; what has F frames loses its last one
+    local = x[1:, :, :-1] - x[0, :, :-1] * ON_FLOOR
     groups = (
-        -turn[:, None] / 2,
-        root_velocity,
-        root[:-1, 1:2],
-        ric[:-1].reshape(F - 1, 3 * (J - 1)),
-        rot6d[:-1].reshape(F - 1, 6 * (J - 1)),
-        local_velocity.reshape(F - 1, 3 * J),
-        contacts.to(x.dtype),
+        -turn[None] / 2,
+        _turned(step[0], cos[1:], sin[1:])[::2],
+        x[0, 1:2, :-1],
+        _turned(local, cos[:-1], sin[:-1]).reshape(-1, n),
+        rot6d.reshape(-1, n),
+        _turned(step, cos[:-1], sin[:-1]).reshape(-1, n),
+        (step[feet] ** 2).sum(1) < skeleton.foot_threshold,
     )
-    return same_kind(torch.cat(groups, dim=-1), joints)
+    return _as_given(np.concatenate(groups).T, joints)
 
 
 def recover_root(features: Array) -> tuple[Array, Array]:
@@ -184,65 +180,134 @@ def features_to_joints(features: Array, skeleton: Skeleton) -> Array:
     return same_kind(torch.cat((root[..., None, :], joints), dim=-2), features)
 
 
-def _retarget(x: Tensor, skeleton: Skeleton) -> Tensor:
+# Below, motion is (J, 3, F) in numpy, the frames of a number side by side. A clip is small, so what counts is how few
+# operations it takes, how little each costs beside its arithmetic, and that each runs through memory in order.
+
+
+class _Body(NamedTuple):
+    """A skeleton's arrays, which would otherwise be built anew for every clip."""
+
+    lengths: np.ndarray  # (J - 1, 1) of its bones
+    rest: np.ndarray  # (J - 1, 3, 1) unit vectors
+    paths: np.ndarray  # (J, J - 1) of 0 and 1
+    parents: list[int]  # of joints 1 .. J - 1
+    predecessors: list[int]  # of joints 1 .. J - 1, in the chain
+
+
+@lru_cache(maxsize=8)
+def _target_body(skeleton: Skeleton) -> _Body:
+    offsets = np.array(skeleton.offsets[1:])  # (J - 1, 3)
+    lengths = np.linalg.norm(offsets, axis=-1, keepdims=True)
+    rest = (offsets / lengths)[..., None]
+    return _Body(lengths, rest, np.array(skeleton.paths), list(skeleton.parents[1:]), list(skeleton.chain_predecessors))
+
+
+def _bones(x: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
+    """Joints (J, 3, F) -> unit vectors along the bones (J - 1, 3, F), and their lengths (J - 1, 1, F).
+
+    A bone of zero length counts as pointing along its rest pose.
+    """
+    body = _target_body(skeleton)
+    bones = x[1:] - x[body.parents]
+    lengths = _length(bones)
+    if lengths.all():
+        return bones / lengths, lengths
+    return np.where(lengths > 0, bones / np.where(lengths > 0, lengths, 1.0), body.rest), lengths
+
+
+def _retarget(x: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
+    """Joints (J, 3, F) -> the same on the skeleton's body, and the directions of its bones (J - 1, 3, F)."""
     _need_lengths(skeleton)
-    parents = list(skeleton.parents[1:])
-    lengths = torch.linalg.vector_norm(x.new_tensor(skeleton.offsets[1:]), dim=-1, keepdim=True)  # (J - 1, 1)
-    # unit vectors, for bones without a direction of their own
-    rest = x.new_tensor(skeleton.offsets[1:]) / lengths
-    bones = x[:, 1:] - x[:, parents]
-    own_lengths = torch.linalg.vector_norm(bones, dim=-1, keepdim=True)
+    body = _target_body(skeleton)
+    directions, own_lengths = _bones(x, skeleton)
     # bone j - 1 ends in joint j, as the root has no bone
     leg = [joint - 1 for joint in skeleton.leg]
-    own_leg = own_lengths[0, leg].sum()
+    own_leg = own_lengths[leg, 0, 0].sum()
     if own_leg == 0:
         names = " and ".join(skeleton.joints[joint] for joint in skeleton.leg)
         raise ValueError(f"the leg ({names}) has zero length in frame 0, so the body's size is unknown")
-    scale = lengths[leg].sum() / own_leg
-    directions = torch.where(own_lengths > 0, bones / own_lengths, rest)  # (F, J - 1, 3)
+    root = x[:1] * (body.lengths[leg].sum() / own_leg)
     # a joint is the root plus the bones on the way to it: one product with a 0/1 matrix walks all chains
-    return x[:, :1] * scale + torch.einsum("kj,fjc->fkc", x.new_tensor(skeleton.paths), directions * lengths)
+    bones = directions * body.lengths[..., None]
+    return root + (body.paths @ bones.reshape(len(bones), -1)).reshape(x.shape), directions
 
 
-def _canonicalise(x: Tensor, skeleton: Skeleton, retargeted: bool) -> Tensor:
-    if not retargeted:
-        x = _retarget(x, skeleton)
+def _canonicalise(x: np.ndarray, skeleton: Skeleton, retargeted: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Joints (J, 3, F) as `canonicalise` places them, and the directions of their bones (J - 1, 3, F)."""
+    x, directions = (x, _bones(x, skeleton)[0]) if retargeted else _retarget(x, skeleton)
     # the floor is the lowest joint of the whole clip, the origin the first root
-    x = x - torch.stack((x[0, 0, 0], x[..., 1].min(), x[0, 0, 2]))
-    forward = facing(x[:1], skeleton)[0]
-    return rotate_y(x, -torch.atan2(forward[0], forward[1]))
+    x = x - np.array([x[0, 0, 0], x[:, 1].min(), x[0, 2, 0]])[:, None]
+    angle = -np.arctan2(*_facing(x[..., :1], skeleton))  # (1,)
+    cos, sin = np.cos(angle), np.sin(angle)
+    return _turned(x, cos, sin), _turned(directions, cos, sin)
 
 
-def facing(x: Tensor, skeleton: Skeleton, hip_sign: float = 1.0) -> Tensor:
-    """Horizontal direction (x, z) that the body faces, (F, 2).
+def facing(x: Array, skeleton: Skeleton, hip_sign: float = 1.0) -> Array:
+    """Horizontal direction (x, z) that the body faces, joints (F, J, 3) -> (F, 2).
     Not a unit vector: shorter when the body leans sideways.
 
     hip_sign -1 is what the public code's inverse kinematics does:
     it subtracts the hips instead of adding them.
     """
+    return _as_given(_facing(float64_array(x).transpose(1, 2, 0), skeleton, hip_sign).T, x)
+
+
+def _facing(x: np.ndarray, skeleton: Skeleton, hip_sign: float = 1.0) -> np.ndarray:
+    """`facing` of joints (J, 3, F): (2, F)."""
     right_hip, left_hip, right_shoulder, left_shoulder = skeleton.face
-    across = hip_sign * (x[:, right_hip] - x[:, left_hip]) + (x[:, right_shoulder] - x[:, left_shoulder])
-    across = torch.nn.functional.normalize(across, dim=-1)  # (F, 3)
-    return torch.stack((across[:, 2], -across[:, 0]), dim=-1)  # up x across
+    across = hip_sign * (x[right_hip] - x[left_hip]) + (x[right_shoulder] - x[left_shoulder])
+    across = across / np.maximum(_length(across), 1e-12)  # (3, F)
+    return np.stack((across[2], -across[0]))  # up x across
 
 
-def _smooth(x: Tensor) -> Tensor:
-    """Gaussian over time of (F, C), cut at four standard deviations, ends repeated:
+def _smooth(x: np.ndarray) -> np.ndarray:
+    """Gaussian over time of (C, F), cut at four standard deviations, ends repeated:
     scipy's gaussian_filter1d.
 
-    The tensor counterpart of `body.smoothing.smooth`, with the same kernel but cut farther out,
+    The counterpart of `body.smoothing.smooth`, with the same kernel but cut farther out,
     as the field cuts it.
     """
-    kernel = torch.from_numpy(gaussian_kernel(SMOOTHING_FRAMES, truncate=4)).to(x)
-    radius = len(kernel) // 2
-    padded = torch.cat((x[:1].expand(radius, -1), x, x[-1:].expand(radius, -1)))
-    return padded.unfold(0, len(kernel), 1) @ kernel  # (F, C, 161) @ (161,)
+    kernel = gaussian_kernel(SMOOTHING_FRAMES, truncate=4)
+    padded = np.pad(x, ((0, 0), (len(kernel) // 2,) * 2), mode="edge")
+    return np.stack([np.correlate(row, kernel) for row in padded])
 
 
-def _yaw_quaternion(angle: Tensor) -> Tensor:
-    """Turns about y by angle (...) -> (..., 4)."""
-    zero = torch.zeros_like(angle)
-    return axis_angle_to_quaternion(torch.stack((zero, angle, zero), dim=-1))
+def _length(v: np.ndarray) -> np.ndarray:
+    """The lengths (..., 1, F) of vectors (..., 3, F)."""
+    x, y, z = v[..., :1, :], v[..., 1:2, :], v[..., 2:, :]
+    return np.sqrt(x * x + y * y + z * z)
+
+
+def _turned(v: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> np.ndarray:
+    """Vectors (..., 3, F) turned about the vertical, each frame by its own angle (F,): `rotations.rotate_y`."""
+    out = np.empty((*v.shape[:-1], max(v.shape[-1], len(cos))))
+    x, y, z = v[..., 0, :], v[..., 1, :], v[..., 2, :]
+    out[..., 0, :] = x * cos + z * sin
+    out[..., 1, :] = y
+    out[..., 2, :] = z * cos - x * sin
+    return out
+
+
+def _rotation_from_rest(rest: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """The shortest rotations from unit vectors `rest` (J - 1, 3, 1) to `directions` (J - 1, 3, F).
+
+    (J - 1, 3, 3, F), column before row. Half a turn about u, then half a turn about the direction h half-way between
+    u and v: a half turn about h is 2 h h^T - 1, so the product is 2 h (2 (h.u) u - h)^T - (2 u u^T - 1). For opposite
+    directions h is any vector perpendicular to u, as in `rotations.quaternion_between`.
+    """
+    half = rest + directions
+    length = _length(half)
+    opposite = length < 4 * np.finfo(half.dtype).eps
+    if opposite.any():
+        # along the coordinate axis farthest from u, less what it has of u
+        axis = np.eye(3)[np.abs(rest[..., 0]).argmin(1)][..., None]  # (J - 1, 3, 1)
+        half = np.where(opposite, axis - (axis * rest).sum(1, keepdims=True) * rest, half)
+        length = _length(half)
+    half = half / length
+    twice = 2 * half
+    turned = (twice * rest).sum(1, keepdims=True) * rest - half
+    about_rest = 2 * rest[:, None] * rest[:, :, None] - np.eye(3)[..., None]
+    return twice[:, None] * turned[:, :, None] - about_rest
 
 
 def _need_lengths(skeleton: Skeleton) -> None:
@@ -253,19 +318,31 @@ def _need_lengths(skeleton: Skeleton) -> None:
         )
 
 
-def _checked_joints(joints: Array, skeleton: Skeleton) -> Tensor:
+def _checked_joints(joints: Array, skeleton: Skeleton) -> np.ndarray:
+    """(F, J, 3) -> (J, 3, F) float64."""
     J = skeleton.num_joints
     if joints.ndim != 3 or joints.shape[1:] != (J, 3):
         raise ValueError(f"joints must be (F, {J}, 3) for {skeleton.name}, got {tuple(joints.shape)}")
     if len(joints) < 2:
         raise ValueError(f"a clip needs at least 2 frames (velocities), got {len(joints)}")
-    x = _tensor(joints).to(torch.float64)
-    bad = (~torch.isfinite(x)).flatten(1).any(1).nonzero().flatten().tolist()
-    if bad:
+    x = float64_array(joints)
+    if not np.isfinite(x).all():
+        bad = np.flatnonzero(~np.isfinite(x).all((1, 2)))
         raise ValueError(
             f"NaN or infinite joints in frame {bad[0]} ({len(bad)} of {len(joints)} frames); drop the clip"
         )
-    return x
+    return np.ascontiguousarray(x.transpose(1, 2, 0))
+
+
+def float64_array(array: Array) -> np.ndarray:
+    """Any array as numpy float64, from whatever device and precision; it may share memory with `array`."""
+    return array.detach().double().cpu().numpy() if isinstance(array, Tensor) else np.asarray(array, np.float64)
+
+
+def _as_given(x: np.ndarray, example: Array) -> Array:
+    """x as numpy, or as a tensor on the device of `example`; float64 if `example` is, else float32."""
+    x = np.ascontiguousarray(x, np.float64 if str(example.dtype).endswith("float64") else np.float32)
+    return torch.from_numpy(x).to(example.device) if isinstance(example, Tensor) else x
 
 
 def _checked_features(features: Array, skeleton: Skeleton) -> Tensor:

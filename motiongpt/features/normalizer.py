@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from motiongpt.features.humanml3d import Array
+from motiongpt.features.humanml3d import Array, float64_array
 from motiongpt.features.representations import Representation
 from motiongpt.files.arrays import read_array
 from motiongpt.files.store import write_atomic
@@ -45,7 +45,7 @@ class Normalizer:
     """
 
     def __init__(self, mean: Array, std: Array):
-        mean, std = (_float64(a).astype(np.float32) for a in (mean, std))
+        mean, std = (float64_array(a).astype(np.float32) for a in (mean, std))
         if mean.ndim != 1 or mean.shape != std.shape or not len(mean):
             raise ValueError(f"mean and std must both be (D,), got {mean.shape} and {std.shape}")
         for name, values, least in (("mean", mean, -LARGEST), ("std", std, 0)):
@@ -94,7 +94,7 @@ class Normalizer:
         mean = 0.0
         squares = 0.0  # sum of squared distances from the mean
         for i, clip in enumerate(clips):
-            clip = _float64(clip)
+            clip = float64_array(clip)
             if representation:
                 D = representation.dim
             else:  # the first clip decides
@@ -188,7 +188,7 @@ class Normalizer:
         if not isinstance(content, dict) or not {"mean", "std"} <= content.keys():
             raise ValueError(f"{path} holds no mean and std; expected a folder with Mean.npy and Std.npy, or a dict")
         try:
-            return cls(*(_float64(content[name]).squeeze() for name in ("mean", "std")))
+            return cls(*(float64_array(content[name]).squeeze() for name in ("mean", "std")))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path}: mean and std cannot be used ({error})") from error
 
@@ -213,9 +213,3 @@ def pair_name(bias: float) -> str:
     """What the field calls the pair with this feature bias."""
     known = next((name for pair, name in PAIRS.items() if 1 / SAME_BIAS < bias / pair < SAME_BIAS), None)
     return known or f"a pair with root and contact deviations / {bias:.3g}"
-
-
-def _float64(array: Array) -> np.ndarray:
-    """Any array as numpy float64, from whatever device and precision;
-    it may share memory with `array`."""
-    return array.detach().cpu().double().numpy() if isinstance(array, Tensor) else np.asarray(array, np.float64)

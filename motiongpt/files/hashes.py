@@ -45,6 +45,7 @@ def split_by_hash(key: str) -> str:
 HASHES = "hashes"
 SETTLED_SECONDS = 2.0
 PLACES = ("base_model_name_or_path",)  # keys that people change when they move a folder
+_PLAIN = {int, str, bool}  # what is as it is
 
 Version = tuple[Path, int, int]  # path, bytes, time of the last change in nanoseconds
 _NOTED: dict[Version, str] = {}  # hashes of files that were hashed while they were read
@@ -114,7 +115,8 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _canonical(item) for key, item in value.items() if key not in PLACES}
     if isinstance(value, list | tuple):
-        return [_canonical(item) for item in value]
+        # prompts.json is 100,000 numbers in lists: one look at all types is ten times faster than a call for each
+        return value if set(map(type, value)) <= _PLAIN else [_canonical(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value  # 20.0 and 20 are one number
 
 

@@ -50,7 +50,7 @@ def write_text(
     stop = run.renderer.frame.stop_id
     # plain text: of the added tokens, only the one that ends it may be written
     written = generate_text(
-        run.llm,
+        run.model,
         ids,
         first_id=run.vocab.first_id,
         stop_ids=[stop],

@@ -64,7 +64,7 @@ def write_digits(
     written: list[list[int]] = []
     for rows in [slice(None)] if together else [slice(b, b + 1) for b in range(len(prompts))]:
         written += generate_text(
-            run.llm,
+            run.model,
             prompts[rows],
             first_id=run.vocab.first_id,
             stop_ids=[run.renderer.frame.stop_id],

@@ -145,7 +145,7 @@ class Writer:
         run = self.run
         fixed = FixedCodes([row.fixed for row in rows], self.device) if any(row.fixed for row in rows) else None
         return {
-            "model": run.llm,
+            "model": run.model,
             "prompts": [row.ids for row in rows],
             "begin_id": run.vocab.begin_id,
             "codes": run.config.codes,

@@ -13,23 +13,36 @@ from torch import Tensor
 from motiongpt.metrics.joints import check_same_shape
 
 GROUP = 32  # R-precision: a text looks for its own motion among so many
+ROUNDING = 1e-15  # of an eigenvalue, relative to the largest one: a few units in the last place of float64
+EXACT = 1e-11  # relative: a sum of roots of eigenvalues is good enough if their rounding adds no more
 
 
 def spread(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean (D,) and a root R of the covariance C of the rows of x (N, D):
-    R^T R = C, divided by N - 1; float64.
+    R^T R = C, divided by N - 1; float64, on the CPU.
 
     R is the smaller of two roots: the centred rows / sqrt(N - 1), (N, D),
-    or for N > D the symmetric root, (D, D).
+    or for N > D the Cholesky factor, (D, D).
     """
-    x = x.double()
-    mean = x.mean(0)
-    centred = (x - mean) / (len(x) - 1) ** 0.5
+    rows = _array(x)
+    mean = rows.mean(0, dtype=np.float64)
+    centred = rows - mean  # float64
     if len(x) <= x.shape[1]:
-        return mean, centred
-    values, vectors = torch.linalg.eigh(centred.T @ centred)
-    # rounding may make the zeros of a singular covariance negative
+        return torch.from_numpy(mean), torch.from_numpy(centred) / (len(x) - 1) ** 0.5
+    # of a matrix with itself numpy computes half the products, torch all of them
+    mean, covariance = torch.from_numpy(mean), torch.from_numpy(centred.T @ centred) / (len(x) - 1)
+    factor, failed = torch.linalg.cholesky_ex(covariance)
+    if not failed:
+        return mean, factor.T
+    # singular: rounding may make its zeros negative
+    values, vectors = torch.linalg.eigh(covariance)
     return mean, (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+
+
+def _array(x: Tensor) -> np.ndarray:
+    """x in numpy; what is shorter than float32 as float64."""
+    x = x.detach().cpu()
+    return (x if x.dtype in (torch.float32, torch.float64) else x.double()).numpy()
 
 
 def frechet(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> float:
@@ -43,9 +56,23 @@ def frechet(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> float:
     """
     mean_a, root_a = a
     mean_b, root_b = b
-    cross = torch.linalg.svdvals(root_a @ root_b.T).sum()
+    cross = nuclear_norm(root_a @ root_b.T)
     # the squared entries of a root sum up to the trace of its covariance
     return float((mean_a - mean_b).square().sum() + root_a.square().sum() + root_b.square().sum() - 2 * cross)
+
+
+def nuclear_norm(x: Tensor) -> Tensor:
+    """The sum () of the singular values of x, float64.
+
+    They are roots of the eigenvalues of x^T x, which takes half the time, unless an eigenvalue is so small that its
+    root is mostly rounding.
+    """
+    squares = torch.linalg.eigvalsh(x.T @ x if x.shape[0] > x.shape[1] else x @ x.T)
+    values = squares.sqrt()  # NaN where rounding has made a zero negative
+    noise = ROUNDING * squares[-1] / (2 * values)
+    if noise.sum() < EXACT * values.sum():  # never of NaN
+        return values.sum()
+    return torch.linalg.svdvals(x).sum()
 
 
 def fid(a: Tensor, b: Tensor, allow_few: bool = False) -> float:
@@ -65,7 +92,7 @@ def fid(a: Tensor, b: Tensor, allow_few: bool = False) -> float:
     N = min(len(a), len(b))
     if N < 2 or (N <= D and not allow_few):
         raise ValueError(f"FID in {D} dimensions needs at least {D + 1} samples of each set, got {len(a)} and {len(b)}")
-    if not (torch.isfinite(a).all() and torch.isfinite(b).all()):
+    if not all(np.isfinite(_array(x).sum(dtype=np.float64)) for x in (a, b)):  # one bad number spoils a sum
         raise ValueError("FID of embeddings with NaN or infinite values; drop those samples and report it")
     return frechet(spread(a), spread(b))
 

@@ -19,6 +19,7 @@ DARK = 0.58  # of the light that is lost where the whole lamp is hidden
 LIGHT = np.array([-0.45, 1.0, 0.12])  # to the lamp: right, up, towards the camera, before `Camera.axes` turn it
 _SHARP, _SPREAD = 0.02, 0.08  # half the width of a shadow's edge: body lengths, and per unit of height
 _CELL = 0.03  # body lengths: the resolution of a shadow
+_AT_ONCE = 1 << 18  # cells of all capsules' windows in memory together
 
 
 class Floor:
@@ -43,7 +44,8 @@ class Floor:
         first, last = (rows[0], rows[-1] + 1) if len(rows) else (0, 0)
         self.rows = slice(top + first, top + last)
         self.fade = fade[first:last].astype(np.float32)
-        self.spot = np.nan_to_num(spot[first:last], posinf=0, neginf=0).astype(np.float32)
+        spot = np.nan_to_num(spot[first:last], posinf=0, neginf=0).astype(np.float32)
+        self.spot = np.ascontiguousarray(np.moveaxis(spot, -1, 0))  # (2, rows, W)
         self.step = nice(max(0.85 * self.limb, reach / 8))
         self._prepare_tiles()
         self.colours = _colours()
@@ -58,7 +60,7 @@ class Floor:
         """For each axis the position in pairs of tiles, and how steep an edge is: 1 / the width of a pixel."""
         self.pairs, self.steepness = [], []
         for axis in range(2):
-            pairs = self.spot[..., axis] / (2 * self.step) + 0.25  # + 0.25: see `_stripes`
+            pairs = self.spot[axis] / (2 * self.step) + 0.25  # + 0.25: see `_stripes`
             width = np.full_like(pairs, 1e-6)
             if min(pairs.shape) > 1:  # of a pixel, in pairs of tiles
                 width += sum(np.abs(gradient) for gradient in np.gradient(pairs))
@@ -107,14 +109,20 @@ class Floor:
         shadow = np.zeros(size, dtype=np.float32)  # x, z
         x, z = (corner[i] + cell * np.arange(size[i], dtype=np.float32) for i in range(2))
         starts = ((low - corner) / cell).astype(int)
-        ends = np.ceil((high - corner) / cell).astype(int) + 1
-        along = b - a
-        length2 = np.maximum((along * along).sum(axis=1), 1e-12)
-        for k, ((i, j), (m, n)) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
-            offsets = x[i:m, None] - a[k, 0], z[j:n] - a[k, 1]
-            widths = (radius_a[k], radius_b[k]), (blur_a[k], blur_b[k])
-            part = shadow[i:m, j:n]
-            np.maximum(part, _hidden(*offsets, along[k], length2[k], *widths), out=part)
+        ends = np.minimum(np.ceil((high - corner) / cell).astype(int) + 1, size)
+        # Windows of one size for all capsules, as a few large arrays are faster than many small ones. What a window has
+        # beyond its capsule's own reach is not hidden.
+        spans = (ends - starts).max(axis=0)
+        for some in np.array_split(np.arange(len(a)), -(-len(a) * spans.prod() // _AT_ONCE)):
+            i, j = (np.minimum(starts[some], size - spans)).T
+            offsets = (
+                (x[i[:, None] + np.arange(spans[0])] - a[some, :1])[:, :, None],
+                (z[j[:, None] + np.arange(spans[1])] - a[some, 1:])[:, None, :],
+            )
+            widths = (radius_a[some], radius_b[some]), (blur_a[some], blur_b[some])
+            for hidden, m, n in zip(_hidden(*offsets, (b - a)[some], *widths), i.tolist(), j.tolist(), strict=True):
+                part = shadow[m : m + spans[0], n : n + spans[1]]
+                np.maximum(part, hidden, out=part)
         self._multiply(light, shadow, corner, cell, target)
 
     def fall(self, points: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -126,23 +134,27 @@ class Floor:
         """Darken the pixels that see a shadow (X, Z), by bilinear interpolation in it."""
         limits = np.array(shadow.shape) - 1
         part = self._window(corner, corner + cell * limits, target)
-        x, z = np.moveaxis((self.spot[part] - corner) / cell, -1, 0)  # in cells
-        # the border of the shadow is zero: what is outside reads a zero there
-        x = np.minimum(np.maximum(x, 0), np.float32(limits[0] - 1e-3))
-        z = np.minimum(np.maximum(z, 0), np.float32(limits[1] - 1e-3))
-        i, j = x.astype(np.int32), z.astype(np.int32)
-        x -= i
-        z -= j
+        (x, i), (z, j) = (self._cells((axis, *part), corner[axis], cell, limits[axis]) for axis in range(2))
         i *= shadow.shape[1]
         i += j
-        flat = shadow.ravel()
-        near, far = flat[i], flat[i + shadow.shape[1]]
-        near += z * (flat[i + 1] - near)
-        far += z * (flat[i + shadow.shape[1] + 1] - far)
+        index, flat, row = i.astype(np.intp), shadow.ravel(), shadow.shape[1]
+        near, far = flat.take(index), flat[row:].take(index)
+        near += z * (flat[1:].take(index) - near)
+        far += z * (flat[row + 1 :].take(index) - far)
         near += x * (far - near)
         near *= np.float32(-DARK)
         near += 1
         light[part] *= near
+
+    def _cells(self, part: tuple, corner: np.float32, cell: np.float32, limit: int) -> tuple[np.ndarray, np.ndarray]:
+        """Where pixels of `part` lie in a shadow along one axis: what is left within a cell, and which cell it is."""
+        place = self.spot[part] - corner
+        place /= cell
+        # the border of the shadow is zero: what is outside reads a zero there
+        np.clip(place, 0, np.float32(limit - 1e-3), out=place)
+        whole = np.floor(place)
+        place -= whole
+        return place, whole
 
     def _window(self, low: np.ndarray, high: np.ndarray, target: np.ndarray) -> tuple[slice, slice]:
         """The rows and columns of `fade` that see the rectangle from `low` to `high` (x, z), around the target."""
@@ -156,19 +168,30 @@ class Floor:
         return tuple(slice(max(0, int(a)), max(0, int(b) + 2)) for a, b in ((upper, lower), (left, right)))
 
 
-def _hidden(x, z, along, length2, radii, blurs) -> np.ndarray:
-    """The share of the lamp (X, Z) that a capsule hides from places of the floor; x (X, 1), z (Z,) from its one end."""
-    t = x * (along[0] / length2) + z * (along[1] / length2)
-    np.maximum(t, 0, out=t)
-    np.minimum(t, 1, out=t)
-    away = (x - t * along[0]) ** 2
-    away += (z - t * along[1]) ** 2
+def _hidden(x, z, along, radii, blurs) -> np.ndarray:
+    """The share of the lamp (K, X, Z) that K capsules hide from places of the floor.
+
+    The places x (K, X, 1), z (K, 1, Z) and the other end `along` (K, 2) are seen from a capsule's one end; `radii` and
+    `blurs` are those at both ends, (K,) each.
+    """
+    length2 = np.maximum((along * along).sum(axis=1), 1e-12)
+    (ax, az), (share_x, share_z) = along.T[..., None, None], (along / length2[:, None]).T[..., None, None]
+    t = x * share_x + z * share_z
+    np.clip(t, 0, 1, out=t)
+    away = x - t * ax
+    away *= away
+    beside = z - t * az
+    beside *= beside
+    away += beside
     np.sqrt(away, out=away)
-    radius = t * (radii[1] - radii[0]) + radii[0]
-    blur = t * (blurs[1] - blurs[0]) + blurs[0]
+    radius, blur = (t * (end - start)[:, None, None] + start[:, None, None] for start, end in (radii, blurs))
     # the strip is [-radius, radius], the lamp [away - blur, away + blur]
-    overlap = np.minimum(radius, away + blur) - np.maximum(-radius, away - blur)
-    overlap /= 2 * blur
+    overlap = np.minimum(radius, away + blur)
+    away -= blur
+    np.negative(radius, out=radius)
+    overlap -= np.maximum(radius, away, out=away)
+    blur *= 2
+    overlap /= blur
     return np.maximum(overlap, 0, out=overlap)
 
 

@@ -6,6 +6,7 @@ What this module does not know: how a figure is drawn (`stick_figure.py`, `body_
 from collections.abc import Sequence
 from pathlib import Path
 
+from motiongpt.render.beside import draw_beside
 from motiongpt.render.body_look import BodyScene
 from motiongpt.render.film import Film, film_gif
 from motiongpt.render.gif import GIF_FASTEST
@@ -51,6 +52,8 @@ def draw(path: str | Path, shown: Sequence[Shown], view: View) -> Path:
         check_mp4()
         film = Film(shown, view, scene)
         return write_mp4(path, film, film.rate)
+    if draw_beside(path, shown, view):
+        return path
     usual = GIF_RATES[scene] if len(shown) <= MANY else MANY_RATE
     return film_gif(path, Film(shown, view, scene, GIF_FASTEST, usual))
 

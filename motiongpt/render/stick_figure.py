@@ -9,6 +9,7 @@ What this module does not know: tokens, features, files (`pictures.py` writes th
 """
 
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -62,6 +63,7 @@ class StickScene(Scene):
         self.as_is = IdentityTransform()  # points are pixels already
         self.gc = self.renderer.new_gc()
         self.gc.set_joinstyle("round")
+        self.gc.set_capstyle("round")
         self.gc.set_snap(False)
         self.gc.set_clip_rectangle(Bbox.from_extents(0, 0, self.width, self.height - self.banner))
 
@@ -81,7 +83,7 @@ class StickScene(Scene):
         pixels, _ = self.camera.project(self.way[past], self.camera.target[frame])
         away = np.hypot(*(self.way[past] - self.camera.target[frame]).T[[0, 2]])
         pixels[away > 2.0 * self.camera.radius] = np.nan
-        self._stroke(pixels, TRAIL, max(2.0, self.scale / 140))
+        self._stroke(pixels, _mixed(TRAIL, 1.0), max(2.0, self.scale / 140))
 
     def paint(self, frames, tints):
         size = self.camera.zoom / self.camera.limb  # pixels of one unit of length
@@ -93,24 +95,23 @@ class StickScene(Scene):
             ),
             reverse=True,
         )  # far to near
-        tint = dict(zip(frames, tints, strict=True))
+        tint, paper = dict(zip(frames, tints, strict=True)), _mixed(PAPER, 1.0)
         for _, frame, number in order:
             limb, width = self.limbs[number], max(1.5, self.limbs[number].width * size)
             points, colour = self.body[frame, limb.joints], _mixed(limb.colour, tint[frame])
-            self._stroke(points, PAPER, width + 2 * self.rim, limb.pieces)
+            self._stroke(points, paper, width + 2 * self.rim, limb.pieces)
             self._stroke(points, colour, width, limb.pieces)
             if limb.colour == SPINE:
                 head = self.body[frame, -1] + np.array([[0.0, 0.0], [0.01, 0.0]])  # a dot: a round-capped line
-                self._stroke(head, PAPER, 2 * (self.head * size + self.rim))
+                self._stroke(head, paper, 2 * (self.head * size + self.rim))
                 self._stroke(head, colour, 2 * self.head * size)
 
-    def _stroke(self, points: np.ndarray, colour: str | tuple, width: float, pieces: int = 0) -> None:
+    def _stroke(self, points: np.ndarray, colour: tuple[float, ...], width: float, pieces: int = 0) -> None:
         """Draw a line through points (N, 2), or one line per `pieces` points. NaN points are left out."""
         from matplotlib.path import Path as Outline
 
         codes = np.tile([Outline.MOVETO] + [Outline.LINETO] * (pieces - 1), len(points) // pieces) if pieces else None
-        self.gc.set_capstyle("round")
-        self.gc.set_foreground(colour)
+        self.gc.set_foreground(colour, isRGBA=True)
         self.gc.set_linewidth(width)
         self.renderer.draw_path(self.gc, Outline(points, codes), self.as_is)
 
@@ -147,8 +148,10 @@ def _limbs(skeleton: Skeleton) -> list[_Limb]:
     return [_Limb(torso or [0, 0], SPINE, pieces=2), *limbs]
 
 
-def _mixed(colour: str, share: float) -> tuple[float, float, float]:
-    """A colour mixed with paper: all of it for 1, paper alone for 0."""
+@cache
+def _mixed(colour: str, share: float) -> tuple[float, float, float, float]:
+    """An opaque colour mixed with paper: all of it for 1, paper alone for 0."""
     from matplotlib.colors import to_rgb
 
-    return tuple(share * x + (1 - share) * y for x, y in zip(to_rgb(colour), to_rgb(PAPER), strict=True))
+    rgb = (share * x + (1 - share) * y for x, y in zip(to_rgb(colour), to_rgb(PAPER), strict=True))
+    return *rgb, 1.0

@@ -70,7 +70,7 @@ def prepare_stage(
     renderer = open_renderer(stage_model.llm, stage_model.vocab, run_config, job.templates, job.config.max_seq_len)
     check_lengths(plan, renderer, start.stage_model.llm.config.max_positions)
     data = build_data(plan, renderer)
-    plan = fit_step(plan, data.batches, say)
+    plan = fit_step(plan, data.batches, world.size, say)
     if job.fresh and not job.dry_run:  # only now that nothing can be wrong any more
         world.from_first(lambda: clear_former(plan, say))
     return Prepared(plan, start, data, device, world, shard)

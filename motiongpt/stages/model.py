@@ -15,12 +15,14 @@ import torch
 from motiongpt.backbones.t5 import T5
 from motiongpt.config import LLM_PRESETS, LoRAConfig
 from motiongpt.data.training_captions import Prompts
+from motiongpt.decoding import DecodingLLM
 from motiongpt.files.fields import get_field
 from motiongpt.files.hashes import HASHES, check_hashes, file_hashes, hashes_in
 from motiongpt.files.store import read_json, write_json
 from motiongpt.llm import LLM
 from motiongpt.lora import inject, lora_layers, merge
 from motiongpt.motion_tokenizer import MotionTokenizer
+from motiongpt.sampling import Model
 from motiongpt.stages.run_folder import (
     RunConfig,
     backbone_tokenizer,
@@ -289,6 +291,7 @@ class LoadedRun:
     meta: dict  # meta.json of the stage
     config: RunConfig
     llm: Backbone
+    model: Model  # `llm` as the sampler runs it
     vocab: MotionVocab
     renderer: Renderer
     prompts: Prompts
@@ -361,12 +364,14 @@ def load_run(
     llm, _, _ = load_weights(stage_folder(run, stage), vocab, dtype=dtype)
     if lora_layers(llm):
         merge(llm, keep=False)
+    llm = llm.to(device).eval()
     return LoadedRun(
         folder=run,
         stage=stage,
         meta=stages[stage],
         config=config,
-        llm=llm.to(device).eval(),
+        llm=llm,
+        model=DecodingLLM(llm) if isinstance(llm, LLM) else llm,
         vocab=vocab,
         renderer=open_renderer(llm, vocab, config, stage_templates(stage_folder(run, stage)), llm.config.max_positions),
         prompts=read_prompts(run),

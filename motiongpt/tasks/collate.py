@@ -18,6 +18,7 @@ from motiongpt.data.selection import Measured, measured, select
 from motiongpt.data.tokens import Entry, plain_entries
 from motiongpt.tasks.sequences import Renderer
 from motiongpt.tasks.table import FORMER, TABLE, TASKS
+from motiongpt.training.vocabulary_loss import chunked_losses, plain_losses
 
 
 class TaskCollate:
@@ -146,24 +147,23 @@ def lm_losses(llm: torch.nn.Module, batch: dict, label_smoothing: float = 0.0) -
     """Cross-entropy in fp32: the sum () over the labelled positions of a batch,
     and the value (n,) of each of them.
 
-    Only the sum has a gradient and is smoothed. It equals torch's `cross_entropy` bit for bit;
-    computed in its two steps, it shares the log-probabilities with the single values. Hidden states
-    are gathered before the product with the vocabulary, the most expensive one of a step. With
+    Only the sum has a gradient and is smoothed. Hidden states are gathered before the product with
+    the vocabulary, the most expensive one of a step, whose logits are never all in memory. With
     `text_ids` in the batch, V ends there: new words that no answer has take no probability.
     """
     labelled = batch["targets"] >= 0  # (B, T)
     targets = batch["targets"][labelled]  # (n,)
-    span = (0, batch["text_ids"]) if "text_ids" in batch else None
-    logits = llm.logits(llm.states(batch)[labelled], span)  # (n, V)
-    # a sum over the whole vocabulary loses its small terms in half precision
-    with torch.autocast(logits.device.type, enabled=False):
-        log_p = torch.nn.functional.log_softmax(logits.float(), -1)
-        total = torch.nn.functional.nll_loss(log_p, targets, reduction="sum")
-        # as torch does it: this share of the probability is spread evenly over the vocabulary
-        if label_smoothing:
-            uniform = (-log_p.sum(-1)).sum()
-            total = total * (1 - label_smoothing) + uniform * (label_smoothing / log_p.shape[-1])
-        return total, -log_p.detach().gather(-1, targets[:, None])[:, 0]
+    parts = llm.head_parts((0, batch["text_ids"]) if "text_ids" in batch else None)
+    hidden = llm.states(batch)[labelled]  # (n, C)
+
+    def logits(hidden: Tensor) -> list[Tensor]:
+        return [llm.logits(hidden, span) for span, _ in parts]
+
+    # the definition where its gradient is scaled before it is rounded, see `chunked_losses`
+    if llm.compute_dtype() == torch.float16:
+        return plain_losses(hidden, logits, targets, label_smoothing)
+    tables, width = [table for _, table in parts], sum(last - first for (first, last), _ in parts)
+    return chunked_losses(hidden, logits, targets, label_smoothing, tables, width)
 
 
 def lm_loss(llm: torch.nn.Module, batch: dict, label_smoothing: float = 0.0) -> Tensor:

@@ -1,0 +1,139 @@
+"""Run all benchmarks, and write `benchmarks/RESULTS.md`: every ratio beside its goal, and the machine it was found on.
+
+    make bench
+    python benchmarks/results.py --only sampling render      # the others keep the rows that they have
+
+A benchmark is a process of its own, so that none finds what another has warmed up. Rows are kept in
+`benchmarks/results.json`. What stands below the table under "Notes" is written by people, and stays.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+import torch
+from compare import ROWS, read_bandwidth
+
+COMMANDS = {
+    "sampling demo": "bench_sampling.py --size demo --batch 1 8 32",
+    "sampling smollm2": "bench_sampling.py --size smollm2 --batch 1 32 --rounds 3",
+    "sampling 0.6b": "bench_sampling.py --size 0.6b --batch 1 8 32 --rounds 3 --precision fp32",
+    "sampling 0.6b bf16": "bench_sampling.py --size 0.6b --batch 1 8 32 --rounds 3 --precision bf16",
+    "cold start": "bench_cold_start.py",
+    "second sentence": "bench_second_sentence.py",
+    "lora": "bench_lora_step.py --size 0.6b --batch 2 --rounds 3",
+    "vqvae": "bench_vqvae_step.py",
+    "tokenizing": "bench_tokenizing.py",
+    "features": "bench_features.py",
+    "render": "bench_render.py",
+    "fid": "bench_fid.py",
+}
+NOTES = "## Notes"
+
+
+def gemm_rate(dtype: torch.dtype) -> float:
+    """Floating-point operations a second of a product of 2048 x 2048 matrices: the best of some rounds."""
+    a = torch.randn(2048, 2048).to(dtype)
+    seconds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        a @ a
+        seconds.append(time.perf_counter() - started)
+    return 2 * 2048**3 / min(seconds)
+
+
+def machine() -> str:
+    """What kind of machine this is, in words and in measured rates."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    flags = next((line for line in lines if line.startswith("flags")), "")
+    units = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f" {name}" in flags]
+    rates = [f"fp32 {gemm_rate(torch.float32) / 1e9:.0f} GFLOP/s"]
+    if "avx512_bf16" in units or "amx_bf16" in units:  # without them a single product takes minutes
+        rates.append(f"bf16 {gemm_rate(torch.bfloat16) / 1e9:.0f} GFLOP/s")
+    return (
+        f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores "
+        f"({', '.join(units) or 'no vector units known'}), {torch.get_num_threads()} threads, "
+        f"PyTorch {torch.__version__}; memory read {read_bandwidth() / 1e9:.1f} GB/s, 2048^3 product {', '.join(rates)}"
+    )
+
+
+def time_of(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
+
+
+def table(rows: dict[str, list[dict]]) -> str:
+    """The rows as Markdown."""
+    lines = [
+        "| work | ours | peer | its time | ratio (spread, rounds) | over the floor | goal | aim |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in (row for group in COMMANDS for row in rows.get(group, [])):
+        goal, aim = ("" if row[name] is None else f"{row[name]:.2f}x" for name in ("must", "aim"))
+        if goal:
+            goal += " reached" if row["ratio"] >= row["must"] else " **missed**"
+        floor = "" if row["floor"] is None else f"{row['ours'] / row['floor']:.1f}x"
+        lines.append(
+            f"| {row['work']} | {time_of(row['ours'])} | {row['peer']} | {time_of(row['theirs'])} | "
+            f"**{row['ratio']:.2f}x** ({row['low']:.2f} to {row['high']:.2f}, {row['rounds']}) | "
+            f"{floor} | {goal} | {aim} |"
+        )
+    return "\n".join(lines)
+
+
+def write(path: Path, rows: dict[str, list[dict]], machines: dict[str, str]) -> None:
+    notes = path.read_text().partition(NOTES)[2] if path.is_file() else "\n"
+    words = "\n".join(
+        f"- {', '.join(g for g in machines if machines[g] == m)}: {m}." for m in dict.fromkeys(machines.values())
+    )
+    path.write_text(
+        "# What the benchmarks found\n\n"
+        "`make bench` writes this table. Each row is one process in which both sides take turns; the ratio is that of\n"
+        "the medians, and its spread that of single rounds. Times are of this machine alone, and it is a noisy one:\n"
+        "trust ratios. A floor is the time in which memory can be read once, or the products be done, at the measured\n"
+        f"rate.\n\n{words}\n\n{table(rows)}\n\n{NOTES}{notes}"
+    )
+
+
+def main(args: argparse.Namespace) -> None:
+    kept = HERE / "results.json"
+    found = json.loads(kept.read_text()) if kept.is_file() else {"rows": {}, "machines": {}}
+    here = machine()
+    print(here)
+    failed = []
+    for group, command in COMMANDS.items():
+        if args.only and not any(word in group for word in args.only):
+            continue
+        print(f"--- {command}", flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "rows"
+            program, *flags = command.split()
+            if args.reference and group == "features":
+                flags += ["--reference", str(args.reference)]
+            done = subprocess.run([sys.executable, HERE / program, *flags], env=os.environ | {ROWS: str(file)})
+            if done.returncode:
+                failed.append(command)
+                continue
+            found["rows"][group] = [json.loads(line) for line in file.read_text().splitlines()]
+            found["machines"][group] = here
+        kept.write_text(json.dumps(found, indent=1) + "\n")
+        write(HERE / "RESULTS.md", found["rows"], {g: found["machines"][g] for g in COMMANDS if g in found["machines"]})
+    if failed:
+        sys.exit("no rows from: " + "; ".join(failed))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", metavar="WORD", help="run those whose name has one of these words")
+    parser.add_argument("--reference", type=Path, help="a copy of EricGuo5513/HumanML3D, for features")
+    main(parser.parse_args())

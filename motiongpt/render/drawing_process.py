@@ -1,0 +1,35 @@
+"""The program that `beside.py` starts: what is to be drawn comes by standard input, whether it was goes by output.
+
+It reads and writes with pickle, from and to the process that started it alone. Drawing prints nothing.
+"""
+
+import pickle
+import signal
+import sys
+from typing import BinaryIO
+
+from motiongpt.render.lettering import INK, text_canvas
+from motiongpt.render.pictures import draw
+
+
+def serve(jobs: BinaryIO, answers: BinaryIO) -> None:
+    """Draw every (path, shown, view) of `jobs`, and answer whether it was drawn, until they end."""
+    text_canvas(64, 64, [(32, 32, "a", 12, "normal")], INK)  # what all pictures need: libraries and a font
+    while True:
+        try:
+            job = pickle.load(jobs)
+        except EOFError:
+            return
+        try:
+            draw(*job)
+            drawn = True
+        except Exception:  # of any kind: the other process draws it again, and says what is wrong
+            drawn = False
+        pickle.dump(drawn, answers)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C is meant for the other process, which tells of it
+    serve(sys.stdin.buffer, sys.stdout.buffer)

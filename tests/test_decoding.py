@@ -1,0 +1,152 @@
+"""The fast step of a model that writes, against `LLM.hidden`: states, codes, and when it stays off."""
+
+import pytest
+import torch
+
+from motiongpt.config import LoRAConfig, SampleConfig
+from motiongpt.decoding import DecodingLLM, Matrix, Norm
+from motiongpt.layers import RMSNorm
+from motiongpt.lengths import limits_from_length
+from motiongpt.lora import inject, merge
+from motiongpt.sampling import generate
+from tests.test_llm import CLOSE, KINDS, draw, for_each, make
+
+BIASES = dict(qkv_bias=True, o_bias=True, mlp_bias=True, qk_norm=False)
+SHAPES = {**KINDS, "biases": BIASES, "own rotary": dict(rope_scaling="linear", rope_factor=4.0, query_scalar=3.0)}
+
+
+def steps(model, ids: torch.Tensor, prompt: int, start: torch.Tensor | None = None) -> torch.Tensor:
+    """The states of a prompt and of single steps after it."""
+    with torch.inference_mode():
+        cache = model.new_cache(*ids.shape)
+        pieces = ids.split([prompt] + [1] * (ids.shape[1] - prompt), dim=1)
+        return torch.cat([model.hidden(piece, cache, start) for piece in pieces], 1)
+
+
+@for_each("kind", SHAPES)
+@for_each("B", [1, 3])
+@for_each("padded", [False, True])
+def test_steps_are_those_of_the_model(kind, B, padded):
+    llm = make(**SHAPES[kind])
+    llm.extend(290, 20)
+    ids = draw(0, 310, B, 12)
+    start = torch.arange(B) + 1 if padded else None
+    before = {name: value.clone() for name, value in llm.state_dict().items()}
+    expected = steps(llm, ids, 7, start)
+    found = steps(DecodingLLM(llm), ids, 7, start)
+    torch.testing.assert_close(found[:, 7:], expected[:, 7:], **CLOSE)
+    # fused matrices hold the model's own weights, which have not changed
+    assert all(torch.equal(value, before[name]) for name, value in llm.state_dict().items())
+    torch.testing.assert_close(steps(llm, ids, 7, start), expected, **CLOSE)
+
+
+@for_each("B", [1, 4])
+def test_bf16_is_as_near_to_fp32_as_the_plain_model_is(B):
+    """bf16 rounds to 8 bits at every operation, so the two are compared with what both should be."""
+    llm = make(num_layers=4)
+    ids = draw(0, 300, B, 12)
+    exact = steps(llm, ids, 6)[:, 6:]
+    llm.to(torch.bfloat16)
+    plain, fast = steps(llm, ids, 6)[:, 6:].float(), steps(DecodingLLM(llm), ids, 6)[:, 6:].float()
+    assert (fast - exact).norm() < 1.2 * (plain - exact).norm() < 0.1 * exact.norm()
+
+
+def test_packed_and_transposed_products_are_the_linear_layer(monkeypatch):
+    monkeypatch.setattr("motiongpt.decoding.LARGE", 1)
+    generator = torch.Generator().manual_seed(0)
+    weight, bias = torch.randn(24, 40, generator=generator), torch.randn(24, generator=generator)
+    for dtype, tolerance in ((torch.float32, 1e-5), (torch.bfloat16, 2e-2)):  # of sums of 40 products near 6
+        for B in (1, 2, 9):
+            x, onto = torch.randn(B, 40, generator=generator), torch.randn(B, 24, generator=generator)
+            matrix = Matrix(weight.to(dtype), bias.to(dtype), pack=True)
+            expected = x @ weight.T + bias
+            close = dict(rtol=tolerance, atol=tolerance * 6)
+            torch.testing.assert_close(matrix(x.to(dtype)).float(), expected, **close)
+            torch.testing.assert_close(matrix(x.to(dtype), onto.to(dtype)).float(), onto + expected, **close)
+            assert (matrix.packed is not None) == (dtype == torch.float32 and B > 1 and matrix.pack)
+
+
+@for_each("unit_offset", [False, True])
+def test_norm(unit_offset):
+    plain = RMSNorm(16, 1e-2, unit_offset)  # an eps that matters
+    with torch.no_grad():
+        plain.weight.uniform_(-1, 1, generator=torch.Generator().manual_seed(0))
+        x = 0.1 * torch.randn(5, 16, generator=torch.Generator().manual_seed(1))
+        torch.testing.assert_close(Norm.of(plain)(x), plain(x), **CLOSE)
+        assert Norm.of(plain)(torch.zeros(1, 16)).abs().max() == 0
+
+
+def test_merged_adapters_are_in_the_fused_matrices():
+    llm = make()
+    inject(llm, LoRAConfig(lora_r=2), torch.Generator().manual_seed(0))
+    for name, parameter in llm.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_(generator=torch.Generator().manual_seed(1))
+    ids = draw(0, 300, 2, 8)
+    expected = steps(llm, ids, 4)
+    with pytest.raises(ValueError, match="merged"):
+        steps(DecodingLLM(llm), ids, 4)
+    merge(llm, keep=False)
+    torch.testing.assert_close(steps(DecodingLLM(llm), ids, 4), expected, **CLOSE)
+
+
+def test_weights_that_were_replaced_are_fused_anew():
+    """As `.to` does, which puts other tensors in their place."""
+    llm = make()
+    ids = draw(0, 300, 2, 8)
+    fast = DecodingLLM(llm)
+    steps(fast, ids, 4)
+    for parameter in llm.parameters():
+        parameter.data = parameter.data * 1.5
+    torch.testing.assert_close(steps(fast, ids, 4), steps(llm, ids, 4), **CLOSE)
+
+
+def test_a_model_that_wrote_can_still_learn():
+    """Tensors made in inference mode could not."""
+    llm = make()
+    ids = draw(0, 300, 2, 8)
+    steps(DecodingLLM(llm), ids, 4)
+    llm(ids).sum().backward()
+    assert all(p.grad is not None for p in llm.layers.parameters())
+
+
+def test_autocast_takes_the_plain_model(monkeypatch):
+    llm = make()
+    fast = DecodingLLM(llm)
+    monkeypatch.setattr(fast, "_step", None)
+    ids = draw(0, 300, 2, 8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(steps(fast, ids, 4), steps(llm, ids, 4))
+
+
+def test_too_many_tokens_are_named():
+    llm = make(max_positions=8)
+    with pytest.raises(ValueError, match="exceed"), torch.inference_mode():
+        fast = DecodingLLM(llm)
+        cache = fast.new_cache(1, 4)
+        fast.hidden(draw(0, 300, 1, 4), cache)
+        fast.hidden(draw(0, 300, 1, 1), cache)
+
+
+@for_each("kind", KINDS)
+def test_same_seeds_write_the_same_codes(kind):
+    """Rows of different lengths, and each of them alone."""
+    llm = make(**KINDS[kind])
+    llm.extend(300, 34)
+    prompts = [draw(0, 300, 1, 3 + row)[0].tolist() for row in range(5)]
+    config = SampleConfig(temperature=1.0, top_k=20, top_p=0.95, repetition_penalty=1.1)
+
+    def written(model, rows) -> list[list[int]]:
+        return generate(
+            model,
+            [prompts[row] for row in rows],
+            begin_id=300,
+            codes=32,
+            limits=[limits_from_length(6 + 2 * row, exact=True) for row in rows],
+            seeds=list(rows),
+            config=config,
+        )
+
+    expected = written(llm, range(5))
+    assert written(DecodingLLM(llm), range(5)) == expected
+    assert [written(DecodingLLM(llm), [row])[0] for row in range(5)] == expected
