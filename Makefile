@@ -2,6 +2,7 @@
 # make reader      SmolLM2, with which the demo reads free sentences; make demo tries to fetch it once by itself
 # make test-quick  tests of every module, the layout and the documents in the same environment, about 80 seconds
 # make test        the whole test suite, about five minutes on two cores
+# make bench       every benchmark, into benchmarks/RESULTS.md
 #
 # Paths are relative and quoted, so the folder may have a space in its name. A second run installs nothing.
 # PYTHON=python3.12 picks another interpreter; TORCH_INDEX=URL takes torch from another package index; READER= does
@@ -13,6 +14,7 @@ JOBS ?= 2
 OUTPUT ?= outputs/walk
 PROMPT ?= a person walks forward
 READER ?= checkpoints/demo-smollm2
+BENCH ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -80,12 +82,9 @@ lint: $(VENV)/test.stamp
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
+# an hour on two cores; BENCH="--only render features" runs some
 bench: $(VENV)/test.stamp
-	$(PY) benchmarks/bench_sampling.py
-	$(PY) benchmarks/bench_lora_step.py
-	$(PY) benchmarks/bench_tokenizing.py
-	$(PY) benchmarks/bench_features.py
-	$(PY) benchmarks/bench_cold_start.py
+	$(PY) benchmarks/results.py $(BENCH)
 
 # everything that can be made again; outputs/ and data/ are yours and stay, and so does the large download of SmolLM2
 clean:

@@ -38,6 +38,7 @@ COMMANDS = {
     "fid": "bench_fid.py",
 }
 NOTES = "## Notes"
+KEPT, PAGE = HERE / "results.json", HERE / "RESULTS.md"
 
 
 def gemm_rate(dtype: torch.dtype) -> float:
@@ -91,23 +92,27 @@ def table(rows: dict[str, list[dict]]) -> str:
     return "\n".join(lines)
 
 
-def write(path: Path, rows: dict[str, list[dict]], machines: dict[str, str]) -> None:
-    notes = path.read_text().partition(NOTES)[2] if path.is_file() else "\n"
-    words = "\n".join(
-        f"- {', '.join(g for g in machines if machines[g] == m)}: {m}." for m in dict.fromkeys(machines.values())
-    )
-    path.write_text(
+def keep(found: dict) -> None:
+    """Write what was found, and the page that shows it. Notes that are on the page stay."""
+    KEPT.write_text(json.dumps(found, indent=1) + "\n")
+    machines: dict[str, list[str]] = {}
+    for group in COMMANDS:
+        if group in found["machines"]:
+            machines.setdefault(found["machines"][group], []).append(group)
+    notes = PAGE.read_text().partition(NOTES)[2] if PAGE.is_file() else "\n"
+    words = "\n".join(f"- {', '.join(groups)}: {what}." for what, groups in machines.items())
+    PAGE.write_text(
         "# What the benchmarks found\n\n"
         "`make bench` writes this table. Each row is one process in which both sides take turns; the ratio is that of\n"
         "the medians, and its spread that of single rounds. Times are of this machine alone, and it is a noisy one:\n"
         "trust ratios. A floor is the time in which memory can be read once, or the products be done, at the measured\n"
-        f"rate.\n\n{words}\n\n{table(rows)}\n\n{NOTES}{notes}"
+        f"rate.\n\n{words}\n\n{table(found['rows'])}\n\n"
+        f"## How cost grows\n\n![three curves](scaling.png)\n\n{found['scaling']}\n\n{NOTES}{notes}"
     )
 
 
 def main(args: argparse.Namespace) -> None:
-    kept = HERE / "results.json"
-    found = json.loads(kept.read_text()) if kept.is_file() else {"rows": {}, "machines": {}}
+    found = json.loads(KEPT.read_text()) if KEPT.is_file() else {"rows": {}, "machines": {}, "scaling": ""}
     here = machine()
     print(here)
     failed = []
@@ -126,8 +131,17 @@ def main(args: argparse.Namespace) -> None:
                 continue
             found["rows"][group] = [json.loads(line) for line in file.read_text().splitlines()]
             found["machines"][group] = here
-        kept.write_text(json.dumps(found, indent=1) + "\n")
-        write(HERE / "RESULTS.md", found["rows"], {g: found["machines"][g] for g in COMMANDS if g in found["machines"]})
+        keep(found)
+    if not args.only or "scaling" in args.only:
+        print("--- bench_scaling.py", flush=True)
+        done = subprocess.run([sys.executable, HERE / "bench_scaling.py"], capture_output=True, text=True)
+        if done.returncode:
+            failed.append("bench_scaling.py: " + done.stderr[-500:])
+        else:
+            found["scaling"] = "\n".join(
+                line for line in done.stdout.splitlines() if not line.startswith("wrote")
+            ).strip()
+            keep(found)
     if failed:
         sys.exit("no rows from: " + "; ".join(failed))
 

@@ -5,8 +5,9 @@ waits for the next operation to begin: a few microseconds each, some hundred tim
 read and to be trained; this is the same function for the sampler, with
 
 - one product for queries, keys and values, and one for gate and up. The fused matrix takes the place of its parts,
-  which become views of it, so nothing is in memory twice;
-- the product in the order that reads weights fastest on a CPU (`Matrix`), its sum with the residual in the same call;
+  which become views of it and take no memory of their own;
+- the product in the order that reads weights fastest on a CPU, its sum with the residual in the same call. For several
+  rows in fp32 that takes a second, packed copy of large matrices (`Matrix`);
 - the norm of queries and keys folded into the rotary tables, which are computed once per motion;
 - attention with the queries that share a key as rows of one product, so the cache is not copied for every query.
 
@@ -48,7 +49,7 @@ class Matrix:
     def __call__(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
         """onto + x weight^T + bias: x (B, in), onto (B, out) -> (B, out)."""
         weight, bias = self.weight, self.bias
-        if not weight.is_cuda:
+        if weight.device.type == "cpu":
             if len(x) == 1:
                 out = torch.mv(weight, x[0]) if onto is None else torch.addmv(onto[0], weight, x[0])
                 return (out if bias is None else out + bias)[None]
@@ -132,6 +133,7 @@ class DecodingCache:
 
     def __init__(self, plain: KVCache) -> None:
         first, layers = plain.keys[0], len(plain.keys)
+        plain.keys = plain.values = []  # memory that nothing was written to: given back before the piece is taken
         self.plain = plain
         # (layers, B, K, T, d) of each: a step takes its views of all layers at once
         self.keys, self.values = first.new_empty(2, layers, *first.shape)
@@ -141,16 +143,31 @@ class DecodingCache:
         self.mask: Tensor | None = None  # (B, 1, 1, T) of the weights' dtype, -inf in the padding
 
 
+def _state(llm: LLM) -> tuple:
+    """What changes when a weight does: where it lies in memory, and how often it was written to."""
+    return tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in llm.parameters())
+
+
 class DecodingLLM:
     """A `sampling.Model` made of an `LLM` that is done with training; see the module docstring.
 
-    It shares the weights of `llm`, which stays usable. Fused matrices are made at the first step, and anew when `llm`
-    has been moved to another device since.
+    It shares the weights of `llm`, which stays usable. Fused matrices are made at the first step, and anew at the first
+    of a motion after weights have changed or moved.
     """
 
     def __init__(self, llm: LLM) -> None:
         self.llm = llm
         self._blocks: list[FusedBlock] = []
+        self._fused: tuple = ()  # the weights that they were made of
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"_blocks": []}  # packed matrices can be neither copied nor written
+
+    def to(self, device: torch.device | str) -> "DecodingLLM":
+        """Move the model to a device, without leaving fused matrices behind."""
+        self._blocks = []
+        self.llm.to(device)
+        return self
 
     @property
     def training(self) -> bool:
@@ -158,11 +175,14 @@ class DecodingLLM:
 
     def new_cache(self, B: int, T: int) -> DecodingCache:
         """An empty cache for B rows of up to T tokens with padding."""
+        if self._blocks and self._fused != _state(self.llm):
+            self._blocks = []
         return DecodingCache(self.llm.new_cache(B, T))
 
     def logits(self, hidden: Tensor, span: tuple[int, int] | None = None) -> Tensor:
         return self.llm.logits(hidden, span)
 
+    @torch.no_grad()
     def hidden(self, ids: Tensor, cache: DecodingCache, start: Tensor | None = None) -> Tensor:
         """As `LLM.hidden`: ids (B, T) after the cache -> (B, T, C). With T = 1 after a prompt it is the fast step."""
         llm, plain = self.llm, cache.plain
@@ -170,7 +190,8 @@ class DecodingLLM:
         full = at >= min(plain.capacity, llm.config.max_positions)  # `LLM.hidden` says what is too short
         if ids.shape[1] > 1 or at == 0 or full or llm.casts:
             return llm.hidden(ids, plain, start)
-        self._fuse()
+        if not self._blocks:
+            self._fuse()
         if cache.cos is None:
             self._prepare(cache, start)
         cos, sin = cache.cos[:, at], cache.sin[:, at]  # (kinds, B or 1, 1, d)
@@ -223,14 +244,8 @@ class DecodingLLM:
         return add(x, gate.mul_(up), block.down, block.after_mlp)
 
     def _fuse(self) -> None:
-        """Fuse the matrices of every block, unless that is done and they are still those of the model.
-
-        Raises ValueError if the model has adapters that are not merged.
-        """
-        layers = self.llm.layers
-        if self._blocks and self._blocks[0].o.weight.data_ptr() == layers[0].self_attn.o_proj.weight.data_ptr():
-            return
-        llm = self.llm
+        """Fuse the matrices of every block. ValueError if the model has adapters that are not merged."""
+        llm, layers = self.llm, self.llm.layers
         if any(not layer.merged for layer in lora_layers(llm).values()):
             raise ValueError("the model has adapters that are not merged: call lora.merge before it writes")
         body = sum(parameter.nbytes for parameter in layers.parameters())
@@ -246,6 +261,7 @@ class DecodingLLM:
             ]
             self._weight = torch.stack(norms)[:, None]  # (layers, 1, H + K, d)
             self._rolled = self._weight.roll(llm.config.head_dim // 2, -1)
+        self._fused = _state(llm)
 
     def _prepare(self, cache: DecodingCache, start: Tensor | None) -> None:
         """Compute what depends on the positions alone, for all columns of the cache."""

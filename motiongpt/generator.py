@@ -33,7 +33,7 @@ from motiongpt.generation.requests import (
     per_row,
     shortened,
 )
-from motiongpt.generation.scores import by_description
+from motiongpt.generation.scores import Draft, by_description
 from motiongpt.generation.seams import keep_given
 from motiongpt.generation.streaming import StreamTiming, stream
 from motiongpt.generation.understanding import Listener, Understood
@@ -142,8 +142,7 @@ class MotionGenerator:
             exact_length: with `seconds`, write exactly that many codes.
             per_prompt_vocab: allow only the codes that training showed with a caption (all codes for a new one).
             task: t2m, or what the given codes are: predict, inbetween, init, last, keys (`tasks/table.py`). A stage
-                that never learnt it is asked as for t2m. One that did needs no sentence, None, for predict,
-                inbetween and random.
+                without it is asked as for t2m; one that learnt it needs no sentence for predict, inbetween and random.
             given: position -> code, kept exactly; -1 is the last position, and fixes the length. One for all prompts,
                 or one per prompt.
             source: with the task edit, the codes of the motion that is to change.
@@ -153,13 +152,12 @@ class MotionGenerator:
             score: keep the one of them with the largest score, in place of the list.
             best_of: write so many and keep the one that the model describes best, `scores.by_description`; default the
                 run's own number for sentences that it reads, else 1. Not with `samples` or `score`.
-            trace: see `sampling.generate`.
+            trace: see `sampling.generate`; all motions are then one batch.
             first: check everything for whole motions, but write at most so many codes of each.
 
         Raises ValueError for a prompt that says nothing or is no text, or too long for the model, an unknown
         participant, given codes that do not fit, or a value out of range.
         """
-        # 1) One value per prompt for everything.
         prompts = check_prompts(self.run, prompt, task)
         B = len(prompts)
         config = replace(config or SampleConfig(), **sampling)
@@ -179,25 +177,28 @@ class MotionGenerator:
         writer = Writer(self.run, self.device, config, per_prompt_vocab, exact_length, trace)
         rows = [writer.plan(task, row, source) for row in wanted]  # every fault shows before the work
 
-        # 2) Sentences to ids, ids to codes, codes to motions.
-        def write(numbers: list[int], seeds: list[int]) -> list[Motion]:
+        # sentences to ids, ids to codes, codes to motions
+        def write(numbers: list[int], seeds: list[int]) -> list[Draft]:
             batch = [replace(wanted[i], seed=own) for i, own in zip(numbers, seeds, strict=True)]
             planned = writer.rows(batch, task, source, whole=first is None)
-            written = replace(writer, config=shortened(config, first)).write(planned)
-            motions = self.decode([row.codes for row in written], [prompts[i] or "" for i in numbers])
-            found = zip(numbers, motions, written, strict=True)
-            return [replace(motion, notes=heard[i][1] + row.notes) for i, motion, row in found]
+            written = zip(numbers, replace(writer, config=shortened(config, first)).write(planned), strict=True)
+            return [Draft(prompts[i] or "", row.codes, heard[i][1] + row.notes) for i, row in written]
 
-        if best_of is not None and best_of > 1:
-            plain = {prompt: text for prompt, (text, _) in zip(prompts, heard, strict=True) if prompt is not None}
-            samples, score = best_of, by_description(self.describing_run, self.device, plain)
+        def draw(drafts: Sequence[Draft]) -> list[Motion]:
+            motions = self.decode([draft.tokens for draft in drafts], [draft.text for draft in drafts])
+            return [replace(motion, notes=draft.notes) for motion, draft in zip(motions, drafts, strict=True)]
+
         lengths, seeds = [row.limits.target for row in rows], [row.seed for row in rows]
-        together = len(rows) * samples if trace is not None else ROWS  # its rows are those of one batch
-        if score is not None:
-            written = write_best(write, seeds, lengths, score, samples=samples, rows=together)
+        batches = {"samples": best_of or samples, "rows": ROWS if trace is None else B * (best_of or samples)}
+        if best_of is not None and best_of > 1:  # only the best need joints
+            plain = {prompt: text for prompt, (text, _) in zip(prompts, heard, strict=True) if prompt is not None}
+            best = write_best(write, seeds, lengths, by_description(self.describing_run, self.device, plain), **batches)
+            written = [motion for i in range(0, B, ROWS) for motion in draw(best[i : i + ROWS])]
+        elif score is not None:
+            written = write_best(lambda *asked: draw(write(*asked)), seeds, lengths, score, **batches)
         else:
-            several = write_samples(write, seeds, lengths, samples=samples, rows=together)
-            written = several if samples > 1 else [motion for (motion,) in several]
+            written = write_samples(lambda *asked: draw(write(*asked)), seeds, lengths, **batches)
+            written = written if samples > 1 else [motions[0] for motions in written]
         return written[0] if prompt is None or isinstance(prompt, str) else written
 
     def understand(self, sentence: str) -> Understood:
@@ -354,8 +355,8 @@ class MotionGenerator:
         """Write a sentence for a motion, for its codes, or for codes as text ("42 18").
 
         A motion with joints but no tokens is encoded first. `config` defaults to `DESCRIBE`: greedy, at most 64 tokens.
-        With `first` it writes at most so many tokens, but checks that there is room for all.
-        If the loaded stage never learnt m2t, the highest stage that did is loaded beside it, once.
+        With `first` it writes at most so many tokens, but checks that there is room for all. If the loaded stage never
+        learnt m2t, the highest stage that did is loaded beside it, once.
 
         Raises ValueError for an empty motion, for text that is not tokens, for a code outside the codebook, and if no
         stage of the run was trained on m2t.

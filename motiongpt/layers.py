@@ -16,14 +16,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from motiongpt.config import LLMConfig
+from motiongpt.kernels import attention_backward
+from motiongpt.kernels.norm_backward import NormFunction
+from motiongpt.kernels.rotation_backward import RotationFunction
 from motiongpt.lora import project
-
-MAX_SCORES = 1 << 26
-"""Of one row of a batch, (H, T, U): beyond, `_CPUAttention` would take 512 MB for them."""
 
 
 def run_block(block: nn.Module, recompute: bool, *inputs: Any) -> Tensor:
@@ -45,7 +44,9 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         weight = 1.0 + self.weight.float() if self.unit_offset else self.weight
-        return _Norm.apply(x, weight, self.eps) if torch.is_grad_enabled() else norm(x, weight, self.eps)
+        if torch.is_grad_enabled():  # the same; its backward pass goes over x a third as often as torch's
+            return NormFunction.apply(norm, x, weight, self.eps)
+        return norm(x, weight, self.eps)
 
 
 def norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -53,34 +54,6 @@ def norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     if x.dtype == weight.dtype:
         return F.rms_norm(x, weight.shape, weight, eps)  # one kernel; it reduces in fp32
     return F.rms_norm(x.float(), weight.shape, weight.float(), eps).to(x.dtype)  # under autocast
-
-
-class _Norm(torch.autograd.Function):
-    """`norm` in training. Of the forward pass it keeps x alone, and the backward pass is its formula, with a third of
-    the passes over x that torch's own takes. With r = 1 / rms(x) and g the gradient of the result:
-
-        dx = r (g w - x r^2 mean(g w x))      dw = sum g x r
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.eps = eps
-        return norm(x, weight, eps)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        wide = x.float()
-        r = (torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square() / x.shape[-1] + ctx.eps).rsqrt()
-        gradient = gradient.float()
-        d_weight = None
-        if ctx.needs_input_grad[1]:
-            d_weight = (gradient * wide * r).flatten(0, -2).sum(0).to(weight.dtype)
-        d_x = gradient * weight.float()
-        mean = (d_x * wide).mean(-1, keepdim=True)
-        return d_x.addcmul_(wide, -mean * r * r).mul_(r).to(x.dtype), d_weight, None
 
 
 def scale_frequencies(frequencies: Tensor, config: LLMConfig) -> Tensor:
@@ -120,24 +93,9 @@ def rotary(
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Turn the channel pairs of x (B, H, T, d) by the tables of `rotary`, (T, d) or (B, 1, T, d)."""
-    if torch.is_grad_enabled():
-        return _Rotation.apply(x, cos, sin)
+    if torch.is_grad_enabled():  # the same, with a backward pass that turns back and keeps nothing of x
+        return RotationFunction.apply(rotate, x, cos, sin)
     return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
-
-
-class _Rotation(torch.autograd.Function):
-    """Its gradient is turned back, which keeps nothing of x; torch would differentiate four operations one by one."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        ctx.save_for_backward(cos, sin)
-        return rotate(x, cos, sin)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        cos, sin = ctx.saved_tensors
-        return rotate(gradient, cos, -sin), None, None
 
 
 class KVCache:
@@ -171,9 +129,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, s
     """
     B, H, T, d = q.shape
     K = k.shape[1]
-    trains = torch.is_grad_enabled() and q.requires_grad
-    if trains and q.device.type == "cpu" and q.dtype == torch.bfloat16 and H * T * k.shape[2] <= MAX_SCORES:
-        return _CPUAttention.apply(q, k, v, mask, causal, scale)
+    if attention_backward.is_for(q, k):  # the same on a CPU in bf16, and back in a third of the time
+        return attention_backward.AttentionFunction.apply(attend, q, k, v, mask, causal, scale)
     if H == K:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, scale=scale)
     if q.is_cuda and (mask is not None or q.dtype == torch.float32):
@@ -185,42 +142,6 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, s
         k, v = k.repeat_interleave(H // K, 1), v.repeat_interleave(H // K, 1)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, scale=scale)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, scale=scale, enable_gqa=True)
-
-
-class _CPUAttention(torch.autograd.Function):
-    """`attend` on a CPU in bf16, whose own backward pass takes a quarter of a step there: three times as long as these
-    five products. The scores are in fp32, as in torch's kernel; a row of the batch at a time."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale: float | None
-    ) -> Tensor:
-        ctx.save_for_backward(q, k, v, mask)
-        ctx.causal, ctx.scale = causal, q.shape[-1] ** -0.5 if scale is None else scale
-        return attend(q, k, v, mask, causal, scale)  # without a gradient, so by torch's kernel
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, mask = ctx.saved_tensors
-        (B, H, T, d), (K, U) = q.shape, k.shape[1:3]
-        visible = torch.ones(T, U, dtype=torch.bool).tril() if ctx.causal else mask
-        hidden = None if visible is None else ~visible.expand(B, 1, T, U)
-        found = []
-        for b in range(B):
-            # queries that share a key are rows of one product
-            rows, keys, values = q[b].reshape(K, -1, d), k[b].contiguous(), v[b].contiguous()
-            out = gradient[b].reshape(K, -1, d)  # (K, H / K * T, d)
-            scores = torch.bmm(rows.float() * ctx.scale, keys.float().mT)  # (K, H / K * T, U)
-            if hidden is not None:
-                scores.view(H, T, U).masked_fill_(hidden[b], -math.inf)
-            p = scores.softmax(-1).to(q.dtype)
-            d_p = torch.bmm(out, values.mT)
-            d_scores = torch.ops.aten._softmax_backward_data(d_p, p, -1, p.dtype)
-            d_q = torch.bmm(d_scores, keys).mul_(ctx.scale).view(H, T, d)
-            found.append((d_q, torch.bmm(d_scores.mT, rows).mul_(ctx.scale), torch.bmm(p.mT, out)))
-        d_q, d_k, d_v = (torch.stack(parts) for parts in zip(*found, strict=True))
-        return d_q, d_k, d_v, None, None, None
 
 
 class Attention(nn.Module):

@@ -4,18 +4,18 @@
                   '-- dropout -- lora_A (r, in) -- lora_B (out, r) * alpha / r --'
 
 The frozen matrix keeps its key (`weight`), so base checkpoints load with and without adapters and need no remap.
-lora_B starts at zero, so a freshly injected model computes exactly what the base computes. `LoRALinear.forward` is the
-formula; `Products` computes the same in training with fewer copies, for all layers that read one x. This file knows
-nn.Linear and nothing else of the package; `weights/adapters.py` reads and writes adapter files.
+lora_B starts at zero, so a freshly injected model computes exactly what the base computes. This file knows nn.Linear,
+and of the package only a faster form of the formula; `weights/adapters.py` reads and writes adapter files.
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+
+from motiongpt.kernels import adapter_products
 
 
 class LoRASettings(Protocol):
@@ -53,8 +53,8 @@ class LoRALinear(nn.Linear):
         self.register_buffer("unmerged_weight", None, persistent=False)  # a buffer, so `.to(device)` moves it too
 
     def forward(self, x: Tensor) -> Tensor:
-        if trains_alone(self):
-            return project(x, self)[0]
+        if adapter_products.is_for(self):  # the same in training, with x kept once and every sum in place
+            return adapter_products.products(x, [self])[0]
         out = F.linear(x, self.weight, self.bias)
         if self.merged:
             return out
@@ -82,74 +82,11 @@ class LoRALinear(nn.Linear):
         self.unmerged_weight, self.merged = None, False
 
 
-def trains_alone(layer: nn.Module) -> bool:
-    """Whether `Products` may compute a layer: an adapter in training, without dropout of its input."""
-    return (
-        isinstance(layer, LoRALinear)
-        and torch.is_grad_enabled()
-        and not (layer.merged or layer.weight.requires_grad)
-        and not (layer.training and isinstance(layer.dropout, nn.Dropout))
-    )
-
-
 def project(x: Tensor, *layers: nn.Module) -> Sequence[Tensor]:
-    """The outputs (..., out_i) of layers that all read x (..., in). Adapters in training share their work."""
-    if not all(map(trains_alone, layers)):
-        return [layer(x) for layer in layers]
-    kind = x.device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-    matrices = [matrix for layer in layers for matrix in (layer.weight, layer.bias, layer.lora_A, layer.lora_B)]
-    return Products.apply(x.to(dtype), [layer.scale for layer in layers], *matrices)
-
-
-class Products(torch.autograd.Function):
-    """y_i = x W_i^T + b_i + s_i x A_i^T B_i^T for several layers i, (..., in) -> (..., out_i) each.
-
-    The formula as it stands keeps x once for every product, and every sum is a new tensor. Here x is kept once, all A
-    are one product, and the low-rank terms are added in place, in both directions. With W frozen, and g_i the gradient
-    of y_i and l_i = x A_i^T (n, r):
-
-        dx = sum_i g_i W_i + (s_i g_i B_i) A_i      dA_i = (s_i g_i B_i)^T x      dB_i = s_i g_i^T l_i
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, scales: list[float], *matrices: Tensor | None) -> tuple[Tensor, ...]:
-        rows = x.reshape(-1, x.shape[-1])  # (n, in)
-        weights = [W.to(x.dtype) for W in matrices[::4]]
-        biases = [b if b is None else b.to(x.dtype) for b in matrices[1::4]]
-        As, Bs = matrices[2::4], matrices[3::4]
-        A = torch.cat([A.to(x.dtype) for A in As])  # (R, in), R = r per layer
-        low = rows @ A.T  # (n, R)
-        outputs = []
-        for W, b, B, s, own in zip(weights, biases, Bs, scales, low.split([len(A) for A in As], 1), strict=True):
-            y = F.linear(rows, W, b).addmm_(own, B.to(x.dtype).T, alpha=s)
-            outputs.append(y.view(*x.shape[:-1], -1))
-        ctx.scales = scales
-        ctx.save_for_backward(x, low, *weights, *As, *Bs)
-        return tuple(outputs)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, low, *matrices = ctx.saved_tensors
-        count = len(ctx.scales)
-        weights, As, Bs = matrices[:count], matrices[count : 2 * count], matrices[2 * count :]
-        ranks = [len(A) for A in As]
-        rows = x.reshape(-1, x.shape[-1])
-        gs = [g.reshape(len(rows), -1) for g in gradients]
-        layers = list(zip(gs, Bs, ctx.scales, low.split(ranks, 1), strict=True))
-        # s_i g_i B_i and s_i g_i^T l_i: the scale on the small factor
-        down = torch.cat([g @ (s * B).to(x.dtype) for g, B, s, _ in layers], 1)  # (n, R)
-        d_B = [(g.T @ (s * own)).to(B.dtype) for g, B, s, own in layers]
-        d_A = (down.T @ rows).split(ranks)
-        d_x = None
-        if ctx.needs_input_grad[0]:
-            d_x = down @ torch.cat([A.to(x.dtype) for A in As])
-            for g, W in zip(gs, weights, strict=True):
-                d_x.addmm_(g, W)
-            d_x = d_x.view(x.shape)
-        of_layers = [(None, None, a.to(A.dtype), b) for a, A, b in zip(d_A, As, d_B, strict=True)]
-        return d_x, None, *[gradient for one in of_layers for gradient in one]
+    """The outputs (..., out_i) of layers that all read x (..., in). Adapters in training keep one x for all of them."""
+    if all(isinstance(layer, LoRALinear) and adapter_products.is_for(layer) for layer in layers):
+        return adapter_products.products(x, layers)
+    return [layer(x) for layer in layers]
 
 
 def lora_layers(model: nn.Module) -> dict[str, LoRALinear]:

@@ -53,7 +53,7 @@ def repetition_penalty(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
     [2, -2, 2], seen [yes, yes, no], penalty 2 -> [1, -4, 2]. As transformers' RepetitionPenaltyLogitsProcessor.
     """
     if penalty == 1:
-        return logits
+        return logits.clone()
     return torch.where(seen, torch.where(logits < 0, logits * penalty, logits / penalty), logits)
 
 
@@ -103,10 +103,13 @@ def top_p_keep(p: Tensor, top_p: float) -> Tensor:
         head = p.topk(HEAD).values  # descending
         total = p.sum(-1, keepdim=True)
         tail = total - head.cumsum(-1) + head  # of each of the head, and all that are less likely
-        count = (tail > (1 - top_p) * total).sum(-1, keepdim=True).clamp(min=1)  # how many are kept
+        border, rounding = (1 - top_p) * total, p.shape[1] * torch.finfo(p.dtype).eps * total
+        count = (tail > border).sum(-1, keepdim=True).clamp(min=1)  # how many are kept
         keep = p >= head.gather(1, count - 1)
-        # unless more than the head is kept, or some of several equal ones: which of them, their order decides
-        if ((count < HEAD) & (keep.sum(-1, keepdim=True) == count)).all():
+        # unless more than the head is kept, or some of several equal ones, which their order decides, or a sum is so
+        # near to the border that the order of summing decides
+        sure = (count < HEAD) & (keep.sum(-1, keepdim=True) == count) & ((tail - border).abs() > rounding).all(-1, True)
+        if sure.all():
             return keep
     ascending, order = p.sort(dim=-1, stable=True)
     tail = ascending.cumsum(-1)

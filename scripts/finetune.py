@@ -35,6 +35,7 @@ from motiongpt.cli.environment import (
 )
 from motiongpt.cli.finetune_flags import LANGUAGE_ONLY, LORA, TOKENIZER_ONLY, add_training_flags
 from motiongpt.cli.hub_flags import kept_on_hub
+from motiongpt.cli.machine_flags import on_this_machine
 from motiongpt.cli.opening import TOKENIZER_FLAGS, add_tokenizer_flags, begins_with_motions
 from motiongpt.cli.parser import DEBUG_STEPS, Parser, refuse_flags, run_script, shorten_for_debug
 from motiongpt.cli.processes import always
@@ -81,6 +82,7 @@ def make_parser() -> Parser:
     return parser
 
 
+@on_this_machine
 def main(args) -> int | None:
     if args.stage is None and not args.list:
         raise ValueError("--stage is needed: 1, 2, 3, a name or all; --list shows them")

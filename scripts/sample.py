@@ -38,6 +38,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 from motiongpt.cli.config_file import read_config_file
 from motiongpt.cli.continuous_flags import is_continuous_run
 from motiongpt.cli.environment import say_unread_environment
+from motiongpt.cli.machine_flags import on_this_machine
 from motiongpt.cli.opening import open_generator, reading_of_flags
 from motiongpt.cli.parser import Parser, describe_values, resolve_config, run_script
 from motiongpt.cli.sample_flags import IN_WORDS, add_sample_flags, check_flags
@@ -55,6 +56,7 @@ def draws_gif(args) -> bool:
     return draws and any(path.suffix.lower() in ("", ".gif") for path in args.output or [Path()])
 
 
+@on_this_machine
 def main(args) -> None:
     if not args.info:
         check_flags(args)

@@ -1,5 +1,7 @@
 """The fast step of a model that writes, against `LLM.hidden`: states, codes, and when it stays off."""
 
+import copy
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from motiongpt.layers import RMSNorm
 from motiongpt.lengths import limits_from_length
 from motiongpt.lora import inject, merge
 from motiongpt.sampling import generate
+from motiongpt.weights.llm import save_llm
 from tests.test_llm import CLOSE, KINDS, draw, for_each, make
 
 BIASES = dict(qkv_bias=True, o_bias=True, mlp_bias=True, qk_norm=False)
@@ -33,7 +36,13 @@ def test_steps_are_those_of_the_model(kind, B, padded):
     start = torch.arange(B) + 1 if padded else None
     before = {name: value.clone() for name, value in llm.state_dict().items()}
     expected = steps(llm, ids, 7, start)
-    found = steps(DecodingLLM(llm), ids, 7, start)
+    fast = DecodingLLM(llm)
+    found = steps(fast, ids, 7, start)
+    attention, fused = llm.layers[0].self_attn, fast._blocks[0].qkv.weight
+    memory = {
+        weight.untyped_storage().data_ptr() for weight in (fused, attention.q_proj.weight, attention.v_proj.weight)
+    }
+    assert len(memory) == 1
     torch.testing.assert_close(found[:, 7:], expected[:, 7:], **CLOSE)
     # fused matrices hold the model's own weights, which have not changed
     assert all(torch.equal(value, before[name]) for name, value in llm.state_dict().items())
@@ -41,9 +50,10 @@ def test_steps_are_those_of_the_model(kind, B, padded):
 
 
 @for_each("B", [1, 4])
-def test_bf16_is_as_near_to_fp32_as_the_plain_model_is(B):
+@for_each("kind", ["qwen3", "gemma3"])
+def test_bf16_is_as_near_to_fp32_as_the_plain_model_is(B, kind):
     """bf16 rounds to 8 bits at every operation, so the two are compared with what both should be."""
-    llm = make(num_layers=4)
+    llm = make(**KINDS[kind])
     ids = draw(0, 300, B, 12)
     exact = steps(llm, ids, 6)[:, 6:]
     llm.to(torch.bfloat16)
@@ -90,15 +100,41 @@ def test_merged_adapters_are_in_the_fused_matrices():
     torch.testing.assert_close(steps(DecodingLLM(llm), ids, 4), expected, **CLOSE)
 
 
-def test_weights_that_were_replaced_are_fused_anew():
-    """As `.to` does, which puts other tensors in their place."""
-    llm = make()
+@for_each("change", ["moved", "loaded", "written to"])
+def test_weights_that_changed_are_fused_anew(change, monkeypatch):
+    monkeypatch.setattr("motiongpt.decoding.LARGE", 1)  # packed copies change too
+    llm, other = make(), make(seed=1)
     ids = draw(0, 300, 2, 8)
     fast = DecodingLLM(llm)
     steps(fast, ids, 4)
-    for parameter in llm.parameters():
-        parameter.data = parameter.data * 1.5
+    if change == "moved":  # as `.to` does, which puts other tensors in their place
+        for parameter, new in zip(llm.parameters(), other.parameters(), strict=True):
+            parameter.data = new.data
+    elif change == "loaded":
+        llm.load_state_dict(other.state_dict())
+    else:
+        with torch.no_grad():
+            llm.layers[1].mlp.up_proj.weight.mul_(2)
     torch.testing.assert_close(steps(fast, ids, 4), steps(llm, ids, 4), **CLOSE)
+
+
+def test_copies_of_large_models_are_not_packed(monkeypatch):
+    monkeypatch.setattr("motiongpt.decoding.LARGE", 1)
+    for most, packs in ((0, False), (1 << 30, True)):
+        monkeypatch.setattr("motiongpt.decoding.MAX_PACKED", most)
+        fast = DecodingLLM(make())
+        steps(fast, draw(0, 300, 2, 8), 4)
+        assert (fast._blocks[0].qkv.packed is not None) == packs
+
+
+def test_a_model_that_wrote_can_be_copied_moved_and_written_to_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("motiongpt.decoding.LARGE", 1)
+    fast, ids = DecodingLLM(make()), draw(0, 300, 2, 8)
+    expected = steps(fast, ids, 4)
+    torch.testing.assert_close(steps(copy.deepcopy(fast), ids, 4), expected, **CLOSE)
+    assert not fast.to("cpu")._blocks
+    save_llm(fast.llm, tmp_path)
+    assert (tmp_path / "model.safetensors").stat().st_size < 1.1 * sum(p.nbytes for p in fast.llm.parameters())
 
 
 def test_a_model_that_wrote_can_still_learn():

@@ -6,8 +6,10 @@ import pytest
 import torch
 from cases import for_each
 
-from motiongpt import layers
 from motiongpt.config import LLM_PRESETS
+from motiongpt.kernels import attention_backward
+from motiongpt.kernels.attention_backward import AttentionFunction
+from motiongpt.kernels.norm_backward import NormFunction
 from motiongpt.layers import MLP, Attention, KVCache, RMSNorm, attend, norm, rotary, rotate
 
 CLOSE = dict(atol=1e-5, rtol=1e-5)  # fp32, the same sums in another order
@@ -135,7 +137,7 @@ def test_gradient_of_the_norm(x_dtype, weight_dtype):
     x = (3 * torch.randn(3, 5, 16)).to(x_dtype)
     weight, of_out = torch.randn(16).to(weight_dtype), torch.randn(3, 5, 16)
     wanted = gradients(lambda x, w: norm(x, w, 0.1), (x, weight), of_out)
-    found = gradients(lambda x, w: layers._Norm.apply(x, w, 0.1), (x, weight), of_out)
+    found = gradients(lambda x, w: NormFunction.apply(norm, x, w, 0.1), (x, weight), of_out)
     assert torch.equal(found[0], wanted[0])
     for a, b, share in zip(found[1:], wanted[1:], (2**-8, 2**-6), strict=True):
         assert a.dtype == b.dtype
@@ -144,7 +146,7 @@ def test_gradient_of_the_norm(x_dtype, weight_dtype):
 
 
 def test_norm_in_training_is_the_written_one(monkeypatch):
-    monkeypatch.setattr(layers._Norm, "apply", lambda *inputs: "written")
+    monkeypatch.setattr(NormFunction, "apply", lambda *inputs: "written")
     assert RMSNorm(4, 1e-6)(torch.ones(4)) == "written"
     with torch.no_grad():
         assert isinstance(RMSNorm(4, 1e-6)(torch.ones(4)), torch.Tensor)
@@ -191,12 +193,12 @@ def test_gradient_of_attention_on_a_cpu(H, K, masked, scale):
 
     wanted = gradients(plain, [t.float() for t in (q, k, v)], of_out)
     calls = []
-    apply = layers._CPUAttention.apply
+    apply = AttentionFunction.apply
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layers._CPUAttention, "apply", lambda *a: calls.append(a) or apply(*a))
+        patch.setattr(AttentionFunction, "apply", lambda *a: calls.append(a) or apply(*a))
         found = gradients(lambda *a: attend(*a, mask, causal, scale), (q, k, v), of_out)
         assert len(calls) == 1
-        patch.setattr(layers, "MAX_SCORES", 0)  # longer ones: torch's backward pass
+        patch.setattr(attention_backward, "MAX_SCORES", 0)  # longer ones: torch's backward pass
         own = gradients(lambda *a: attend(*a, mask, causal, scale), (q, k, v), of_out)
         assert len(calls) == 1
     assert torch.equal(found[0], own[0])

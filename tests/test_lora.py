@@ -9,6 +9,7 @@ from torch import nn
 
 from motiongpt import lora
 from motiongpt.config import LLM_PRESETS, PROJECTIONS, LoRAConfig
+from motiongpt.kernels import adapter_products
 from motiongpt.llm import LLM
 
 CONFIG = LoRAConfig(lora_r=3, lora_alpha=12.0)  # scale 4, so that a forgotten alpha / r shows
@@ -220,7 +221,7 @@ def test_products_keep_x_once():
 
 def test_who_goes_the_way_of_the_formula(monkeypatch):
     """Dropout, a merged adapter, no gradient, and layers without adapters."""
-    monkeypatch.setattr(lora.Products, "apply", lambda *a: pytest.fail("computed by Products"))
+    monkeypatch.setattr(adapter_products, "products", lambda *a: pytest.fail("computed by the fast form"))
     x = torch.randn(3, 12)
     layers = adapted_layers()
     with torch.no_grad():

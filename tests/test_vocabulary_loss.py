@@ -5,9 +5,9 @@ import torch
 from cases import for_each, seeded
 
 from motiongpt.config import LLMConfig
+from motiongpt.kernels import vocabulary_loss
+from motiongpt.kernels.vocabulary_loss import chunked_losses, plain_losses
 from motiongpt.llm import LLM
-from motiongpt.training import vocabulary_loss
-from motiongpt.training.vocabulary_loss import chunked_losses, plain_losses
 
 N, V = 23, 70  # labels; words, of which the last 20 are new
 SHAPE = dict(vocab_size=50, hidden_size=16, intermediate_size=32, num_layers=1, num_heads=2, num_kv_heads=1, head_dim=8)

@@ -9,6 +9,8 @@ from cases import seeded
 
 from motiongpt import vqvae as V
 from motiongpt.config import VQVAEConfig
+from motiongpt.kernels import convolution
+from motiongpt.kernels.convolution import convolve, doubled
 
 TINY = VQVAEConfig(feature_dim=23, joint_dim=6, codes=16, code_dim=8, width=12, dead_below=0.0)
 
@@ -42,7 +44,7 @@ SHAPES = [
 def test_it_is_torchs_convolution(shape, frames):
     kernel, *others = shape
     x, weight, bias = drawn(3, 5, frames), drawn(7, 5, kernel, seed=1), drawn(7, seed=2)
-    ours = with_gradients(lambda x, w, b: V.convolve(x, w, b, *others), x, weight, bias)
+    ours = with_gradients(lambda x, w, b: convolve(x, w, b, *others), x, weight, bias)
     theirs = with_gradients(lambda x, w, b: F.conv1d(x, w, b, *others), x, weight, bias)
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, other, atol=1e-12, rtol=0)  # float64: the same sums in another order
@@ -54,7 +56,7 @@ def test_frames_that_come_twice(causal, rows):
     conv = V.convolution(replace(TINY, causal=causal), 12, 12).double()
     x = drawn(rows, 12, 7)
     inputs = x, conv.weight, conv.bias
-    ours = with_gradients(lambda *_: V.doubled(conv, x), *inputs)
+    ours = with_gradients(lambda *inputs: doubled(*inputs, causal), *inputs)
     theirs = with_gradients(lambda *_: conv(x.repeat_interleave(2, dim=-1)), *inputs)
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, other, atol=1e-12, rtol=0)  # float64: the same sums in another order
@@ -75,8 +77,8 @@ def step(lengths: torch.Tensor | None, autocast: bool = False) -> tuple[torch.Te
 def test_a_step_is_that_of_the_plain_network(lengths, monkeypatch):
     lengths = None if lengths is None else torch.tensor(lengths)
     loss, gradients = step(lengths)
-    monkeypatch.setattr(V, "convolve", F.conv1d)
-    monkeypatch.setattr(V, "doubled", lambda conv, x: conv(x.repeat_interleave(2, dim=-1)))
+    monkeypatch.setattr(convolution, "convolve", F.conv1d)
+    monkeypatch.setattr(V, "doubled", lambda x, w, b, causal: F.conv1d(x.repeat_interleave(2, dim=-1), w, b, padding=1))
     plain_loss, plain_gradients = step(lengths)
     torch.testing.assert_close(loss, plain_loss, rtol=1e-5, atol=0)
     for mine, other in zip(gradients, plain_gradients, strict=True):
@@ -97,6 +99,6 @@ def test_a_step_in_bf16_is_near_that_in_fp32():
 def test_rows_without_a_gradient_need_none():
     """Frozen weights, and motion that asks for no gradient: the function computes only what is asked for."""
     x, weight, bias = drawn(2, 5, 8).detach(), drawn(7, 5, 3, seed=1), drawn(7, seed=2).detach()
-    (of_weight,) = torch.autograd.grad(V.convolve(x, weight, bias, 1, 1).sum(), weight)
+    (of_weight,) = torch.autograd.grad(convolve(x, weight, bias, 1, 1).sum(), weight)
     expected = F.conv1d(x, weight, bias, 1, 1).sum()
     torch.testing.assert_close(of_weight, torch.autograd.grad(expected, weight)[0])

@@ -1,6 +1,7 @@
 """The settings of `scripts/finetune.py`: flags of all that a stage may train, and which of them are for what."""
 
 from motiongpt.cli.hub_flags import add_hub_flags
+from motiongpt.cli.machine_flags import add_machine_flags
 from motiongpt.cli.opening import TOKENIZER_FLAGS
 from motiongpt.cli.parser import VQVAE_FLAGS, WORDS_ONLY, Parser, add_config_flags
 from motiongpt.cli.reward_flags import add_reward_flags
@@ -29,5 +30,6 @@ def add_training_flags(parser: Parser) -> None:
     add_reward_flags(parser)
     add_hub_flags(parser)
     add_watch_flags(parser)
+    add_machine_flags(parser)
     shard = "for --train full on several devices (torchrun): each keeps a part of the weights, see docs/DEVICES.md"
     parser.add_argument("--shard", action="store_true", help=shard)

@@ -54,9 +54,9 @@ def stage_perplexities(
     found = {}
     for stage, meta in stages.items():
         # two models at once may not fit on the device
-        own.llm.to(generator.device if stage == own.stage else "cpu")
+        own.model.to(generator.device if stage == own.stage else "cpu")
         run = own if stage == own.stage else load_run(own.folder, stage, generator.device, dtype)
         found[str(stage)] = {task: language_perplexity(run, entries, task, batch_size) for task in meta["tasks"]}
         del run  # its memory must be free before the next stage is loaded
-    own.llm.to(generator.device)
+    own.model.to(generator.device)
     return found

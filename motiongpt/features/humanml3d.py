@@ -234,12 +234,14 @@ def _retarget(x: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray
 
 def _canonicalise(x: np.ndarray, skeleton: Skeleton, retargeted: bool) -> tuple[np.ndarray, np.ndarray]:
     """Joints (J, 3, F) as `canonicalise` places them, and the directions of their bones (J - 1, 3, F)."""
-    x, directions = (x, _bones(x, skeleton)[0]) if retargeted else _retarget(x, skeleton)
+    x, directions = (x, None) if retargeted else _retarget(x, skeleton)
     # the floor is the lowest joint of the whole clip, the origin the first root
     x = x - np.array([x[0, 0, 0], x[:, 1].min(), x[0, 2, 0]])[:, None]
     angle = -np.arctan2(*_facing(x[..., :1], skeleton))  # (1,)
     cos, sin = np.cos(angle), np.sin(angle)
-    return _turned(x, cos, sin), _turned(directions, cos, sin)
+    x = _turned(x, cos, sin)
+    # a bone without a length points where it rests, however the body is turned
+    return x, _bones(x, skeleton)[0] if directions is None else _turned(directions, cos, sin)
 
 
 def facing(x: Array, skeleton: Skeleton, hip_sign: float = 1.0) -> Array:

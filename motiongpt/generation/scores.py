@@ -1,6 +1,7 @@
 """What makes one motion better than another of the same sentence: scores for `MotionGenerator.generate(score=)`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
@@ -11,9 +12,18 @@ from motiongpt.tasks.collate import collate, lm_loss
 from motiongpt.tasks.prompts import Request
 
 
+@dataclass(frozen=True)
+class Draft:
+    """A motion that has no joints yet, as scores know it: its sentence and its codes."""
+
+    text: str
+    tokens: Sequence[int]
+    notes: tuple[str, ...] = ()
+
+
 def by_description(
     run: LoadedRun, device: torch.device | str = "cpu", heard: Mapping[str, str | None] = MappingProxyType({})
-) -> Callable[[Motion], float]:
+) -> Callable[[Motion | Draft], float]:
     """A score: how likely the model, asked to describe the motion, is to write the sentence that asked for it.
 
     It is the mean log-probability of a token, so it is at most 0. `run` must have learnt m2t. `heard` says what a
@@ -21,7 +31,7 @@ def by_description(
     """
 
     @torch.inference_mode()
-    def score(motion: Motion) -> float:
+    def score(motion: Motion | Draft) -> float:
         sentence = heard.get(motion.text) or motion.text
         text = run.vocab.text_tokenizer.encode(run.prompts.spelling(sentence)) if sentence else []
         if not text or not motion.tokens:

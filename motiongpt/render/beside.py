@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # for a start before numpy is imported
 
 _ROOT = Path(__file__).resolve().parents[2]  # the folder that the package is in
 _running: subprocess.Popen | None = None
+PATIENCE = 2.0  # seconds until a process that does not end is killed
 
 
 def begin() -> None:
@@ -57,6 +58,10 @@ def end() -> None:
     """End the process, if it runs."""
     global _running
     if _running is not None:
-        _running.kill()
-        _running.communicate()
-        _running = None
+        process, _running = _running, None
+        process.terminate()  # it removes its temporary file
+        try:
+            process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()

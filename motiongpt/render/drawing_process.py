@@ -30,6 +30,6 @@ def serve(jobs: BinaryIO, answers: BinaryIO) -> None:
 
 
 if __name__ == "__main__":
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C is meant for the other process, which tells of it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the other process, which ends this one
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # an exception, so that no temporary file stays
     serve(sys.stdin.buffer, sys.stdout.buffer)

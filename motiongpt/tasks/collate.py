@@ -16,9 +16,9 @@ from torch import Tensor
 from motiongpt.data.batches import pad
 from motiongpt.data.selection import Measured, measured, select
 from motiongpt.data.tokens import Entry, plain_entries
+from motiongpt.kernels.vocabulary_loss import chunked_losses, plain_losses
 from motiongpt.tasks.sequences import Renderer
 from motiongpt.tasks.table import FORMER, TABLE, TASKS
-from motiongpt.training.vocabulary_loss import chunked_losses, plain_losses
 
 
 class TaskCollate:

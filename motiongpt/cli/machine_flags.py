@@ -1,0 +1,70 @@
+"""`--threads` and `--profile`: with how much of the machine a script works, and where its time goes."""
+
+import argparse
+import functools
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from motiongpt.cli.parser import Parser
+
+PROFILED_STEPS = 200  # of a training; a trace of more is too large for any viewer
+TOP = 10
+
+
+def add_machine_flags(parser: Parser) -> None:
+    threads = "CPU threads of PyTorch (default: its own choice, one per core); a small model on a busy machine is "
+    parser.add_argument("--threads", type=int, metavar="N", help=f"{threads}faster with 1")
+    trace = "write a trace of PyTorch's profiler to this folder, for ui.perfetto.dev, and print the "
+    parser.add_argument("--profile", type=Path, metavar="DIR", help=f"{trace}{TOP} operations that took longest")
+
+
+def on_this_machine(main: Callable[[argparse.Namespace], int | None]) -> Callable[[argparse.Namespace], int | None]:
+    """A script's `main` that heeds the two flags. ValueError if they make no sense."""
+
+    @functools.wraps(main)
+    def run(args: argparse.Namespace) -> int | None:
+        if args.profile and "max_steps" in args and not 1 <= (args.max_steps or 0) <= PROFILED_STEPS:
+            raise ValueError(f"--profile keeps every operation: it needs --max-steps of at most {PROFILED_STEPS}")
+        with _threads(args.threads), _profile(args.profile):
+            return main(args)
+
+    return run
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    if count is None:
+        yield
+        return
+    if count < 1:
+        raise ValueError(f"--threads must be at least 1, got {count}")
+    import torch  # not for --help
+
+    former = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(former)
+
+
+@contextmanager
+def _profile(folder: Path | None) -> Iterator[None]:
+    if folder is None or os.environ.get("RANK", "0") != "0":  # of several processes the first is looked at
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    devices = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * torch.cuda.is_available()
+    with profile(activities=devices) as found:
+        yield
+    path = folder / "trace.json"
+    found.export_chrome_trace(str(path))
+    where = "cuda" if torch.cuda.is_available() else "cpu"
+    order = f"self_{'device' if where == 'cuda' else 'cpu'}_time_total"
+    print(found.key_averages().table(sort_by=order, row_limit=TOP, max_name_column_width=48))
+    print(f"wrote {path}; open it in ui.perfetto.dev")
