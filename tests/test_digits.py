@@ -12,6 +12,7 @@ from tiny_templates import FAMILIES, tiny_renderer
 
 from motiongpt.config import LLMConfig, SampleConfig
 from motiongpt.data.tokens import Entry
+from motiongpt.decoding import DecodingLLM
 from motiongpt.generation.digits import DIGITS, read_digits, write_digits
 from motiongpt.lengths import Limits
 from motiongpt.llm import LLM
@@ -37,7 +38,7 @@ def tiny_run(renderer: Renderer, seed: int = 0, positions: int = 1024, width: in
     llm = LLM(LLMConfig(vocab_size=vocab.first_id, **sizes), seeded(seed))
     llm.extend(vocab.first_id, len(vocab), seeded(seed))
     config = SimpleNamespace(codes=CODES)
-    return SimpleNamespace(llm=llm.eval(), vocab=vocab, renderer=renderer, config=config)
+    return SimpleNamespace(llm=llm, model=DecodingLLM(llm.eval()), vocab=vocab, renderer=renderer, config=config)
 
 
 def answer_ids(renderer: Renderer, text: str) -> list[int]:
