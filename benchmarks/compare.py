@@ -118,7 +118,7 @@ def report(
         flush=True,
     )
     if ROWS in os.environ:
-        row = {"work": what, "peer": peer, "ours": mine, "theirs": other, "ratio": other / mine}
+        row = {"unit": name, "work": what, "peer": peer, "ours": mine, "theirs": other, "ratio": other / mine}
         row |= {"low": ratios[0], "high": ratios[-1], "rounds": len(ratios), "must": must, "aim": aim, "floor": floor}
         with open(os.environ[ROWS], "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -25,12 +26,12 @@ from compare import ROWS, read_bandwidth
 
 COMMANDS = {
     "sampling demo": "bench_sampling.py --size demo --batch 1 8 32",
-    "sampling smollm2": "bench_sampling.py --size smollm2 --batch 1 32 --rounds 3",
-    "sampling 0.6b": "bench_sampling.py --size 0.6b --batch 1 8 32 --rounds 3 --precision fp32",
-    "sampling 0.6b bf16": "bench_sampling.py --size 0.6b --batch 1 8 32 --rounds 3 --precision bf16",
+    "sampling smollm2": "bench_sampling.py --size smollm2 --batch 1 32 --rounds 2",
+    "sampling 0.6b": "bench_sampling.py --size 0.6b --batch 1 8 32 --rounds 2 --precision fp32",
+    "sampling 0.6b bf16": "bench_sampling.py --size 0.6b --batch 1 8 32 --rounds 2 --precision bf16",
     "cold start": "bench_cold_start.py",
     "second sentence": "bench_second_sentence.py",
-    "lora": "bench_lora_step.py --size 0.6b --batch 2 --rounds 3",
+    "lora": "bench_lora_step.py --size 0.6b --batch 2 --rounds 2",
     "vqvae": "bench_vqvae_step.py",
     "tokenizing": "bench_tokenizing.py",
     "features": "bench_features.py",
@@ -52,25 +53,34 @@ def gemm_rate(dtype: torch.dtype) -> float:
     return 2 * 2048**3 / min(seconds)
 
 
-def machine() -> str:
-    """What kind of machine this is, in words and in measured rates."""
+def machine() -> dict:
+    """What kind of machine this is, and its measured rates in 10^9 a second."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     flags = next((line for line in lines if line.startswith("flags")), "")
     units = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f" {name}" in flags]
-    rates = [f"fp32 {gemm_rate(torch.float32) / 1e9:.0f} GFLOP/s"]
+    rates = {"memory read GB/s": read_bandwidth() / 1e9, "fp32 GFLOP/s": gemm_rate(torch.float32) / 1e9}
     if "avx512_bf16" in units or "amx_bf16" in units:  # without them a single product takes minutes
-        rates.append(f"bf16 {gemm_rate(torch.bfloat16) / 1e9:.0f} GFLOP/s")
-    return (
-        f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores "
-        f"({', '.join(units) or 'no vector units known'}), {torch.get_num_threads()} threads, "
-        f"PyTorch {torch.__version__}; memory read {read_bandwidth() / 1e9:.1f} GB/s, 2048^3 product {', '.join(rates)}"
-    )
+        rates["bf16 GFLOP/s"] = gemm_rate(torch.bfloat16) / 1e9
+    kind = names[0] if names else platform.processor() or platform.machine()
+    kind += f", {os.cpu_count()} cores ({', '.join(units) or 'no vector units known'})"
+    return {"kind": f"{kind}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}", "rates": rates}
 
 
-def time_of(seconds: float) -> str:
-    return f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
+def span_of_rates(machines: Iterable[dict]) -> str:
+    """The least and the largest of each rate over the benchmarks: how steady the machine was."""
+    found: dict[str, list[float]] = {}
+    for each in machines:
+        for name, rate in each["rates"].items():
+            found.setdefault(name, []).append(rate)
+    return ", ".join(f"{name} {min(rates):.0f} to {max(rates):.0f}" for name, rates in found.items())
+
+
+def cost(amount: float, unit: str) -> str:
+    if unit != "ms":
+        return f"{amount:.2f} {unit}"
+    return f"{amount:.2f} s" if amount >= 1 else f"{1000 * amount:.3g} ms"
 
 
 def table(rows: dict[str, list[dict]]) -> str:
@@ -85,7 +95,8 @@ def table(rows: dict[str, list[dict]]) -> str:
             goal += " reached" if row["ratio"] >= row["must"] else " **missed**"
         floor = "" if row["floor"] is None else f"{row['ours'] / row['floor']:.1f}x"
         lines.append(
-            f"| {row['work']} | {time_of(row['ours'])} | {row['peer']} | {time_of(row['theirs'])} | "
+            f"| {row['work']} | {cost(row['ours'], row['unit'])} | "
+            f"{row['peer']} | {cost(row['theirs'], row['unit'])} | "
             f"**{row['ratio']:.2f}x** ({row['low']:.2f} to {row['high']:.2f}, {row['rounds']}) | "
             f"{floor} | {goal} | {aim} |"
         )
@@ -98,9 +109,11 @@ def keep(found: dict) -> None:
     machines: dict[str, list[str]] = {}
     for group in COMMANDS:
         if group in found["machines"]:
-            machines.setdefault(found["machines"][group], []).append(group)
+            machines.setdefault(found["machines"][group]["kind"], []).append(group)
     notes = PAGE.read_text().partition(NOTES)[2] if PAGE.is_file() else "\n"
-    words = "\n".join(f"- {', '.join(groups)}: {what}." for what, groups in machines.items())
+    words = "\n".join(
+        f"{what}; {span_of_rates(found['machines'][group] for group in groups)}." for what, groups in machines.items()
+    )
     PAGE.write_text(
         "# What the benchmarks found\n\n"
         "`make bench` writes this table. Each row is one process in which both sides take turns; the ratio is that of\n"
@@ -117,7 +130,9 @@ def main(args: argparse.Namespace) -> None:
     print(here)
     failed = []
     for group, command in COMMANDS.items():
-        if args.only and not any(word in group for word in args.only):
+        # a word that is a whole name means that one alone
+        words = [word for word in args.only or [group] if word not in COMMANDS or word == group]
+        if not any(word in group for word in words):
             continue
         print(f"--- {command}", flush=True)
         with tempfile.TemporaryDirectory() as folder:
