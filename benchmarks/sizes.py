@@ -4,9 +4,9 @@
     python benchmarks/sizes.py --measure SmolLM2-135M             # one LoRA step on the CPU, its memory and its seconds
     python benchmarks/sizes.py --measure SmolLM2-135M --train full --rows 4 --tokens 64 --checkpoint-activations
 
-The formulas count the tensors that `llm.py`, `layers.py`, `lora.py` and `tasks/collate.py` keep. `tests/test_sizes.py`
-holds them against PyTorch's own list of saved tensors, and the pages against the formulas. Weights are random, as no
-number here depends on them. GB are 10^9 bytes.
+The formulas count the tensors that `llm.py`, `layers.py`, `lora.py`, `tasks/collate.py` and `kernels/` keep.
+`tests/test_sizes.py` holds them against PyTorch's own list of saved tensors, and the pages against the formulas.
+Weights are random, as no number here depends on them. GB are 10^9 bytes.
 """
 
 import argparse
@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from motiongpt.config import LLMConfig
 from motiongpt.data.token_shards import BLOCK, KINDS, ROW, SHARD_CODES
+from motiongpt.kernels.vocabulary_loss import CACHED, CHUNK
 
 _LLAMA = {"rope_theta": 10_000.0, "qk_norm": False}
 SHAPES = {
@@ -51,6 +52,16 @@ class Setting:
     precision: str = "bf16"
     base: int = 2
     recompute: bool = False  # --checkpoint-activations
+    gpu: bool = False
+
+    @property
+    def low(self) -> int:
+        """Bytes of a number that a matrix product takes."""
+        return 2 if self.precision == "bf16" else 4
+
+    @property
+    def full(self) -> bool:
+        return self.train == "full"
 
 
 # 1) Numbers of parameters.
@@ -87,7 +98,7 @@ def adapter_parameters(c: LLMConfig, rank: int = RANK) -> int:
 
 
 def trained_parameters(c: LLMConfig, setting: Setting, rank: int = RANK) -> int:
-    return word_parameters(c) + (base_parameters(c) if setting.train == "full" else adapter_parameters(c, rank))
+    return word_parameters(c) + (base_parameters(c) if setting.full else adapter_parameters(c, rank))
 
 
 # 2) Bytes.
@@ -96,80 +107,121 @@ def trained_parameters(c: LLMConfig, setting: Setting, rank: int = RANK) -> int:
 def block_activations(c: LLMConfig, setting: Setting, rank: int = RANK) -> int:
     """Bytes per token that a block keeps for its backward pass.
 
-    Under autocast what flows from block to block is fp32, and so are norms. A linear layer that is trained, or whose
-    adapter is, keeps its input; autocast rounds it for each of them anew. A norm with trained weights also keeps what
-    they are multiplied with.
+    Under autocast what flows from block to block is fp32. A norm keeps its input alone (`norm_backward.py`), a rotation
+    nothing (`rotation_backward.py`).
     """
-    C, H, K, d = c.hidden_size, c.num_heads, c.num_kv_heads, c.head_dim
-    low = 2 if setting.precision == "bf16" else 4
-    full = setting.train == "full"
-    norms = 2 * C * 4 * (2 if full else 1)
-    inputs = 5 * C * low if low == 2 else 2 * C * 4  # of q, k, v, gate and up
-    heads = (H + K) * d * 4 * (2 if full else 1) * c.qk_norm
+    C, H, K, d, low = c.hidden_size, c.num_heads, c.num_kv_heads, c.head_dim, setting.low
+    norms = 2 * C * 4  # the residual stream before attention and before the MLP
+    # of q, k, v, and of gate and up: adapters keep one for all of them, so do layers of fp32; autocast rounds for each
+    inputs = (5 if setting.full and low == 2 else 2) * C * low
+    heads = (H + K) * d * low * c.qk_norm  # queries and keys before their norms
     attention = 2 * (H + K) * d * low  # queries, keys, values, and the result, which is the input of o
+    # a softmax's logarithm for each head, which torch's kernel keeps and `attention_backward.py` does not
+    scalars = 4 * H * (setting.gpu or low == 4)
     mlp = 4 * c.intermediate_size * low  # gate, its activation, up, and the product, which is the input of down
-    scalars = 4 * (2 + H + (H + K) * c.qk_norm)  # one per norm and per head
-    adapters = 0 if full else 7 * rank * low
-    return norms + inputs + heads + attention + mlp + scalars + adapters
+    adapters = 0 if setting.full else 7 * rank * low  # x A^T of the seven layers
+    return norms + inputs + heads + attention + scalars + mlp + adapters
 
 
 def activations(c: LLMConfig, setting: Setting, tokens: int) -> int:
-    """Bytes kept when the backward pass begins: those of all blocks, with `recompute` the input of each, and what the
-    last norm keeps."""
+    """Bytes kept when the backward pass begins: those of all blocks, with `recompute` the input of each, and that of
+    the last norm."""
     block = 4 * c.hidden_size if setting.recompute else block_activations(c, setting)
-    last = 4 * c.hidden_size * (2 if setting.train == "full" else 1)
-    return tokens * (c.num_layers * block + last)
+    return tokens * (c.num_layers * block + 4 * c.hidden_size)
 
 
 def rounded_weights(c: LLMConfig, setting: Setting) -> int:
-    """Bytes of the bf16 copies that autocast makes of fp32 weights and keeps until they have been used."""
-    if setting.precision == "fp32" or (setting.train == "lora" and setting.base == 2):
+    """Bytes of bf16 copies of the blocks' fp32 matrices when the loss is computed.
+
+    Each is kept until the backward pass has used it. With `recompute` the copies of frozen ones go with their block;
+    those of trained ones are in autocast's cache until it ends, with the loss.
+    """
+    if setting.precision == "fp32" or (not setting.full and (setting.base == 2 or setting.recompute)):
         return 0
-    if setting.recompute and setting.train == "lora":
-        return 2 * max(matrix_parameters(c) // c.num_layers, c.vocab_size * c.hidden_size)
-    return 2 * (matrix_parameters(c) + c.vocab_size * c.hidden_size)
+    return 2 * matrix_parameters(c)
 
 
-def label_bytes(c: LLMConfig) -> int:
-    """Bytes per labelled position: log-probabilities and two gradients of them over the vocabulary, in fp32."""
-    return 12 * (c.vocab_size + WORDS)
+def head_trained(c: LLMConfig, setting: Setting) -> int:
+    """Numbers of the output tables that the loss computes a gradient of: the new words' one, in full the base's too."""
+    return (WORDS + c.vocab_size * setting.full) * c.hidden_size
+
+
+def loss_bytes(c: LLMConfig, setting: Setting, labels: int, sharded: bool = False) -> float:
+    """The most that `vocabulary_loss.py` holds at one time, beside activations and the blocks' copies.
+
+    That is when it turns a slice of logits into log-probabilities; or, if the head is trained, when it gets its
+    gradient. What its loops bound, they hold until it is bound anew. `sharded` tables, and their gradients, are bf16.
+    """
+    V, C, low = c.vocab_size + WORDS, c.hidden_size, setting.low
+    chunks = max(1, -(-labels // max(1, CHUNK // V)))
+    rows = -(-labels // chunks)  # of a chunk
+    slices = 1 if setting.gpu else -(-rows // max(1, CACHED // V))
+    size = 2 if sharded else 4
+    table = size * head_trained(c, setting)
+    again = chunks > 1  # the former chunk's gradients of tables are still there
+    states = 2 * 4 * labels * C  # gathered, and their gradient
+    sums = table * (2 if again else 1)  # gradients so far, and those of the former chunk
+    # autocast's copies of the tables; frozen ones that are bf16 already need none
+    as_is = 0 if setting.full or setting.base == 4 else c.vocab_size
+    copies = 2 * (V - as_is) * C if low == 2 and not sharded else 0
+    logits, values = low * rows * V, 4 * -(-rows // slices) * V
+    # fp32 logits of a slice, their log-probabilities, and those of the former slice
+    forward = copies + logits + (3 if again or slices > 1 else 2) * values
+    # a gradient of a table in fp32, and as one of all its rows, of which the logits read a span
+    backward = 2 * table + logits + values
+    return states + sums + max(forward, backward)
 
 
 def memory(c: LLMConfig, setting: Setting, tokens: int = MICRO, labelled: float = LABELLED) -> dict[str, float]:
-    """Bytes by what they hold, and at the moment when they are most.
+    """Bytes by what they hold, and at the moment when they are most, which is one of four:
 
-    That is the beginning of the backward pass, which has activations and no gradients, or its end, which has the
-    opposite. In full training there are two more arrays like a table: at the beginning PyTorch copies the gradient of
-    the part of the table that it knows into one of the whole, and at the end of a tied one it adds up two.
+    loss    all activations, and what the loss needs
+    scale   the backward pass begins: it multiplies the loss's gradients of tables by that of the mean, into new ones
+    block   the last block's backward pass, with `recompute` after its activations have been computed again
+    end     all gradients, no activations; a tied table's two gradients are added to a third
     """
     trained = trained_parameters(c, setting)
-    whole = setting.train == "full"
     parts = {
-        "weights": 4 * trained + (0 if whole else setting.base * base_parameters(c)),
+        "weights": 4 * trained + (0 if setting.full else setting.base * base_parameters(c)),
         "moments": 8 * trained,
         "gradients": 4 * trained,
         "rounded": rounded_weights(c, setting),
         "activations": activations(c, setting, tokens),
-        "labels": int(labelled * tokens) * label_bytes(c),
+        "loss": loss_bytes(c, setting, int(labelled * tokens)),
     }
-    tables = 8 * c.vocab_size * c.hidden_size if whole else 0
-    again = tokens * block_activations(c, setting) if setting.recompute else 0
-    begin = parts["rounded"] + parts["activations"] + max(parts["labels"], tables, again)
-    end = parts["gradients"] + (tables if c.tie_embeddings else 0)
-    return parts | {"peak": parts["weights"] + parts["moments"] + max(begin, end)}
+    table = 4 * head_trained(c, setting)
+    begun = parts["activations"] + (0 if setting.recompute else parts["rounded"])
+    moments = {
+        "loss": parts["rounded"] + parts["activations"] + parts["loss"],
+        "scale": begun + 2 * table,
+        "block": begun + table + block_backward(c, setting, tokens),
+        "end": parts["gradients"] + (8 * c.vocab_size * c.hidden_size if setting.full and c.tie_embeddings else 0),
+    }
+    return parts | {"peak": parts["weights"] + parts["moments"] + max(moments.values())}
 
 
-def sharded_memory(c: LLMConfig, setting: Setting, gpus: int, tokens: int = MICRO) -> float:
+def block_backward(c: LLMConfig, setting: Setting, tokens: int) -> int:
+    """Bytes that the backward pass of the last block needs beside what was kept."""
+    flowing = tokens * 3 * c.intermediate_size * setting.low  # gradients of the MLP's product and its two factors
+    if not setting.recompute:
+        return flowing
+    copies = 2 * matrix_parameters(c) // c.num_layers if setting.low == 2 and (setting.full or setting.base == 4) else 0
+    return flowing + tokens * block_activations(c, setting) + copies
+
+
+def sharded_memory(c: LLMConfig, setting: Setting, gpus: int, tokens: int = MICRO, labelled: float = LABELLED) -> float:
     """The peak of full training on one of `gpus` with --shard: its part of all state; whole, in bf16, the tables and
-    two blocks, and in fp32 the gradients of the tables, or of a block, while they are added up."""
-    parts = memory(c, setting, tokens)
+    two blocks; and what the loss needs, or the backward pass: in fp32 the gradients of the tables, or of a block, while
+    they are added up."""
+    parts = memory(c, setting, tokens, labelled)
     if gpus == 1:
         return parts["peak"]
     own = (parts["weights"] + parts["moments"] + parts["gradients"]) / gpus
     block = matrix_parameters(c) // c.num_layers
-    gathered = 2 * (table_parameters(c) + 2 * block) + 4 * max(block, table_parameters(c))
-    again = tokens * block_activations(c, setting) if setting.recompute else 0
-    return own + gathered + parts["activations"] + max(parts["labels"], again)
+    gathered = 2 * (table_parameters(c) + 2 * block)
+    loss = loss_bytes(c, setting, int(labelled * tokens), sharded=True)
+    backward = 4 * max(block, table_parameters(c)) + block_backward(c, replace(setting, base=2), tokens)
+    return own + gathered + parts["activations"] + max(loss, backward)
 
 
 # 3) Time.
@@ -183,12 +235,12 @@ def flops(c: LLMConfig, setting: Setting, labelled: float = LABELLED, length: in
     blocks = matrix_parameters(c)
     head = labelled * (c.vocab_size + WORDS) * c.hidden_size
     scores = 2 * c.num_layers * c.num_heads * c.head_dim * length / 2  # queries with keys, then weights with values
-    # PyTorch stops to compute a block again as soon as it has what the backward pass needs: before its last product
-    if setting.train == "full":
+    if setting.full:
+        # PyTorch stops to compute a block again as soon as it has what the backward pass needs: before its last product
         last = c.num_layers * c.hidden_size * c.intermediate_size
         return 6 * (blocks + head + scores) + 2 * (blocks + scores - last) * setting.recompute
     adapters, words = adapter_parameters(c), labelled * WORDS * c.hidden_size
-    again = blocks + scores + adapters - c.num_layers * RANK * c.hidden_size
+    again = blocks + scores + adapters  # a function of one's own, such as `adapter_products.py`, ends before it keeps
     return 4 * (blocks + head) + 6 * (scores + adapters) + 2 * words + 2 * again * setting.recompute
 
 
@@ -206,7 +258,7 @@ def sent(c: LLMConfig, setting: Setting, gpus: int, micro_batches: int = 1) -> f
     """
     share = (gpus - 1) / gpus
     trained = trained_parameters(c, setting)
-    if setting.train == "lora":
+    if not setting.full:
         return 2 * share * 4 * trained
     tables = table_parameters(c) + word_parameters(c)
     return micro_batches * share * (2 * (2 * (trained - tables) + tables) + 4 * trained)
@@ -219,7 +271,7 @@ def seconds_sent(c: LLMConfig, setting: Setting, gpus: int) -> float:
 
 # 4) The tables of the pages.
 
-LORA, LORA_FP32, FULL = Setting(), Setting(base=4), Setting("full", base=4)
+LORA, LORA_FP32, FULL = Setting(gpu=True), Setting(base=4, gpu=True), Setting("full", base=4, gpu=True)
 
 
 def table(header: str, rows: list[list[str]]) -> str:
@@ -247,9 +299,9 @@ def memory_table() -> str:
         for kind, setting in (("LoRA, bf16 base", LORA), ("LoRA, fp32 base", LORA_FP32), ("full", FULL)):
             parts, less = memory(c, setting), memory(c, replace(setting, recompute=True))
             state = parts["weights"] + parts["moments"] + parts["gradients"]
-            numbers = [state, parts["rounded"], parts["activations"], less["activations"], parts["labels"]]
+            numbers = [state, parts["rounded"], parts["activations"], less["activations"], parts["loss"]]
             rows.append([name, kind, *map(gb, numbers), gb(parts["peak"]), gb(less["peak"])])
-    header = "backbone|training|weights, gradients, moments|rounded|activations|recomputed|labels|peak|peak, recomputed"
+    header = "backbone|training|weights, gradients, moments|rounded|activations|recomputed|loss|peak|peak, recomputed"
     return table(header, rows)
 
 
