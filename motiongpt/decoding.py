@@ -69,9 +69,9 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Norm:
-    """`layers.RMSNorm` in three operations: x / hypot(|x|, sqrt(n eps)) * sqrt(n) weight, |x| the length of n channels.
+    """`layers.RMSNorm` in four operations: x / hypot(|x|, sqrt(n eps)) * sqrt(n) weight, |x| the length of n channels.
 
-    PyTorch's own takes eight on a CPU. The quotient is fp32, and the product is rounded once, whatever x is.
+    PyTorch's own takes twice as many on a CPU. The quotient is fp32, and the product is rounded once, whatever x is.
     """
 
     weight: Tensor  # (n,) fp32, sqrt(n) times that of the norm
