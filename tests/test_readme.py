@@ -14,7 +14,7 @@ from cases import for_each
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
-PAGES = ["README.md", "checkpoints/README.md", "LOG.md", *DOCS]
+PAGES = ["README.md", "checkpoints/README.md", "LOG.md", "benchmarks/RESULTS.md", *DOCS]
 TEXT = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
 README = TEXT["README.md"]
 DATA = TEXT["docs/DATA.md"]
