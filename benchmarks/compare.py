@@ -67,12 +67,17 @@ def twins(
 def read_bandwidth(device: str = "cpu") -> float:
     """Bytes a second that a sum over 1 GiB reads: the best of some rounds, as any other load only slows it."""
     data = torch.ones(1 << 28, device=device)
+    return data.nbytes / fastest(lambda: data.sum().item())
+
+
+def fastest(program: Callable[[], object], rounds: int = 6) -> float:
+    """Seconds of the quickest round."""
     seconds = []
-    for _ in range(6):
+    for _ in range(rounds):
         started = time.perf_counter()
-        data.sum().item()
+        program()
         seconds.append(time.perf_counter() - started)
-    return data.nbytes / min(seconds)
+    return min(seconds)
 
 
 def in_turn(ours: Callable[[], object], theirs: Callable[[], object], rounds: int) -> tuple[list[float], list[float]]:

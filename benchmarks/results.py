@@ -14,7 +14,6 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import torch
-from compare import ROWS, read_bandwidth
+from compare import ROWS, fastest, read_bandwidth
 
 COMMANDS = {
     "sampling demo": "bench_sampling.py --size demo --batch 1 8 32",
@@ -45,12 +44,7 @@ KEPT, PAGE = HERE / "results.json", HERE / "RESULTS.md"
 def gemm_rate(dtype: torch.dtype) -> float:
     """Floating-point operations a second of a product of 2048 x 2048 matrices: the best of some rounds."""
     a = torch.randn(2048, 2048).to(dtype)
-    seconds = []
-    for _ in range(5):
-        started = time.perf_counter()
-        a @ a
-        seconds.append(time.perf_counter() - started)
-    return 2 * 2048**3 / min(seconds)
+    return 2 * 2048**3 / fastest(lambda: a @ a)
 
 
 def machine() -> dict:

@@ -59,12 +59,12 @@ def _profile(folder: Path | None) -> Iterator[None]:
     import torch
     from torch.profiler import ProfilerActivity, profile
 
-    devices = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * torch.cuda.is_available()
+    devices, order = [ProfilerActivity.CPU], "self_cpu_time_total"
+    if torch.cuda.is_available():
+        devices, order = [*devices, ProfilerActivity.CUDA], "self_device_time_total"
     with profile(activities=devices) as found:
         yield
     path = folder / "trace.json"
     found.export_chrome_trace(str(path))
-    where = "cuda" if torch.cuda.is_available() else "cpu"
-    order = f"self_{'device' if where == 'cuda' else 'cpu'}_time_total"
     print(found.key_averages().table(sort_by=order, row_limit=TOP, max_name_column_width=48))
     print(f"wrote {path}; open it in ui.perfetto.dev")
