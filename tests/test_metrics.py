@@ -1,6 +1,7 @@
 """Metrics against numbers worked out by hand, and against scipy if it has them."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -261,9 +262,20 @@ def test_fid_of_few_samples():
         fid(b, b[:32])
     assert fid(b, b[:33]) > 0
     assert abs(fid(a, a, allow_few=True)) < 1e-9  # float64, of traces of about 1,000
-    for bad in (a[:1], a[:, :5], a[0], a * float("nan")):
+    for bad in (a[:1], a[:, :5], a[0]):
         with pytest.raises(ValueError):
             fid(bad, b, allow_few=True)
+
+
+@for_each("bad", [(math.nan,), (math.inf,), (math.inf, -math.inf)])
+def test_fid_refuses_bad_numbers_without_a_warning(bad):
+    for dtype in (torch.float32, torch.float64):
+        a, b = embeddings(40, 8, 0).to(dtype), embeddings(50, 8, 1).to(dtype)
+        a[: len(bad), 3] = torch.tensor(bad)
+        for pair in ((a, b), (b, a)):
+            with warnings.catch_warnings(), pytest.raises(ValueError, match="NaN or infinite values"):
+                warnings.simplefilter("error")
+                fid(*pair)
 
 
 def by_eigenvalues(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -315,23 +327,47 @@ def test_fid_where_it_is_known():
     assert fid(a[:, :4].bfloat16(), b[:, :4]) > 0
 
 
+@for_each("apart", [(1000,), (100,), (10,), (3,)])
+def test_fid_of_sets_that_are_alike(apart):
+    """As above, and the nearer the two, the more digits cancel: the error is a few 1e-16 of the traces."""
+    rng = np.random.default_rng(0)
+    first = torch.from_numpy(rng.integers(100, 1000, 64)).double()
+    second = first + torch.from_numpy(rng.integers(1, apart, 64))
+    a, b = (hadamard(256)[:, 1:65] * scale @ hadamard(64) for scale in (first, second))
+    unit = 64 * 256 / 255
+    exact, traces = (unit * float(x.sum()) for x in ((first - second).square(), first.square() + second.square()))
+    assert abs(fid(a, b) - exact) < 4e-15 * traces
+
+
+def test_fid_of_singular_covariances():
+    """A constant number in the embeddings changes nothing; each number twice doubles the distance."""
+    a, b = embeddings(60, 8, 0), embeddings(50, 8, 1)
+    exact = fid(a, b)
+    assert fid(*(torch.cat((x, torch.full((len(x), 1), 5.0)), 1) for x in (a, b))) == pytest.approx(exact, rel=1e-12)
+    # rounding makes 8 eigenvalues up to 1e-16 of the largest, and their roots 1e-8
+    assert fid(*(torch.cat((x, x), 1) for x in (a, b))) == pytest.approx(2 * exact, rel=1e-6)
+
+
+@pytest.mark.filterwarnings("error")  # of roots of negative numbers
 @for_each("smallest, rel", [(1.0, 1e-13), (1e-3, 1e-11), (1e-9, 1e-12), (0.0, 1e-12)])
 def test_nuclear_norm_by_eigenvalues_and_by_singular_values(smallest, rel):
     """Singular values from 1 down to `smallest`: the two last are too small for eigenvalues, whose noise is 1e-15."""
     values = torch.linspace(1.0, smallest, 24, dtype=torch.float64)
     left, right = (torch.linalg.qr(embeddings(n, 24, n))[0] for n in (40, 24))
     x = left * values @ right.T
-    for matrix in (x, x.T):
-        assert float(nuclear_norm(matrix)) == pytest.approx(float(values.sum()), rel=rel)
+    for matrix in (x.numpy(), x.T.numpy()):
+        assert nuclear_norm(matrix) == pytest.approx(float(values.sum()), rel=rel)
 
 
 @pytest.mark.parametrize("D", [5, 40])
 def test_spread_is_mean_and_root_of_the_covariance(D):
     x = embeddings(20, D, 0)
-    mean, root = spread(x)
-    torch.testing.assert_close(mean, x.double().mean(0))
-    torch.testing.assert_close(root.T @ root, torch.cov(x.double().T))
+    before = x.clone()
+    mean, root = map(torch.from_numpy, spread(x))
+    torch.testing.assert_close(mean, x.mean(0))
+    torch.testing.assert_close(root.T @ root, torch.cov(x.T))
     assert root.shape == (min(20, D), D)
+    assert x.equal(before)  # what is centred in place is a copy
 
 
 def test_r_precision_by_hand():

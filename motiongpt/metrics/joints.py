@@ -176,7 +176,9 @@ def length_drift(lengths: Tensor) -> Tensor:
     The mean over bones of standard deviation over time / mean length. Our own metric: bodies have
     rigid bones, and features of motion do not know it.
     """
-    return (lengths.std(-2, correction=0) / lengths.mean(-2).clamp(min=1e-12)).mean(-1)
+    mean = lengths.mean(-2, keepdim=True)
+    deviation = (lengths - mean).square().mean(-2).sqrt()  # as `std`, which takes six times as long
+    return (deviation / mean.squeeze(-2).clamp(min=1e-12)).mean(-1)
 
 
 def limit_violation(values: Tensor, lower: Tensor | float, upper: Tensor | float) -> Tensor:

@@ -17,13 +17,13 @@ def edit_distances(pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> np.n
     lengths = np.array([[len(a), len(b)] for a, b in pairs], dtype=np.int64).reshape(P, 2)
     longest = lengths.max(0, initial=0)
     # padding -1 in a and -2 in b: it equals nothing
-    padded = [np.full((P, size), -1 - side, dtype=np.int64) for side, size in enumerate(longest)]
+    padded = [np.full((P, size), -1 - side, dtype=np.int32) for side, size in enumerate(longest)]
     for i, pair in enumerate(pairs):
         for side, row in enumerate(pair):
             padded[side][i, : len(row)] = row
     a, b = padded
     # the table of prefix distances row by row, for all pairs at once
-    steps = np.arange(longest[1] + 1)
+    steps = np.arange(longest[1] + 1, dtype=np.int32)  # half of int64's bytes, two thirds of its time
     row = np.tile(steps, (P, 1))  # (P, Sb + 1): distances of the empty prefix of a to every prefix of b
     # an empty a is as far away as b is long
     out = lengths[:, 1].copy()
@@ -31,7 +31,7 @@ def edit_distances(pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> np.n
         # from diagonally above: equal codes cost nothing, a replacement 1
         replaced = row[:, :-1] + (b != a[:, i : i + 1])
         # from above: a code of a is deleted
-        other = np.concatenate([np.full((P, 1), i + 1), np.minimum(row[:, 1:] + 1, replaced)], axis=1)
+        other = np.concatenate([np.full((P, 1), i + 1, np.int32), np.minimum(row[:, 1:] + 1, replaced)], axis=1)
         row = np.minimum.accumulate(other - steps, axis=1) + steps  # insertions: min over k <= j of other[k] + j - k
         ended = lengths[:, 0] == i + 1  # this row of the table was the last of these pairs
         out[ended] = row[ended, lengths[ended, 1]]
