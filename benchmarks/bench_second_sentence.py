@@ -21,6 +21,7 @@ from compare import report
 
 from motiongpt.cli.chat import chat
 from motiongpt.generator import MotionGenerator
+from motiongpt.render import beside
 from motiongpt.studio.maker import Maker
 from motiongpt.studio.wish import read_wish
 
@@ -65,6 +66,7 @@ def in_studio(generator: MotionGenerator, sentences: list[str], seconds: float) 
 
 
 def main(args: argparse.Namespace) -> None:
+    beside.begin()  # as sample.py does before it imports torch
     generator = MotionGenerator.load(args.run, say=print)
     sentences = [SENTENCES[number % len(SENTENCES)] for number in range(args.rounds + 1)]  # the first one warms up
     with tempfile.TemporaryDirectory() as folder:

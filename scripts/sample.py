@@ -24,8 +24,8 @@ import sys
 if __name__ == "__main__":
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while modules are imported shows no traceback
-    # nearly every object of a start stays: to look for garbage among them again and again takes a tenth of it
-    gc.set_threshold(100_000)
+    # nearly every object of a start stays: to look for garbage among them takes a tenth of it; see `started`
+    gc.disable()
 import os
 from pathlib import Path
 
@@ -38,6 +38,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 from motiongpt.cli.config_file import read_config_file
 from motiongpt.cli.continuous_flags import is_continuous_run
 from motiongpt.cli.environment import say_unread_environment
+from motiongpt.cli.leaving import quick_exit
 from motiongpt.cli.machine_flags import on_this_machine
 from motiongpt.cli.opening import open_generator, reading_of_flags
 from motiongpt.cli.parser import Parser, describe_values, resolve_config, run_script
@@ -56,6 +57,12 @@ def draws_gif(args) -> bool:
     return draws and any(path.suffix.lower() in ("", ".gif") for path in args.output or [Path()])
 
 
+def started() -> None:
+    """Look for garbage again, now that everything is loaded; among what is there already, never."""
+    gc.freeze()
+    gc.enable()
+
+
 @on_this_machine
 def main(args) -> None:
     if not args.info:
@@ -63,9 +70,11 @@ def main(args) -> None:
     if draws_gif(args):
         begin()
     if is_continuous_run(args):
-        from motiongpt.cli.continuous_sampling import sample_continuous
+        from motiongpt.cli.continuous_sampling import open_continuous, sample_continuous
 
-        sample_continuous(args)
+        continuous = open_continuous(args)
+        started()
+        sample_continuous(args, continuous)
         return
     from motiongpt.cli.run_info import run_info
     from motiongpt.generator import DESCRIBE
@@ -82,11 +91,13 @@ def main(args) -> None:
         return
     from motiongpt.cli.sample_tasks import run_task
 
+    started()
     run_task(args, generator, how, config)
 
 
 if __name__ == "__main__":
     try:
-        run_script(main, make_parser())
+        with quick_exit():
+            run_script(main, make_parser())
     finally:
-        gc.freeze()  # an exit looks for garbage among all objects, which takes longer than a motion; not among these
+        gc.freeze()  # where the exit is not quick, it looks for garbage among all other objects

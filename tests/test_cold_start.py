@@ -162,3 +162,62 @@ def interrupted(script: str, tmp_path: Path, *modules: str) -> tuple[int, str]:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     return process.returncode, err
+
+
+# 4) The end is quick, and loses nothing.
+
+LEAVING = """
+import atexit, os, sys, threading, time
+{before}
+from motiongpt.cli.leaving import quick_exit
+
+class Last:
+    def __del__(self):
+        os.write(1, b"taken apart\\n")
+
+last = Last()
+def work():
+    time.sleep(0.2)
+    os.write(1, b"thread\\n")
+
+with quick_exit():
+    atexit.register(print, "asked")
+    threading.Thread(target=work).start()
+    print("said", flush=False)
+    {end}
+"""
+
+
+def left(tmp_path: Path, end: str, before: str = "", **environment: str) -> tuple[int, set[str], str]:
+    """Exit code, lines and errors of a program that ends inside `quick_exit`."""
+    program = tmp_path / "program.py"
+    program.write_text(LEAVING.format(before=before, end=end))
+    known = {name: value for name, value in os.environ.items() if name not in ("PYTHONUNBUFFERED", "LD_PRELOAD")}
+    where = {"PYTHONPATH": str(ROOT), **environment}
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, env=known | where)
+    return done.returncode, set(done.stdout.splitlines()), done.stderr
+
+
+@pytest.mark.parametrize("end, code", [("sys.exit()", 0), ("sys.exit(0)", 0), ("sys.exit(2)", 2)])
+def test_a_quick_exit_does_all_but_take_the_program_apart(tmp_path, end, code):
+    assert left(tmp_path, end) == (code, {"said", "asked", "thread"}, "")
+
+
+def test_what_could_be_lost_makes_the_exit_a_usual_one(tmp_path):
+    usual = {"said", "asked", "thread", "taken apart"}
+    assert left(tmp_path, "sys.exit(3)", "atexit.register(print, 'first')") == (3, {*usual, "first"}, "")
+    assert left(tmp_path, "sys.exit(3)", CUDA_INJECTION64_PATH="/x") == (3, usual, "")
+    assert left(tmp_path, "sys.exit('why')") == (1, usual, "why\n")
+    assert left(tmp_path, "pass") == (0, usual, "")
+    code, lines, error = left(tmp_path, "raise KeyError('k')")
+    assert (code, lines) == (1, usual) and "KeyError" in error
+
+
+def test_a_script_inside_another_program_does_not_end_it(tmp_path):
+    (tmp_path / "inner.py").write_text(LEAVING.format(before="", end="sys.exit(0)"))
+    outer = (
+        "import runpy, sys\ntry:\n    runpy.run_path('inner.py', run_name='__main__')\nexcept SystemExit:\n    pass\n"
+        "sys.exit(7)"
+    )
+    done = subprocess.run([sys.executable, "-c", outer], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert done.returncode == 7

@@ -1,7 +1,9 @@
 """GIFs that another process draws are those that are drawn here, and no fault of it is one of the motion's."""
 
 import os
+import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +11,13 @@ import pytest
 from test_render import standing
 
 from motiongpt.body.skeletons import HUMANML3D
-from motiongpt.render import beside
+from motiongpt.render import beside, forks
 from motiongpt.render.gif import _changed_frame, _image, colour_bins
 from motiongpt.render.pictures import draw
 from motiongpt.render.view import Shown, View
 
+FORKS = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux forks safely")
+ROOT = Path(__file__).resolve().parents[1]
 ONE = [Shown(standing(F=6), HUMANML3D, 20.0, "a person stands")]
 
 
@@ -59,6 +63,90 @@ def test_nothing_starts_by_itself_or_for_one_core(monkeypatch, tmp_path):
     beside.begin()
     assert beside._running is None
     assert not beside.draw_beside(tmp_path / "x.gif", ONE, View())
+
+
+def test_what_cannot_be_sent_is_drawn_here(process, tmp_path):
+    """Nothing of it reaches the other process, which draws the next picture."""
+    if not Path(sys.executable).exists():
+        pytest.skip("no program to start")
+
+    class Caption(str):  # of a local class, so pickle refuses it
+        pass
+
+    process.begin()
+    assert not process.draw_beside(tmp_path / "a.gif", [replace(ONE[0], text=Caption("x"))], View(size=64))
+    assert not process.draw_beside(tmp_path / "a.gif", [replace(ONE[0], text=lambda: 0)], View(size=64))
+    assert process.draw_beside(tmp_path / "b.gif", ONE, View(size=64))
+
+
+@pytest.mark.slow
+def test_it_ends_with_the_program_without_a_warning(tmp_path):
+    program = (
+        "import os\nos.sched_getaffinity = lambda pid: {0, 1}\nfrom motiongpt.render import beside\nbeside.begin()\n"
+        "print(beside._running.pid)"
+    )
+    command = [sys.executable, "-W", "error", "-X", "dev", "-c", program]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "Warning" not in done.stderr, done.stderr
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(done.stdout), 0)
+
+
+@FORKS
+@pytest.mark.parametrize("count", (1, 15, 16, 17, 40, 101))
+def test_parts_are_put_together_in_their_order(tmp_path, count):
+    here = os.getpid()
+    others = []
+
+    def write(file, first, end):
+        file.writelines(b"%d\n" % i for i in range(first, end))
+        if os.getpid() == here:
+            others.append((first, end))
+
+    for processes in (1, 2, 4):
+        others.clear()
+        path = tmp_path / f"{processes}.txt"
+        with open(path, "wb") as file:
+            file.write(b"first\n")  # not flushed yet: no fork may write it again
+            forks.write_parts(file, write, count, processes)
+            file.write(b"last\n")
+        assert path.read_text().split() == ["first", *map(str, range(count)), "last"]
+        parts = max(1, min(processes, count // forks.FEWEST))
+        assert others == [(0, count // parts)]  # the rest is other processes' work
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@FORKS
+def test_a_part_that_fails_ends_all(tmp_path):
+    def write(file, first, end):
+        if first:
+            raise ValueError("in the fork")
+        file.write(b"fine")
+
+    with open(tmp_path / "x", "wb") as file, pytest.raises(ChildProcessError):
+        forks.write_parts(file, write, 20, 2)
+
+    def fails_here(file, first, end):
+        if not first:
+            raise ValueError("in this process")
+        while True:  # a fork is not waited for
+            pass
+
+    with open(tmp_path / "x", "wb") as file, pytest.raises(ValueError, match="in this process"):
+        forks.write_parts(file, fails_here, 40, 4)
+    with pytest.raises(ChildProcessError):  # there is none left
+        os.waitpid(-1, os.WNOHANG)
+
+
+@FORKS
+def test_several_processes_draw_the_same_bytes(tmp_path):
+    walk = standing(F=40)
+    walk[..., 2] += np.linspace(0, 3, 40)[:, None]
+    for look in ("skeleton", "body"):
+        for fps in (20.0, 50.0):
+            shown, view = [Shown(walk, HUMANML3D, 20.0, "a person walks")], View(size=64, look=look, fps=fps)
+            alone = draw(tmp_path / "alone.gif", shown, view).read_bytes()
+            assert draw(tmp_path / "three.gif", shown, view, processes=3).read_bytes() == alone
 
 
 def test_a_changed_frame_is_the_whole_picture_compared():

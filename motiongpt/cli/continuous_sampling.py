@@ -37,9 +37,8 @@ def open_continuous(args: argparse.Namespace) -> "ContinuousGenerator":
     return generator
 
 
-def sample_continuous(args: argparse.Namespace) -> None:
-    """Write a motion for every sentence of --prompt, and save it."""
-    generator = open_continuous(args)
+def sample_continuous(args: argparse.Namespace, generator: "ContinuousGenerator") -> None:
+    """Write a motion for every sentence of --prompt, and save it; with --info, only say what the model is."""
     run = generator.run
     if args.info:
         longest = run.config.max_frames / run.fps
@@ -58,7 +57,4 @@ def sample_continuous(args: argparse.Namespace) -> None:
         whose = ", the model's own length" if i in own else ""
         print(f"{texts[i]}: {len(frames)} frames, {motion.seconds:.1f} s{whose}")
         for path in paths:
-            if args.dry_run:
-                print(f"--dry-run: would write {path}; nothing was written")
-            else:
-                save_or_say(path, motion.save, dry_run=False)
+            save_or_say(path, motion.save, args.dry_run)

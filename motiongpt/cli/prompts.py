@@ -137,10 +137,14 @@ def _place(path: Path, number: str, name: str, end: str) -> Path:
     return path / (f"{number}-{name}{end}" if number else f"{name}{end}")
 
 
-def save_or_say(path: Path, save: Callable[[Path], Iterable[Path] | None], dry_run: bool) -> None:
-    """Save to `path` and say which files were written; with --dry-run only say what would be."""
+def save_or_say(path: Path, save: Callable[[Path], Iterable[Path] | None], dry_run: bool, piece: str = "") -> None:
+    """Save to `path` and say which files were written; with --dry-run only say what would be.
+
+    `piece` is how much --dry-run made at most, such as "4 codes"; without it the whole.
+    """
     if dry_run:
-        print(f"--dry-run: would write {path}; this was a piece of at most 4 tokens, and nothing was written")
+        short = f"this was a piece of at most {piece}, and " if piece else ""
+        print(f"--dry-run: would write {path}; {short}nothing was written")
         return
     for written in save(path) or [path]:
         print(f"wrote {written}")

@@ -11,15 +11,12 @@ from functools import partial
 
 import torch
 
-from motiongpt.cli.chat import chat
 from motiongpt.cli.environment import outputs_folder
 from motiongpt.cli.motion_tokens import motion_token_command
 from motiongpt.cli.prompts import Request, format_trace, output_places, read_prompts, save_or_say
 from motiongpt.cli.run_info import drawing_note, prompt_notes
 from motiongpt.cli.sample_flags import Given, given_codes
 from motiongpt.config import SampleConfig
-from motiongpt.constraints.apply import apply_constraints
-from motiongpt.constraints.score import violation
 from motiongpt.constraints.spec import Constraints, gather_constraints
 from motiongpt.files.store import write_text
 from motiongpt.generation.requests import request_room, usual_length
@@ -33,6 +30,7 @@ from motiongpt.motion_files import Reading, cleaned, cleaning_line, read_codes
 from motiongpt.vqvae import decoder_reach
 
 LONGEST = 300.0  # seconds of a single sentence; more is a typing error
+PIECE = 4  # codes or tokens that --dry-run writes at most
 TRIED = 8  # samples to choose from if a constraint is given and --best-of is not
 
 
@@ -42,6 +40,8 @@ def run_task(args: argparse.Namespace, generator: MotionGenerator, how: Reading,
         if args.task not in TELLS:
             generator.check_output(path)  # before anything is sampled
     if args.chat:
+        from motiongpt.cli.chat import chat  # here, as below what few requests need: each import delays all of them
+
         options = {"participant_id": args.pid, "seconds": args.seconds, "exact_length": args.exact_length}
         options |= {"per_prompt_vocab": not args.no_per_prompt_vocab, "config": config, "read": wants_reading(args)}
         chat(generator, args.output, seed=args.seed, **options)
@@ -61,7 +61,7 @@ def tell(args: argparse.Namespace, answers: Sequence[str]) -> None:
     """Print the answers, and write them to the files of --output."""
     print(*answers, sep="\n")
     for path in args.output or []:
-        save_or_say(path, partial(write_text, text="\n".join([*answers, ""])), args.dry_run)
+        save_or_say(path, partial(write_text, text="\n".join([*answers, ""])), args.dry_run, f"{PIECE} tokens")
 
 
 def described(args: argparse.Namespace, generator: MotionGenerator, how: Reading, config: SampleConfig) -> list[str]:
@@ -143,7 +143,7 @@ def write_motions(args: argparse.Namespace, generator: MotionGenerator, how: Rea
         if not args.dry_run:
             motion = finished(motion, given, constraints, generator)
         for path in paths:
-            save_or_say(path, motion.save, args.dry_run)
+            save_or_say(path, motion.save, args.dry_run, f"{PIECE} codes")
 
 
 def wants_reading(args: argparse.Namespace) -> bool | None:
@@ -160,8 +160,8 @@ def reading_details(found: Understood) -> str:
 
 
 def _first(args: argparse.Namespace) -> int | None:
-    """How many codes or tokens --dry-run writes; None without it."""
-    return 4 if args.dry_run else None
+    """How many codes, or tokens of an answer, --dry-run writes; None without it."""
+    return PIECE if args.dry_run else None
 
 
 def check_constrained(generator: MotionGenerator, constraints: Constraints) -> None:
@@ -193,6 +193,8 @@ def how_many(args: argparse.Namespace, constraints: Constraints) -> dict[str, ob
 
 def fits(constraints: Constraints, motion: Motion) -> float:
     """A score: 0 for a motion that meets the constraints, below it by the metres that it misses them."""
+    from motiongpt.constraints.score import violation
+
     if motion.joints is None:  # a motion of digits without a code
         return -float("inf")
     return -violation(motion.joints, motion.fps, motion.skeleton, constraints)
@@ -206,6 +208,8 @@ def finished(motion: Motion, given: Given, constraints: Constraints, generator: 
             own = motion, given.features, given.own, places
             motion = keep_given(*own, generator.motion_tokenizer, print, generator.raw)
     if constraints and motion.joints is not None:
+        from motiongpt.constraints.apply import apply_constraints
+
         joints, lines = apply_constraints(motion.joints, motion.fps, motion.skeleton, constraints)
         print(*lines, sep="\n")
         cut = len(joints) != len(motion.joints)

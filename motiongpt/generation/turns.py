@@ -98,7 +98,6 @@ LENGTH_QUESTION = re.compile(
 )
 """A question that the codes of the motion answer exactly."""
 
-_RULES = tuple((kind, re.compile(pattern)) for kind, pattern in RULES)
 _WHOLE = {sentence: kind for kind, sentences in WHOLE.items() for sentence in sentences}
 
 
@@ -134,7 +133,7 @@ def read_turn(text: str, knows: Callable[[str], bool] = lambda text: False) -> T
             return Turn(NEW, text)
     elif text.rstrip("\"' )»”’").endswith(("?", "？")):
         return Turn(QUESTION, text)
-    for kind, pattern in _RULES:
-        if found := pattern.search(plain):
-            return Turn(kind, found[REST] if REST in pattern.groupindex else text)
+    for kind, pattern in RULES:
+        if found := re.search(pattern, plain):  # `re` keeps what it has compiled; only conversations need it
+            return Turn(kind, found[REST] if REST in found.re.groupindex else text)
     return Turn(NEW, text)

@@ -2,11 +2,12 @@
 
 A script that will want a GIF calls `begin` first: matplotlib is imported there while torch is imported here.
 `draw_beside` hands it a motion. Whatever goes wrong there, the caller draws here instead, and meets the error itself.
-It ends when this process does, as its standard input ends then.
+It ends when this process does.
 
 What this module does not know: how anything is drawn, and what the other process does (`drawing_process.py`).
 """
 
+import atexit
 import os
 import pickle
 import subprocess
@@ -14,6 +15,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from motiongpt.render.forks import usable_cores
 
 if TYPE_CHECKING:  # for a start before numpy is imported
     from motiongpt.render.view import Shown, View
@@ -26,15 +29,16 @@ PATIENCE = 2.0  # seconds until a process that does not end is killed
 def begin() -> None:
     """Start the process, where there is a second core for it."""
     global _running
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if _running is not None or cores < 2 or not sys.executable:
+    if _running is not None or usable_cores() < 2 or not sys.executable:
         return
     command = [sys.executable, "-m", "motiongpt.render.drawing_process"]  # found in `cwd`, the package's own folder
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    alone = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # NumPy's threads: that process forks, see `forks.py`
     try:
-        _running = subprocess.Popen(command, cwd=_ROOT, **pipes)
+        _running = subprocess.Popen(command, cwd=_ROOT, env=alone, **pipes)
     except OSError:  # no more processes, or no memory: pictures are drawn here
-        _running = None
+        return
+    atexit.register(end)
 
 
 def draw_beside(path: Path, shown: Sequence["Shown"], view: "View") -> bool:
@@ -43,7 +47,11 @@ def draw_beside(path: Path, shown: Sequence["Shown"], view: "View") -> bool:
     if _running is None:
         return False
     try:
-        pickle.dump((path.absolute(), list(shown), view), _running.stdin)
+        job = pickle.dumps((path.absolute(), list(shown), view))  # whole, before anything of it is sent
+    except (pickle.PicklingError, AttributeError, TypeError):  # a skeleton of a local class, say
+        return False
+    try:
+        _running.stdin.write(job)
         _running.stdin.flush()
         return pickle.load(_running.stdout)
     except (OSError, EOFError, pickle.PickleError):  # it has died
@@ -57,6 +65,7 @@ def draw_beside(path: Path, shown: Sequence["Shown"], view: "View") -> bool:
 def end() -> None:
     """End the process, if it runs."""
     global _running
+    atexit.unregister(end)
     if _running is not None:
         process, _running = _running, None
         process.terminate()  # it removes its temporary file

@@ -3,11 +3,13 @@
 It reads and writes with pickle, from and to the process that started it alone. Drawing prints nothing.
 """
 
+import gc
 import pickle
 import signal
 import sys
 from typing import BinaryIO
 
+from motiongpt.render.forks import usual_processes
 from motiongpt.render.lettering import INK, text_canvas
 from motiongpt.render.pictures import draw
 
@@ -15,13 +17,14 @@ from motiongpt.render.pictures import draw
 def serve(jobs: BinaryIO, answers: BinaryIO) -> None:
     """Draw every (path, shown, view) of `jobs`, and answer whether it was drawn, until they end."""
     text_canvas(64, 64, [(32, 32, "a", 12, "normal")], INK)  # what all pictures need: libraries and a font
+    gc.freeze()  # it stays to the end: neither a fork nor the exit, which is waited for, needs to look through it
     while True:
         try:
             job = pickle.load(jobs)
         except EOFError:
             return
         try:
-            draw(*job)
+            draw(*job, processes=usual_processes())
             drawn = True
         except Exception:  # of any kind: the other process draws it again, and says what is wrong
             drawn = False

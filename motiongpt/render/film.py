@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from motiongpt.render.gif import palette_frames, write_gif
+from motiongpt.render.gif import write_gif
 from motiongpt.render.lettering import INK, layout, text_canvas
 from motiongpt.render.scene import Scene, checked_joints
 from motiongpt.render.view import Shown, View
@@ -65,12 +65,12 @@ class Film:
         return self.wall
 
 
-def film_gif(path: str | Path, film: Film) -> Path:
-    """Write a film as an endless GIF."""
+def film_gif(path: str | Path, film: Film, processes: int = 1) -> Path:
+    """Write a film as an endless GIF; see `write_gif` for `processes`."""
     edges = np.floor(np.arange(film.F + 1) * (100.0 / film.rate) + 0.5).astype(int)  # when each frame begins, in ticks
     ticks = np.clip(np.diff(edges), 2, 65535)
     colours = np.unique(np.concatenate([scene.named_colours() for scene in film.scenes]), axis=0)
-    return write_gif(path, film, ticks, map(film.draw, palette_frames(film.F)), colours)
+    return write_gif(path, film.draw, ticks, colours, processes=processes)
 
 
 def _usual_rate(shown: Sequence[Shown], usual: float) -> float:

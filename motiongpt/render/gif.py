@@ -12,52 +12,60 @@ What this module does not know: what the pictures show.
 """
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from motiongpt.files.store import write_atomic
+from motiongpt.render.forks import write_parts
 
 COLOURS = 64  # of the palette; a power of two. The last one is what has not changed
 GIF_FASTEST = 50.0  # frames per second
-
-
-def palette_frames(count: int) -> np.ndarray:
-    """A few frames for the palette, which needs them first: all frames are streamed, so never in memory together."""
-    return np.unique(np.linspace(0, count - 1, 6).astype(int))
+SAMPLE = 6  # pictures that the palette is made from
 
 
 def write_gif(
     path: str | Path,
-    pictures: Iterable[np.ndarray],
+    draw: Callable[[int], np.ndarray],
     ticks: np.ndarray,
-    sample: Iterable[np.ndarray],
     named: np.ndarray,
     colours: int = COLOURS,
+    processes: int = 1,
 ) -> Path:
-    """Write an endless GIF of pictures (H, W, 4), each shown for its number of `ticks`. Returns the path.
+    """Write an endless GIF, whose picture i (H, W, 4), `draw(i)`, is shown for `ticks[i]`. Returns the path.
 
-    `sample` is some of the pictures, for the palette of `colours`, a power of two up to 256. `named` are colours (m, 3)
-    from 0 to 1 that are kept exactly.
+    `draw` may paint over the picture that it gave before: pictures are never in memory together. A few of them are
+    drawn first, for the palette of `colours`, a power of two up to 256. `named` are colours (m, 3) from 0 to 1 that are
+    kept exactly. So many `processes` draw, see `forks.py`; the bytes are the same.
     """
-    seen = np.unique(np.concatenate([colour_bins(picture) for picture in sample]))
-    palette, lookup = shared_palette(seen, named, colours)
+    count = len(ticks)
+    seen = np.zeros(32**3, dtype=bool)
+    for number in sorted({*np.linspace(0, count - 1, SAMPLE).astype(int).tolist()}):
+        picture = draw(number)
+        seen[colour_bins(picture)] = True
+    palette, lookup = shared_palette(np.flatnonzero(seen), named, colours)
+    header = gif_header(picture.shape[:2], palette)
+
+    def write_frames(file: BinaryIO, first: int, end: int) -> None:
+        before = _numbers(draw(first - 1)).copy() if first else None  # (H, W)
+        indices = lookup[_bins(before)] if first else None  # (H, W) uint8, of the picture before
+        for number in range(first, end):
+            pixels, time = _numbers(draw(number)), int(ticks[number])
+            if before is None:
+                before, indices = pixels.copy(), lookup[_bins(pixels)]
+                file.writelines(_image(indices, (0, 0), time))
+                continue
+            places = np.flatnonzero(pixels != before)
+            changed = pixels.ravel()[places]
+            file.writelines(_changed_frame(indices, places, lookup[_bins(changed)], time, colours - 1))
+            before.ravel()[places] = changed  # the next picture is painted over this one
 
     def write(temporary: Path) -> None:
         with open(temporary, "wb") as file:
-            before = None
-            for picture, time in zip(pictures, ticks, strict=True):
-                pixels = _numbers(picture)  # (H, W)
-                if before is None:
-                    indices = lookup[_bins(pixels)]  # (H, W) uint8
-                    file.write(gif_header(indices.shape, palette))
-                    file.writelines(_image(indices, (0, 0), int(time)))
-                else:
-                    places = np.flatnonzero(pixels != before)
-                    new = lookup[_bins(pixels.ravel()[places])]
-                    file.writelines(_changed_frame(indices, places, new, int(time), colours - 1))
-                before = pixels.copy()  # the next picture is painted over this one
+            file.write(header)
+            write_parts(file, write_frames, count, processes)
             file.write(b";")
 
     write_atomic(Path(path), write)
@@ -93,7 +101,9 @@ def shared_palette(seen: np.ndarray, named: np.ndarray, colours: int = COLOURS) 
     if len(palette) < colours - 1:
         mixed = Image.fromarray(bins[seen].astype(np.uint8)[None]).quantize(colours - 1 - len(palette))
         palette = np.concatenate([palette, np.array(mixed.getpalette()).reshape(-1, 3)])[: colours - 1]
-    distance = (palette**2).sum(axis=1) - 2 * bins @ palette.T  # (32768, m), squared, less a constant
+    nearest = palette.astype(np.float32)  # whole numbers whose squares it holds exactly
+    distance = bins.astype(np.float32) @ (-2 * nearest.T)  # (32768, m), squared, less a constant
+    distance += (nearest**2).sum(axis=1)
     padded = np.pad(palette, ((0, colours - len(palette)), (0, 0)))
     return padded.astype(np.uint8), distance.argmin(axis=1).astype(np.uint8)
 

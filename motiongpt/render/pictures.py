@@ -25,14 +25,15 @@ GIF_RATES = {StickScene: 40.0, BodyScene: 100 / 3, MeshScene: 100 / 3}
 MANY, MANY_RATE = 3, 25.0  # motions in one GIF, and the rate of more than that
 
 
-def draw(path: str | Path, shown: Sequence[Shown], view: View) -> Path:
+def draw(path: str | Path, shown: Sequence[Shown], view: View, processes: int = 1) -> Path:
     """Write one or several motions as `.gif`, `.mp4` or `.png`, whole or not at all, and return the path.
 
     A moving picture is `view.size` pixels a side and motion, and has `view.fps` frames per second, between those of the
     motion on a smooth curve: by default 40 to 60 in an `.mp4`, 40 in a `.gif` (33 in look `body`, 25 for more than
     three motions); over 1200 frames the motion's own. A `.gif` has at most 50. A `.png` is a contact sheet or a
     time-lapse picture (`view.still`); `view.size` is then the height of a panel or of the picture. Motions
-    that all have `vertices` are drawn as meshes, whatever `view.look` says.
+    that all have `vertices` are drawn as meshes, whatever `view.look` says. A process without threads may have a GIF
+    drawn by several `processes`, see `forks.py`.
 
     Raises ValueError for another suffix, for no motion, for joints that are NaN or do not fit their skeleton, for a
     `view` out of range, and for `.mp4` without PyAV.
@@ -55,7 +56,7 @@ def draw(path: str | Path, shown: Sequence[Shown], view: View) -> Path:
     if draw_beside(path, shown, view):
         return path
     usual = GIF_RATES[scene] if len(shown) <= MANY else MANY_RATE
-    return film_gif(path, Film(shown, view, scene, GIF_FASTEST, usual))
+    return film_gif(path, Film(shown, view, scene, GIF_FASTEST, usual), processes)
 
 
 def check_view(view: View) -> None:
