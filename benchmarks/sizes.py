@@ -150,7 +150,7 @@ def loss_bytes(c: LLMConfig, setting: Setting, labels: int, sharded: bool = Fals
     """The most that `vocabulary_loss.py` holds at one time, beside activations and the blocks' copies.
 
     That is when it turns a slice of logits into log-probabilities; or, if the head is trained, when it gets its
-    gradient. What its loops bound, they hold until it is bound anew. `sharded` tables, and their gradients, are bf16.
+    gradient. `sharded` tables, and their gradients, are bf16.
     """
     V, C, low = c.vocab_size + WORDS, c.hidden_size, setting.low
     chunks = max(1, -(-labels // max(1, CHUNK // V)))
@@ -158,18 +158,15 @@ def loss_bytes(c: LLMConfig, setting: Setting, labels: int, sharded: bool = Fals
     slices = 1 if setting.gpu else -(-rows // max(1, CACHED // V))
     size = 2 if sharded else 4
     table = size * head_trained(c, setting)
-    again = chunks > 1  # the former chunk's gradients of tables are still there
     states = 2 * 4 * labels * C  # gathered, and their gradient
-    sums = table * (2 if again else 1)  # gradients so far, and those of the former chunk
     # autocast's copies of the tables; frozen ones that are bf16 already need none
     as_is = 0 if setting.full or setting.base == 4 else c.vocab_size
     copies = 2 * (V - as_is) * C if low == 2 and not sharded else 0
     logits, values = low * rows * V, 4 * -(-rows // slices) * V
-    # fp32 logits of a slice, their log-probabilities, and those of the former slice
-    forward = copies + logits + (3 if again or slices > 1 else 2) * values
+    forward = copies + logits + 2 * values  # fp32 logits of a slice, and their log-probabilities
     # a gradient of a table in fp32, and as one of all its rows, of which the logits read a span
-    backward = 2 * table + logits + values
-    return states + sums + max(forward, backward)
+    backward = 2 * table + logits
+    return states + table + max(forward, backward)
 
 
 def memory(c: LLMConfig, setting: Setting, tokens: int = MICRO, labelled: float = LABELLED) -> dict[str, float]:

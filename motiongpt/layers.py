@@ -21,6 +21,7 @@ from torch.utils.checkpoint import checkpoint
 from motiongpt.config import LLMConfig
 from motiongpt.kernels import attention_backward
 from motiongpt.kernels.norm_backward import NormFunction
+from motiongpt.kernels.packed_attention import Samples, by_sample
 from motiongpt.kernels.rotation_backward import RotationFunction
 from motiongpt.lora import project
 
@@ -121,12 +122,20 @@ class KVCache:
         values[:, :, self.length : end] = v
         return keys[:, :, :end], values[:, :, :end]
 
+    def take(self, rows: Tensor) -> None:
+        """Keep these rows (n,) alone, in this order; a row may be taken twice."""
+        self.keys, self.values = ([each[rows] for each in layers] for layers in (self.keys, self.values))
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale: float | None = None) -> Tensor:
+
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | Samples | None, causal: bool, scale: float | None = None
+) -> Tensor:
     """Softmax attention: q (B, H, T, d), k and v (B, K, U, d), mask (B or 1, 1, T, U) bool or None -> (B, H, T, d).
 
-    Scores are multiplied by `scale`, 1 / sqrt(d) if it is None.
+    Scores are multiplied by `scale`, 1 / sqrt(d) if it is None. `Samples` stand for their mask.
     """
+    if isinstance(mask, Samples):
+        return by_sample(attend, q, k, v, mask, scale)
     B, H, T, d = q.shape
     K = k.shape[1]
     if attention_backward.is_for(q, k):  # the same on a CPU in bf16, and back in a third of the time
@@ -167,7 +176,7 @@ class Attention(nn.Module):
         x: Tensor,
         cos: Tensor,
         sin: Tensor,
-        mask: Tensor | None = None,
+        mask: Tensor | Samples | None = None,
         cache: KVCache | None = None,
         causal: bool = True,
     ) -> Tensor:
@@ -233,7 +242,7 @@ class Block(nn.Module):
         x: Tensor,
         cos: Tensor,
         sin: Tensor,
-        mask: Tensor | None = None,
+        mask: Tensor | Samples | None = None,
         cache: KVCache | None = None,
         causal: bool = True,
     ) -> Tensor:

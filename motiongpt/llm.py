@@ -8,12 +8,18 @@ Left-padded batches, as used for generation, say where each row starts. Nothing 
 sampling.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from motiongpt.config import LLMConfig
+from motiongpt.kernels.packed_attention import Samples
 from motiongpt.layers import Block, KVCache, RMSNorm, rotary, run_block
 from motiongpt.word_tables import WordTables
+
+View = tuple[Tensor, Tensor, Tensor | Samples | None, bool]
+"""Cosine, sine, mask and causality: the inputs of a `layers.Block` beside x, the same in all layers of a kind."""
 
 
 def attention_mask(length: int, T: int, start: Tensor | None, device: torch.device, window: int = 0) -> Tensor:
@@ -77,7 +83,13 @@ class LLM(WordTables):
         shape = (B, config.num_kv_heads, T, config.head_dim)
         return KVCache(config.num_layers, shape, self.compute_dtype(), self.embed_tokens.weight.device)
 
-    def hidden(self, ids: Tensor, cache: KVCache | None = None, start: Tensor | None = None) -> Tensor:
+    def hidden(
+        self,
+        ids: Tensor,
+        cache: KVCache | None = None,
+        start: Tensor | None = None,
+        packed: Sequence[Sequence[int]] | None = None,
+    ) -> Tensor:
         """ids (B, T) -> final hidden states (B, T, C).
 
         With a cache, ids are the tokens that follow the `cache.length` tokens in it, and they are added to it.
@@ -86,21 +98,20 @@ class LLM(WordTables):
         position. Nothing before it is seen, and positions count from it, so that a row's roundings do not depend on
         its padding (rotary scores depend only on distances). States of padding are finite and mean nothing.
 
+        `packed` rows hold samples of these lengths one after another, then padding. A sample sees itself alone, and its
+        positions begin at 0.
+
         Raises ValueError if the cache or the model's positions are too short.
         """
         B, T = ids.shape
         length = 0 if cache is None else cache.length
-        if length + T > self.config.max_positions:
-            raise ValueError(f"{length + T} tokens exceed the model's {self.config.max_positions} positions")
+        longest = length + T if packed is None else max(map(max, packed))
+        if longest > self.config.max_positions:
+            raise ValueError(f"{longest} tokens exceed the model's {self.config.max_positions} positions")
         if cache is not None and length + T > cache.capacity:
             raise ValueError(f"{length + T} tokens exceed the cache's capacity of {cache.capacity}")
 
-        positions = torch.arange(length, length + T, device=ids.device)  # (T,)
-        if start is not None:
-            positions = (positions - start[:, None]).clamp(min=0)[:, None]  # (B, 1, T)
-        # once for all layers of a kind; only Gemma 3 has local ones
-        kinds = {block.is_local for block in self.layers}
-        views = {local: self.view(positions, length, T, start, local) for local in kinds}
+        views = self.views(length, T, start) if packed is None else self.packed_views(Samples.of(packed, T))
         x = self.embed(ids)
         for block in self.layers:
             cos, sin, mask, causal = views[block.is_local]
@@ -109,17 +120,33 @@ class LLM(WordTables):
             cache.length += T
         return self.norm(x)
 
-    def view(
-        self, positions: Tensor, length: int, T: int, start: Tensor | None, local: bool
-    ) -> tuple[Tensor, Tensor, Tensor | None, bool]:
-        """Cosine, sine, mask and causality of the T tokens after the first `length`, for all layers of one kind."""
-        cos, sin = self.turns(positions, local, self.compute_dtype())
-        window = self.config.window if local else 0
-        # the fused kernel's own mask, if no key is hidden by padding or by a window
-        causal = start is None and length == 0 and not 0 < window < T
-        sees_all = start is None and T == 1  # one new token and no padding: it sees every key that is not cut off
-        mask = None if causal or sees_all else attention_mask(length, T, start, positions.device, window)
-        return cos, sin, mask, causal
+    def views(self, length: int, T: int, start: Tensor | None) -> dict[bool, View]:
+        """How the T tokens after the first `length` see, in layers that are local or not (Gemma 3 has some)."""
+        device = self.embed_tokens.weight.device
+        positions = torch.arange(length, length + T, device=device)  # (T,)
+        if start is not None:
+            positions = (positions - start[:, None]).clamp(min=0)[:, None]  # (B, 1, T)
+        views = {}
+        for local in {block.is_local for block in self.layers}:
+            cos, sin = self.turns(positions, local, self.compute_dtype())
+            window = self.config.window if local else 0
+            # the fused kernel's own mask, if no key is hidden by padding or by a window
+            causal = start is None and length == 0 and not 0 < window < T
+            sees_all = start is None and T == 1  # one new token and no padding: it sees every key that is not cut off
+            mask = None if causal or sees_all else attention_mask(length, T, start, device, window)
+            views[local] = cos, sin, mask, causal
+        return views
+
+    def packed_views(self, samples: Samples) -> dict[bool, View]:
+        """`views` of packed rows."""
+        device = self.embed_tokens.weight.device
+        positions = samples.positions(device)[:, None]  # (B, 1, T)
+        views = {}
+        for local in {block.is_local for block in self.layers}:
+            seen = samples.within(self.config.window if local else 0)
+            mask = seen if device.type == "cpu" else seen.mask(device)
+            views[local] = *self.turns(positions, local, self.compute_dtype()), mask, False
+        return views
 
     def turns(self, positions: Tensor, local: bool, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """`layers.rotary` at positions (..., T), with the base and scaling of one kind of layers."""
@@ -129,7 +156,7 @@ class LLM(WordTables):
 
     def states(self, batch: dict[str, Tensor]) -> Tensor:
         """The states (B, T, C) that predict a training batch's targets."""
-        return self.hidden(batch["ids"])
+        return self.hidden(batch["ids"], packed=batch.get("packed"))
 
     def forward(self, ids: Tensor) -> Tensor:
         return self.logits(self.hidden(ids))

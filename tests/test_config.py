@@ -76,6 +76,8 @@ def test_values_of_the_wrong_kind_are_refused(kind, values):
         (TrainConfig, {"precision": "int8"}),
         (TrainConfig, {"label_smoothing": 1.0}),
         (TrainConfig, {"tell_length": 1.1}),
+        (TrainConfig, {"loss_vocab": "words"}),
+        (TrainConfig, {"pack": 511}),
         (LoRAConfig, {"lora_r": 0}),
         (LoRAConfig, {"lora_dropout": 1.0}),
         (LoRAConfig, {"lora_targets": ()}),
@@ -121,6 +123,9 @@ def test_a_field_that_older_runs_lack_counts_only_if_it_is_used():
         older = TrainConfig.from_dict(base)
         assert older == TrainConfig() and name not in older.run_identity()
         assert TrainConfig(**{name: 0.5}).run_identity() == older.run_identity() | {name: 0.5}
+    for changed in ({"loss_vocab": "motion"}, {"pack": 512}):
+        assert not set(changed) & set(TrainConfig().run_identity())
+        assert TrainConfig(**changed).run_identity() == TrainConfig().run_identity() | changed
     assert VQVAEConfig(causal=True).run_identity() == VQVAEConfig().run_identity() | {"causal": True}
 
 

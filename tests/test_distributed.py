@@ -22,6 +22,7 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from cases import for_each, random_dataset, seeded
+from test_packing import packed_job
 from torch import nn
 
 from motiongpt import lora
@@ -188,6 +189,8 @@ JOBS: dict[str, Callable[[World], dict]] = {
     "lora": lambda world: language_job(world, adapted=True, dropout=0.3),
     "full": lambda world: language_job(world, adapted=False),
     "shards": lambda world: language_job(world, adapted=False),
+    "packed": lambda world: dict(zip(("module", "batches", "loss"), packed_job(128), strict=True)),
+    "shards, packed": lambda world: dict(zip(("module", "batches", "loss"), packed_job(128, lora=False), strict=True)),
     **{name: lambda world, name=name: tokenizer_job(world, name) for name in QUANTIZERS},
 }
 
@@ -196,7 +199,7 @@ def run(world: World, name: str, folder: Path, config: TrainConfig = CONFIG, los
     """Train a job in `folder`; the weights it ends with are in weights.safetensors."""
     job = JOBS[name](world)
     module = job.pop("module")
-    if name == "shards":
+    if name.startswith("shards"):
         keywords["blocks"] = list(module.layers)
         module.checkpoint_activations = world.size > 1  # blocks are then gathered a third time
     if job.get("by_rows"):
@@ -280,6 +283,8 @@ def test_the_files_of_two_processes(two):
 
 # ---- resumed by others -----------------------------------------------------------------------------------------------
 
+RESUMED = ("lora", "shards", "packed")
+
 
 def stopping(world: World) -> Callable[[Callable], Callable]:
     """Makes a loss with which the second process gets a SIGTERM in its third step; the first does not hear of it."""
@@ -301,28 +306,28 @@ def stopping(world: World) -> Callable[[Callable], Callable]:
 
 @pytest.fixture(scope="module")
 def stopped(two) -> Path:
-    """lora and shards, stopped by a signal to one of two processes, and resumed by four in "four"."""
+    """Some jobs, stopped by a signal to one of two processes, and resumed by four in "four"."""
     folder = two / "stopped"
 
     def stop(world: World) -> None:
-        for name in ("lora", "shards"):
+        for name in RESUMED:
             result = run(world, name, folder / name, loss=stopping(world))
             assert (result.step, result.finished, result.signal) == (3, False, signal.SIGTERM)
 
     in_processes(2, stop)
-    for name in ("lora", "shards"):
+    for name in RESUMED:
         for place in ("one", "four", "three"):
             subprocess.run(["cp", "-r", folder / name, folder / f"{name} {place}"], check=True)
 
     def resume(world: World) -> None:
-        for name in ("lora", "shards"):
+        for name in RESUMED:
             assert run(world, name, folder / f"{name} four").finished
 
     in_processes(4, resume)
     return folder
 
 
-@pytest.mark.parametrize("name", ["lora", "shards"])
+@pytest.mark.parametrize("name", RESUMED)
 def test_a_run_of_two_is_resumed_by_four_and_by_one(two, stopped, name):
     """The data order is one of all processes, and so are the steps."""
     check_same(stopped / f"{name} four", two / "one" / name, 1e-4)

@@ -38,7 +38,7 @@ Config = TypeVar("Config", bound=JSONConfig)
 # a tokenizer's training: the data gives the two widths, and some settings are the language model's alone
 VQVAE_FLAGS = tuple(name for name in VQVAEConfig.__dataclass_fields__ if name not in ("feature_dim", "joint_dim"))
 WORDS_ONLY = ("max_seq_len", "label_smoothing", "caption_dropout", "plain_share", "tell_length", "tokens_per_step",
-              "checkpoint_activations", "base_dtype")  # fmt: skip
+              "checkpoint_activations", "base_dtype", "loss_vocab", "pack")  # fmt: skip
 # grad_accum: the codebook learns from each forward pass, so several are not one large batch
 VQVAE_TRAIN_FLAGS = tuple(name for name in TrainConfig.__dataclass_fields__ if name not in (*WORDS_ONLY, "grad_accum"))
 DEBUG_STEPS = 5

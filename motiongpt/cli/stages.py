@@ -131,6 +131,9 @@ def language_stage(
     print(f"{prepared.summary}; {steps} steps on {device}, {precision}")
     if not stage.rewarded and not set(job.tasks) <= set(WRITE_TEXT):
         print(f"a uniform guess over the {prepared.plan.codes} codes costs {prepared.chance:.2f} nats per code")
+    words = "" if stage.rewarded else prepared.data.held_out.loss_words
+    if words:
+        print(words)
     sample = language_sampler(prepared) if config.sample_every else None
 
     # train it
@@ -160,7 +163,8 @@ def language_stage(
         return say_stopped(result, args)
     args.resume = False  # --resume has found its stage; later ones start normally
     world.from_first(lambda: prepared.finish(result))
-    print(f"wrote {folder}/ (weights, meta.json, loss.png, metrics.jsonl); best validation loss {result.best:.4f}")
+    best = f"{result.best:.4f}" + (" by --loss-vocab motion" if words else "")
+    print(f"wrote {folder}/ (weights, meta.json, loss.png, metrics.jsonl); best validation loss {best}")
     if warning := prepared.chance_warning(result):
         print(warning, file=sys.stderr)
     if not every or number == len(RECIPES[args.recipe]):

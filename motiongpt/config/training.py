@@ -8,6 +8,7 @@ from motiongpt.config.json_config import JSONConfig, flag, require
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 SCHEDULES = ("cosine", "constant")
 BASE_DTYPES = ("auto", "fp32", "bf16")
+LOSS_VOCABS = ("all", "motion")
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class TrainConfig(JSONConfig):
     epochs: float = flag(1.0, "passes over the training data; ignored if --max-steps is given")
     max_steps: int = flag(0, "optimiser steps; 0 = as many as --epochs needs")
     batch_size: int = flag(8, "examples per forward pass")
+    pack: int = flag(0, "put examples of a forward pass one after another in rows of at most so many tokens; 0 = off")
     grad_accum: int = flag(1, "forward passes per optimiser step; they count as one large batch")
     tokens_per_step: int = flag(0, "tokens per optimiser step, from which --grad-accum is chosen; 0 = it is not")
     max_seq_len: int = flag(512, "longest training example in tokens; a longer one is an error")
@@ -32,6 +34,11 @@ class TrainConfig(JSONConfig):
         2.0, "skip a step whose loss or gradient norm is more than so many times that of any recent one; 0 = never"
     )
     label_smoothing: float = flag(0.0, "label smoothing of the language model's loss, 0 to below 1")
+    loss_vocab: str = flag(
+        "all",
+        "softmax of the loss: over all words; or, for an answer in motion words, over these alone",
+        choices=LOSS_VOCABS,
+    )
     caption_dropout: float = flag(0.0, "share of caption tokens dropped at random in text to motion, 0 to below 1")
     plain_share: float = flag(0.0, "share of the requests for a motion in the words of its plain caption, 0 to 1")
     tell_length: float = flag(0.0, "share of the examples of t2m whose request tells the length of the motion, 0 to 1")
@@ -76,6 +83,9 @@ class TrainConfig(JSONConfig):
             require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "in [0, 1]")
         require(self.precision in PRECISIONS, "precision", self.precision, f"one of {', '.join(PRECISIONS)}")
         require(self.base_dtype in BASE_DTYPES, "base_dtype", self.base_dtype, f"one of {', '.join(BASE_DTYPES)}")
+        require(self.loss_vocab in LOSS_VOCABS, "loss_vocab", self.loss_vocab, f"one of {', '.join(LOSS_VOCABS)}")
+        whole = f"0, or at least --max-seq-len {self.max_seq_len}, as no example is cut"
+        require(self.pack == 0 or self.pack >= self.max_seq_len, "pack", self.pack, whole)
         if self.tokens_per_step:
             require(
                 self.grad_accum == 1, "grad_accum", self.grad_accum, "left out with --tokens-per-step, which chooses it"
@@ -91,7 +101,7 @@ class TrainConfig(JSONConfig):
         how a step is computed but not what it is, and the guard, which somebody may want to turn off."""
         free = "eval_every save_every save_minutes log_every sample_every max_minutes max_hours checkpoint_activations"
         free += " deterministic guard tokens_per_step"  # the last has become a grad_accum
-        values = self.without_unused(("tell_length", "plain_share", "base_dtype"))
+        values = self.without_unused(("tell_length", "plain_share", "base_dtype", "loss_vocab", "pack"))
         return {name: value for name, value in values.items() if name not in free.split()}
 
 

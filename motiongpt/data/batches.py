@@ -27,6 +27,29 @@ def by_length(lengths: Sequence[int], batch_size: int) -> list[np.ndarray]:
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
 
 
+def pack(lengths: Sequence[int], most: int) -> list[list[int]]:
+    """Which examples share a row: indices in as few rows of at most `most` tokens as this finds, of similar length.
+
+    The longest come first, each into the row that is shortest so far (Graham 1969):
+    [5, 4, 3, 3], 8 -> [[0, 3], [1, 2]].
+
+    Raises ValueError for a longer example.
+    """
+    if max(lengths) > most:
+        raise ValueError(f"an example has {max(lengths)} tokens, and a row of --pack {most} holds whole examples")
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    for count in range(-(-sum(lengths) // most), len(lengths) + 1):
+        rows: list[list[int]] = [[] for _ in range(count)]
+        sizes = [0] * count
+        for i in order:
+            shortest = sizes.index(min(sizes))
+            rows[shortest].append(i)
+            sizes[shortest] += lengths[i]
+        if max(sizes) <= most:
+            break
+    return rows
+
+
 class Lengths(Protocol):
     """The lengths of n examples, read where they are asked for: an array is one, and so is `selection.Measured`."""
 
@@ -82,7 +105,7 @@ class EpochOrder:
 
 class BucketedBatches:
     """`Batches` for the loop: indices bucketed by length,
-    turned into tensors by `collate(indices, rng)`."""
+    turned into tensors by `collate(indices, rng)`. A `pool` of 1 leaves every batch a random draw of all lengths."""
 
     def __init__(
         self,
@@ -90,6 +113,7 @@ class BucketedBatches:
         batch_size: int,
         seed: int,
         collate: Callable[[np.ndarray, Generator], dict],
+        pool: int = POOL,
     ) -> None:
         if not len(lengths):
             raise ValueError("no training examples: the training split is empty")
@@ -97,6 +121,7 @@ class BucketedBatches:
         self.batch_size = batch_size
         self.seed = seed
         self.collate = collate
+        self.pool = pool
         # rounded up: the last batch may be smaller
         self.per_epoch = -(-len(lengths) // batch_size)
         self._epoch = -1
@@ -106,7 +131,8 @@ class BucketedBatches:
         epoch, index = divmod(micro_step, self.per_epoch)
         if epoch != self._epoch:  # a cache, not a state: it is recomputed from (seed, epoch)
             # 0 here and 1 below: the order and the contents draw from different streams
-            self._order = EpochOrder(self.lengths, self.batch_size, np.random.default_rng((self.seed, 0, epoch)))
+            rng = np.random.default_rng((self.seed, 0, epoch))
+            self._order = EpochOrder(self.lengths, self.batch_size, rng, self.pool)
             self._epoch = epoch
         return self.collate(self._order(index), np.random.default_rng((self.seed, 1, micro_step)))
 

@@ -46,7 +46,11 @@ def doubled(x: Tensor, weight: Tensor, bias: Tensor, causal: bool) -> Tensor:
 
 
 class ConvolutionFunction(torch.autograd.Function):
-    """`F.conv1d` as one of pictures, and its gradients: x (B, inputs, F), weight (outputs, inputs, taps)."""
+    """`F.conv1d` as one of pictures, and its gradients: x (B, inputs, F), weight (outputs, inputs, taps).
+
+    Gradients of gradients are refused, as by all functions of this folder: RuntimeError. A loss that needs them, such
+    as a gradient penalty, takes `F.conv1d`.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: int, dilation: int) -> Tensor:

@@ -88,10 +88,12 @@ class _ChunkedLosses(torch.autograd.Function):
                 total += value
                 if wanted:
                     _fill([part[rows] for part in in_place], log_p, targets[chunk][rows], label_smoothing)
+                del log_p  # or the next slice would be computed beside it
             if wanted:
                 gradients[0][chunk], *found = torch.autograd.grad(parts, (own, *tables), in_place)
-                for sum_, part in zip(gradients[1:], found, strict=True):
-                    sum_ += part
+                for sum_ in gradients[1:]:
+                    sum_ += found.pop(0)
+            del parts, in_place  # or the next chunk would
         ctx.save_for_backward(*gradients)
         ctx.mark_non_differentiable(single)
         return total, single

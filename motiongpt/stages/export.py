@@ -215,7 +215,7 @@ def _copy_motion_tokenizer(loaded: LoadedRun, folder: Path) -> str | None:
 
 def _facts(loaded: LoadedRun, base: str) -> dict:
     """What meta.json says of where the weights come from. Neither `stage` nor `base` are keys here: it is no stage."""
-    kept = ("recipe", "name", "tasks", "data", "versions", "steps", "losses", "base_hash")
+    kept = ("recipe", "name", "tasks", "data", "versions", "steps", "losses", "loss_vocab", "base_hash")
     return {"exported": {"base": base, "stage": loaded.stage} | {k: loaded.meta[k] for k in kept if k in loaded.meta}}
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from motiongpt.data.batches import BucketedBatches, by_length
+from motiongpt.data.batches import POOL, BucketedBatches, by_length
 from motiongpt.data.selection import bounded, of_split
 from motiongpt.data.spelling import fold
 from motiongpt.data.training_captions import Prompts, prompt_table
@@ -180,9 +180,12 @@ def build_data(plan: Plan, renderer: Renderer) -> StageData:
     # caption words are dropped, and captions worded plainly, in training only: validation sees what the data says
     dropping = copy(renderer)
     dropping.caption_dropout, dropping.plain_share = config.caption_dropout, config.plain_share
-    training = TaskCollate(plan.training, tasks, dropping)
-    batches = BucketedBatches(training.lengths(), config.batch_size, config.seed, training)
-    held_out = TaskCollate(plan.held_out, tasks, renderer)
+    alone = config.loss_vocab == "motion"
+    training = TaskCollate(plan.training, tasks, dropping, alone, config.pack)
+    # packed rows have no padding that similar lengths would save, and batches of all lengths are of nearly one size
+    pool = 1 if config.pack else POOL
+    batches = BucketedBatches(training.lengths(), config.batch_size, config.seed, training, pool)
+    held_out = TaskCollate(plan.held_out, tasks, renderer, alone)
     return StageData(batches, held_out, by_length(held_out.lengths(), config.batch_size))
 
 
@@ -357,6 +360,7 @@ class Prepared:
             "codes": plan.codes,
             "data": plan.data_identity,
             "versions": versions(),
+            **({"loss_vocab": job.config.loss_vocab} if job.config.loss_vocab != "all" else {}),
             **({"debug": True} if job.debug else {}),
         }
 

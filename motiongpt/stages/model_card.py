@@ -71,6 +71,8 @@ def model_card(loaded: LoadedRun, folder: Path, base: str, kind: str) -> str:
     how = "as an adapter" if meta["train"] == "lora" else "in full"
     debug = " (a --debug run: expect nothing)" if meta.get("debug") else ""
     lines += [f"- trained {how}, {meta.get('steps', '?')} steps{debug}"]
+    if meta.get("loss_vocab") == "motion":
+        lines += ["- its loss was over motion words alone: do not let it write text inside a motion, see the program"]
     data = meta.get("data", {})
     sizes = ", ".join(f"{data[split]} {split}" for split in ("train", "val", "test") if split in data)
     licence = data.get("licence") or "not recorded; ask whoever made the data"

@@ -1,8 +1,9 @@
 """Token entries to batches of ids and targets, and the loss on them.
 
 Training batches are right-padded. A padded position has no target, so it never trains, and
-causality keeps real tokens from seeing it. For an encoder-decoder an example is split at its first
-label: the encoder gets the instruction before it, the decoder the answer.
+causality keeps real tokens from seeing it. Packed rows hold several examples, and next to no padding.
+For an encoder-decoder an example is split at its first label: the encoder gets the instruction
+before it, the decoder the answer.
 """
 
 import math
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from motiongpt.data.batches import pad
+from motiongpt.data.batches import pack, pad
 from motiongpt.data.selection import Measured, measured, select
 from motiongpt.data.tokens import Entry, plain_entries
 from motiongpt.kernels.vocabulary_loss import chunked_losses, plain_losses
@@ -27,9 +28,19 @@ class TaskCollate:
 
     Pairs (entries with a motion to change) are for the task edit alone, so where edit is drawn a pair, drawn too,
     takes the place of the entry. So does an entry with a plain caption where read is drawn for one without.
+
+    With `motion_alone` the loss of an example that learns motion words alone is over these; see `lm_losses`.
+    With `pack` rows hold several examples, up to so many tokens.
     """
 
-    def __init__(self, entries: Sequence[Entry], tasks: dict[str, float], renderer: Renderer) -> None:
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        tasks: dict[str, float],
+        renderer: Renderer,
+        motion_alone: bool = False,
+        pack: int = 0,
+    ) -> None:
         unknown = sorted(set(tasks) - set(TASKS))
         if unknown or not tasks or not all(0 < share < math.inf for share in tasks.values()):
             raise ValueError(f"tasks must be positive shares of {', '.join(TASKS)}; got {tasks}")
@@ -57,20 +68,43 @@ class TaskCollate:
                 f"--motion-as digits needs templates that word {wordless[0]}, such as --templates zhang for t2m; these "
                 f"word {', '.join(templates.groups)}"
             )
+        if pack and renderer.encoder:
+            raise ValueError(
+                "--pack is for decoders; an encoder-decoder reads and writes an example as two sequences: drop the flag"
+            )
+        self.pack = pack
         self.names = list(tasks)
         self.shares = np.array(list(tasks.values())) / sum(tasks.values())
+        self.alone = np.array([motion_alone and learns_motion_alone(name, renderer) for name in tasks])
+        if motion_alone and not self.alone.any():
+            raise ValueError(
+                f"--loss-vocab motion needs a task that learns motion words and nothing else; {', '.join(tasks)} "
+                "learn text, here at least: drop the flag"
+            )
 
     def __call__(self, indices: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
         """A batch as `collate` makes it, with `task` (B,), numbers of `names`, and `task_labels`:
-        name -> labels. Where motions are digits, `text_ids` is the number of ids below the new words."""
+        name -> labels. Where motions are digits, `text_ids` is the number of ids below the new words. Where
+        some losses are over motion words alone, these are the ids of `motion_span`, and `motion_alone` (B,)
+        says of which examples. Packed, the order of the B examples is that of their rows."""
         # `rng` is a function of the step, so a resumed run draws the same tasks
         drawn = rng.choice(len(self.names), size=len(indices), p=self.shares)
         asked = zip(drawn, indices, strict=True)
         examples = [self._example(self.names[task], self.entries[i], rng) for task, i in asked]
-        batch = collate(examples, self.renderer.encoder)
+        if self.pack:
+            rows = pack([len(ids) - 1 for ids, _ in examples], self.pack)
+            order = [i for row in rows for i in row]
+            drawn = drawn[order]
+            batch = collate_packed([[examples[i] for i in row] for row in rows])
+        else:
+            batch = collate(examples, self.renderer.encoder)
         if self.renderer.templates.motion_as == "digits":
             batch["text_ids"] = self.renderer.vocab.first_id
-        labels = (batch["targets"] >= 0).sum(1).numpy()  # (B,)
+        if self.alone.any():
+            vocab = self.renderer.vocab
+            batch["motion_span"] = vocab.begin_id, vocab.first_motion + vocab.codes
+            batch["motion_alone"] = torch.from_numpy(self.alone[drawn])
+        labels = batch["labels"].numpy()  # (B,)
         counts = {name: int(labels[drawn == task].sum()) for task, name in enumerate(self.names)}
         return batch | {
             "task": torch.from_numpy(drawn),
@@ -86,9 +120,20 @@ class TaskCollate:
     def split_by_task(self, losses: Tensor, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Task -> sum () of its share of `losses` (n,), one for each labelled position;
         for the tasks in the batch."""
-        task = batch["task"][:, None].expand_as(batch["targets"])[batch["targets"] >= 0]  # (n,)
-        sums = losses.new_zeros(len(self.names)).index_add_(0, task, losses)
+        sums = losses.new_zeros(len(self.names)).index_add_(0, for_labels(batch["task"], batch), losses)
         return {name: sums[self.names.index(name)] for name in batch["task_labels"]}
+
+    @property
+    def loss_words(self) -> str:
+        """For people: what the losses are over, where that is not all words for all tasks; else empty."""
+        if not self.alone.any():
+            return ""
+        of_motion, others = (
+            [n for n, own in zip(self.names, self.alone, strict=True) if own == a] for a in (True, False)
+        )
+        over = f"{self.renderer.vocab.codes + 2} motion words for {', '.join(of_motion)}"
+        over += f", all words for {', '.join(others)}" if others else ""
+        return f"--loss-vocab motion: all losses are over {over}; they do not compare with those over all words"
 
     def lengths(self) -> np.ndarray | Measured:
         """Rough length of the sequence of each of `entries`, for bucketing:
@@ -98,27 +143,55 @@ class TaskCollate:
         return measured(self.entries, lambda codes, text, plain: codes + text // 4)
 
 
+def learns_motion_alone(task: str, renderer: Renderer) -> bool:
+    """Whether all labels of the task's examples are motion words.
+
+    Not if the motion is digits, if the prompt is learnt too, or if sentinels stand between codes, as in
+    the gaps that an encoder-decoder fills.
+    """
+    templates = renderer.templates
+    only_answers = templates.motion_as == "words" and not templates.loss_on_prompt
+    return TABLE[task].writes == "motion" and only_answers and not (renderer.encoder and task == "motion")
+
+
 def collate(examples: Sequence[tuple[list[int], list[bool]]], encoder: bool = False) -> dict[str, Tensor | int]:
     """Examples (ids, labels) -> ids (B, T) and targets (B, T):
     the next id if it is labelled, else -1.
 
-    ids [5, 6, 7], labels [F, F, T] -> ids [[5, 6]], targets [[-1, 7]]. `count` is the number of
-    targets, `units` the number of real ids. With `encoder`, see `collate_pairs`.
+    ids [5, 6, 7], labels [F, F, T] -> ids [[5, 6]], targets [[-1, 7]]. `labels` (B,) has the number of
+    targets of each example, `count` that of all, `units` the number of real ids. With `encoder`, see
+    `collate_pairs`.
     """
     if encoder:
         return collate_pairs(examples)
-    inputs, targets = [], []
-    for ids, labels in examples:
-        # position t predicts id t + 1: the last id is no input, the first no target
-        inputs.append(ids[:-1])
-        targets.append([i if labelled else -1 for i, labelled in zip(ids[1:], labels[1:], strict=True)])
-    padded = pad(targets, -1)
-    return {
-        "ids": pad(inputs, 0),
-        "targets": padded,
-        "count": int((padded >= 0).sum()),
-        "units": sum(map(len, inputs)),
-    }
+    inputs, targets = zip(*map(shifted, examples), strict=True)
+    return {"ids": pad(inputs, 0), "targets": pad(targets, -1)} | counted(inputs, targets)
+
+
+def collate_packed(rows: Sequence[Sequence[tuple[list[int], list[bool]]]]) -> dict[str, Any]:
+    """The same of rows that hold several examples, one after another: `packed` has their lengths, a list
+    for each row, and the examples of `labels` and of all else are counted through, row by row.
+
+    [[([5, 6], [F, T]), ([7, 8, 9], [F, F, T])]] -> ids [[5, 7, 8]], targets [[6, -1, 9]], packed [[1, 2]]
+    """
+    pairs = [[shifted(example) for example in row] for row in rows]
+    ids = [[i for inputs, _ in row for i in inputs] for row in pairs]
+    targets = [[i for _, targets in row for i in targets] for row in pairs]
+    batch = {"ids": pad(ids, 0), "targets": pad(targets, -1), "packed": [[len(one) for one, _ in row] for row in pairs]}
+    return batch | counted(ids, [targets for row in pairs for _, targets in row])
+
+
+def shifted(example: tuple[list[int], list[bool]]) -> tuple[list[int], list[int]]:
+    """Inputs and targets of an example: position t predicts id t + 1, so the last id is no input, the first no
+    target."""
+    ids, labels = example
+    return ids[:-1], [i if labelled else -1 for i, labelled in zip(ids[1:], labels[1:], strict=True)]
+
+
+def counted(inputs: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> dict[str, Tensor | int]:
+    """How much of what is in a batch."""
+    labels = [sum(target >= 0 for target in one) for one in targets]
+    return {"labels": torch.tensor(labels), "count": sum(labels), "units": sum(map(len, inputs))}
 
 
 def collate_pairs(examples: Sequence[tuple[list[int], list[bool]]]) -> dict[str, Tensor | int]:
@@ -132,15 +205,17 @@ def collate_pairs(examples: Sequence[tuple[list[int], list[bool]]]) -> dict[str,
         first = labels.index(True)
         instructions.append(ids[:first])
         answers.append(ids[first:])
-    targets = pad(answers, -1)
     return {
         "instruction": pad(instructions, 0),
         "instruction_lengths": torch.tensor([len(row) for row in instructions]),
         "ids": pad([row[:-1] for row in answers], 0),
-        "targets": targets,
-        "count": int((targets >= 0).sum()),
-        "units": sum(len(ids) for ids, _ in examples),
-    }
+        "targets": pad(answers, -1),
+    } | counted([ids for ids, _ in examples], answers)
+
+
+def for_labels(values: Tensor, batch: dict) -> Tensor:
+    """A value for each example of a batch (B,) -> that of each labelled position (n,), row by row."""
+    return values.repeat_interleave(batch["labels"], output_size=batch["count"])
 
 
 def lm_losses(llm: torch.nn.Module, batch: dict, label_smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -149,15 +224,36 @@ def lm_losses(llm: torch.nn.Module, batch: dict, label_smoothing: float = 0.0) -
 
     Only the sum has a gradient and is smoothed. Hidden states are gathered before the product with
     the vocabulary, the most expensive one of a step, whose logits are never all in memory. With
-    `text_ids` in the batch, V ends there: new words that no answer has take no probability.
+    `text_ids` in the batch, V ends there: new words that no answer has take no probability. With
+    `motion_span` the labels of the examples `motion_alone` are compared with the words of the span, from
+    which sampling draws, and with no others.
     """
     labelled = batch["targets"] >= 0  # (B, T)
     targets = batch["targets"][labelled]  # (n,)
-    parts = llm.head_parts((0, batch["text_ids"]) if "text_ids" in batch else None)
     hidden = llm.states(batch)[labelled]  # (n, C)
+    whole = 0, batch.get("text_ids", llm.vocab_size)
+    if "motion_span" not in batch:
+        return span_losses(llm, hidden, targets, whole, label_smoothing)
+    # by example and not by batch: whatever else is in its batch, an example has the same loss
+    alone = for_labels(batch["motion_alone"], batch)  # (n,)
+    total, single = [], torch.zeros_like(targets, dtype=torch.float32)
+    for chosen, span in ((alone, batch["motion_span"]), (~alone, whole)):
+        rows = chosen.nonzero()[:, 0]
+        if len(rows):  # without it, no part of the whole table is touched
+            part, single[rows] = span_losses(llm, hidden[rows], targets[rows], span, label_smoothing)
+            total.append(part)
+    return sum(total), single
+
+
+def span_losses(
+    llm: torch.nn.Module, hidden: Tensor, targets: Tensor, span: tuple[int, int], label_smoothing: float
+) -> tuple[Tensor, Tensor]:
+    """`lm_losses` of states (n, C) and targets (n,), over the words first .. last - 1 of a span."""
+    parts = llm.head_parts(span)
+    targets = targets - span[0]
 
     def logits(hidden: Tensor) -> list[Tensor]:
-        return [llm.logits(hidden, span) for span, _ in parts]
+        return [llm.logits(hidden, part) for part, _ in parts]
 
     # the definition where its gradient is scaled before it is rounded, see `chunked_losses`
     if llm.compute_dtype() == torch.float16:
