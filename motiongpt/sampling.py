@@ -1,4 +1,4 @@
-"""The length-aware masked sampler: from next-token logits to motion codes (or, for captions, to text ids).
+"""The length-aware masked sampler: from next-token logits to motion codes (`generation/text.py`: to text ids).
 
 Motion is written inside one contiguous span of ids, and only the logits of that span are ever computed:
 
@@ -25,11 +25,14 @@ import torch
 from torch import Tensor
 
 from motiongpt.config import SampleConfig
+from motiongpt.kernels import likeliest
+from motiongpt.kernels.threads import threads_for
 from motiongpt.lengths import Limits
 
 END_COLUMN = 1  # of <MOT_END> in the motion span; column 0 is <MOT_BEGIN>, which is never drawn
 CODE_COLUMN = 2  # of <motion_0>
-HEAD = 64  # so many of the most likely ids top-p looks at before it sorts a row, which takes five times as long
+STAYING = 0.75  # as many rows or fewer that have not ended are worth a copy of what the model remembers of them
+OPERATIONS = 16  # of a draw for every logit, about
 
 
 class Model(Protocol):
@@ -38,7 +41,7 @@ class Model(Protocol):
     training: bool
 
     def new_cache(self, B: int, T: int) -> Any:
-        """Room for T positions of B rows."""
+        """Room for T positions of B rows. Its `take(rows)` keeps some rows; without one, all stay to the end."""
 
     def hidden(self, ids: Tensor, cache: Any, start: Tensor | None) -> Tensor:
         """ids (B, T) after the cache -> (B, .., C), the last one of the last id; row b is padding before start[b]."""
@@ -47,14 +50,13 @@ class Model(Protocol):
         """hidden (B, C), span (first, last) -> (B, last - first), the logits of ids first .. last - 1."""
 
 
-def repetition_penalty(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
-    """Make `seen` ids less likely (penalty > 1): positive logits divided, negative multiplied (CTRL, Keskar 2019).
+def repetition_penalty(logits: Tensor, factors: Tensor) -> Tensor:
+    """Make ids less likely that have a factor above 1: positive logits divided by it, negative ones multiplied
+    (CTRL, Keskar 2019).
 
-    [2, -2, 2], seen [yes, yes, no], penalty 2 -> [1, -4, 2]. As transformers' RepetitionPenaltyLogitsProcessor.
+    [2, -2, 2], factors [2, 2, 1] -> [1, -4, 2]. As transformers' RepetitionPenaltyLogitsProcessor.
     """
-    if penalty == 1:
-        return logits.clone()
-    return torch.where(seen, torch.where(logits < 0, logits * penalty, logits / penalty), logits)
+    return torch.where(logits < 0, logits * factors, logits / factors)
 
 
 def ngram_ban(tokens: Tensor, n: int, span: tuple[int, int]) -> Tensor:
@@ -99,17 +101,9 @@ def top_p_keep(p: Tensor, top_p: float) -> Tensor:
 
     [.5, .3, .2], top_p .7 -> the first two. As transformers' TopP: it drops the tail whose sum is <= 1 - top_p.
     """
-    if p.shape[1] > 2 * HEAD and not p.is_cuda:  # on a GPU looking at the result costs more than sorting
-        head = p.topk(HEAD).values  # descending
-        total = p.sum(-1, keepdim=True)
-        tail = total - head.cumsum(-1) + head  # of each of the head, and all that are less likely
-        border, rounding = (1 - top_p) * total, p.shape[1] * torch.finfo(p.dtype).eps * total
-        count = (tail > border).sum(-1, keepdim=True).clamp(min=1)  # how many are kept
-        keep = p >= head.gather(1, count - 1)
-        # unless more than the head is kept, or some of several equal ones, which their order decides, or a sum is so
-        # near to the border that the order of summing decides
-        sure = (count < HEAD) & (keep.sum(-1, keepdim=True) == count) & ((tail - border).abs() > rounding).all(-1, True)
-        if sure.all():
+    if p.shape[1] > 2 * likeliest.HEAD and not p.is_cuda:  # on a GPU looking at the result costs more than sorting
+        keep = likeliest.top_p_keep(p, top_p)
+        if keep is not None:
             return keep
     ascending, order = p.sort(dim=-1, stable=True)
     tail = ascending.cumsum(-1)
@@ -133,8 +127,11 @@ def sample_next(logits: Tensor, uniform: Tensor, allowed: Tensor, config: Sample
     Raises ValueError if a row allows nothing, or if its logits are NaN or infinite.
     """
     device, allowed = logits.device, allowed.to(uniform.device)
-    # in place from here on: for many rows, memory for one more (B, W) costs more than filling it
-    scores = logits.to(uniform.device, torch.float64, copy=True).masked_fill_(~allowed, -math.inf)
+    scores = logits.to(uniform.device).masked_fill(~allowed, -math.inf)
+    # all that follows is quicker for a few ids; on a GPU, looking for ties costs more than that
+    narrow = 0 < config.top_k < scores.shape[1] and config.temperature > 0 and not scores.is_cuda
+    scores, ids = (narrow and likeliest.top_k(scores, config.top_k)) or (scores, None)
+    scores = scores.double()  # in place from here on: for many rows, one more (B, W) costs more than filling it
     best = scores.max(dim=-1, keepdim=True)  # a NaN wins the max, so one check sees every broken row
     if not best.values.isfinite().all():
         if not allowed.any(-1).all():
@@ -144,7 +141,7 @@ def sample_next(logits: Tensor, uniform: Tensor, allowed: Tensor, config: Sample
         return best.indices[:, 0].to(device)
 
     scores.sub_(best.values).div_(config.temperature)  # the largest is 0, so no temperature can overflow
-    if config.top_k:
+    if config.top_k and ids is None:
         scores.masked_fill_(~top_k_keep(scores, config.top_k), -math.inf)
     p = scores.softmax(dim=-1)
     if config.top_p < 1:
@@ -154,7 +151,8 @@ def sample_next(logits: Tensor, uniform: Tensor, allowed: Tensor, config: Sample
     total = cdf[:, -1:]
     # below the total, even if the product rounds up to it: then the first column that reaches it takes the draw
     point = (uniform.to(cdf)[:, None] * total).minimum(total.nextafter(torch.zeros_like(total)))
-    return torch.searchsorted(cdf, point, right=True)[:, 0].to(device)
+    index = torch.searchsorted(cdf, point, right=True)
+    return (index if ids is None else ids.gather(1, index))[:, 0].to(device)
 
 
 def left_pad(prompts: Sequence[Sequence[int]], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
@@ -176,7 +174,7 @@ def row_uniforms(seeds: Sequence[int], steps: Sequence[int], device: torch.devic
     return uniform if torch.device(device).type == "mps" else uniform.to(device)
 
 
-class _Rows:
+class Rows:
     """The rows being written: the model's cache, the tokens so far, and the filters that depend on them.
 
     `tokens` (B, P + steps) is -1 for what the filters must not count: padding, what is not written yet, and with
@@ -202,20 +200,25 @@ class _Rows:
         self.precision = torch.autocast(self.ids.device.type, dtype=autocast, enabled=autocast is not None)
         with self.precision:
             self.cache = model.new_cache(B, P + steps - 1)  # the last id drawn is never fed to the model
+        self.places = list(range(B))  # of the rows that are still here, among all
+        self.B = B
         self.written = torch.zeros(B, dtype=torch.long, device=device)
         self.done = torch.zeros(B, dtype=torch.bool, device=device)
         real = torch.arange(P, device=device) >= start[:, None]  # (B, P), False in the padding
         counted = real if config.penalty_scope == "all" else torch.zeros_like(real)
         self.tokens = self.ids.new_full((B, P + steps), -1)
         self.tokens[:, :P] = self.ids.where(counted, -1)
-        self.seen = ngram_ban(self.tokens[:, :P], 1, span)  # (B, W): the 1-grams of the prompt
+        seen = ngram_ban(self.tokens[:, :P], 1, span)  # (B, W): the 1-grams of the prompt
+        self.penalty = config.repetition_penalty
+        self.factors = torch.where(seen, self.penalty, 1.0)
 
     def logits(self) -> Tensor:
         """One model step -> (B, W) float32, repetition penalty applied."""
         with self.precision:
             hidden = self.model.hidden(self.ids, cache=self.cache, start=self.start)  # (B, T, C)
             logits = self.model.logits(hidden[:, -1], span=self.span)  # (B, W)
-        return repetition_penalty(logits.float(), self.seen, self.config.repetition_penalty)
+        logits = logits.float()
+        return logits.clone() if self.penalty == 1 else repetition_penalty(logits, self.factors)
 
     def without_repeats(self, allowed: Tensor) -> Tensor:
         """`allowed` without the banned n-grams. A row that the ban would leave nothing ignores it for this step:
@@ -228,23 +231,42 @@ class _Rows:
     def append(self, index: Tensor, stop: Tensor) -> list[int]:
         """Take the columns `index` (B,) as the next ids; `stop` (B,) bool: this one ends its row and is not output.
 
-        Returns the id that each row has written, -1 for a row that has ended.
+        Returns the id that each of all rows has written, -1 for one that has ended.
         """
         self.ids = (index + self.span[0])[:, None]  # (B, 1)
         self.tokens[:, self.length] = self.ids[:, 0]
-        self.seen.scatter_(1, index[:, None], True)
+        self.factors.scatter_(1, index[:, None], self.penalty)
         self.length += 1
         self.done = self.done | stop
         self.written = self.written + (~self.done).long()
-        return self.ids[:, 0].where(~self.done, -1).tolist()
+        ids = [-1] * self.B
+        for place, i in zip(self.places, self.ids[:, 0].where(~self.done, -1).tolist(), strict=True):
+            ids[place] = i
+        return ids
+
+    def leave(self, ids: Sequence[int]) -> Tensor | None:
+        """Let ended rows go, once they are a quarter, after `ids` were appended: those here that stay, or None for all.
+
+        What the others write does not change, only how long it takes.
+        """
+        here = [ids[place] >= 0 for place in self.places]
+        if not 0 < sum(here) <= STAYING * len(here) or not hasattr(self.cache, "take"):
+            return None
+        self.places = [place for place, stays in zip(self.places, here, strict=True) if stays]
+        kept = (~self.done).nonzero()[:, 0]
+        for name in ("ids", "written", "done", "tokens", "factors"):
+            setattr(self, name, getattr(self, name)[kept])
+        self.start = None if self.start is None else self.start[kept]
+        self.cache.take(kept)
+        return kept
 
 
-def _join(steps: Iterable[Sequence[int]]) -> list[list[int]]:
+def join(steps: Iterable[Sequence[int]]) -> list[list[int]]:
     """What all rows wrote step by step, as one list per row: [[5, 6], [7, -1]] -> [[5, 7], [6]]."""
     return [[i for i in row if i >= 0] for row in zip(*steps, strict=True)]
 
 
-def _check_rows(model: Model, prompts: Sequence[Sequence[int]], **per_row: Sequence) -> None:
+def check_rows(model: Model, prompts: Sequence[Sequence[int]], **per_row: Sequence) -> None:
     for name, values in per_row.items():
         if not len(values) == len(prompts) > 0:
             raise ValueError(f"need at least one prompt and as many {name}, got {len(prompts)} and {len(values)}")
@@ -261,7 +283,7 @@ def generate(model: Model, prompts: Sequence[Sequence[int]], **options: Any) -> 
 
     Arguments and errors are those of `generate_steps`.
     """
-    return _join(generate_steps(model, prompts, **options))
+    return join(generate_steps(model, prompts, **options))
 
 
 @torch.inference_mode()
@@ -298,7 +320,7 @@ def generate_steps(
     Raises ValueError at the first step for arguments that contradict each other, and at any for logits that are NaN
     or infinite.
     """
-    _check_rows(model, prompts, limits=limits, seeds=seeds)
+    check_rows(model, prompts, limits=limits, seeds=seeds)
     B, N = len(prompts), codes
     if begin_id < 0 or N < 1:
         raise ValueError(f"the motion span needs begin_id >= 0 and codes >= 1, got {begin_id} and {N}")
@@ -314,14 +336,20 @@ def generate_steps(
     uniform = row_uniforms(seeds, [row.hard_max for row in limits], device)  # (B, steps)
     allowed = allowed.to(device)
     span = (begin_id, begin_id + CODE_COLUMN + N)
-    rows = _Rows(model, [[*prompt, begin_id] for prompt in prompts], span, steps, config, device, autocast)
+    rows = Rows(model, [[*prompt, begin_id] for prompt in prompts], span, steps, config, device, autocast)
+    first_end, first_slope = (min(getattr(row, name) for row in limits) for name in ("hard_min", "target"))
+    may_follow = length_mask(allowed, rows.written, bounds, rows.done)  # the same until the first row may end
     for step in range(steps):
         logits = rows.logits()  # (B, N + 2)
-        end_logit = logits[:, END_COLUMN].clone()
-        logits[:, END_COLUMN] += config.end_logit_slope * (rows.written - bounds[:, 1]).clamp(min=0)
-        mask = rows.without_repeats(length_mask(allowed, rows.written, bounds, rows.done))
-        mask = mask if constrain is None else constrain(mask, rows.written)
-        index = sample_next(logits, uniform[:, step], mask, config)
+        with threads_for(OPERATIONS * logits.numel()):
+            end_logit = logits[:, END_COLUMN].clone()
+            if step > first_slope:
+                logits[:, END_COLUMN] += config.end_logit_slope * (rows.written - bounds[:, 1]).clamp(min=0)
+            if step >= first_end:
+                may_follow = length_mask(allowed, rows.written, bounds, rows.done)
+            mask = rows.without_repeats(may_follow)
+            mask = mask if constrain is None else constrain(mask, rows.written)
+            index = sample_next(logits, uniform[:, step], mask, config)
         if trace is not None:
             record = {"written": rows.written, "allowed": mask.sum(-1), "code": (index - CODE_COLUMN).clamp(min=-1)}
             record |= {"end_logit": end_logit, "end_logit_sloped": logits[:, END_COLUMN], "active": ~rows.done}
@@ -330,64 +358,6 @@ def generate_steps(
         yield [i - begin_id - CODE_COLUMN if i >= 0 else -1 for i in ids]
         if max(ids) < 0:
             break
-
-
-@torch.inference_mode()
-def generate_text(
-    model: Model,
-    prompts: Sequence[Sequence[int]],
-    *,
-    first_id: int,
-    stop_ids: Sequence[int],
-    seeds: Sequence[int],
-    config: SampleConfig,
-    max_new_tokens: int | None = None,
-    allowed: Sequence[int] | None = None,
-    banned: Sequence[int] = (),
-    min_new_tokens: int = 0,
-    device: torch.device | str = "cpu",
-    autocast: torch.dtype | None = None,
-) -> list[list[int]]:
-    """Write text ids after each prompt (motion to text): only ids in [0, first_id), where the motion words begin.
-
-    Args:
-        stop_ids: text ids; each of them ends its row.
-        max_new_tokens: a row without a stop id is cut here; None = `config.max_new_tokens`.
-        allowed: the text ids that may be written, such as digits, beside the stop ids; None = all.
-        banned: text ids that are never written, such as other special tokens, whether allowed or not.
-        min_new_tokens: no row stops before it has so many; the cut at `max_new_tokens` comes first.
-
-    Returns: B lists of text ids, without the stop id; a row may be empty.
-    Raises ValueError like `generate`, and if ids are no text ids or leave nothing to write.
-    """
-    _check_rows(model, prompts, seeds=seeds)
-    steps = config.max_new_tokens if max_new_tokens is None else max_new_tokens
-    if not all(prompts) or steps < 1:
-        raise ValueError(
-            f"text needs non-empty prompts and max_new_tokens >= 1, got {list(map(len, prompts))}, {steps}"
-        )
-    for name, given in (("stop_ids", stop_ids), ("allowed", allowed or ()), ("banned", banned)):
-        if not all(0 <= i < first_id for i in given):
-            raise ValueError(f"{name} must be text ids in [0, {first_id}), got {list(given)}")
-    if not stop_ids or set(stop_ids) & set(banned):
-        raise ValueError("stop_ids must name at least one id, none of them banned")
-    B = len(prompts)
-    stops = torch.zeros(first_id, dtype=torch.bool)  # (W,)
-    stops[list(stop_ids)] = True
-    text = torch.full_like(stops, allowed is None)  # (W,)
-    text[list(allowed or ())] = True
-    text[list(banned)] = False
-    if min_new_tokens > 0 and not (text & ~stops).any():
-        raise ValueError(f"min_new_tokens is {min_new_tokens}, but only stop ids are allowed: allow another id")
-    stops, text = stops.to(device), text.to(device)
-    uniform = row_uniforms(seeds, [steps] * B, device)  # (B, steps)
-    rows = _Rows(model, prompts, (0, first_id), steps, config, device, autocast)
-    written = []
-    for step in range(steps):
-        stop_now = stops & (rows.written >= min_new_tokens)[:, None]  # (B, W)
-        mask = rows.without_repeats((text & ~stops) | stop_now)  # a row that has ended still draws; nothing reads it
-        index = sample_next(rows.logits(), uniform[:, step], mask, config)
-        written.append(rows.append(index, stops[index]))
-        if max(written[-1]) < 0:
-            break
-    return _join(written)
+        kept = rows.leave(ids) if trace is constrain is None else None  # these two count on all rows
+        if kept is not None:
+            bounds, uniform, allowed, may_follow = (each[kept] for each in (bounds, uniform, allowed, may_follow))

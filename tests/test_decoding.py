@@ -6,7 +6,10 @@ import pytest
 import torch
 
 from motiongpt.config import LoRAConfig, SampleConfig
-from motiongpt.decoding import DecodingLLM, Matrix, Norm
+from motiongpt.decoding import DecodingLLM
+from motiongpt.decoding import model as decoding
+from motiongpt.decoding.products import CAN_PACK, FEW, Matrix, Norm
+from motiongpt.kernels.threads import ONE_THREAD, threads_for
 from motiongpt.layers import RMSNorm
 from motiongpt.lengths import limits_from_length
 from motiongpt.lora import inject, merge
@@ -19,17 +22,17 @@ SHAPES = {**KINDS, "biases": BIASES, "own rotary": dict(rope_scaling="linear", r
 
 
 def steps(model, ids: torch.Tensor, prompt: int, start: torch.Tensor | None = None) -> torch.Tensor:
-    """The states of a prompt and of single steps after it."""
+    """The last state of a prompt and those of single steps after it."""
     with torch.inference_mode():
         cache = model.new_cache(*ids.shape)
         pieces = ids.split([prompt] + [1] * (ids.shape[1] - prompt), dim=1)
-        return torch.cat([model.hidden(piece, cache, start) for piece in pieces], 1)
+        return torch.cat([model.hidden(piece, cache, start)[:, -1:] for piece in pieces], 1)
 
 
 @for_each("kind", SHAPES)
 @for_each("B", [1, 3])
 @for_each("padded", [False, True])
-def test_steps_are_those_of_the_model(kind, B, padded):
+def test_steps_are_those_of_the_model(processor, kind, B, padded):
     llm = make(**SHAPES[kind])
     llm.extend(290, 20)
     ids = draw(0, 310, B, 12)
@@ -43,7 +46,7 @@ def test_steps_are_those_of_the_model(kind, B, padded):
         weight.untyped_storage().data_ptr() for weight in (fused, attention.q_proj.weight, attention.v_proj.weight)
     }
     assert len(memory) == 1
-    torch.testing.assert_close(found[:, 7:], expected[:, 7:], **CLOSE)
+    torch.testing.assert_close(found, expected, **CLOSE)
     # fused matrices hold the model's own weights, which have not changed
     assert all(torch.equal(value, before[name]) for name, value in llm.state_dict().items())
     torch.testing.assert_close(steps(llm, ids, 7, start), expected, **CLOSE)
@@ -55,25 +58,39 @@ def test_bf16_is_as_near_to_fp32_as_the_plain_model_is(B, kind):
     """bf16 rounds to 8 bits at every operation, so the two are compared with what both should be."""
     llm = make(**KINDS[kind])
     ids = draw(0, 300, B, 12)
-    exact = steps(llm, ids, 6)[:, 6:]
+    exact = steps(llm, ids, 6)
     llm.to(torch.bfloat16)
-    plain, fast = steps(llm, ids, 6)[:, 6:].float(), steps(DecodingLLM(llm), ids, 6)[:, 6:].float()
+    plain, fast = steps(llm, ids, 6).float(), steps(DecodingLLM(llm), ids, 6).float()
     assert (fast - exact).norm() < 1.2 * (plain - exact).norm() < 0.1 * exact.norm()
 
 
-def test_packed_and_transposed_products_are_the_linear_layer(monkeypatch):
-    monkeypatch.setattr("motiongpt.decoding.LARGE", 1)
+@pytest.fixture(params=["AVX2", "AVX512"])
+def processor(request, monkeypatch) -> str:
+    """The rules of both kinds of processors, on whichever this is."""
+    monkeypatch.setattr("motiongpt.decoding.products.blocks_are_best", lambda: request.param == "AVX2")
+    return request.param
+
+
+@for_each("large", [False, True])
+def test_products_in_every_order_are_the_linear_layer(processor, large, monkeypatch):
+    monkeypatch.setattr("motiongpt.decoding.products.LARGE", 1 if large else 10_000)
     generator = torch.Generator().manual_seed(0)
     weight, bias = torch.randn(24, 40, generator=generator), torch.randn(24, generator=generator)
     for dtype, tolerance in ((torch.float32, 1e-5), (torch.bfloat16, 2e-2)):  # of sums of 40 products near 6
-        for B in (1, 2, 9):
-            x, onto = torch.randn(B, 40, generator=generator), torch.randn(B, 24, generator=generator)
-            matrix = Matrix(weight.to(dtype), bias.to(dtype), pack=True)
-            expected = x @ weight.T + bias
-            close = dict(rtol=tolerance, atol=tolerance * 6)
-            torch.testing.assert_close(matrix(x.to(dtype)).float(), expected, **close)
-            torch.testing.assert_close(matrix(x.to(dtype), onto.to(dtype)).float(), onto + expected, **close)
-            assert (matrix.packed is not None) == (dtype == torch.float32 and B > 1 and matrix.pack)
+        for R in (1, 2, 9, FEW + 1):
+            x, onto = torch.randn(R, 40, generator=generator), torch.randn(R, 24, generator=generator)
+            for given in (bias.to(dtype), None):
+                matrix = Matrix(weight.to(dtype), given, copies=True)
+                expected = x @ weight.T + (0 if given is None else bias)
+                close = dict(rtol=tolerance, atol=tolerance * 6)
+                torch.testing.assert_close(matrix(x.to(dtype)).float(), expected, **close)
+                torch.testing.assert_close(matrix(x.to(dtype), onto.to(dtype)).float(), onto + expected, **close)
+            if not CAN_PACK or dtype == torch.bfloat16:
+                assert matrix.blocks is matrix.columns is None
+            elif processor == "AVX2":
+                assert (matrix.blocks is None) == (R == 1 and not large) == (matrix.columns is not None)
+            else:
+                assert (matrix.blocks is not None) == (large and 1 < R <= FEW) and matrix.columns is None
 
 
 @for_each("unit_offset", [False, True])
@@ -102,7 +119,7 @@ def test_merged_adapters_are_in_the_fused_matrices():
 
 @for_each("change", ["moved", "loaded", "written to"])
 def test_weights_that_changed_are_fused_anew(change, monkeypatch):
-    monkeypatch.setattr("motiongpt.decoding.LARGE", 1)  # packed copies change too
+    monkeypatch.setattr("motiongpt.decoding.products.LARGE", 1)  # packed copies change too
     llm, other = make(), make(seed=1)
     ids = draw(0, 300, 2, 8)
     fast = DecodingLLM(llm)
@@ -118,17 +135,17 @@ def test_weights_that_changed_are_fused_anew(change, monkeypatch):
     torch.testing.assert_close(steps(fast, ids, 4), steps(llm, ids, 4), **CLOSE)
 
 
-def test_copies_of_large_models_are_not_packed(monkeypatch):
-    monkeypatch.setattr("motiongpt.decoding.LARGE", 1)
-    for most, packs in ((0, False), (1 << 30, True)):
-        monkeypatch.setattr("motiongpt.decoding.MAX_PACKED", most)
+def test_large_models_are_not_copied(monkeypatch):
+    monkeypatch.setattr("motiongpt.decoding.products.LARGE", 1)
+    for most, copies in ((0, False), (1 << 30, True)):
+        monkeypatch.setattr("motiongpt.decoding.model.MAX_COPIED", most)
         fast = DecodingLLM(make())
         steps(fast, draw(0, 300, 2, 8), 4)
-        assert (fast._blocks[0].qkv.packed is not None) == packs
+        assert (fast._blocks[0].qkv.blocks is not None) == (copies and CAN_PACK)
 
 
 def test_a_model_that_wrote_can_be_copied_moved_and_written_to_a_file(tmp_path, monkeypatch):
-    monkeypatch.setattr("motiongpt.decoding.LARGE", 1)
+    monkeypatch.setattr("motiongpt.decoding.products.LARGE", 1)
     fast, ids = DecodingLLM(make()), draw(0, 300, 2, 8)
     expected = steps(fast, ids, 4)
     torch.testing.assert_close(steps(copy.deepcopy(fast), ids, 4), expected, **CLOSE)
@@ -149,10 +166,49 @@ def test_a_model_that_wrote_can_still_learn():
 def test_autocast_takes_the_plain_model(monkeypatch):
     llm = make()
     fast = DecodingLLM(llm)
-    monkeypatch.setattr(fast, "_step", None)
+    monkeypatch.setattr(fast, "_read", None)
+    monkeypatch.setattr(fast, "_write", None)
     ids = draw(0, 300, 2, 8)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(steps(fast, ids, 4), steps(llm, ids, 4))
+
+
+@for_each("kind", KINDS)
+def test_prompts_may_come_in_pieces(kind):
+    llm = make(**KINDS[kind])
+    ids = draw(0, 300, 2, 12)
+    fast, pieces = DecodingLLM(llm), ids.split([5, 3, 1, 3], 1)
+    with torch.inference_mode():
+        for start in (None, torch.tensor([0, 2])):
+            cache = fast.new_cache(2, 12)
+            found = [fast.hidden(piece, cache, start) for piece in pieces][-1]
+            torch.testing.assert_close(found, steps(llm, ids, 12, start), **CLOSE)
+
+
+@for_each("kind", KINDS)
+def test_equal_prompts_are_read_once(kind, monkeypatch):
+    llm = make(**KINDS[kind])
+    ids = draw(0, 300, 3, 9)[[2, 0, 1, 0, 2]]
+    starts = torch.tensor([1, 0, 2, 3, 1])  # so rows 1 and 3 are two prompts
+    for start, distinct in ((None, 3), (starts, 4)):
+        fast, widths = DecodingLLM(llm), []
+        attend = decoding.attend
+        monkeypatch.setattr(decoding, "attend", lambda q, *rest: widths.append(len(q)) or attend(q, *rest))  # noqa: B023
+        torch.testing.assert_close(steps(fast, ids, 6, start), steps(llm, ids, 6, start), **CLOSE)
+        assert set(widths) == {distinct}
+        monkeypatch.undo()
+
+
+@for_each("operations", [0, 2 << 20, 3 << 20])
+def test_small_products_take_one_thread(operations):
+    former = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with threads_for(operations):
+            assert torch.get_num_threads() == (1 if operations <= ONE_THREAD else 2)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(former)
 
 
 def test_too_many_tokens_are_named():

@@ -3,7 +3,6 @@
 import copy
 import math
 import random
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,9 +10,11 @@ from cases import for_each, seeded
 
 from motiongpt import sampling
 from motiongpt.config import LLM_PRESETS, SampleConfig
+from motiongpt.generation.text import generate_text
+from motiongpt.kernels import likeliest
 from motiongpt.lengths import Limits, limits_from_length
 from motiongpt.llm import LLM
-from motiongpt.sampling import generate, generate_steps, generate_text, sample_next
+from motiongpt.sampling import generate, generate_steps, sample_next
 
 BEGIN_ID, CODES = 40, 12
 PLAIN = SampleConfig(temperature=1.0, top_p=1.0, end_logit_slope=0.0)
@@ -21,6 +22,16 @@ PLAIN = SampleConfig(temperature=1.0, top_p=1.0, end_logit_slope=0.0)
 
 def plain(**changes) -> SampleConfig:
     return SampleConfig(**{**PLAIN.to_dict(), **changes})
+
+
+class HashCache:
+    """The hash of every row's history."""
+
+    def __init__(self, B: int, T: int) -> None:
+        self.state, self.length, self.capacity = torch.ones(B, dtype=torch.long), 0, T
+
+    def take(self, rows: torch.Tensor) -> None:
+        self.state = self.state[rows]
 
 
 class HashModel:
@@ -36,13 +47,13 @@ class HashModel:
         self.table = torch.randn(states, vocab, generator=generator) * scale if table is None else table
 
     def new_cache(self, B, T):
-        return SimpleNamespace(state=torch.ones(B, dtype=torch.long), length=0, capacity=T, B=B)
+        return HashCache(B, T)
 
     def hidden(self, ids, cache, start):
         assert cache.length + ids.shape[1] <= cache.capacity, "the cache is smaller than what is fed"
         states = []
         for column in ids.T:
-            real = torch.ones(cache.B, dtype=torch.bool) if start is None else cache.length >= start
+            real = torch.ones(len(ids), dtype=torch.bool) if start is None else cache.length >= start
             cache.state = torch.where(real, (cache.state * 31 + column + 7) % len(self.table), cache.state)
             cache.length += 1
             states.append(cache.state)
@@ -138,6 +149,23 @@ def test_top_k_matches_transformers(k):
     assert torch.equal(sampling.top_k_keep(scores, k), process(None, scores).isfinite())
 
 
+def test_a_draw_among_few_ids_is_that_among_all(monkeypatch):
+    """The quick way through the k likeliest, and ties with the k-th, where it gives way."""
+    logits, uniform = torch.randn(2000, 300).mul(3), torch.rand(2000, dtype=torch.float64)
+    allowed = torch.rand(2000, 300) < 0.5
+    allowed[:100] = torch.arange(300) < 3  # fewer than k
+    rounded = logits.round(decimals=1)
+    for k, top_p in ((1, 1.0), (20, 0.9), (50, 1.0), (299, 0.5)):
+        config = SampleConfig(temperature=0.8, top_k=k, top_p=top_p)
+        ties = likeliest.top_k(rounded, k) is None
+        assert likeliest.top_k(logits, k) is not None and ties
+        found = [sample_next(each, uniform, allowed, config) for each in (logits, rounded)]
+        with monkeypatch.context() as patch:
+            patch.setattr(likeliest, "top_k", lambda scores, k: None)
+            expected = [sample_next(each, uniform, allowed, config) for each in (logits, rounded)]
+        assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
 @for_each("top_p", [1e-20, 0.01, 0.3, 0.9, 0.999])
 def test_top_p_matches_transformers(top_p):
     process = pytest.importorskip("transformers").TopPLogitsWarper(top_p)
@@ -159,8 +187,8 @@ def test_top_p_worked_example():
 def test_repetition_penalty_matches_transformers(penalty):
     process = pytest.importorskip("transformers").RepetitionPenaltyLogitsProcessor(penalty)
     tokens, scores = torch.randint(0, 30, (16, 12)), torch.randn(16, 30)
-    seen = sampling.ngram_ban(tokens, 1, (0, 30))
-    assert torch.equal(sampling.repetition_penalty(scores, seen, penalty), process(tokens, scores))
+    factors = torch.where(sampling.ngram_ban(tokens, 1, (0, 30)), penalty, 1.0)
+    assert torch.equal(sampling.repetition_penalty(scores, factors), process(tokens, scores))
 
 
 @for_each("n", [1, 2, 3, 5])
@@ -399,6 +427,29 @@ def test_random_numbers_of_a_row_are_its_own():
     assert uniform[0, :2].tolist() == uniform[2, :2].tolist()
     assert uniform[2, 2:].tolist() == [0.0, 0.0]
     assert torch.equal(uniform[1], torch.rand(4, generator=seeded(6), dtype=torch.float64))
+
+
+@for_each("padded", [False, True])
+def test_rows_that_have_ended_leave(padded, monkeypatch):
+    """Fewer and fewer rows go through the model, and all write what they write when nobody leaves."""
+    model, widths = HashModel(), []
+    hidden = HashModel.hidden
+    watched = lambda ids, **rest: widths.append(len(ids)) or hidden(model, ids, **rest)  # noqa: E731
+    monkeypatch.setattr(model, "hidden", watched, raising=False)
+    prompts = [[1] * (1 + b % 3 if padded else 2) for b in range(16)]
+    limits = [limits_from_length(1 + b // 2, exact=True) for b in range(16)]
+    config = plain(repetition_penalty=1.3, no_repeat_ngram=2)
+    found = write(model, prompts=prompts, limits=limits, config=config)
+    assert widths == sorted(widths, reverse=True) and widths[0] == 16 and widths[-1] == 4
+    assert sum(widths) < 0.75 * 16 * len(widths)
+    texts = write_text(model, prompts, config=config)
+    monkeypatch.delattr(HashCache, "take")
+    widths.clear()
+    assert found == write(model, prompts=prompts, limits=limits, config=config)
+    assert texts == write_text(model, prompts, config=config)
+    assert set(widths) == {16}
+    assert [len(row) for row in found] == [1 + b // 2 for b in range(16)]
+    assert len(set(map(len, texts))) > 2
 
 
 # text

@@ -17,9 +17,10 @@ from motiongpt.config import LLM_PRESETS, LoRAConfig, SampleConfig
 from motiongpt.data.tokens import Entry
 from motiongpt.files.sentencepiece_model import tokenizer_json
 from motiongpt.files.store import read_tensors, write_tensors
+from motiongpt.generation.text import generate_text
 from motiongpt.lengths import Limits
 from motiongpt.llm import LLM
-from motiongpt.sampling import generate, generate_text
+from motiongpt.sampling import generate
 from motiongpt.stages.language import Prepared
 from motiongpt.stages.model import lora_for
 from motiongpt.tasks.collate import collate, lm_losses

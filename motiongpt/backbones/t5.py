@@ -224,6 +224,12 @@ class T5Cache(KVCache):
     memory: list[tuple[Tensor, Tensor]] | None = None  # per layer, (B, H, U, d) each; None: nothing encoded yet
     memory_bias: Tensor  # (B, 1, 1, U), -inf at padding
 
+    def take(self, rows: Tensor) -> None:
+        super().take(rows)
+        if self.memory is not None:
+            self.memory = [(keys[rows], values[rows]) for keys, values in self.memory]
+            self.memory_bias = self.memory_bias[rows]
+
 
 class T5(WordTables):
     """Encoder-decoder transformer. V is `vocab_size`; one table holds the words of encoder and decoder."""

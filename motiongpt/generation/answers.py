@@ -10,8 +10,8 @@ import torch
 
 from motiongpt.config import SampleConfig
 from motiongpt.generation.requests import check_room, learnt
+from motiongpt.generation.text import generate_text
 from motiongpt.lengths import codes_for_seconds
-from motiongpt.sampling import generate_text
 from motiongpt.stages.model import LoadedRun, load_run
 from motiongpt.stages.run_folder import finished_stages
 from motiongpt.tasks.digits import ids_made_of

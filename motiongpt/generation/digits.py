@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from motiongpt.config import SampleConfig
+from motiongpt.generation.text import generate_text
 from motiongpt.lengths import Limits
-from motiongpt.sampling import generate_text
 from motiongpt.stages.model import LoadedRun
 from motiongpt.tasks.digits import ids_made_of, parse_digits, tokens_per_code
 
@@ -47,7 +47,7 @@ def write_digits(
         limits: of the length in codes. What is longer than `hard_max` is cut, what is shorter than `hard_min` reported.
         given: for each request, position -> code that the motion should have; a line says where it has not.
 
-    Raises ValueError for a prompt that leaves the model no position to write to, and like `sampling.generate_text`.
+    Raises ValueError for a prompt that leaves the model no position to write to, and like `text.generate_text`.
     """
     text_tokenizer = run.vocab.text_tokenizer
     limits = [row.capped(config.max_new_tokens) for row in limits]

@@ -18,7 +18,6 @@ import torch
 from motiongpt.data.plain_captions import THEN, ReadingTable, action_of
 from motiongpt.data.spelling import fold
 from motiongpt.generation.said import CONTRADICTED, contradictions
-from motiongpt.layers import KVCache
 from motiongpt.stages.model import LoadedRun
 from motiongpt.tasks.prompts import Request
 
@@ -207,7 +206,7 @@ def search(
             break
         live = [(row, beam) for row, beam, _ in grown]
         rows = torch.tensor([place for _, _, place in grown], device=device)
-        take_rows(cache, rows)
+        cache.take(rows)
         start = start[rows]
         ids = torch.tensor([[beam.ids[-1]] for _, beam in live], device=device)
     return [sorted(beams, key=lambda beam: -beam.score)[:width] for beams in done]
@@ -234,12 +233,3 @@ def _grown(
             if score > least:
                 grown.append((row, Beam((*beam.ids, key), score, beam.node[key]), place))
     return grown
-
-
-def take_rows(cache: KVCache, rows: torch.Tensor) -> None:
-    """Keep these rows of a cache, in this order; a row may be taken twice."""
-    cache.keys = [keys[rows] for keys in cache.keys]
-    cache.values = [values[rows] for values in cache.values]
-    if getattr(cache, "memory", None) is not None:  # an encoder-decoder's instruction
-        cache.memory = [(keys[rows], values[rows]) for keys, values in cache.memory]
-        cache.memory_bias = cache.memory_bias[rows]

@@ -6,101 +6,42 @@ read and to be trained; this is the same function for the sampler, with
 
 - one product for queries, keys and values, and one for gate and up. The fused matrix takes the place of its parts,
   which become views of it and take no memory of their own;
-- the product in the order that reads weights fastest on a CPU, its sum with the residual in the same call. For several
-  rows in fp32 that takes a second, packed copy of large matrices (`Matrix`);
+- products in the order that reads weights fastest on a CPU, their sum with the residual in the same call, and on one
+  thread if they are small (`products.py`);
 - the norm of queries and keys folded into the rotary tables, which are computed once per motion;
 - attention with the queries that share a key as rows of one product, so the cache is not copied for every query.
 
-The prompt goes through `LLM.hidden` itself, as does everything under autocast. `tests/test_decoding.py` compares the
-two. Results differ by rounding alone: sums of fp32 numbers in another order, about 1e-6 of a logit.
+A prompt goes through the same products, and in the last layer through those alone that its last token needs. Under
+autocast everything goes through `LLM.hidden` itself. `tests/test_decoding.py` compares the two. Results differ by
+rounding alone: sums of fp32 numbers in another order, about 1e-6 of a logit.
 """
-
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from motiongpt.layers import Block, KVCache, RMSNorm
+from motiongpt.decoding.products import Matrix, Norm
+from motiongpt.kernels.threads import threads_for
+from motiongpt.layers import Block, KVCache, attend
 from motiongpt.llm import LLM
 from motiongpt.lora import lora_layers
 
-LARGE = 1 << 19  # numbers in a matrix from which on reading it costs more than calling the kernel of a packed one
-MAX_PACKED = 4 << 30  # bytes of a model's layers up to which packed copies, of the same size, are made
-# PyTorch's compiler uses these two; without them F.linear does the work
-CAN_PACK = hasattr(torch.ops.mkldnn, "_linear_pointwise") and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
-
-
-class Matrix:
-    """The weight (out, in) and bias (out,) of a linear layer, for products with few rows on a CPU.
-
-    A few rows leave a product waiting for memory, and `F.linear` reads a large matrix at half its speed:
-
-        bf16   weight x^T instead of x weight^T, or a matrix with a vector
-        fp32   one row: a matrix with a vector; more: the matrix reordered once into the blocks of the kernel
-    """
-
-    def __init__(self, weight: Tensor, bias: Tensor | None, pack: bool) -> None:
-        """`pack` allows a reordered copy of a large fp32 matrix; it is made when there is more than one row."""
-        self.weight, self.bias = weight.detach(), None if bias is None else bias.detach()
-        self.pack = pack and weight.dtype == torch.float32 and weight.numel() >= LARGE and CAN_PACK
-        self.packed: Tensor | None = None
-
-    def __call__(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
-        """onto + x weight^T + bias: x (B, in), onto (B, out) -> (B, out)."""
-        weight, bias = self.weight, self.bias
-        if weight.device.type == "cpu":
-            if len(x) == 1:
-                out = torch.mv(weight, x[0]) if onto is None else torch.addmv(onto[0], weight, x[0])
-                return (out if bias is None else out + bias)[None]
-            if self.pack:
-                if self.packed is None:
-                    self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.clone(), len(x))
-                if onto is None:
-                    return torch.ops.mkldnn._linear_pointwise(x, self.packed, bias, "none", [], "")
-                return torch.ops.mkldnn._linear_pointwise(x, onto, self.packed, bias, "add")
-            if weight.dtype == torch.bfloat16:
-                out = torch.mm(weight, x.t()) if onto is None else torch.addmm(onto.t(), weight, x.t())
-                out = out.t().contiguous()  # attention has no fused kernel for columns
-                return out if bias is None else out + bias
-        out = F.linear(x, weight, bias)
-        return out if onto is None else onto + out
-
-
-@dataclass(frozen=True)
-class Norm:
-    """`layers.RMSNorm` in four operations: x / hypot(|x|, sqrt(n eps)) * sqrt(n) weight, |x| the length of n channels.
-
-    PyTorch's own takes twice as many on a CPU. The quotient is fp32, and the product is rounded once, whatever x is.
-    """
-
-    weight: Tensor  # (n,) fp32, sqrt(n) times that of the norm
-    root: Tensor  # (), sqrt(n eps)
-
-    @classmethod
-    def of(cls, norm: RMSNorm) -> "Norm":
-        weight = norm.weight.detach().float() + (1.0 if norm.unit_offset else 0.0)
-        n = len(weight)
-        return cls(weight * n**0.5, weight.new_tensor((n * norm.eps) ** 0.5))
-
-    def direction(self, x: Tensor) -> Tensor:
-        """x (..., n) / (sqrt(n) root mean square), fp32."""
-        return x / torch.hypot(torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32), self.root)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.direction(x).mul_(self.weight).to(x.dtype)
+MAX_COPIED = 4 << 30  # bytes of a model's layers up to which copies in another order, of the same size, are made
+SMALL_HEAD = 1 << 22  # numbers in the output rows of a span up to which they are kept in another order
 
 
 class FusedBlock:
     """The weights of one `layers.Block` as a step needs them."""
 
-    def __init__(self, block: Block, pack: bool) -> None:
+    def __init__(self, block: Block, copies: bool) -> None:
         attention, mlp = block.self_attn, block.mlp
-        self.qkv = Matrix(*_fuse(attention.q_proj, attention.k_proj, attention.v_proj), pack)
-        self.o = Matrix(attention.o_proj.weight, attention.o_proj.bias, pack)
-        self.gate_up = Matrix(*_fuse(mlp.gate_proj, mlp.up_proj), pack)
-        self.down = Matrix(mlp.down_proj.weight, mlp.down_proj.bias, pack)
-        self.window, self.scale, self.activation = attention.window, attention.scale, mlp.activation
+        self.qkv = Matrix(*_fuse(attention.q_proj, attention.k_proj, attention.v_proj), copies)
+        self.o = Matrix(attention.o_proj.weight, attention.o_proj.bias, copies)
+        self.gate_up = Matrix(*_fuse(mlp.gate_proj, mlp.up_proj), copies)
+        self.down = Matrix(mlp.down_proj.weight, mlp.down_proj.bias, copies)
+        self.is_local, self.window, self.scale = block.is_local, attention.window, attention.scale
+        self.activation, self.head_dim = mlp.activation, attention.head_dim
+        self.kv_heads = attention.k_proj.out_features // self.head_dim
         self.query_norm = None if attention.q_norm is None else Norm.of(attention.q_norm)
         self.key_norm = None if attention.k_norm is None else Norm.of(attention.k_norm)
         self.before_attention = Norm.of(block.input_layernorm)
@@ -111,6 +52,30 @@ class FusedBlock:
         else:
             self.after_attention = self.after_mlp = None
             self.before_mlp = Norm.of(block.post_attention_layernorm)
+
+    def queries_keys_values(
+        self, x: Tensor, cos: Tensor, sin: Tensor, lead: tuple[int, ...]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The residual stream x (R, C) of `lead` tokens, R in all -> queries (*lead, H, d), keys, values (*lead, K, d).
+
+        cos and sin, broadcast to (*lead, H + K, d), are those of `layers.rotary`, times the weight of the norm if
+        queries and keys have one.
+        """
+        qkv = self.qkv(self.before_attention(x)).view(*lead, -1, self.head_dim)
+        K = self.kv_heads
+        turned, v = qkv.split((qkv.shape[-2] - K, K), -2)
+        if self.query_norm is not None:
+            turned = self.query_norm.direction(turned)
+        turned = torch.addcmul(turned * cos, turned.roll(self.head_dim // 2, -1), sin)  # `layers.rotate`, not to train
+        q, k = turned.split((turned.shape[-2] - K, K), -2)
+        return q, k, v
+
+    def after(self, x: Tensor, attended: Tensor) -> Tensor:
+        """The rest of the layer: x (R, C) and what its tokens have gathered, (R, H d) -> (R, C)."""
+        x = add(x, attended, self.o, self.after_attention)
+        gate, up = self.gate_up(self.before_mlp(x)).chunk(2, -1)
+        gate = F.silu(gate) if self.activation == "silu" else F.gelu(gate, approximate="tanh")
+        return add(x, gate.mul_(up), self.down, self.after_mlp)
 
 
 def _fuse(*layers: torch.nn.Linear) -> tuple[Tensor, Tensor | None]:
@@ -128,6 +93,19 @@ def add(x: Tensor, inner: Tensor, matrix: Matrix, norm: Norm | None) -> Tensor:
     return matrix(inner, onto=x) if norm is None else x + norm(matrix(inner))
 
 
+def _distinct(ids: Tensor, start: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """The distinct ones of prompts (B, T), of their starts (B,), and the place (B,) of each prompt among them.
+
+    Several motions of one sentence have one prompt. Without any that are equal, what was given and None.
+    """
+    rows = ids if start is None else torch.cat((ids, start[:, None]), 1)
+    rows, place = rows.cpu().unique(dim=0, return_inverse=True)  # Apple's devices cannot do it
+    if len(rows) == len(ids):
+        return ids, start, None
+    rows, place = rows.to(ids.device), place.to(ids.device)
+    return rows[:, : ids.shape[1]], None if start is None else rows[:, -1], place
+
+
 class DecodingCache:
     """A `KVCache` in one piece, and what depends on the positions alone, computed once for all steps of a run."""
 
@@ -141,6 +119,13 @@ class DecodingCache:
         self.cos: Tensor | None = None  # (kinds, T, B or 1, 1, d), kinds of layers by their rotary base
         self.sin: Tensor | None = None
         self.mask: Tensor | None = None  # (B, 1, 1, T) of the weights' dtype, -inf in the padding
+
+    def take(self, rows: Tensor) -> None:
+        """Keep these rows (n,) alone, in this order; a row may be taken twice."""
+        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
+        self.plain.keys, self.plain.values = list(self.keys.unbind()), list(self.values.unbind())
+        if self.mask is not None:
+            self.cos, self.sin, self.mask = self.cos[:, :, rows], self.sin[:, :, rows], self.mask[rows]
 
 
 def _state(llm: LLM) -> tuple:
@@ -158,16 +143,20 @@ class DecodingLLM:
     def __init__(self, llm: LLM) -> None:
         self.llm = llm
         self._blocks: list[FusedBlock] = []
+        self._heads: dict[tuple[int, int], Matrix] = {}  # output rows by span
         self._fused: tuple = ()  # the weights that they were made of
 
     def __getstate__(self) -> dict:
-        return self.__dict__ | {"_blocks": []}  # packed matrices can be neither copied nor written
+        return self.__dict__ | {"_blocks": [], "_heads": {}}  # packed matrices can be neither copied nor written
 
     def to(self, device: torch.device | str) -> "DecodingLLM":
         """Move the model to a device, without leaving fused matrices behind."""
-        self._blocks = []
+        self._forget()
         self.llm.to(device)
         return self
+
+    def _forget(self) -> None:
+        self._blocks, self._heads = [], {}
 
     @property
     def training(self) -> bool:
@@ -176,22 +165,66 @@ class DecodingLLM:
     def new_cache(self, B: int, T: int) -> DecodingCache:
         """An empty cache for B rows of up to T tokens with padding."""
         if self._blocks and self._fused != _state(self.llm):
-            self._blocks = []
+            self._forget()
         return DecodingCache(self.llm.new_cache(B, T))
 
-    def logits(self, hidden: Tensor, span: tuple[int, int] | None = None) -> Tensor:
-        return self.llm.logits(hidden, span)
+    def logits(self, hidden: Tensor, span: tuple[int, int]) -> Tensor:
+        """As `LLM.logits`: hidden (B, C) -> (B, last - first)."""
+        parts = self.llm.head_parts(span)
+        (first, last), table = parts[0]
+        if self.llm.casts or not self._blocks or len(parts) > 1 or (last - first) * table.shape[1] > SMALL_HEAD:
+            return self.llm.logits(hidden, span)
+        if span not in self._heads:
+            offset = 0 if last <= self.llm.first_id else self.llm.first_id
+            rows = table.detach()[first - offset : last - offset].to(hidden.dtype)
+            self._heads[span] = Matrix(rows, None, copies=True)
+        with threads_for(2 * len(hidden) * self._heads[span].weight.numel()):
+            return self._heads[span](hidden)
 
     @torch.no_grad()
     def hidden(self, ids: Tensor, cache: DecodingCache, start: Tensor | None = None) -> Tensor:
-        """As `LLM.hidden`: ids (B, T) after the cache -> (B, T, C). With T = 1 after a prompt it is the fast step."""
+        """As `LLM.hidden`, but of the last token alone: ids (B, T) after the cache -> (B, 1, C)."""
         llm, plain = self.llm, cache.plain
-        at = plain.length
-        full = at >= min(plain.capacity, llm.config.max_positions)  # `LLM.hidden` says what is too short
-        if ids.shape[1] > 1 or at == 0 or full or llm.casts:
-            return llm.hidden(ids, plain, start)
+        at, T = plain.length, ids.shape[1]
+        if llm.casts or at + T > min(plain.capacity, llm.config.max_positions):  # `LLM.hidden` says what is too short
+            return llm.hidden(ids, plain, start)[:, -1:]
         if not self._blocks:
             self._fuse()
+        x = self._read(ids, cache, start) if T > 1 else self._write(ids, cache, start)
+        plain.length += T
+        return self._last_norm(x)[:, None]
+
+    def _read(self, ids: Tensor, cache: DecodingCache, start: Tensor | None) -> Tensor:
+        """A prompt: ids (B, T) -> (B, C), the state of each row's last token."""
+        (B, T), at = ids.shape, cache.plain.length
+        ids, start, place = _distinct(ids, start) if at == 0 < B - 1 else (ids, start, None)
+        views = self.llm.views(at, T, start)
+        x = self.llm.embed(ids).flatten(0, 1)  # (B T, C)
+        for i, block in enumerate(self._blocks):
+            cos, sin, mask, causal = views[block.is_local]  # the tables are (T, d), or (B, 1, T, d) with padding
+            cos, sin = cos[..., None, :], sin[..., None, :]
+            if start is not None:
+                cos, sin = cos[:, 0], sin[:, 0]  # (B, T, 1, d)
+            if self._weight is not None:
+                cos, sin = cos * self._weight[i], sin * self._rolled[i]  # (B or 1, T, H + K, d)
+            q, k, v = block.queries_keys_values(x, cos, sin, tuple(ids.shape))
+            k, v = (y.transpose(1, 2).to(cache.keys.dtype) for y in (k, v))  # (B, K, T, d)
+            if place is None:
+                k, v = cache.plain.append(i, k, v)  # (B, K, at + T, d)
+            else:
+                cache.plain.append(i, k[place], v[place])
+            if block.window is not None:
+                k, v = k[:, :, -(block.window + T - 1) :], v[:, :, -(block.window + T - 1) :]
+            if i == len(self._blocks) - 1:  # of the last layer, keys and values are all that other tokens are for
+                q, x = q[:, -1:], x.view(*ids.shape, -1)[:, -1]
+                mask, causal = None if mask is None else mask[..., -1:, :], False
+            out = attend(q.transpose(1, 2).to(k.dtype), k, v, mask, causal, block.scale)  # (B, H, T or 1, d)
+            x = block.after(x, out.transpose(1, 2).reshape(len(x), -1))
+        return x if place is None else x[place]
+
+    def _write(self, ids: Tensor, cache: DecodingCache, start: Tensor | None) -> Tensor:
+        """The token after: ids (B, 1) -> (B, C)."""
+        at = cache.plain.length
         if cache.cos is None:
             self._prepare(cache, start)
         cos, sin = cache.cos[:, at], cache.sin[:, at]  # (kinds, B or 1, 1, d)
@@ -205,11 +238,11 @@ class DecodingLLM:
             for part in (at, slice(at + 1))  # (B, K, d) and (B, K, at + 1, d), of keys and of values, by layers
         )
         mask = None if cache.mask is None else cache.mask[..., : at + 1]
-        x = llm.embed(ids)[:, 0]  # (B, C)
-        for i, block in enumerate(self._blocks):
-            x = self._step(block, x, cos[i], sin[i], columns[i], seen[i], mask)
-        plain.length += 1
-        return self._last_norm(x)[:, None]
+        x = self.llm.embed(ids)[:, 0]  # (B, C)
+        with threads_for(2 * len(x) * self._largest):
+            for i, block in enumerate(self._blocks):
+                x = self._step(block, x, cos[i], sin[i], columns[i], seen[i], mask)
+        return x
 
     def _step(
         self,
@@ -223,12 +256,7 @@ class DecodingLLM:
     ) -> Tensor:
         """One layer for one token of each row, (B, C) -> (B, C). `column`, the last one `seen`, takes key and value."""
         B, K, d = column[0].shape
-        qkv = block.qkv(block.before_attention(x)).view(B, -1, d)
-        turned, v = qkv.split((qkv.shape[1] - K, K), 1)  # queries and keys (B, H + K, d), values (B, K, d)
-        if block.query_norm is not None:
-            turned = block.query_norm.direction(turned)  # its weight, and that of the keys, is in cos and sin
-        turned = torch.addcmul(turned * cos, turned.roll(d // 2, -1), sin)  # `layers.rotate`, without its backward
-        q, k = turned.split((turned.shape[1] - K, K), 1)
+        q, k, v = block.queries_keys_values(x, cos, sin, (B,))
         column[0].copy_(k)
         column[1].copy_(v)
         keys, values = seen
@@ -237,11 +265,8 @@ class DecodingLLM:
             mask = None if mask is None else mask[..., -block.window :]
         # q (B, K, H / K, d): queries that share a key are rows of one product, and no key is copied for each of them
         q = q.reshape(B, K, -1, d).to(keys.dtype)
-        out = F.scaled_dot_product_attention(q, keys, values, attn_mask=mask, scale=block.scale).reshape(B, -1)
-        x = add(x, out, block.o, block.after_attention)  # out (B, H d)
-        gate, up = block.gate_up(block.before_mlp(x)).chunk(2, -1)
-        gate = F.silu(gate) if block.activation == "silu" else F.gelu(gate, approximate="tanh")
-        return add(x, gate.mul_(up), block.down, block.after_mlp)
+        out = F.scaled_dot_product_attention(q, keys, values, attn_mask=mask, scale=block.scale)
+        return block.after(x, out.reshape(B, -1))
 
     def _fuse(self) -> None:
         """Fuse the matrices of every block. ValueError if the model has adapters that are not merged."""
@@ -249,8 +274,9 @@ class DecodingLLM:
         if any(not layer.merged for layer in lora_layers(llm).values()):
             raise ValueError("the model has adapters that are not merged: call lora.merge before it writes")
         body = sum(parameter.nbytes for parameter in layers.parameters())
-        self._blocks = [FusedBlock(block, pack=body <= MAX_PACKED) for block in layers]
+        self._blocks = [FusedBlock(block, copies=body <= MAX_COPIED) for block in layers]
         self._last_norm = Norm.of(llm.norm)
+        self._largest = max(block.gate_up.weight.numel() for block in self._blocks)
         self._kinds = torch.tensor([int(block.is_local) for block in layers], device=llm.norm.weight.device)
         self._weight = self._rolled = None
         if llm.config.qk_norm:
