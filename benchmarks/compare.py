@@ -22,16 +22,17 @@ from motiongpt.weights.llm import save_llm
 
 ROWS = "BENCHMARK_ROWS"  # in the environment: a file that takes every result as a line of JSON
 
-# the shapes of Qwen3-0.6B and SmolLM2-135M
+# the shapes of Qwen3-0.6B, Qwen3-1.7B and SmolLM2-135M
 QWEN3_06B = LLMConfig(
     vocab_size=151_669, hidden_size=1024, intermediate_size=3072, num_layers=28, num_heads=16, num_kv_heads=8,
     head_dim=128, max_positions=40_960,
 )  # fmt: skip
+QWEN3_17B = replace(QWEN3_06B, hidden_size=2048, intermediate_size=6144)
 SMOLLM2 = LLMConfig(
     vocab_size=49_152, hidden_size=576, intermediate_size=1536, num_layers=30, num_heads=9, num_kv_heads=3, head_dim=64,
     qk_norm=False, max_positions=8192, rope_theta=100_000.0, norm_eps=1e-5,
 )  # fmt: skip
-SIZES = LLM_PRESETS | {"0.6b": QWEN3_06B, "smollm2": SMOLLM2}
+SIZES = LLM_PRESETS | {"0.6b": QWEN3_06B, "1.7b": QWEN3_17B, "smollm2": SMOLLM2}
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -65,8 +66,11 @@ def twins(
 
 
 def read_bandwidth(device: str = "cpu") -> float:
-    """Bytes a second that a sum over 1 GiB reads: the best of some rounds, as any other load only slows it."""
-    data = torch.ones(1 << 28, device=device)
+    """Bytes a second that a sum over 1 GiB reads: the best of some rounds, as any other load only slows it.
+
+    On a GPU it is 4 GiB, so that starting the sum and waiting for it count little.
+    """
+    data = torch.ones(1 << (28 if device == "cpu" else 30), device=device)
     return data.nbytes / fastest(lambda: data.sum().item())
 
 

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from motiongpt.cli.continuous_flags import add_continuous_flags
+from motiongpt.cli.machine_flags import add_gpu_steps_flag
 from motiongpt.cli.opening import TOKENIZER_FLAGS, add_tokenizer_flags
 from motiongpt.cli.parser import Parser, add_config_flags, refuse_flags, resolve_config
 from motiongpt.config import FlowConfig, SampleConfig, flag_name
@@ -20,7 +21,7 @@ WHAT = ("vqvae", "t2m", "m2t", "tokens", *GIVEN)
 REPEATS = {"tokens": 1, "predict": 5, "inbetween": 5}
 """--what -> the default of --repeats, where it is not that of the field's protocol."""
 
-_OF_RUNS = ("run", "stage", *SampleConfig.__dataclass_fields__)
+_OF_RUNS = ("run", "stage", "gpu_steps", *SampleConfig.__dataclass_fields__)
 _OF_CONTINUOUS = ("model", *FlowConfig.__dataclass_fields__)
 _OF_GIVEN = ("captions", "best_of", "repeats", "min_frames", *_OF_RUNS, *TOKENIZER_FLAGS)
 
@@ -53,6 +54,7 @@ def add_evaluation_flags(parser: Parser) -> Parser:
     add("--seed", type=int, default=0, help="seed of all draws (default: 0)")
     add("--batch-size", type=int, default=32, help="clips at a time (default: 32)")
     add("--device", default=None, help="cpu, cuda, cuda:1, mps (default: cuda if there is one)")
+    add_gpu_steps_flag(parser)
     add("--compare", type=Path, nargs=2, metavar=("A", "B"), help="show B minus A of two evaluations; --out keeps it")
     add_config_flags(parser, SampleConfig)
     add_continuous_flags(parser)

@@ -1,4 +1,4 @@
-"""`--threads` and `--profile`: with how much of the machine a script works, and where its time goes."""
+"""`--threads`, `--profile` and `--gpu-steps`: how a script uses the machine, and where its time goes."""
 
 import argparse
 import functools
@@ -6,9 +6,14 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from motiongpt.cli.parser import Parser
 
+if TYPE_CHECKING:
+    import torch
+
+GPU_STEPS = ("plain", "recorded", "compiled")
 PROFILED_STEPS = 200  # of a training; a trace of more is too large for any viewer
 TOP = 10
 
@@ -18,6 +23,24 @@ def add_machine_flags(parser: Parser) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help=f"{threads}faster with 1")
     trace = "write a trace of PyTorch's profiler to this folder, for ui.perfetto.dev, and print the "
     parser.add_argument("--profile", type=Path, metavar="DIR", help=f"{trace}{TOP} operations that took longest")
+
+
+def add_gpu_steps_flag(parser: Parser) -> None:
+    ways = "recorded = as a CUDA graph; compiled = by torch.compile before, up to a minute when a shape is first used"
+    text = f"how a language model's steps run on a CUDA GPU (default plain); {ways}"
+    parser.add_argument("--gpu-steps", choices=GPU_STEPS, help=text)
+
+
+def set_gpu_steps(args: argparse.Namespace, model: object, device: "torch.device") -> None:
+    """Let --gpu-steps act on a model that has written nothing yet. ValueError if there is nothing that it could do."""
+    steps = getattr(args, "gpu_steps", None)  # scripts that open a model need not have the flag
+    if steps in (None, "plain"):
+        return
+    if device.type != "cuda":
+        raise ValueError(f"--gpu-steps is for CUDA GPUs, and the model is on {device}: drop the flag")
+    if not hasattr(model, "steps"):
+        raise ValueError("--gpu-steps is for decoder-only language models, and this run's is a T5: drop the flag")
+    model.steps = steps
 
 
 def on_this_machine(main: Callable[[argparse.Namespace], int | None]) -> Callable[[argparse.Namespace], int | None]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from motiongpt.cli.environment import default_run, fill_tokenizer_from_environment, use_hub_token
+from motiongpt.cli.machine_flags import set_gpu_steps
 from motiongpt.cli.parser import refuse_flags
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ def open_generator(
     options = {"stage": args.stage, "task": task, "vqvae": vqvae, "device": where, "dtype": dtype}
     options |= {"raw": getattr(args, "raw", False), "reader": getattr(args, "reader", None), "say": print}
     generator = MotionGenerator(place, **options)
+    set_gpu_steps(args, generator.run.model, where)
     stage, meta = generator.run.stage, generator.run.meta
     print(f"run {place}, stage {stage} ({meta['name']}){how_trained(meta)}")
     if task not in meta["tasks"]:

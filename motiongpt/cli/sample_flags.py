@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from motiongpt.cli.continuous_flags import add_continuous_flags
 from motiongpt.cli.environment import outputs_folder
-from motiongpt.cli.machine_flags import add_machine_flags
+from motiongpt.cli.machine_flags import add_gpu_steps_flag, add_machine_flags
 from motiongpt.cli.motion_tokens import motion_token_command
 from motiongpt.cli.opening import INPUT_FLAGS, add_input_flags, add_tokenizer_flags
 from motiongpt.cli.parser import Parser, add_config_flags, refuse_flags
@@ -105,6 +105,7 @@ def add_sample_flags(parser: Parser) -> Parser:
     add("--config", help="JSON file of any of these flags by name; flags override it")
     add("--device", default=None, help="cpu, cuda, cuda:1, mps (default: cuda if there is one)")
     add_machine_flags(parser)
+    add_gpu_steps_flag(parser)
     precision = "precision of the model's weights; a seed's motion depends on it (default: bf16 on CUDA GPUs of "
     add("--precision", choices=("fp32", "bf16"), help=f"{precision}compute capability 8.0 or newer, else fp32)")
     add("--info", action="store_true", help="print what this run knows (actions, lengths ...) and stop")

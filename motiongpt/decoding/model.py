@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from motiongpt.decoding.products import Matrix, Norm
+from motiongpt.decoding.static import StaticCache, StaticSteps, can_record
 from motiongpt.kernels.threads import threads_for
 from motiongpt.layers import Block, KVCache, attend
 from motiongpt.llm import LLM
@@ -80,7 +81,8 @@ class FusedBlock:
 
 def _fuse(*layers: torch.nn.Linear) -> tuple[Tensor, Tensor | None]:
     """The weights (out, in) and biases of some linear layers as one; the layers' own weights become parts of it."""
-    with torch.inference_mode(False), torch.no_grad():  # the sampler is in inference mode; a weight must be trainable
+    # the sampler is in inference mode; a weight that was made outside of it must stay trainable
+    with torch.inference_mode(layers[0].weight.is_inference()), torch.no_grad():
         fused = torch.cat([layer.weight.detach() for layer in layers])
         for layer, part in zip(layers, fused.split([len(layer.weight) for layer in layers]), strict=True):
             layer.weight.data = part
@@ -137,17 +139,20 @@ class DecodingLLM:
     """A `sampling.Model` made of an `LLM` that is done with training; see the module docstring.
 
     It shares the weights of `llm`, which stays usable. Fused matrices are made at the first step, and anew at the first
-    of a motion after weights have changed or moved.
+    of a motion after weights have changed or moved. `steps`, set before the first of them, says how they run on a CUDA
+    GPU: "plain", or as those of `static.py`, "recorded" or also "compiled".
     """
 
-    def __init__(self, llm: LLM) -> None:
-        self.llm = llm
+    def __init__(self, llm: LLM, steps: str = "plain") -> None:
+        self.llm, self.steps = llm, steps
         self._blocks: list[FusedBlock] = []
         self._heads: dict[tuple[int, int], Matrix] = {}  # output rows by span
         self._fused: tuple = ()  # the weights that they were made of
+        self._steps: StaticSteps | None = None
 
     def __getstate__(self) -> dict:
-        return self.__dict__ | {"_blocks": [], "_heads": {}}  # packed matrices can be neither copied nor written
+        # packed matrices can be neither copied nor written, and neither can CUDA graphs
+        return self.__dict__ | {"_blocks": [], "_heads": {}, "_steps": None}
 
     def to(self, device: torch.device | str) -> "DecodingLLM":
         """Move the model to a device, without leaving fused matrices behind."""
@@ -156,33 +161,40 @@ class DecodingLLM:
         return self
 
     def _forget(self) -> None:
-        self._blocks, self._heads = [], {}
+        self._blocks, self._heads, self._steps = [], {}, None
 
     @property
     def training(self) -> bool:
         return self.llm.training
 
-    def new_cache(self, B: int, T: int) -> DecodingCache:
+    def new_cache(self, B: int, T: int) -> DecodingCache | StaticCache:
         """An empty cache for B rows of up to T tokens with padding."""
         if self._blocks and self._fused != _state(self.llm):
             self._forget()
-        return DecodingCache(self.llm.new_cache(B, T))
+        if self.steps == "plain" or self.llm.casts or not can_record(self.llm.norm.weight.device):
+            return DecodingCache(self.llm.new_cache(B, T))
+        if self._steps is None:
+            if not self._blocks:
+                self._fuse()
+            norms = None if self._weight is None else (self._weight, self._rolled)
+            self._steps = StaticSteps(self.llm, self._blocks, norms, self.steps == "compiled")
+        return self._steps.new_cache(B, T)
 
     def logits(self, hidden: Tensor, span: tuple[int, int]) -> Tensor:
         """As `LLM.logits`: hidden (B, C) -> (B, last - first)."""
-        parts = self.llm.head_parts(span)
-        (first, last), table = parts[0]
-        if self.llm.casts or not self._blocks or len(parts) > 1 or (last - first) * table.shape[1] > SMALL_HEAD:
-            return self.llm.logits(hidden, span)
+        (first, last), llm, border = span, self.llm, self.llm.first_id
+        in_one_table = 0 <= first < last <= (border if first < border else llm.vocab_size)
+        if llm.casts or not self._blocks or not in_one_table or (last - first) * hidden.shape[-1] > SMALL_HEAD:
+            return llm.logits(hidden, span)  # which says what is wrong with a span
         if span not in self._heads:
-            offset = 0 if last <= self.llm.first_id else self.llm.first_id
-            rows = table.detach()[first - offset : last - offset].to(hidden.dtype)
-            self._heads[span] = Matrix(rows, None, copies=True)
+            base, new = llm.head
+            rows = base[first:last] if last <= border else new[first - border : last - border]
+            self._heads[span] = Matrix(rows.to(hidden.dtype), None, copies=True)
         with threads_for(2 * len(hidden) * self._heads[span].weight.numel()):
             return self._heads[span](hidden)
 
     @torch.no_grad()
-    def hidden(self, ids: Tensor, cache: DecodingCache, start: Tensor | None = None) -> Tensor:
+    def hidden(self, ids: Tensor, cache: DecodingCache | StaticCache, start: Tensor | None = None) -> Tensor:
         """As `LLM.hidden`, but of the last token alone: ids (B, T) after the cache -> (B, 1, C)."""
         llm, plain = self.llm, cache.plain
         at, T = plain.length, ids.shape[1]
@@ -194,7 +206,7 @@ class DecodingLLM:
         plain.length += T
         return self._last_norm(x)[:, None]
 
-    def _read(self, ids: Tensor, cache: DecodingCache, start: Tensor | None) -> Tensor:
+    def _read(self, ids: Tensor, cache: DecodingCache | StaticCache, start: Tensor | None) -> Tensor:
         """A prompt: ids (B, T) -> (B, C), the state of each row's last token."""
         (B, T), at = ids.shape, cache.plain.length
         ids, start, place = _distinct(ids, start) if at == 0 < B - 1 else (ids, start, None)
@@ -208,7 +220,7 @@ class DecodingLLM:
             if self._weight is not None:
                 cos, sin = cos * self._weight[i], sin * self._rolled[i]  # (B or 1, T, H + K, d)
             q, k, v = block.queries_keys_values(x, cos, sin, tuple(ids.shape))
-            k, v = (y.transpose(1, 2).to(cache.keys.dtype) for y in (k, v))  # (B, K, T, d)
+            k, v = (y.transpose(1, 2).to(cache.plain.keys[i].dtype) for y in (k, v))  # (B, K, T, d)
             if place is None:
                 k, v = cache.plain.append(i, k, v)  # (B, K, at + T, d)
             else:
@@ -222,8 +234,10 @@ class DecodingLLM:
             x = block.after(x, out.transpose(1, 2).reshape(len(x), -1))
         return x if place is None else x[place]
 
-    def _write(self, ids: Tensor, cache: DecodingCache, start: Tensor | None) -> Tensor:
+    def _write(self, ids: Tensor, cache: DecodingCache | StaticCache, start: Tensor | None) -> Tensor:
         """The token after: ids (B, 1) -> (B, C)."""
+        if isinstance(cache, StaticCache):
+            return cache.step(ids, start)
         at = cache.plain.length
         if cache.cos is None:
             self._prepare(cache, start)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from motiongpt.layers import RMSNorm
+from motiongpt.layers import RMSNorm, norm
 
 FEW = 64  # rows up to which a product is bound by reading the matrix
 LARGE = 1 << 19  # numbers in a matrix from which on reading it costs more than calling the kernel of a packed one
@@ -80,21 +80,30 @@ class Matrix:
 class Norm:
     """`layers.RMSNorm` in four operations: x / hypot(|x|, sqrt(n eps)) * sqrt(n) weight, |x| the length of n channels.
 
-    PyTorch's own takes twice as many on a CPU. The quotient is fp32, and the product is rounded once, whatever x is.
+    PyTorch's own takes twice as many on a CPU. The quotient is fp32, or fp64 as x is, and the product is rounded once.
+    On a GPU PyTorch's own is one kernel, and does the work.
     """
 
-    weight: Tensor  # (n,) fp32, sqrt(n) times that of the norm
+    weight: Tensor  # (n,) fp32 or fp64, sqrt(n) times that of the norm; on a GPU that of the norm, in its own precision
     root: Tensor  # (), sqrt(n eps)
+    eps: float
 
     @classmethod
-    def of(cls, norm: RMSNorm) -> "Norm":
-        weight = norm.weight.detach().float() + (1.0 if norm.unit_offset else 0.0)
+    def of(cls, module: RMSNorm) -> "Norm":
+        weight, eps = module.weight.detach(), module.eps
         n = len(weight)
-        return cls(weight * n**0.5, weight.new_tensor((n * norm.eps) ** 0.5))
+        if module.unit_offset or not weight.is_cuda:
+            weight = weight.to(torch.promote_types(weight.dtype, torch.float32)) + (1.0 if module.unit_offset else 0.0)
+        root = weight.new_tensor((n * eps) ** 0.5)
+        return cls(weight if weight.is_cuda else weight * n**0.5, root, eps)
 
     def direction(self, x: Tensor) -> Tensor:
-        """x (..., n) / (sqrt(n) root mean square), fp32."""
-        return x / torch.hypot(torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32), self.root)
+        """x (..., n) / (sqrt(n) root mean square), in the precision of the weight; on a GPU without sqrt(n)."""
+        if x.is_cuda:
+            return F.rms_norm(x, x.shape[-1:], eps=self.eps)
+        return x / torch.hypot(torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=self.weight.dtype), self.root)
 
     def __call__(self, x: Tensor) -> Tensor:
+        if x.is_cuda:
+            return norm(x, self.weight, self.eps)
         return self.direction(x).mul_(self.weight).to(x.dtype)
