@@ -107,8 +107,9 @@ def keep(found: dict) -> None:
         if group in found["machines"]:
             machines.setdefault(found["machines"][group]["kind"], []).append(group)
     notes = PAGE.read_text().partition(NOTES)[2] if PAGE.is_file() else "\n"
-    words = "\n".join(
-        f"{what}; {span_of_rates(found['machines'][group] for group in groups)}." for what, groups in machines.items()
+    words = "\n\n".join(
+        f"**{', '.join(groups)}**: {what}; {span_of_rates(found['machines'][group] for group in groups)}."
+        for what, groups in machines.items()
     )
     PAGE.write_text(
         "# What the benchmarks found\n\n"

@@ -215,7 +215,7 @@ class Rows:
     def logits(self) -> Tensor:
         """One model step -> (B, W) float32, repetition penalty applied."""
         with self.precision:
-            hidden = self.model.hidden(self.ids, cache=self.cache, start=self.start)  # (B, T, C)
+            hidden = self.model.hidden(self.ids, cache=self.cache, start=self.start)  # (B, .., C)
             logits = self.model.logits(hidden[:, -1], span=self.span)  # (B, W)
         logits = logits.float()
         return logits.clone() if self.penalty == 1 else repetition_penalty(logits, self.factors)
@@ -348,7 +348,8 @@ def generate_steps(
             if step >= first_end:
                 may_follow = length_mask(allowed, rows.written, bounds, rows.done)
             mask = rows.without_repeats(may_follow)
-            mask = mask if constrain is None else constrain(mask, rows.written)
+            if constrain is not None:
+                mask = constrain(mask.clone(), rows.written)  # a copy to write to; `may_follow` serves more steps
             index = sample_next(logits, uniform[:, step], mask, config)
         if trace is not None:
             record = {"written": rows.written, "allowed": mask.sum(-1), "code": (index - CODE_COLUMN).clamp(min=-1)}
@@ -358,6 +359,6 @@ def generate_steps(
         yield [i - begin_id - CODE_COLUMN if i >= 0 else -1 for i in ids]
         if max(ids) < 0:
             break
-        kept = rows.leave(ids) if trace is constrain is None else None  # these two count on all rows
+        kept = rows.leave(ids) if trace is None and constrain is None else None  # these two count on all rows
         if kept is not None:
             bounds, uniform, allowed, may_follow = (each[kept] for each in (bounds, uniform, allowed, may_follow))

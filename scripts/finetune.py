@@ -113,7 +113,6 @@ def main(args) -> int | None:
         refuse_flags(args, REWARD_FLAGS, "but in --stage reward")
     else:
         refuse_flags(args, ["tokens_per_step", "guard"], "in --stage reward: its steps are motions, of losses around 0")
-        refuse_flags(args, ["loss_vocab", "pack"], "in --stage reward, which has its own loss and batches")
     args.out = output_path(args.out or default_run(), "--out", folder=True)
     shorten_for_debug(args)
     from motiongpt.cli.stages import language_stage

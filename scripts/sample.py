@@ -100,4 +100,4 @@ if __name__ == "__main__":
         with quick_exit():
             run_script(main, make_parser())
     finally:
-        gc.freeze()  # where the exit is not quick, it looks for garbage among all other objects
+        started()  # where the exit is not quick, it looks for garbage among all objects but these

@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -270,6 +271,17 @@ def test_debug_shows_the_traceback_and_bugs_always_do(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["tool.py"])
     with pytest.raises(KeyError):
         run_script(raising(KeyError("a bug")), Parser("What it is."))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a device that is always full")
+def test_output_that_no_disk_takes_is_a_failure():
+    program = """
+from motiongpt.cli.parser import Parser, run_script
+run_script(lambda args: print("too much"), Parser("What it is."))
+"""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode != 0 and "error: no space left on the disk" in done.stderr
 
 
 def test_debug_shows_no_traceback_of_a_users_mistake(script, tmp_path):

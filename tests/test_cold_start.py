@@ -120,7 +120,8 @@ SLOW_LIBRARY = """
 import sys, time
 print("importing", flush=True)
 try:
-    time.sleep(60)
+    for _ in range(6000):  # many short ones: a signal just before a sleep is answered only after it
+        time.sleep(0.01)
 except BaseException as error:  # as libraries do, in one way or another
     raise ImportError("the interrupt as another error") from error
 """
@@ -213,11 +214,19 @@ def test_what_could_be_lost_makes_the_exit_a_usual_one(tmp_path):
     assert (code, lines) == (1, usual) and "KeyError" in error
 
 
-def test_a_script_inside_another_program_does_not_end_it(tmp_path):
+@pytest.mark.parametrize(
+    "call",
+    [
+        "import runpy; runpy.run_path('inner.py', run_name='__main__')",
+        "exec(open('inner.py').read(), {'__name__': '__main__'})",  # as profilers and debuggers do
+    ],
+)
+def test_a_script_inside_another_program_does_not_end_it(call, tmp_path):
     (tmp_path / "inner.py").write_text(LEAVING.format(before="", end="sys.exit(0)"))
-    outer = (
-        "import runpy, sys\ntry:\n    runpy.run_path('inner.py', run_name='__main__')\nexcept SystemExit:\n    pass\n"
-        "sys.exit(7)"
-    )
+    outer = f"import sys\ntry:\n    {call}\nexcept SystemExit:\n    pass\nsys.exit(7)"
     done = subprocess.run([sys.executable, "-c", outer], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert done.returncode == 7
+
+
+def test_a_script_inside_another_program_leaves_it_the_search_for_garbage():
+    modules_after(running("sample", "--nonsense", code=2) + "import gc; assert gc.isenabled()")

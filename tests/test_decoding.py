@@ -163,6 +163,42 @@ def test_a_model_that_wrote_can_still_learn():
     assert all(p.grad is not None for p in llm.layers.parameters())
 
 
+def test_a_model_made_in_inference_mode_writes():
+    """As one does that is loaded within `with torch.inference_mode()`: its weights have no count of writes."""
+    with torch.inference_mode():
+        llm = make()
+        ids = draw(0, 300, 2, 8)
+        fast = DecodingLLM(llm)
+        for _ in range(2):  # the second motion asks whether weights have changed
+            torch.testing.assert_close(steps(fast, ids, 4), steps(llm, ids, 4), **CLOSE)
+
+
+def test_fp64_is_kept():
+    """Results are closer than fp32 could be. (The plain norms of Gemma are fp32 in any case.)"""
+    for kind in ("qwen2", "qwen3"):
+        llm = make(**KINDS[kind]).double()
+        ids = draw(0, 300, 2, 8)
+        torch.testing.assert_close(steps(DecodingLLM(llm), ids, 4), steps(llm, ids, 4), rtol=1e-12, atol=1e-12)
+
+
+@for_each("tied", [True, False])
+def test_logits_of_every_span_are_those_of_the_model(processor, tied):
+    """Of one table, of the other, of both, and of none: an error as ever."""
+    llm = make(tie_embeddings=tied)
+    llm.extend(290, 20)
+    fast = DecodingLLM(llm)
+    ids = draw(0, 300, 3, 8)
+    state = steps(fast, ids, 4)[:, -1]
+    with torch.inference_mode():
+        for span in ((0, 290), (3, 20), (290, 310), (295, 300), (280, 300), (0, 310)):
+            for rows in (state, state[:1]):
+                torch.testing.assert_close(fast.logits(rows, span), llm.logits(rows, span), **CLOSE)
+        assert set(fast._heads) == {(0, 290), (3, 20), (290, 310), (295, 300)}
+        for span in ((290, 311), (-3, 5), (5, 5), (300, 295), (0, 311)):
+            with pytest.raises(ValueError, match="span must be inside ids 0 to 310"):
+                fast.logits(state, span)
+
+
 def test_autocast_takes_the_plain_model(monkeypatch):
     llm = make()
     fast = DecodingLLM(llm)

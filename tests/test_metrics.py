@@ -324,7 +324,9 @@ def test_fid_where_it_is_known():
     exact = 64 * 256 / 255 * float((scales[0] - scales[1]).square().sum())
     assert fid(a, b + 3.0) == pytest.approx(exact + 9.0 * 64, rel=1e-12)  # float64, deviations of up to 8,000
     assert fid(a.float(), b.float()) == pytest.approx(exact, rel=1e-12)  # integers below 2^24 are exact in float32
-    assert fid(a[:, :4].bfloat16(), b[:, :4]) > 0
+    for dtype in (torch.bfloat16, torch.float16, torch.float8_e4m3fn, torch.int8):
+        short = a[:, :4].div(a.abs().max()).mul(100).to(dtype)
+        assert fid(short, b[:, :4]) == fid(short.to(torch.float64), b[:, :4])
 
 
 @for_each("apart", [(1000,), (100,), (10,), (3,)])

@@ -1,5 +1,6 @@
 """--pack: several examples in a row give the losses and gradients that they give in rows of their own."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -283,5 +284,12 @@ def test_a_stage_with_packed_rows(script, tiny, tmp_path):
     assert done.code == 0 and "pack 128 (flag)" in done.out, done.err
     tensors = read_tensors(tmp_path / "run" / "stage2" / "adapter_model.safetensors")
     assert all(torch.isfinite(t).all() for t in tensors.values())
-    done = script("finetune", "--stage", "reward", "--out", tmp_path / "run", "--pack", 512)
+    reward = ("finetune", "--stage", "reward", "--data", tiny.data, "--out", tmp_path / "run")
+    file = tmp_path / "settings.json"
+    for said, origin in (({"loss_vocab": "motion"}, ""), ({"reward": {"loss_vocab": "motion"}}, ", stage reward")):
+        file.write_text(json.dumps(said))
+        done = script(*reward, "--config", file)
+        assert done.code == 2 and "--loss-vocab has no meaning in --stage reward" in done.err, done.err
+        assert f"(--config {file}{origin})" in done.err
+    done = script(*reward, "--pack", 512)
     assert done.code == 2 and "--pack has no meaning in --stage reward" in done.err

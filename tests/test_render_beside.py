@@ -1,8 +1,10 @@
 """GIFs that another process draws are those that are drawn here, and no fault of it is one of the motion's."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -123,8 +125,15 @@ def test_a_part_that_fails_ends_all(tmp_path):
             raise ValueError("in the fork")
         file.write(b"fine")
 
-    with open(tmp_path / "x", "wb") as file, pytest.raises(ChildProcessError):
+    with open(tmp_path / "x", "wb") as file, pytest.raises(ChildProcessError, match="ValueError.'in the fork'"):
         forks.write_parts(file, write, 20, 2)
+
+    def is_killed(file, first, end):
+        if first:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with open(tmp_path / "x", "wb") as file, pytest.raises(ChildProcessError, match="signal 9"):
+        forks.write_parts(file, is_killed, 20, 2)
 
     def fails_here(file, first, end):
         if not first:
@@ -136,6 +145,88 @@ def test_a_part_that_fails_ends_all(tmp_path):
         forks.write_parts(file, fails_here, 40, 4)
     with pytest.raises(ChildProcessError):  # there is none left
         os.waitpid(-1, os.WNOHANG)
+
+
+@FORKS
+def test_an_interrupt_just_after_a_fork_reaches_one_process_and_ends_the_other(tmp_path, monkeypatch):
+    here, fork, ids = os.getpid(), os.fork, []
+
+    def interrupted():
+        number = fork()
+        os.kill(os.getpid(), signal.SIGINT)
+        ids.append(number)
+        return number
+
+    monkeypatch.setattr(os, "fork", interrupted)
+    try:
+        with open(tmp_path / "x", "wb") as file, pytest.raises(KeyboardInterrupt):
+            forks.write_parts(file, lambda file, first, end: signal.pause() if first else None, 40, 2)
+    finally:
+        if os.getpid() != here:  # a second run of the rest of this program
+            os._exit(1)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(ids[0], os.WNOHANG)
+
+
+@FORKS
+def test_somebody_else_may_wait_for_a_fork(tmp_path):
+    former = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system does
+    try:
+        with open(tmp_path / "x", "wb") as file, pytest.raises(ChildProcessError, match="No child processes"):
+            forks.write_parts(file, lambda file, first, end: None, 40, 3)
+    finally:
+        signal.signal(signal.SIGCHLD, former)
+
+
+@FORKS
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", ("program", "drawing process"))
+def test_whoever_is_killed_nobody_goes_on_drawing(killed, tmp_path):
+    """The program's drawing process, and its fork, end within a second or two, and no file comes after the kill."""
+    program = """
+import os, sys
+os.sched_getaffinity = lambda pid: {0, 1}
+sys.path.append("tests")
+from test_render_beside import HUMANML3D, Shown, View, beside, draw, standing
+beside.begin()
+print(beside._running.pid, flush=True)
+draw(sys.argv[1], [Shown(standing(F=12000), HUMANML3D, 20.0, "a person stands")], View(size=480))
+"""
+    command = [sys.executable, "-c", program, str(tmp_path / "x.gif")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        drawing = int(process.stdout.readline())
+        try:
+            fork = wait_for(lambda: children(drawing), 60)[0]
+            os.kill({"program": process.pid, "drawing process": drawing}[killed], signal.SIGKILL)
+            assert wait_for(lambda: not alive(fork), 30)
+            assert killed != "program" or wait_for(lambda: not alive(drawing), 30)
+            assert not (tmp_path / "x.gif").exists()
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def wait_for(what, seconds):
+    """What `what` returns once that is true, or at last."""
+    end = time.monotonic() + seconds
+    while not (value := what()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return value
+
+
+def _stat(pid) -> list[str]:
+    """State and parent of a process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+    except OSError:
+        return ["Z", "0"]
+
+
+def alive(pid: int) -> bool:
+    return _stat(pid)[0] != "Z"
+
+
+def children(pid: int) -> list[int]:
+    return [int(path.name) for path in Path("/proc").glob("[0-9]*") if _stat(path.name)[1] == str(pid)]
 
 
 @FORKS

@@ -618,3 +618,20 @@ def test_broken_models_are_refused():
         write(training)
     with pytest.raises(ValueError, match="nothing is allowed"):
         sample_next(torch.zeros(1, 3), torch.zeros(1), torch.zeros(1, 3, dtype=torch.bool), PLAIN)
+
+
+def test_a_constraint_may_write_to_its_mask():
+    """What it bans at one step is there again at the next, also before the first row may end."""
+
+    def bans(own: bool):
+        def constrain(mask: torch.Tensor, written: torch.Tensor) -> torch.Tensor:
+            mask = mask if own else mask.clone()
+            mask[torch.arange(len(mask)), sampling.CODE_COLUMN + written % CODES] = False
+            return mask
+
+        return constrain
+
+    pick = {"B": 3, "limits": Limits(CODES + 2, CODES + 3, CODES + 4), "config": PLAIN}
+    written = write(HashModel(), **pick, constrain=bans(own=True))
+    assert written == write(HashModel(), **pick, constrain=bans(own=False)) != write(HashModel(), **pick)
+    assert all(code != place % CODES for codes in written for place, code in enumerate(codes))

@@ -21,17 +21,18 @@ def quick_exit() -> Iterator[None]:
     """A `sys.exit` inside ends the process quickly. Another error inside ends it as usual.
 
     So does everything that could lose something: what is called at the end is called in reverse order, so there must be
-    nothing yet that would come after this, such as the report of a coverage measurement; and the script must still be
-    the program, not a part of another one.
+    nothing yet that would come after this, such as the report of a coverage measurement; and nothing may have called
+    the script, as a profiler does: a caller has an exit code of its own.
     """
     asked_before = getattr(atexit, "_ncallbacks", lambda: 1)()  # not documented: where it is missing, nothing is quick
-    if asked_before or any(map(os.environ.get, WATCHED)):
+    called = sys._getframe(2).f_back  # frames: 0 is this one, 1 is contextlib's, 2 is the script's
+    if called or asked_before or any(map(os.environ.get, WATCHED)):
         yield
         return
-    program, codes = sys.modules["__main__"], []
+    codes = []
 
     def leave() -> None:
-        if not codes or sys.modules.get("__main__") is not program:
+        if not codes:
             return
         try:
             for stream in filter(None, (sys.stdout, sys.stderr)):

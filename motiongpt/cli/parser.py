@@ -311,6 +311,8 @@ def run_script(main: Callable[[argparse.Namespace], int | None], parser: Parser,
     try:
         with quiet_interrupts(), joined(parser, args, shared):
             code = main(args)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # a full disk shows here, and not after the exit code is settled
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:

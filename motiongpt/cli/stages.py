@@ -22,6 +22,7 @@ from motiongpt.cli.reward_stage import OpenEvaluator, reward_loop
 from motiongpt.cli.stage_samples import language_sampler
 from motiongpt.cli.watch_flags import log_watchers
 from motiongpt.config import LLM_PRESETS, LoRAConfig, RewardConfig, TrainConfig
+from motiongpt.config.json_config import flag_name
 from motiongpt.files.hashes import known_hash
 from motiongpt.hub import named_backbone, resolve_backbone
 from motiongpt.loops import train
@@ -101,6 +102,8 @@ def language_stage(
     start = source or (before if number - 1 in finished_stages(args.out) else None)
     layers = _language_layers(args, number, stage, backbone, demo, start)
     config, origins = resolve_config(TrainConfig, args, *layers)
+    if stage.rewarded:
+        _refuse_unread(config, origins)
     lora, lora_origins = resolve_config(LoRAConfig, args, *layers)
     args.think = args.think or _known_think(args.out, origin)
     templates = _templates(args, stage, config, start)
@@ -170,6 +173,16 @@ def language_stage(
     if not every or number == len(RECIPES[args.recipe]):
         print(_what_next(job, prepared.plan.training[0].text))
     return None
+
+
+def _refuse_unread(config: TrainConfig, origins: dict[str, str]) -> None:
+    """ValueError for a setting that the reward stage would record and not heed, wherever it comes from."""
+    for name in ("loss_vocab", "pack"):
+        if getattr(config, name) != getattr(TrainConfig, name):
+            raise ValueError(
+                f"{flag_name(name)} has no meaning in --stage reward, which has its own loss and batches "
+                f"({origins[name]}); drop it, or give it to the other stages only"
+            )
 
 
 def _language_layers(

@@ -31,7 +31,7 @@ def spread(x: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """
     N, D = x.shape
     x = x.detach().cpu()
-    rows = (x.float() if x.dtype == torch.bfloat16 else x).numpy()  # numpy has no bfloat16
+    rows = (x.float() if x.dtype.itemsize < 4 else x).numpy()  # numpy has no bfloat16, nor any float of 8 bits
     centred = rows.astype(np.float64)  # always a copy: it is centred in place
     with np.errstate(invalid="ignore"):  # inf - inf is NaN, and refused below
         mean = centred.mean(0)

@@ -33,7 +33,8 @@ def begin() -> None:
         return
     command = [sys.executable, "-m", "motiongpt.render.drawing_process"]  # found in `cwd`, the package's own folder
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    alone = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # NumPy's threads: that process forks, see `forks.py`
+    # NumPy's threads, whatever it is built with: that process forks, see `forks.py`
+    alone = os.environ | dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     try:
         _running = subprocess.Popen(command, cwd=_ROOT, env=alone, **pipes)
     except OSError:  # no more processes, or no memory: pictures are drawn here

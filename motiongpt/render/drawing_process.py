@@ -4,12 +4,13 @@ It reads and writes with pickle, from and to the process that started it alone. 
 """
 
 import gc
+import os
 import pickle
 import signal
 import sys
 from typing import BinaryIO
 
-from motiongpt.render.forks import usual_processes
+from motiongpt.render.forks import end_with, usual_processes
 from motiongpt.render.lettering import INK, text_canvas
 from motiongpt.render.pictures import draw
 
@@ -35,4 +36,5 @@ def serve(jobs: BinaryIO, answers: BinaryIO) -> None:
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the other process, which ends this one
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # an exception, so that no temporary file stays
+    end_with(os.getppid())  # `jobs` end then too, but between two pictures; nobody waits for this one
     serve(sys.stdin.buffer, sys.stdout.buffer)

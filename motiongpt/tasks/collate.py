@@ -78,8 +78,8 @@ class TaskCollate:
         self.alone = np.array([motion_alone and learns_motion_alone(name, renderer) for name in tasks])
         if motion_alone and not self.alone.any():
             raise ValueError(
-                f"--loss-vocab motion needs a task that learns motion words and nothing else; {', '.join(tasks)} "
-                "learn text, here at least: drop the flag"
+                "--loss-vocab motion needs a task that learns motion words and nothing else, and here none does "
+                f"({', '.join(tasks)}): drop the flag"
             )
 
     def __call__(self, indices: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
