@@ -22,7 +22,7 @@ def able(tiny, tmp_path_factory) -> MotionGenerator:
 def shows(generator: MotionGenerator, task: str, **given) -> list[int]:
     """The codes in the request that the model reads."""
     read = []
-    hidden = generator.run.llm.hidden
+    hidden = generator.run.model.hidden
     first = generator.run.vocab.first_motion
 
     def spy(ids, *args, **kwargs):
@@ -30,7 +30,7 @@ def shows(generator: MotionGenerator, task: str, **given) -> list[int]:
         return hidden(ids, *args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(generator.run.llm, "hidden", spy)
+        patch.setattr(generator.run.model, "hidden", spy)
         generator.generate(CAPTION, task=task, **given)
     return read[0]
 

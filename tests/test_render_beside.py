@@ -158,10 +158,12 @@ def test_an_interrupt_just_after_a_fork_reaches_one_process_and_ends_the_other(t
         return number
 
     monkeypatch.setattr(os, "fork", interrupted)
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     try:
         with open(tmp_path / "x", "wb") as file, pytest.raises(KeyboardInterrupt):
             forks.write_parts(file, lambda file, first, end: signal.pause() if first else None, 40, 2)
     finally:
+        signal.signal(signal.SIGINT, former)
         if os.getpid() != here:  # a second run of the rest of this program
             os._exit(1)
     with pytest.raises(ChildProcessError):

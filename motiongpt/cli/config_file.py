@@ -37,11 +37,12 @@ BESIDE_CONFIGS = ("RunConfig", "LLMConfig", "skeleton", "fps", "representation",
 """Other entries of a run's or tokenizer's config.json; `--config` accepts such a file."""
 
 FLAGS = frozenset(
-    "as_written at backbone best_of chat codes constraints data debug dedup device dry_run evaluator exact_length "
-    "fps frame fresh from glove held_out hub_every hub_keep hub_public hub_repo in_place index info input joint_map "
-    "judge list log_dir look_ahead loop model motion_as movement no_per_prompt_vocab num_samples out output path "
-    "patience pid precision profile prompt raw reach reader recipe requests resume run seconds seed shard smplx_layout "
-    "stage stats stream task tasks templates text_model then think threads trace train unit up vqvae vqvae_fps".split()
+    "as_written at backbone best_of chat codes constraints data debug dedup device dry_run evaluator exact_length fps "
+    "frame fresh from glove gpu_steps held_out hub_every hub_keep hub_public hub_repo in_place index info input "
+    "joint_map judge list log_dir look_ahead loop model motion_as movement no_per_prompt_vocab num_samples out output "
+    "path patience pid precision profile prompt raw reach reader recipe requests resume run seconds seed shard "
+    "smplx_layout stage stats stream task tasks templates text_model then think threads trace train unit up vqvae "
+    "vqvae_fps".split()
 )
 """Flags that are not fields of a config, of all scripts that have `--config`; `codes` of sample.py, else a field."""
 
