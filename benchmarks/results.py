@@ -31,7 +31,7 @@ COMMANDS = {
     "cold start": "bench_cold_start.py",
     "second sentence": "bench_second_sentence.py",
     "lora": "bench_lora_step.py --size 0.6b --batch 2 --rounds 2",
-    "lora fp32": "bench_lora_step.py --size 0.6b --batch 2 --rounds 2 --precision fp32 --rows best usual",
+    "lora fp32": "bench_lora_step.py --size 0.6b --batch 2 --rounds 2 --precision fp32 --rows best",
     "packing": "bench_packing.py --examples 128 --rounds 3",
     "vqvae": "bench_vqvae_step.py",
     "tokenizing": "bench_tokenizing.py",
