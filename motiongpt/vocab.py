@@ -78,6 +78,11 @@ class MotionVocab:
         """The number of new words: V = first_id + len(vocab)."""
         return len(self.words)
 
+    @property
+    def motion_span(self) -> tuple[int, int]:
+        """The ids that a motion is written with: <MOT_BEGIN>, <MOT_END> and the codes, first to last + 1."""
+        return self.begin_id, self.first_motion + self.codes
+
     def id(self, word: str) -> int:
         """The id of a task word, a participant word, or a special token of the backbone. ValueError for any other."""
         found = self._tail.get(word)

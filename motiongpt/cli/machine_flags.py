@@ -44,7 +44,7 @@ def set_gpu_steps(args: argparse.Namespace, model: object, device: "torch.device
 
 
 def on_this_machine(main: Callable[[argparse.Namespace], int | None]) -> Callable[[argparse.Namespace], int | None]:
-    """A script's `main` that heeds the two flags. ValueError if they make no sense."""
+    """A script's `main` that heeds --threads and --profile. ValueError if they make no sense."""
 
     @functools.wraps(main)
     def run(args: argparse.Namespace) -> int | None:
@@ -63,14 +63,10 @@ def _threads(count: int | None) -> Iterator[None]:
         return
     if count < 1:
         raise ValueError(f"--threads must be at least 1, got {count}")
-    import torch  # not for --help
+    from motiongpt.kernels.threads import threads  # it imports torch: not for --help
 
-    former = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
+    with threads(count):
         yield
-    finally:
-        torch.set_num_threads(former)
 
 
 @contextmanager

@@ -22,14 +22,14 @@ def language_perplexity(run: LoadedRun, entries: Sequence[Entry], task: str, bat
     rng = np.random.default_rng(0)  # the task denoise draws masks: the same ones every time
     device = next(run.llm.parameters()).device
     examples = [run.renderer.render(task, entry, rng) for entry in entries]
-    vocab, alone = run.vocab, over_motion_words(run, task)
+    alone = over_motion_words(run, task)
     total, count = 0.0, 0
     for first in range(0, len(examples), batch_size):
         batch = collate(examples[first : first + batch_size], run.renderer.encoder)
         count += batch["count"]
         batch |= {name: x.to(device) for name, x in batch.items() if isinstance(x, Tensor)}
         if alone:
-            batch["motion_span"] = vocab.begin_id, vocab.first_motion + vocab.codes
+            batch["motion_span"] = run.vocab.motion_span
             batch["motion_alone"] = torch.ones(len(batch["labels"]), dtype=torch.bool, device=device)
         # sums, because batches have different numbers of tokens
         total += float(lm_loss(run.llm, batch))

@@ -114,7 +114,7 @@ def _program(loaded: LoadedRun, adapter: bool) -> str:
         start=[loaded.llm.config.start_id, vocab.begin_id] if encoder else [vocab.begin_id],
         decoder=", after the word that the decoder starts with" if encoder else "",
         end=vocab.end_id,
-        last=vocab.first_motion + vocab.codes,
+        last=vocab.motion_span[1],
         codes=vocab.codes,
         inputs=ENCODER_INPUTS if encoder else DECODER_INPUTS,
         most=max((known["max"] for known in prompts.captions.values()), default=255) + 1,

@@ -101,8 +101,7 @@ class TaskCollate:
         if self.renderer.templates.motion_as == "digits":
             batch["text_ids"] = self.renderer.vocab.first_id
         if self.alone.any():
-            vocab = self.renderer.vocab
-            batch["motion_span"] = vocab.begin_id, vocab.first_motion + vocab.codes
+            batch["motion_span"] = self.renderer.vocab.motion_span
             batch["motion_alone"] = torch.from_numpy(self.alone[drawn])
         labels = batch["labels"].numpy()  # (B,)
         counts = {name: int(labels[drawn == task].sum()) for task, name in enumerate(self.names)}

@@ -18,6 +18,8 @@ from typing import TypeVar
 
 import torch
 
+from motiongpt.kernels.threads import threads
+
 Item, Result = TypeVar("Item"), TypeVar("Result")
 FEW = 32  # fewer items are not worth starting processes
 CHUNK = 8  # items that a worker gets at once: a message costs more than its bytes
@@ -30,14 +32,10 @@ def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], work
     """
     items = iter(items)
     head = list(islice(items, FEW))
-    threads = torch.get_num_threads()
     if workers <= 1 or len(head) < FEW:
         for item in chain(head, items):
-            torch.set_num_threads(1)  # the same bits as in a worker
-            try:
+            with threads(1):  # the same bits as in a worker
                 result = function(item)
-            finally:
-                torch.set_num_threads(threads)
             yield result
         return
     pool = ProcessPoolExecutor(workers, _context(), initializer=_start_worker)
